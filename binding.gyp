@@ -1,0 +1,91 @@
+# One static library per instruction set, each with its own flags, so that no code compiled for one can
+# reach another; the addon links those of its architecture and chooses at run time.
+{
+  "variables": {
+    "warnings": ["-Wall", "-Wextra", "-Werror"],
+    # gcc 12 sees uninitialized values inside its own intrinsics headers.
+    "isa_flags": ["<@(warnings)", "-Wno-uninitialized", "-Wno-maybe-uninitialized"],
+    "avx2_flags": ["-mavx2", "-mfma"],
+    "avx512vnni_flags": [
+      "-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"
+    ],
+  },
+  "target_defaults": {
+    "include_dirs": ["native"],
+    "cflags_cc": ["-std=c++17", "-fvisibility=hidden", "-ffp-contract=off"],
+    "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
+    "msvs_settings": {
+      "VCCLCompilerTool": {"AdditionalOptions": ["/std:c++17", "/fp:precise"]}
+    },
+    "xcode_settings": {
+      "CLANG_CXX_LANGUAGE_STANDARD": "c++17",
+      "GCC_SYMBOLS_PRIVATE_EXTERN": "YES",
+      "OTHER_CFLAGS": ["-ffp-contract=off"],
+    },
+  },
+  "targets": [
+    {
+      "target_name": "kernels_scalar",
+      "type": "static_library",
+      "sources": ["native/kernels/scalar.cc"],
+      "cflags_cc": ["<@(isa_flags)"],
+    },
+    {
+      "target_name": "addon",
+      "sources": [
+        "native/addon.cc",
+        "native/bindings/kernels_binding.cc",
+        "native/bindings/linear_binding.cc",
+        "native/bindings/lstm_binding.cc",
+        "native/bindings/random_binding.cc",
+        "native/engine/linear.cc",
+        "native/engine/lstm.cc",
+        "native/engine/matrix.cc",
+        "native/engine/quantize.cc",
+        "native/engine/random.cc",
+        "native/kernels/cpu_features.cc",
+        "native/kernels/dispatch.cc",
+      ],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "dependencies": ["kernels_scalar"],
+      "defines": [
+        "NAPI_VERSION=8",
+        "NODE_ADDON_API_CPP_EXCEPTIONS_ALL",
+        "NODE_ADDON_API_DISABLE_DEPRECATED",
+        "NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED",
+      ],
+      "cflags_cc": ["<@(warnings)", "-fexceptions"],
+      "cflags_cc!": ["-fno-exceptions"],
+      "xcode_settings": {"GCC_ENABLE_CPP_EXCEPTIONS": "YES"},
+      "conditions": [
+        ["target_arch=='x64'", {"dependencies": ["kernels_avx2", "kernels_avx512vnni"]}],
+        ["OS=='linux'", {"ldflags": ["-Wl,-z,now", "-Wl,--gc-sections", "-Wl,--exclude-libs,ALL"]}],
+        ["OS=='win'", {
+          "msvs_settings": {"VCCLCompilerTool": {"ExceptionHandling": 1}},
+        }],
+      ],
+    },
+  ],
+  "conditions": [
+    ["target_arch=='x64'", {
+      "targets": [
+        {
+          "target_name": "kernels_avx2",
+          "type": "static_library",
+          "sources": ["native/kernels/avx2.cc"],
+          "cflags_cc": ["<@(isa_flags)", "<@(avx2_flags)"],
+          "xcode_settings": {"OTHER_CFLAGS": ["<@(avx2_flags)"]},
+          "msvs_settings": {"VCCLCompilerTool": {"EnableEnhancedInstructionSet": 5}},
+        },
+        {
+          "target_name": "kernels_avx512vnni",
+          "type": "static_library",
+          "sources": ["native/kernels/avx512vnni.cc"],
+          "cflags_cc": ["<@(isa_flags)", "<@(avx512vnni_flags)"],
+          "xcode_settings": {"OTHER_CFLAGS": ["<@(avx512vnni_flags)"]},
+          "msvs_settings": {"VCCLCompilerTool": {"AdditionalOptions": ["/arch:AVX512"]}},
+        },
+      ],
+    }],
+  ],
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+#include <memory>
+#include <vector>
+
+#include "bindings/arguments.h"
+#include "bindings/bindings.h"
+#include "engine/lstm.h"
+
+namespace dynaquant {
+namespace {
+
+FloatMatrix make_matrix(Napi::Env env, const Napi::Object& source, const GateLayout& layout,
+                        std::size_t depth, FloatMatrix*) {
+  const float* weight =
+      typed_array<float>(env, source.Get("weight"), "weight", product({layout.rows(), depth}));
+  const float* bias = optional_array<float>(env, source.Get("bias"), "bias", layout.rows());
+  return FloatMatrix(weight, bias, layout, depth);
+}
+
+Int8Matrix make_matrix(Napi::Env env, const Napi::Object& source, const GateLayout& layout,
+                       std::size_t depth, Int8Matrix*) {
+  const std::int8_t* weight = typed_array<std::int8_t>(env, source.Get("weight"), "weight",
+                                                       product({layout.rows(), depth}));
+  const Span<float> scales = typed_array<float>(env, source.Get("scales"), "scales");
+  if (scales.size != 1 && scales.size != layout.rows()) {
+    throw Napi::RangeError::New(env, "scales has neither one element nor one a row");
+  }
+  const float* bias = optional_array<float>(env, source.Get("bias"), "bias", layout.rows());
+  return Int8Matrix(weight, scales.data, scales.size, bias, layout, depth);
+}
+
+// new FloatLSTM | Int8LSTM(inputSize, hiddenSize, numLayers, directions, matrices): for each layer
+// and direction W_ih, then W_hh, each { weight, bias | null } and, for int8, { scales }.
+template <typename Matrix>
+std::unique_ptr<Lstm<Matrix>> make_lstm(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const LstmSizes sizes = {
+      size_argument(env, info[0], "inputSize"), size_argument(env, info[1], "hiddenSize"),
+      size_argument(env, info[2], "numLayers"), size_argument(env, info[3], "directions")};
+  const Napi::Array matrices = info[4].As<Napi::Array>();
+  if (sizes.hidden == 0 || sizes.hidden > (std::size_t{1} << 40) || sizes.directions < 1 ||
+      sizes.directions > 2 || matrices.Length() != product({sizes.layers, sizes.directions, 2})) {
+    throw Napi::RangeError::New(env, "sizes and matrices do not agree");
+  }
+  if (std::is_same<Matrix, Int8Matrix>::value &&
+      (sizes.input > kMaxDepth || sizes.directions * sizes.hidden > kMaxDepth)) {
+    throw Napi::RangeError::New(env, "the depth is too large for int32 sums");
+  }
+  const GateLayout layout = {kLstmGates, sizes.hidden};
+  std::vector<LstmCell<Matrix>> cells;
+  cells.reserve(sizes.cells());
+  for (std::size_t i = 0; i < sizes.cells(); ++i) {
+    const auto matrix = [&](std::size_t which, std::size_t depth) {
+      const Napi::Value source = matrices[static_cast<std::uint32_t>(2 * i + which)];
+      return make_matrix(env, source.As<Napi::Object>(), layout, depth,
+                         static_cast<Matrix*>(nullptr));
+    };
+    cells.push_back({matrix(0, sizes.input_of(i / sizes.directions)), matrix(1, sizes.hidden)});
+  }
+  return std::make_unique<Lstm<Matrix>>(selected_kernels(env), sizes, std::move(cells));
+}
+
+template <typename Matrix>
+class LstmHandle : public Napi::ObjectWrap<LstmHandle<Matrix>> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports, const char* name) {
+    exports.Set(
+        name,
+        LstmHandle::DefineClass(
+            env, name,
+            {LstmHandle::template InstanceMethod<&LstmHandle::forward>("forward"),
+             LstmHandle::template InstanceMethod<&LstmHandle::unpack_weight>("unpackWeight")}));
+  }
+
+  explicit LstmHandle(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<LstmHandle>(info), lstm_(make_lstm<Matrix>(info)) {
+    Napi::MemoryManagement::AdjustExternalMemory(info.Env(),
+                                                 static_cast<std::int64_t>(lstm_->bytes()));
+  }
+
+  void Finalize(Napi::BasicEnv env) override {
+    Napi::MemoryManagement::AdjustExternalMemory(env, -static_cast<std::int64_t>(lstm_->bytes()));
+  }
+
+ private:
+  // forward(x, h0 | null, c0 | null, y, hn, cn, steps, batch, firstLayer, layers): status
+  Napi::Value forward(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    const LstmSizes& sizes = lstm_->sizes();
+    LstmCall call = {};
+    call.steps = size_argument(env, info[6], "steps");
+    call.batch = size_argument(env, info[7], "batch");
+    call.first_layer = size_argument(env, info[8], "firstLayer");
+    call.layers = size_argument(env, info[9], "layers");
+    if (call.steps == 0 || call.layers == 0 || call.first_layer >= sizes.layers ||
+        call.layers > sizes.layers - call.first_layer) {
+      throw Napi::RangeError::New(env, "steps or layers are out of range");
+    }
+    const std::size_t rows = product({call.steps, call.batch});
+    const std::size_t state = product({call.layers, sizes.directions, call.batch, sizes.hidden});
+    call.x =
+        typed_array<float>(env, info[0], "x", product({rows, sizes.input_of(call.first_layer)}));
+    call.h0 = optional_array<float>(env, info[1], "h0", state);
+    call.c0 = optional_array<float>(env, info[2], "c0", state);
+    call.y = typed_array<float>(env, info[3], "y", product({rows, sizes.directions, sizes.hidden}));
+    call.hn = typed_array<float>(env, info[4], "hn", state);
+    call.cn = typed_array<float>(env, info[5], "cn", state);
+    return Napi::Number::New(env, static_cast<int>(lstm_->forward(call)));
+  }
+
+  // unpackWeight(matrix, out): matrix as in the constructor's list
+  void unpack_weight(const Napi::CallbackInfo& info) {
+    if constexpr (std::is_same<Matrix, Int8Matrix>::value) {
+      const Napi::Env env = info.Env();
+      const std::size_t index = size_argument(env, info[0], "matrix");
+      if (index / 2 >= lstm_->sizes().cells()) {
+        throw Napi::RangeError::New(env, "matrix is out of range");
+      }
+      const LstmCell<Matrix>& cell = lstm_->cell(index / 2);
+      const Matrix& matrix = index % 2 == 0 ? cell.input : cell.hidden;
+      matrix.unpack(typed_array<std::int8_t>(env, info[1], "out",
+                                             kLstmGates * lstm_->sizes().hidden * matrix.depth()));
+    } else {
+      throw Napi::Error::New(info.Env(), "a float LSTM keeps its weights in JavaScript");
+    }
+  }
+
+  const std::unique_ptr<const Lstm<Matrix>> lstm_;
+};
+
+}  // namespace
+
+void init_lstm(Napi::Env env, Napi::Object exports) {
+  LstmHandle<FloatMatrix>::define(env, exports, "FloatLSTM");
+  LstmHandle<Int8Matrix>::define(env, exports, "Int8LSTM");
+}
+
+}  // namespace dynaquant

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+#include <immintrin.h>
+
+#include "dispatch.h"
+#include "kernels.h"
+
+#if !defined(__AVX2__) || !defined(__FMA__)
+#error "this file is compiled with its instruction set's flags only: see binding.gyp"
+#endif
+
+namespace dynaquant {
+namespace {
+#include "simd/avx2.h"
+// Kernels, written once over the vocabulary.
+#include "activations.inl.h"
+#include "gemm.inl.h"
+#include "lstm.inl.h"
+#include "quantize.inl.h"
+}  // namespace
+#include "table.inl.h"
+DYNAQUANT_KERNEL_TABLE(avx2);
+}  // namespace dynaquant

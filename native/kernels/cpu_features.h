@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+#ifndef DYNAQUANT_KERNELS_CPU_FEATURES_H_
+#define DYNAQUANT_KERNELS_CPU_FEATURES_H_
+
+namespace dynaquant {
+
+// What the processor has and the operating system saves: a feature counts only if both agree.
+struct CpuFeatures {
+  bool avx2;        // AVX2 and FMA
+  bool avx512vnni;  // AVX-512 F, BW, VL, DQ and VNNI, beside AVX2
+};
+
+CpuFeatures detect_cpu_features();
+
+}  // namespace dynaquant
+
+#endif  // DYNAQUANT_KERNELS_CPU_FEATURES_H_

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// Ranges, and floats to bytes.
+
+inline void range_kernel(const FloatRows& x, size_t rows, size_t columns, Range* range) {
+  F32 low = set_f32(range->min), high = set_f32(range->max);
+  F32 poison = set_f32(0.0f);  // 0 * x is 0 for a finite x and NaN for any other
+  const F32 zero = set_f32(0.0f);
+  for (size_t row = 0; row < rows; ++row) {
+    const float* p = x.data + row * x.stride;
+    size_t left = columns;
+    for (; left >= 16; p += 16, left -= 16) {
+      const F32 v = load(p);
+      low = min(v, low);
+      high = max(v, high);
+      poison = fma(v, zero, poison);
+    }
+    for (; left; ++p, --left) {  // one value in every lane: no lane of padding to mistake for data
+      const F32 v = set_f32(*p);
+      low = min(v, low);
+      high = max(v, high);
+      poison = fma(v, zero, poison);
+    }
+  }
+  range->min = reduce_min(low);
+  range->max = reduce_max(high);
+  range->finite = range->finite && !any_nan(poison);
+}
+
+inline void quantize_kernel(const FloatRows& x, size_t rows, size_t columns, float inverse_scale,
+                            int32_t zero_point, uint8_t* out, size_t out_stride) {
+  const F32 inverse = set_f32(inverse_scale);
+  const S32 zero = set_s32(zero_point);
+  const size_t padded = (columns + kQuad - 1) / kQuad * kQuad;
+  for (size_t row = 0; row < rows; ++row) {
+    const float* p = x.data + row * x.stride;
+    uint8_t* q = out + row * out_stride;
+    size_t column = 0;
+    for (; column + 16 <= columns; column += 16) {
+      store_u8(q + column, add(round_s32(mul(load(p + column), inverse)), zero));
+    }
+    if (column < columns) {
+      uint8_t tail[16];
+      const size_t count = columns - column;
+      store_u8(tail, add(round_s32(mul(load_first(p + column, count), inverse)), zero));
+      for (size_t k = 0; k < padded - column; ++k) q[column + k] = k < count ? tail[k] : 0;
+    }
+  }
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+#include <math.h>
+
+#include "dispatch.h"
+#include "kernels.h"
+
+namespace dynaquant {
+namespace {
+#include "simd/scalar.h"
+// Kernels, written once over the vocabulary.
+#include "activations.inl.h"
+#include "gemm.inl.h"
+#include "lstm.inl.h"
+#include "quantize.inl.h"
+}  // namespace
+#include "table.inl.h"
+DYNAQUANT_KERNEL_TABLE(scalar);
+}  // namespace dynaquant

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// AVX-512 (F, BW, VL, DQ) with VNNI: a vector is one zmm register. See scalar.h for what each
+// operation means. dot: one vpdpbusd, 64 multiply-adds, exact for the full u8 range too.
+// Tile: 6 rows x 4 panels = 24 accumulators + 4 weights + quads: a group's gates stay in registers.
+
+constexpr int kTileRows = 6;
+constexpr int kTileWidePanels = 4;
+
+struct F32 {
+  __m512 v;
+};
+struct S32 {
+  __m512i v;
+};
+struct Quad {
+  __m512i u8x64;
+};
+
+inline F32 set_f32(float x) { return {_mm512_set1_ps(x)}; }
+inline S32 set_s32(int32_t x) { return {_mm512_set1_epi32(x)}; }
+inline F32 load(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline S32 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+inline __mmask16 first_lanes(size_t count) { return (__mmask16)((1u << count) - 1u); }
+inline F32 load_first(const float* p, size_t count) {
+  return {_mm512_maskz_loadu_ps(first_lanes(count), p)};
+}
+inline void store(float* p, F32 v) { _mm512_storeu_ps(p, v.v); }
+inline void store_first(float* p, F32 v, size_t count) {
+  if (count == 8) {  // plain stores forward to the next step's loads, masked ones do not
+    _mm256_storeu_ps(p, _mm512_castps512_ps256(v.v));
+  } else {
+    _mm512_mask_storeu_ps(p, first_lanes(count), v.v);
+  }
+}
+inline void store_u8(uint8_t* p, S32 v) {
+  _mm_storeu_si128((__m128i*)p,
+                   _mm512_cvtusepi32_epi8(_mm512_max_epi32(v.v, _mm512_setzero_si512())));
+}
+
+inline F32 add(F32 a, F32 b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline F32 sub(F32 a, F32 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline F32 mul(F32 a, F32 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline F32 div(F32 a, F32 b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+inline F32 min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline F32 abs(F32 a) { return {_mm512_abs_ps(a.v)}; }
+inline F32 copy_sign(F32 magnitude, F32 sign) {
+  return {_mm512_or_ps(magnitude.v, _mm512_and_ps(sign.v, _mm512_set1_ps(-0.0f)))};
+}
+inline S32 round_s32(F32 a) { return {_mm512_cvtps_epi32(a.v)}; }
+inline F32 to_f32(S32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
+inline F32 power_of_two(S32 n) {
+  return {
+      _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n.v, _mm512_set1_epi32(127)), 23))};
+}
+inline S32 add(S32 a, S32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline S32 sub(S32 a, S32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+inline S32 mul(S32 a, S32 b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
+inline float reduce_min(F32 a) { return _mm512_reduce_min_ps(a.v); }
+inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }
+inline bool any_nan(F32 a) { return _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q) != 0; }
+
+inline Quad load_quad(const uint8_t* p) {
+  int32_t four;
+  __builtin_memcpy(&four, p, sizeof four);
+  return {_mm512_set1_epi32(four)};
+}
+inline S32 dot(S32 sums, Quad quad, const int8_t* weights) {
+  return {_mm512_dpbusd_epi32(sums.v, quad.u8x64, _mm512_load_si512(weights))};
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+// The scalar vocabulary: the meaning of every lane operation. Vectors have 16 lanes on every
+// instruction set, so a kernel written over them computes the same thing everywhere.
+// No include guard, no includes: <isa>.cc puts this file into its own anonymous namespace.
+
+constexpr int kTileRows = 4;        // rows of a register tile
+constexpr int kTileWidePanels = 1;  // panels of a tile of more than one row (a single row takes 4)
+
+struct F32 {
+  float lane[16];
+};
+struct S32 {
+  int32_t lane[16];
+};
+struct Quad {  // four activations, met by every column
+  uint8_t value[4];
+};
+
+#define DYNAQUANT_LANES for (int lane = 0; lane < 16; ++lane)
+
+inline uint32_t bits_of(float x) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+inline float float_of(uint32_t bits) {
+  float x;
+  __builtin_memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+inline F32 set_f32(float x) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = x;
+  return v;
+}
+inline S32 set_s32(int32_t x) {
+  S32 v;
+  DYNAQUANT_LANES v.lane[lane] = x;
+  return v;
+}
+inline F32 load(const float* p) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = p[lane];
+  return v;
+}
+inline S32 load(const int32_t* p) {
+  S32 v;
+  DYNAQUANT_LANES v.lane[lane] = p[lane];
+  return v;
+}
+// The first `count` lanes, 1..16; the others are 0 and their memory is not touched.
+inline F32 load_first(const float* p, size_t count) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = (size_t)lane < count ? p[lane] : 0.0f;
+  return v;
+}
+inline void store(float* p, F32 v) { DYNAQUANT_LANES p[lane] = v.lane[lane]; }
+inline void store_first(float* p, F32 v, size_t count) {
+  for (size_t lane = 0; lane < count; ++lane) p[lane] = v.lane[lane];
+}
+// Saturates each lane to 0..255.
+inline void store_u8(uint8_t* p, S32 v) {
+  DYNAQUANT_LANES p[lane] =
+      (uint8_t)(v.lane[lane] < 0 ? 0 : (v.lane[lane] > 255 ? 255 : v.lane[lane]));
+}
+
+inline F32 add(F32 a, F32 b) {
+  DYNAQUANT_LANES a.lane[lane] += b.lane[lane];
+  return a;
+}
+inline F32 sub(F32 a, F32 b) {
+  DYNAQUANT_LANES a.lane[lane] -= b.lane[lane];
+  return a;
+}
+inline F32 mul(F32 a, F32 b) {
+  DYNAQUANT_LANES a.lane[lane] *= b.lane[lane];
+  return a;
+}
+inline F32 div(F32 a, F32 b) {
+  DYNAQUANT_LANES a.lane[lane] /= b.lane[lane];
+  return a;
+}
+// a * b + c, rounded once.
+inline F32 fma(F32 a, F32 b, F32 c) {
+  DYNAQUANT_LANES a.lane[lane] = fmaf(a.lane[lane], b.lane[lane], c.lane[lane]);
+  return a;
+}
+// b where either is NaN, as x86's minps and maxps have it.
+inline F32 min(F32 a, F32 b) {
+  DYNAQUANT_LANES a.lane[lane] = a.lane[lane] < b.lane[lane] ? a.lane[lane] : b.lane[lane];
+  return a;
+}
+inline F32 max(F32 a, F32 b) {
+  DYNAQUANT_LANES a.lane[lane] = a.lane[lane] > b.lane[lane] ? a.lane[lane] : b.lane[lane];
+  return a;
+}
+inline F32 abs(F32 a) {
+  DYNAQUANT_LANES a.lane[lane] = float_of(bits_of(a.lane[lane]) & 0x7fffffffu);
+  return a;
+}
+inline F32 copy_sign(F32 magnitude, F32 sign) {
+  DYNAQUANT_LANES magnitude.lane[lane] =
+      float_of(bits_of(magnitude.lane[lane]) | (bits_of(sign.lane[lane]) & 0x80000000u));
+  return magnitude;  // of a magnitude that is not negative
+}
+// Round to nearest even, for |x| < 2^22 (adding 1.5 * 2^23 leaves the integer in the low bits).
+inline S32 round_s32(F32 a) {
+  S32 v;
+  DYNAQUANT_LANES v.lane[lane] = (int32_t)(bits_of(a.lane[lane] + 12582912.0f) - 0x4b400000u);
+  return v;
+}
+inline F32 to_f32(S32 a) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = (float)a.lane[lane];
+  return v;
+}
+// 2^n for n in -126..127.
+inline F32 power_of_two(S32 n) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = float_of(((uint32_t)n.lane[lane] + 127u) << 23);
+  return v;
+}
+inline S32 add(S32 a, S32 b) {
+  DYNAQUANT_LANES a.lane[lane] = (int32_t)((uint32_t)a.lane[lane] + (uint32_t)b.lane[lane]);
+  return a;
+}
+inline S32 sub(S32 a, S32 b) {
+  DYNAQUANT_LANES a.lane[lane] = (int32_t)((uint32_t)a.lane[lane] - (uint32_t)b.lane[lane]);
+  return a;
+}
+inline S32 mul(S32 a, S32 b) {
+  DYNAQUANT_LANES a.lane[lane] = (int32_t)((uint32_t)a.lane[lane] * (uint32_t)b.lane[lane]);
+  return a;
+}
+inline float reduce_min(F32 a) {
+  float m = a.lane[0];
+  DYNAQUANT_LANES m = a.lane[lane] < m ? a.lane[lane] : m;
+  return m;
+}
+inline float reduce_max(F32 a) {
+  float m = a.lane[0];
+  DYNAQUANT_LANES m = a.lane[lane] > m ? a.lane[lane] : m;
+  return m;
+}
+inline bool any_nan(F32 a) {
+  bool nan = false;
+  DYNAQUANT_LANES nan = nan || a.lane[lane] != a.lane[lane];
+  return nan;
+}
+
+inline Quad load_quad(const uint8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
+// sums[column] += the dot product of the quad and the column's four weights (64 aligned bytes).
+inline S32 dot(S32 sums, Quad quad, const int8_t* weights) {
+  DYNAQUANT_LANES for (int k = 0; k < 4; ++k) {
+    sums.lane[lane] += (int32_t)quad.value[k] * weights[4 * lane + k];
+  }
+  return sums;
+}
+
+#undef DYNAQUANT_LANES

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+// The one table an ISA file exports, over the kernels above it in the same anonymous namespace.
+#define DYNAQUANT_KERNEL_TABLE(isa)                                          \
+  extern "C" const KernelTable kernel_table_##isa = {#isa,                   \
+                                                     range_kernel,           \
+                                                     quantize_kernel,        \
+                                                     gemm_int8_kernel,       \
+                                                     gemm_float_kernel,      \
+                                                     lstm_step_int8_kernel,  \
+                                                     lstm_step_float_kernel, \
+                                                     sigmoid_kernel,         \
+                                                     tanh_kernel}
