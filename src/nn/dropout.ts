@@ -1,0 +1,30 @@
+import { bernoulli } from '../random.js';
+import type { Tensor } from '../tensor.js';
+import { Module } from './module.js';
+
+/**
+ * In training, zeroes elements with probability `p` and scales the others by `1 / (1 - p)`, with PyTorch's
+ * random stream; in evaluation, the identity.
+ */
+export class Dropout extends Module {
+  /** @throws {RangeError} when `p` is no probability */
+  constructor(readonly p = 0.5) {
+    super();
+    if (typeof p !== 'number' || !(p >= 0 && p <= 1)) {
+      throw new RangeError(`dropout probability has to be between 0 and 1, but got ${String(p)}`);
+    }
+  }
+  override forward(input: Tensor): Tensor {
+    return this.training ? dropout(input, this.p) : input;
+  }
+  override extraRepr(): string {
+    return `p=${this.p}, inplace=False`;
+  }
+}
+
+/** Training's dropout, as a function: `x * bernoulli(1 - p) / (1 - p)`. */
+export function dropout(input: Tensor, p: number): Tensor {
+  if (p === 0 || input.numel === 0) return input;
+  if (p === 1) return input.mul(0);
+  return input.mul(bernoulli(1 - p, input.shape).div(1 - p));
+}

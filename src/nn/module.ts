@@ -1,0 +1,333 @@
+import { describe } from '../errors.js';
+import { float32, isTensor, sameShape, Tensor, type TensorData, type TensorOptions } from '../tensor.js';
+
+/** A tensor that a module counts among its parameters. */
+export class Parameter extends Tensor {
+  /** Marks parameters for copies of this package in other realms. */
+  readonly isParameter = true;
+
+  constructor(data: TensorData, shape: readonly number[], options?: TensorOptions) {
+    super(data, shape, options);
+  }
+}
+
+/** What a state dict says of one module: its type, sizes and options, as JSON values. */
+export type ModuleMetadata = { readonly type: string; readonly [key: string]: unknown };
+
+/** Names to tensors, in PyTorch's order; `metadata` maps module names to what they are (PyTorch's `_metadata`). */
+export class StateDict extends Map<string, Tensor> {
+  readonly metadata = new Map<string, ModuleMetadata>();
+}
+
+/** What `loadStateDict` accepts. */
+export type StateDictLike = Iterable<readonly [string, Tensor]> | { readonly [name: string]: Tensor };
+
+export interface IncompatibleKeys {
+  missingKeys: string[];
+  unexpectedKeys: string[];
+}
+
+/**
+ * The base of all modules. Children, parameters and buffers are own enumerable properties: a `Module` is a
+ * child, a {@link Parameter} a parameter, and what `registerBuffer` was called with a buffer. Arrays of
+ * modules and plain tensors are not seen (use `Sequential`).
+ */
+export abstract class Module {
+  training = true;
+
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- subclasses narrow it
+  abstract forward(...args: any[]): any;
+
+  /** Keeps a tensor in the state dict without being a parameter. */
+  registerBuffer(name: string, value: Tensor): void {
+    if (!isTensor(value)) throw new TypeError(`buffer '${name}' should be a Tensor, got ${describe(value)}`);
+    bufferNames(this).add(name);
+    Object.defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true });
+  }
+
+  *namedChildren(): IterableIterator<[string, Module]> {
+    const seen = new Set<Module>();
+    for (const entry of this.childEntries()) {
+      if (!seen.has(entry[1])) {
+        seen.add(entry[1]);
+        yield entry;
+      }
+    }
+  }
+  *children(): IterableIterator<Module> {
+    for (const [, child] of this.namedChildren()) yield child;
+  }
+  /** This module (as `''`) and all below it, each once, parents first. */
+  *namedModules(prefix = '', seen = new Set<Module>()): IterableIterator<[string, Module]> {
+    if (seen.has(this)) return;
+    seen.add(this);
+    yield [prefix, this];
+    for (const [name, child] of this.childEntries()) yield* child.namedModules(join(prefix, name), seen);
+  }
+  *modules(): IterableIterator<Module> {
+    for (const [, module] of this.namedModules()) yield module;
+  }
+  /** Each parameter once, under its first name. */
+  *namedParameters(): IterableIterator<[string, Parameter]> {
+    const seen = new Set<Parameter>();
+    for (const [prefix, module] of this.namedModules()) {
+      for (const [name, value] of Object.entries(module)) {
+        if (isParameter(value) && !seen.has(value)) {
+          seen.add(value);
+          yield [join(prefix, name), value];
+        }
+      }
+    }
+  }
+  *parameters(): IterableIterator<Parameter> {
+    for (const [, parameter] of this.namedParameters()) yield parameter;
+  }
+
+  train(mode = true): this {
+    for (const module of this.modules()) module.training = mode;
+    return this;
+  }
+  eval(): this {
+    return this.train(false);
+  }
+  /** Calls `f` with every module, children first. */
+  apply(f: (module: Module) => void): this {
+    for (const child of this.children()) child.apply(f);
+    f(this);
+    return this;
+  }
+
+  /** All parameters and buffers, not copied; a shared module's under each of its names. */
+  stateDict(): StateDict {
+    const state = new StateDict();
+    this.walk('', (prefix, module) => {
+      state.metadata.set(prefix, module.metadata());
+      for (const [name, value] of module.ownState()) state.set(join(prefix, name), value);
+    });
+    return state;
+  }
+
+  /**
+   * Copies values into this module's parameters and buffers. Everything is checked before anything changes.
+   *
+   * @param options.strict - whether missing and unexpected keys are errors. Default: true
+   * @throws {TypeError} when `state` holds no tensors
+   * @throws {RangeError} with PyTorch's sentence when keys (if strict) or shapes do not fit, or a dtype does not
+   */
+  loadStateDict(state: StateDictLike, { strict = true }: { strict?: boolean } = {}): IncompatibleKeys {
+    const given = entriesOf(state);
+    const known = new Set<string>();
+    const missingKeys: string[] = [];
+    const problems: string[] = [];
+    const loads: [Module, Map<string, Tensor>][] = [];
+    this.walk('', (prefix, module) => {
+      const own = new Map<string, Tensor>();
+      for (const [name] of module.ownState()) {
+        const key = join(prefix, name);
+        known.add(key);
+        const value = given.get(key);
+        if (value === undefined) missingKeys.push(key);
+        else own.set(name, value);
+      }
+      problems.push(...module.checkOwnState(own, prefix === '' ? '' : `${prefix}.`));
+      loads.push([module, own]);
+    });
+    const unexpectedKeys = [...given.keys()].filter((key) => !known.has(key));
+    if (strict) {
+      const list = (keys: string[]): string => keys.map((key) => `"${key}"`).join(', ');
+      if (missingKeys.length > 0) problems.unshift(`Missing key(s) in state_dict: ${list(missingKeys)}. `);
+      if (unexpectedKeys.length > 0)
+        problems.unshift(`Unexpected key(s) in state_dict: ${list(unexpectedKeys)}. `);
+    }
+    if (problems.length > 0) {
+      throw new RangeError(
+        `Error(s) in loading state_dict for ${this.constructor.name}:\n\t${problems.join('\n\t')}`,
+      );
+    }
+    for (const [module, own] of loads) module.loadOwnState(own);
+    return { missingKeys, unexpectedKeys };
+  }
+
+  /** PyTorch's repr: the name, the options, the children indented. */
+  toString(): string {
+    const lines = [...this.childEntries()].map(
+      ([name, child]) => `  (${name}): ${child.toString().replaceAll('\n', '\n  ')}`,
+    );
+    const extra = this.extraRepr();
+    const name = this.reprName();
+    if (lines.length === 0) return `${name}(${extra})`;
+    return [`${name}(${extra}`, ...lines, ')'].join('\n');
+  }
+
+  // For subclasses ---------------------------------------------------------------------------------------
+
+  /** What stands between the parentheses of `toString`. */
+  extraRepr(): string {
+    return '';
+  }
+  /** The name that `toString` prints. */
+  protected reprName(): string {
+    return this.constructor.name;
+  }
+  /** What the state dict says of this module. */
+  protected metadata(): ModuleMetadata {
+    return { type: this.constructor.name };
+  }
+  /** This module's own parameters and buffers, without its children's. */
+  protected *ownState(): IterableIterator<[string, Tensor]> {
+    const buffers = bufferNames(this);
+    for (const [name, value] of Object.entries(this)) if (isParameter(value)) yield [name, value];
+    for (const [name, value] of Object.entries(this))
+      if (buffers.has(name) && isTensor(value)) yield [name, value];
+  }
+  /** Why the given tensors cannot be loaded; changes nothing. `prefix` begins the names in the sentences. */
+  protected checkOwnState(state: ReadonlyMap<string, Tensor>, prefix: string): string[] {
+    const problems: string[] = [];
+    for (const [name, own] of this.ownState()) {
+      const value = state.get(name);
+      if (value === undefined) continue;
+      if (!sameShape(value.shape, own.shape)) {
+        problems.push(
+          `size mismatch for ${prefix}${name}: copying a param with shape torch.Size([${value.shape.join(', ')}]) from checkpoint, the shape in current model is torch.Size([${own.shape.join(', ')}]).`,
+        );
+      } else if (value.quantization !== undefined) {
+        problems.push(
+          `${prefix}${name} is quantized (${value.dtype}), but this model is not: call quantizeDynamic first.`,
+        );
+      } else {
+        value.checked(`${prefix}${name}`);
+      }
+    }
+    return problems;
+  }
+  /** Takes tensors that `checkOwnState` found no fault with. */
+  protected loadOwnState(state: ReadonlyMap<string, Tensor>): void {
+    for (const [name, own] of this.ownState()) {
+      const value = state.get(name);
+      if (value !== undefined && value !== own) own.copy_(value);
+    }
+  }
+  /** Children with their names; a shared child under each of them. */
+  protected *childEntries(): IterableIterator<[string, Module]> {
+    for (const [name, value] of Object.entries(this)) if (isModule(value)) yield [name, value];
+  }
+  /** Puts another module in a child's place. */
+  protected setChild(name: string, module: Module): void {
+    (this as unknown as Record<string, Module>)[name] = module;
+  }
+  /** Replaces each child by what `f` makes of it. */
+  replaceChildren(f: (child: Module) => Module): void {
+    for (const [name, child] of [...this.childEntries()]) {
+      const other = f(child);
+      if (other !== child) this.setChild(name, other);
+    }
+  }
+
+  private walk(
+    prefix: string,
+    visit: (prefix: string, module: Module) => void,
+    above: readonly Module[] = [],
+  ): void {
+    if (above.includes(this)) throw new RangeError(`module '${prefix}' contains itself`);
+    visit(prefix, this);
+    for (const [name, child] of this.childEntries()) child.walk(join(prefix, name), visit, [...above, this]);
+  }
+}
+
+/** Whether a value is a Module, of this copy of the package or another. */
+export function isModule(value: unknown): value is Module {
+  if (value instanceof Module) return true;
+  const m = value as Partial<Module> | null | undefined;
+  return (
+    typeof m === 'object' &&
+    m !== null &&
+    typeof m.namedModules === 'function' &&
+    typeof m.stateDict === 'function'
+  );
+}
+
+export function isParameter(value: unknown): value is Parameter {
+  return isTensor(value) && (value as Partial<Parameter>).isParameter === true;
+}
+
+/**
+ * A deep copy: modules and tensors are copied, sharing kept; other properties are taken over as they are.
+ * Native handles are found again by what they were made of, so nothing else is to do.
+ */
+export function copyModule<M extends Module>(module: M): M {
+  const copies = new Map<object, unknown>();
+  const copy = (value: unknown): unknown => {
+    if (typeof value !== 'object' || value === null) return value;
+    const known = copies.get(value);
+    if (known !== undefined) return known;
+    if (isParameter(value)) {
+      const parameter = new Parameter(value.checked().slice(), value.shape, {
+        dtype: value.dtype,
+        ...value.quantization,
+      });
+      copies.set(value, parameter);
+      return parameter;
+    }
+    if (isTensor(value)) {
+      const tensor = value.clone();
+      copies.set(value, tensor);
+      return tensor;
+    }
+    if (isModule(value)) {
+      const result = Object.create(Object.getPrototypeOf(value) as object) as Module;
+      copies.set(value, result);
+      const buffers = bufferNames(value);
+      if (buffers.size > 0) bufferNames(result).clear();
+      buffers.forEach((name) => bufferNames(result).add(name));
+      for (const key of Reflect.ownKeys(value)) {
+        const property = Object.getOwnPropertyDescriptor(value, key)!;
+        if ('value' in property) property.value = copy(property.value);
+        Object.defineProperty(result, key, property);
+      }
+      return result;
+    }
+    if (Object.prototype.toString.call(value) === '[object Map]') {
+      const result = new Map([...(value as Map<unknown, unknown>)].map(([key, item]) => [key, copy(item)]));
+      copies.set(value, result);
+      return result;
+    }
+    return value;
+  };
+  return copy(module) as M;
+}
+
+/** A new float32 parameter, not initialised. */
+export function emptyParameter(shape: readonly number[]): Parameter {
+  const count = shape.reduce((product, n) => product * n, 1);
+  if (!Number.isSafeInteger(count))
+    throw new RangeError(`a parameter of shape [${shape.join(', ')}] is too large`);
+  return new Parameter(new Float32Array(count), shape, { dtype: float32 });
+}
+
+const buffersOf = new WeakMap<Module, Set<string>>();
+
+function bufferNames(module: Module): Set<string> {
+  let names = buffersOf.get(module);
+  if (names === undefined) buffersOf.set(module, (names = new Set()));
+  return names;
+}
+
+function join(prefix: string, name: string): string {
+  return prefix === '' ? name : `${prefix}.${name}`;
+}
+
+function entriesOf(state: StateDictLike): Map<string, Tensor> {
+  if (typeof state !== 'object' || state === null) {
+    throw new TypeError(`state should be a Map of tensors, got ${describe(state)}`);
+  }
+  const entries =
+    Symbol.iterator in state ? [...(state as Iterable<readonly [string, Tensor]>)] : Object.entries(state);
+  for (const entry of entries) {
+    if (!Array.isArray(entry) || typeof entry[0] !== 'string' || !isTensor(entry[1])) {
+      throw new TypeError(
+        `state should hold [name, Tensor] pairs, got ${describe(Array.isArray(entry) ? entry[1] : entry)}`,
+      );
+    }
+  }
+  return new Map(entries as [string, Tensor][]);
+}

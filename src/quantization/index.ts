@@ -1,0 +1,9 @@
+export { defaultDynamicQConfig, perChannelDynamicQConfig, type QConfig } from './qconfig.js';
+export {
+  defaultDynamicMapping,
+  quantizeDynamic,
+  type ModuleClass,
+  type QConfigSpec,
+  type QuantizedModuleClass,
+  type QuantizeDynamicOptions,
+} from './quantize-dynamic.js';
