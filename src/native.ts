@@ -60,7 +60,13 @@ export interface Int8LinearHandle extends LinearHandle {
 }
 
 /** Why a forward gave no result; the numbers are native/engine/linear.h's. */
-export const Status = { Ok: 0, InputNotFinite: 1, HiddenNotFinite: 2, CellNotFinite: 3, Overflow: 4 } as const;
+export const Status = {
+  Ok: 0,
+  InputNotFinite: 1,
+  HiddenNotFinite: 2,
+  CellNotFinite: 3,
+  Overflow: 4,
+} as const;
 export type Status = (typeof Status)[keyof typeof Status];
 
 /** What the addon exports. It trusts nobody, but its errors are for us: users' mistakes are caught above. */
@@ -128,7 +134,15 @@ export interface NativeAddon {
     outStride: number,
   ): void;
 
-  // random
+  /** The generator; `state` is the bytes of native/engine/random.h's GeneratorState. */
+  randomSeed(state: Uint8Array, seed: number): void;
+  randomUniform(state: Uint8Array, out: Float32Array, from: number, to: number): void;
+  randomUniform64(state: Uint8Array, out: Float64Array, from: number, to: number): void;
+  randomNormal(state: Uint8Array, out: Float32Array, mean: number, std: number): void;
+  randomNormal64(state: Uint8Array, out: Float64Array, mean: number, std: number): void;
+  randomBernoulli(state: Uint8Array, out: Float32Array, p: number): void;
+  randomIntegers(state: Uint8Array, out: BigInt64Array, low: bigint, range: bigint): void;
+  randomPermutation(state: Uint8Array, out: BigInt64Array): void;
 }
 
 let addon: NativeAddon | undefined;

@@ -27,6 +27,14 @@ constexpr napi_typedarray_type typed_array_type<float>() {
   return napi_float32_array;
 }
 template <>
+constexpr napi_typedarray_type typed_array_type<double>() {
+  return napi_float64_array;
+}
+template <>
+constexpr napi_typedarray_type typed_array_type<std::int64_t>() {
+  return napi_bigint64_array;
+}
+template <>
 constexpr napi_typedarray_type typed_array_type<std::int8_t>() {
   return napi_int8_array;
 }

@@ -113,7 +113,7 @@ void test_quantize(const Napi::CallbackInfo& info) {
   const std::size_t columns = size_argument(env, info[3], "columns");
   const std::size_t stride = size_argument(env, info[4], "stride");
   const std::size_t out_stride = size_argument(env, info[9], "outStride");
-  const std::size_t padded = (columns + kQuad - 1) / kQuad * kQuad;
+  const std::size_t padded = (columns + 15) / 16 * 16;
   const float* x = at_offset<float>(env, info[0], info[1], extent(rows, stride, columns), "x");
   std::uint8_t* out =
       at_offset<std::uint8_t>(env, info[7], info[8], extent(rows, out_stride, padded), "out");

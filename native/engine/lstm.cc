@@ -52,8 +52,8 @@ class Runner<Int8Matrix> {
   Runner(const KernelTable& kernels, const LstmSizes& sizes, const LstmCall& call)
       : kernels_(kernels),
         sizes_(sizes),
-        x_bytes_(call.steps * call.batch * padded(widest_input(sizes, call))),
-        h_bytes_(call.batch * padded(sizes.hidden)) {}
+        x_bytes_(call.steps * call.batch * Int8Matrix::stride(widest_input(sizes, call))),
+        h_bytes_(call.batch * Int8Matrix::stride(sizes.hidden)) {}
 
   // One range for the whole sequence, quantized once for all directions.
   Status start_layer(const Int8Matrix& input, const float* x, std::size_t rows) {
@@ -89,7 +89,6 @@ class Runner<Int8Matrix> {
   }
 
  private:
-  static std::size_t padded(std::size_t depth) { return (depth + kQuad - 1) / kQuad * kQuad; }
   static std::size_t widest_input(const LstmSizes& sizes, const LstmCall& call) {
     const std::size_t first = sizes.input_of(call.first_layer);
     return call.layers > 1 ? std::max(first, sizes.directions * sizes.hidden) : first;

@@ -55,7 +55,9 @@ class Int8Matrix {
 
   Int8Panels panels() const;
   std::size_t depth() const { return depth_; }
-  std::size_t stride() const { return quads_ * kQuad; }  // of quantized rows, bytes
+  // Bytes of a quantized row: the kernels write them in whole sixteens.
+  static std::size_t stride(std::size_t depth) { return (depth + 15) / 16 * 16; }
+  std::size_t stride() const { return stride(depth_); }
   std::size_t bytes() const;
 
   // The weight as it came, [layout.rows()][depth].

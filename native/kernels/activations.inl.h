@@ -3,7 +3,7 @@
 
 // expm1(r) for |r| <= ln(2) / 2: r + r^2 * Q(r), Q the Taylor coefficients 1/2! .. 1/8!
 // (truncation below 2^-31 of r; a minimax fit of lower degree saved nothing measurable).
-inline F32 expm1_reduced(F32 r) {
+DYNAQUANT_INLINE F32 expm1_reduced(F32 r) {
   F32 q = set_f32(2.48015873e-5f);
   q = fma(q, r, set_f32(1.98412698e-4f));
   q = fma(q, r, set_f32(1.38888889e-3f));
@@ -20,7 +20,7 @@ struct Reduced {
   S32 n;
   F32 r;
 };
-inline Reduced reduce_by_ln2(F32 x) {
+DYNAQUANT_INLINE Reduced reduce_by_ln2(F32 x) {
   const S32 n = round_s32(mul(x, set_f32(1.44269504f)));
   const F32 n_f32 = to_f32(n);
   const F32 r = fma(n_f32, set_f32(-0.693145752f), x);
@@ -29,7 +29,7 @@ inline Reduced reduce_by_ln2(F32 x) {
 
 // 1 / (1 + exp(-x)). Clamped at +-87, where exp is still a normal float: sigmoid(-87) = 1.6e-38.
 // The bound goes first in min and max, so a NaN passes.
-inline F32 sigmoid(F32 x) {
+DYNAQUANT_INLINE F32 sigmoid(F32 x) {
   const F32 y = min(set_f32(87.0f), max(set_f32(-87.0f), sub(set_f32(0.0f), x)));
   const Reduced y_reduced = reduce_by_ln2(y);
   const F32 scale = power_of_two(y_reduced.n);
@@ -39,7 +39,7 @@ inline F32 sigmoid(F32 x) {
 
 // sign(x) * e / (e + 2) with e = expm1(2|x|): accurate near 0, where n = 0 and e is the polynomial.
 // From |x| = 9.02 on tanh is 1 in float32.
-inline F32 tanh(F32 x) {
+DYNAQUANT_INLINE F32 tanh(F32 x) {
   const F32 y = min(set_f32(18.1f), mul(set_f32(2.0f), abs(x)));
   const Reduced y_reduced = reduce_by_ln2(y);
   const F32 scale = power_of_two(y_reduced.n);

@@ -102,6 +102,13 @@ inline void multiply_rows(const Rows& a, size_t row, size_t count, const Panels&
   }
 }
 
+// Rows of the next tile when `left` remain: 20 rows are 5 + 5 + 5 + 5, not 6 + 6 + 6 + 2, for tiles of
+// few rows are the slow ones.
+inline size_t tile_rows(size_t left) {
+  const size_t tiles = (left + kTileRows - 1) / kTileRows;
+  return (left + tiles - 1) / tiles;
+}
+
 template <typename Rows, typename Panels>
 inline void gemm(const Rows& a, size_t rows, const Panels& b, float* out, size_t out_stride,
                  size_t columns) {
@@ -118,9 +125,10 @@ inline void gemm(const Rows& a, size_t rows, const Panels& b, float* out, size_t
   constexpr size_t kBlock = 4;
   for (size_t panel = 0; panel < b.panels; panel += kBlock) {
     const size_t panels = b.panels - panel < kBlock ? b.panels - panel : kBlock;
-    for (size_t row = 0; row < rows; row += kTileRows) {
-      const size_t count = rows - row < kTileRows ? rows - row : kTileRows;
+    for (size_t row = 0; row < rows;) {
+      const size_t count = tile_rows(rows - row);
       multiply_rows<kTileRows>(a, row, count, b, panel, panels, use);
+      row += count;
     }
   }
 }

@@ -17,6 +17,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// For what must not become a call: vectors in a call go through memory.
+#if defined(_MSC_VER)
+#define DYNAQUANT_INLINE __forceinline
+#else
+#define DYNAQUANT_INLINE inline __attribute__((always_inline))
+#endif
+
 namespace dynaquant {
 
 constexpr size_t kPanelColumns = 16;  // columns of a panel, lanes of a vocabulary's vectors
@@ -42,7 +49,7 @@ struct FloatPanels {
   size_t panels;
 };
 
-// Quantized rows: real = scale * (q - zero_point). `stride` in bytes; a row has 4 * quads bytes.
+// Quantized rows: real = scale * (q - zero_point). `stride` in bytes; 4 * quads of a row are read.
 struct Int8Rows {
   const uint8_t* data;
   size_t stride;
@@ -81,8 +88,8 @@ struct KernelTable {
   // Extends *range by rows x columns of x. Exact; the sign of a zero is not defined.
   void (*range)(const FloatRows& x, size_t rows, size_t columns, Range* range);
 
-  // out = clamp(rne(x * inverse_scale) + zero_point, 0, 255), |x * inverse_scale| < 2^22; the bytes
-  // from `columns` up to 4 * ceil(columns / 4) are set to 0. Exact.
+  // out = clamp(rne(x * inverse_scale) + zero_point, 0, 255), |x * inverse_scale| < 2^22. A row of
+  // bytes is written in whole sixteens: those from `columns` on become the zero point. Exact.
   void (*quantize)(const FloatRows& x, size_t rows, size_t columns, float inverse_scale,
                    int32_t zero_point, uint8_t* out, size_t out_stride);
 

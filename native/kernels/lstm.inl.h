@@ -4,7 +4,7 @@
 // which the compiler keeps in registers for a single row and which stays in L1 otherwise.
 
 // c' = (f * c) + (i * g), two products and one sum; h' = o * tanh(c').
-inline F32 lstm_cell(F32 i, F32 f, F32 g, F32 o, F32* c) {
+DYNAQUANT_INLINE F32 lstm_cell(F32 i, F32 f, F32 g, F32 o, F32* c) {
   *c = add(mul(sigmoid(f), *c), mul(sigmoid(i), tanh(g)));
   return mul(sigmoid(o), tanh(*c));
 }
@@ -43,9 +43,10 @@ template <typename Rows, typename Panels, typename Seen>
 inline void lstm_step(const Rows& h, const Panels& b, const LstmStep& step, Seen& seen) {
   const size_t groups = b.panels / kLstmGates;
   for (size_t group = 0; group < groups; ++group) {
-    for (size_t row = 0; row < step.rows; row += kTileRows) {
-      const size_t count = step.rows - row < kTileRows ? step.rows - row : kTileRows;
+    for (size_t row = 0; row < step.rows;) {
+      const size_t count = tile_rows(step.rows - row);
       lstm_rows<kTileRows>(h, row, count, b, group, step, seen);
+      row += count;
     }
   }
 }

@@ -30,19 +30,13 @@ inline void quantize_kernel(const FloatRows& x, size_t rows, size_t columns, flo
                             int32_t zero_point, uint8_t* out, size_t out_stride) {
   const F32 inverse = set_f32(inverse_scale);
   const S32 zero = set_s32(zero_point);
-  const size_t padded = (columns + kQuad - 1) / kQuad * kQuad;
   for (size_t row = 0; row < rows; ++row) {
     const float* p = x.data + row * x.stride;
     uint8_t* q = out + row * out_stride;
-    size_t column = 0;
-    for (; column + 16 <= columns; column += 16) {
-      store_u8(q + column, add(round_s32(mul(load(p + column), inverse)), zero));
+    size_t left = columns;
+    for (; left >= 16; p += 16, q += 16, left -= 16) {
+      store_u8(q, add(round_s32(mul(load(p), inverse)), zero));
     }
-    if (column < columns) {
-      uint8_t tail[16];
-      const size_t count = columns - column;
-      store_u8(tail, add(round_s32(mul(load_first(p + column, count), inverse)), zero));
-      for (size_t k = 0; k < padded - column; ++k) q[column + k] = k < count ? tail[k] : 0;
-    }
+    if (left) store_u8(q, add(round_s32(mul(load_first(p, left), inverse)), zero));
   }
 }

@@ -247,7 +247,7 @@ export function isModule(value: unknown): value is Module {
 }
 
 export function isParameter(value: unknown): value is Parameter {
-  return isTensor(value) && (value as Partial<Parameter>).isParameter === true;
+  return isTensor(value) && (value as { isParameter?: unknown }).isParameter === true;
 }
 
 /**

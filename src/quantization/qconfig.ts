@@ -1,13 +1,6 @@
-/**
- * How a module's weights are quantized. Activations are always quantized on the way in, per tensor, with
- * PyTorch's reduced range (127 steps).
- */
-export interface QConfig {
-  readonly weight: {
-    /** One symmetric scale for the whole matrix, or one for each output row. */
-    readonly qscheme: 'per_tensor_symmetric' | 'per_channel_symmetric';
-  };
-}
+import type { QConfig } from '../nn/quantized/dynamic/weight.js';
+
+export type { QConfig };
 
 /** PyTorch's `default_dynamic_qconfig`: one scale a weight matrix. */
 export const defaultDynamicQConfig: QConfig = Object.freeze({

@@ -29,7 +29,8 @@ inline __m256i first_lanes(int count) {
 }
 inline F32 load_first(const float* p, size_t count) {
   const int n = (int)count;
-  if (n <= 8) return {_mm256_maskload_ps(p, first_lanes(n)), _mm256_setzero_ps()};
+  if (n == 8) return {_mm256_loadu_ps(p), _mm256_setzero_ps()};  // cheaper by far than masked
+  if (n < 8) return {_mm256_maskload_ps(p, first_lanes(n)), _mm256_setzero_ps()};
   return {_mm256_loadu_ps(p), _mm256_maskload_ps(p + 8, first_lanes(n - 8))};
 }
 inline void store(float* p, F32 v) {
@@ -123,8 +124,15 @@ inline Quad load_quad(const uint8_t* p) {
   return {_mm256_set1_epi32(four)};
 }
 inline __m256i dot_half(__m256i sums_s32x8, __m256i quad_u8x32, __m256i weights_s8x32) {
-  const __m256i pairs_s16x16 = _mm256_maddubs_epi16(quad_u8x32, weights_s8x32);
-  return _mm256_add_epi32(sums_s32x8, _mm256_madd_epi16(pairs_s16x16, _mm256_set1_epi16(1)));
+  const __m256i products_s32x8 =
+      _mm256_madd_epi16(_mm256_maddubs_epi16(quad_u8x32, weights_s8x32), _mm256_set1_epi16(1));
+#if defined(__GNUC__) && !defined(__clang__)
+  // As an intrinsic, gcc 12 makes all products of a tile first and spills its sums: 20 % slower.
+  __asm__("vpaddd %1, %0, %0" : "+x"(sums_s32x8) : "x"(products_s32x8));
+  return sums_s32x8;
+#else
+  return _mm256_add_epi32(sums_s32x8, products_s32x8);
+#endif
 }
 inline S32 dot(S32 sums, Quad quad, const int8_t* weights) {
   const __m256i* w = (const __m256i*)weights;

@@ -1,0 +1,102 @@
+import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
+import { native, type LinearHandle } from '../native.js';
+import { float32, isTensor, Tensor } from '../tensor.js';
+import { kaimingUniform_, uniform_ } from './init.js';
+import { emptyParameter, Module, type ModuleMetadata, type Parameter } from './module.js';
+import { PackedOnce } from './packed-once.js';
+
+export interface LinearOptions {
+  /** Add a learned bias. Default: true. */
+  bias?: boolean;
+}
+
+const packed = new PackedOnce<LinearHandle>();
+
+/**
+ * `y = x W^T + b`.
+ *
+ * Shape: `(*, inFeatures)` to `(*, outFeatures)`, float32. `weight` is `[outFeatures, inFeatures]`, `bias`
+ * `[outFeatures]`, both at first from U(-k, k) with `k = 1 / sqrt(inFeatures)`.
+ */
+export class Linear extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter | null;
+
+  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown options */
+  constructor(
+    readonly inFeatures: number,
+    readonly outFeatures: number,
+    options: LinearOptions = {},
+  ) {
+    super();
+    checkSize('in_features', inFeatures);
+    checkSize('out_features', outFeatures);
+    checkOptions('Linear', options, ['bias']);
+    const { bias = true } = options;
+    checkBoolean('bias', bias);
+    this.weight = emptyParameter([outFeatures, inFeatures]);
+    this.bias = bias ? emptyParameter([outFeatures]) : null;
+    kaimingUniform_(this.weight, { a: Math.sqrt(5) });
+    const bound = 1 / Math.sqrt(inFeatures);
+    if (this.bias !== null) uniform_(this.bias, -bound, bound);
+  }
+
+  /** @throws {TypeError} for another dtype @throws {RangeError} when the last dimension is not `inFeatures` */
+  override forward(input: Tensor): Tensor {
+    checkLinearInput(input, this.inFeatures, this.outFeatures);
+    const { weight, bias } = this;
+    const handle = packed.get(this, bias === null ? [weight] : [weight, bias], () => {
+      const biasData = bias === null ? null : (bias.checked('bias') as Float32Array);
+      return new (native().FloatLinear)(
+        weight.checked('weight') as Float32Array,
+        biasData,
+        this.inFeatures,
+        this.outFeatures,
+      );
+    });
+    return linearForward(input, this.inFeatures, this.outFeatures, (x, rows, out) => {
+      handle.forward(x, rows, out);
+    });
+  }
+
+  /** To be called after a direct write into a parameter's `.data`: the next forward packs the weights again. */
+  repack(): void {
+    packed.forget(this);
+  }
+
+  override extraRepr(): string {
+    return `in_features=${this.inFeatures}, out_features=${this.outFeatures}, bias=${this.bias === null ? 'False' : 'True'}`;
+  }
+  protected override metadata(): ModuleMetadata {
+    const { inFeatures, outFeatures } = this;
+    return { type: 'Linear', inFeatures, outFeatures, bias: this.bias !== null };
+  }
+}
+
+function checkLinearInput(input: Tensor, inFeatures: number, outFeatures: number): void {
+  if (!isTensor(input)) throw new TypeError(`input should be a Tensor, got ${describe(input)}`);
+  if (input.dtype !== float32) {
+    throw new TypeError(`mat1 and mat2 must have the same dtype, but got ${input.dtype} and float32`);
+  }
+  const { shape } = input;
+  if (shape.length === 0 || shape[shape.length - 1] !== inFeatures) {
+    const rows = shape.slice(0, -1).reduce((product, n) => product * n, 1);
+    throw new RangeError(
+      `mat1 and mat2 shapes cannot be multiplied (${rows}x${shape.at(-1) ?? 0} and ${inFeatures}x${outFeatures})`,
+    );
+  }
+}
+
+/** Allocates the output and calls `run` with the rows, for float and quantized Linear. */
+export function linearForward(
+  input: Tensor,
+  inFeatures: number,
+  outFeatures: number,
+  run: (x: Float32Array, rows: number, out: Float32Array) => void,
+): Tensor {
+  const x = input.checked('input') as Float32Array;
+  const rows = x.length / inFeatures;
+  const out = new Float32Array(new ArrayBuffer(rows * outFeatures * 4));
+  run(x, rows, out);
+  return new Tensor(out, [...input.shape.slice(0, -1), outFeatures]);
+}

@@ -1,0 +1,2 @@
+export { Linear } from './linear.js';
+export { LSTM } from './lstm.js';

@@ -1,0 +1,195 @@
+import { checkOptions, describe } from './errors.js';
+import { native } from './native.js';
+import {
+  emptyArray,
+  float32,
+  float64,
+  int32,
+  int64,
+  numelOf,
+  sizeArguments,
+  Tensor,
+  type DType,
+  type SizeArguments,
+} from './tensor.js';
+
+/** sizeof(GeneratorState) in native/engine/random.h. */
+const stateBytes = 2512;
+
+/** What PyTorch starts from when nobody seeds. */
+const defaultSeed = 67280421310721n;
+
+/** PyTorch's CPU generator (MT19937): the same seed gives the same numbers, bit for bit. */
+export class Generator {
+  private state: Uint8Array | undefined;
+  private seed = defaultSeed;
+
+  /**
+   * Starts the stream of a seed. Only the low 32 bits matter; a negative seed is taken modulo 2^64.
+   *
+   * @throws {TypeError} when `seed` is no integer @throws {RangeError} outside [-2^63, 2^64 - 1]
+   */
+  manualSeed(seed: number | bigint): this {
+    if (typeof seed !== 'bigint' && !Number.isSafeInteger(seed)) {
+      throw new TypeError(`seed should be a safe integer or a bigint, got ${describe(seed)}`);
+    }
+    const value = BigInt(seed);
+    if (value < -(2n ** 63n) || value >= 2n ** 64n) {
+      throw new RangeError(`seed should be in [-2^63, 2^64 - 1], got ${value}`);
+    }
+    const state = new Uint8Array(new ArrayBuffer(stateBytes));
+    native().randomSeed(state, Number(BigInt.asUintN(32, value)));
+    this.seed = BigInt.asUintN(64, value);
+    this.state = state;
+    return this;
+  }
+  /** The seed the stream began with. */
+  initialSeed(): bigint {
+    return this.seed;
+  }
+  /** A copy of the state, for `setState`. Its layout is this library's own. */
+  getState(): Uint8Array {
+    return this.bytes().slice();
+  }
+  /** Continues from a saved state. @throws {TypeError | RangeError} when it is none */
+  setState(state: Uint8Array): this {
+    if (!ArrayBuffer.isView(state) || state[Symbol.toStringTag] !== 'Uint8Array') {
+      throw new TypeError(`state should be a Uint8Array, got ${describe(state)}`);
+    }
+    if (state.length !== stateBytes) {
+      throw new RangeError(`state should have ${stateBytes} bytes, got ${state.length}`);
+    }
+    const copy = new Uint8Array(new ArrayBuffer(stateBytes));
+    copy.set(state);
+    this.state = copy;
+    return this;
+  }
+  /** For the library: the live state, seeded at the first use. */
+  bytes(): Uint8Array {
+    if (this.state === undefined) this.manualSeed(this.seed);
+    return this.state!;
+  }
+}
+
+/** What the functions below draw from when no generator is named. */
+export const defaultGenerator = new Generator();
+
+/** Seeds the default generator. */
+export function manualSeed(seed: number | bigint): Generator {
+  return defaultGenerator.manualSeed(seed);
+}
+
+export interface RandomOptions {
+  /** Default: the global one, which {@link manualSeed} seeds. */
+  generator?: Generator;
+  /** float32 (the default) or float64; for integers int64 (the default) or int32. */
+  dtype?: DType;
+}
+
+/** Uniform in [0, 1): `rand(2, 3)` or `rand([2, 3], { generator, dtype })`. */
+export function rand(...args: SizeArguments<RandomOptions>): Tensor {
+  const [shape, { generator, dtype }] = sizeArguments(args, ['generator', 'dtype'], 'rand');
+  return fillUniform(floats('rand', shape, dtype), 0, 1, generator);
+}
+
+/** Normal, mean 0 and variance 1: `randn(2, 3)` or `randn([2, 3], { generator, dtype })`. */
+export function randn(...args: SizeArguments<RandomOptions>): Tensor {
+  const [shape, { generator, dtype }] = sizeArguments(args, ['generator', 'dtype'], 'randn');
+  return fillNormal(floats('randn', shape, dtype), 0, 1, generator);
+}
+
+/**
+ * Integers in [low, high): `randint(high, shape, options?)` or `randint(low, high, shape, options?)`.
+ *
+ * @throws {RangeError} unless low < high
+ */
+export function randint(high: number, shape: readonly number[], options?: RandomOptions): Tensor;
+export function randint(low: number, high: number, shape: readonly number[], options?: RandomOptions): Tensor;
+export function randint(...args: unknown[]): Tensor {
+  const [low, high, shape, options = {}] = (Array.isArray(args[1]) ? [0, ...args] : args) as [
+    number,
+    number,
+    readonly number[],
+    RandomOptions?,
+  ];
+  if (!Number.isSafeInteger(low) || !Number.isSafeInteger(high)) {
+    throw new TypeError(`low and high should be safe integers, got ${describe(low)} and ${describe(high)}`);
+  }
+  if (low >= high) {
+    throw new RangeError(`random_ expects 'from' to be less than 'to', but got from=${low} >= to=${high}`);
+  }
+  if (!Array.isArray(shape)) throw new TypeError(`shape should be an array of sizes, got ${describe(shape)}`);
+  checkOptions('randint', options, ['generator', 'dtype']);
+  const out = new BigInt64Array(numelOf(shape));
+  const range = BigInt(high) - BigInt(low);
+  native().randomIntegers(stateOf(options.generator), out, BigInt(low), range);
+  return integers('randint', out, shape, options.dtype);
+}
+
+/** A random order of 0..n-1. */
+export function randperm(n: number, options: RandomOptions = {}): Tensor {
+  if (!Number.isInteger(n) || n < 0 || n >= 2 ** 32) {
+    throw new RangeError(`n should be a size below 2^32, got ${describe(n)}`);
+  }
+  checkOptions('randperm', options, ['generator', 'dtype']);
+  const out = new BigInt64Array(n);
+  native().randomPermutation(stateOf(options.generator), out);
+  return integers('randperm', out, [n], options.dtype);
+}
+
+/** float32 ones with probability `p`, else zeros. */
+export function bernoulli(p: number, shape: readonly number[], generator?: Generator): Tensor {
+  if (!(p >= 0 && p <= 1)) throw new RangeError(`p should be in [0, 1], got ${describe(p)}`);
+  const out = new Float32Array(numelOf(shape));
+  native().randomBernoulli(stateOf(generator), out, p);
+  return new Tensor(out, shape);
+}
+
+/** Fills a tensor in place from [from, to). */
+export function fillUniform<T extends Tensor>(tensor: T, from: number, to: number, generator?: Generator): T {
+  const data = tensor.checked();
+  const state = stateOf(generator);
+  if (tensor.dtype === float32) native().randomUniform(state, data as Float32Array, from, to);
+  else if (tensor.dtype === float64) native().randomUniform64(state, data as Float64Array, from, to);
+  else throw new TypeError(`uniform_ needs a float32 or float64 tensor, got ${tensor.dtype}`);
+  tensor.version++;
+  return tensor;
+}
+
+/** Fills a tensor in place from N(mean, std^2). */
+export function fillNormal<T extends Tensor>(tensor: T, mean: number, std: number, generator?: Generator): T {
+  if (!(std >= 0)) throw new RangeError(`normal expects std >= 0.0, but found std ${describe(std)}`);
+  const data = tensor.checked();
+  const state = stateOf(generator);
+  if (tensor.dtype === float32) native().randomNormal(state, data as Float32Array, mean, std);
+  else if (tensor.dtype === float64) native().randomNormal64(state, data as Float64Array, mean, std);
+  else throw new TypeError(`normal_ needs a float32 or float64 tensor, got ${tensor.dtype}`);
+  tensor.version++;
+  return tensor;
+}
+
+function stateOf(generator: Generator = defaultGenerator): Uint8Array {
+  if (typeof generator?.bytes !== 'function') {
+    throw new TypeError(`generator should be a Generator, got ${describe(generator)}`);
+  }
+  return generator.bytes();
+}
+
+function floats(where: string, shape: readonly number[], dtype: DType = float32): Tensor {
+  if (dtype !== float32 && dtype !== float64) {
+    throw new RangeError(`${where}: dtype should be float32 or float64, got ${describe(dtype)}`);
+  }
+  return new Tensor(emptyArray(dtype, numelOf(shape)), shape);
+}
+
+function integers(
+  where: string,
+  data: BigInt64Array,
+  shape: readonly number[],
+  dtype: DType = int64,
+): Tensor {
+  if (dtype !== int64 && dtype !== int32) {
+    throw new RangeError(`${where}: dtype should be int64 or int32, got ${describe(dtype)}`);
+  }
+  return new Tensor(data, shape).to(dtype);
+}

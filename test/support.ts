@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { native } from '../src/native.js';
+import { StateDict } from '../src/nn/module.js';
+import { Tensor } from '../src/tensor.js';
+
+interface TensorEntry {
+  dtype: 'f32' | 'f64' | 'i64' | 'i32' | 'i8' | 'u8';
+  shape: number[];
+  offset: number;
+  nbytes: number;
+}
+
+const arrays = {
+  f32: Float32Array,
+  f64: Float64Array,
+  i64: BigInt64Array,
+  i32: Int32Array,
+  i8: Int8Array,
+  u8: Uint8Array,
+};
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- each group has its own shape of case
+export type GoldenCase = any;
+
+/** A group of reference data made with PyTorch (test/fixtures/make_golden.py). */
+export class Golden {
+  readonly cases: GoldenCase[];
+  private readonly entries: Record<string, TensorEntry>;
+  private readonly bytes: ArrayBuffer;
+
+  constructor(name: string) {
+    const path = join(__dirname, 'fixtures', name);
+    const manifest = JSON.parse(readFileSync(`${path}.json`, 'utf8'));
+    this.cases = manifest.cases;
+    this.entries = manifest.tensors;
+    this.bytes = new Uint8Array(readFileSync(`${path}.bin`)).buffer;
+  }
+
+  tensor(name: string): Tensor {
+    const entry = this.entries[name];
+    if (entry === undefined) throw new Error(`no tensor ${name}`);
+    const { dtype, shape, offset, nbytes } = entry;
+    return new Tensor(new arrays[dtype](this.bytes.slice(offset, offset + nbytes)), shape);
+  }
+
+  /** `{ parameter: tensor name }` as a state dict. */
+  state(names: Record<string, string>): StateDict {
+    const state = new StateDict();
+    for (const [key, name] of Object.entries(names)) state.set(key, this.tensor(name));
+    return state;
+  }
+}
+
+export function golden(name: string): Golden {
+  return new Golden(name);
+}
+
+/** Bits, so that -0 and 0 differ and NaN equals itself. */
+export function bytesOf(tensor: Tensor): string {
+  const { buffer, byteOffset, byteLength } = tensor.data;
+  return Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength).toString('hex');
+}
+
+/** The reference tolerance of everything that is not exact: 2e-6 absolute + 1e-6 relative. */
+export function expectClose(actual: Tensor, expected: Tensor): void {
+  expect(actual.shape).toEqual(expected.shape);
+  let worst = 0;
+  for (let i = 0; i < actual.data.length; i++) {
+    const want = Number(expected.data[i]);
+    const error = Math.abs(Number(actual.data[i]) - want);
+    worst = Math.max(worst, Number.isNaN(error) ? Infinity : error - 1e-6 * Math.abs(want));
+  }
+  expect(worst).toBeLessThanOrEqual(2e-6);
+}
+
+/** Runs `f` with an instruction set chosen for every handle built in it. */
+export function withIsa<R>(isa: string, f: () => R): R {
+  const before = native().isa();
+  if (!native().selectIsa(isa)) throw new Error(`${isa} does not run here`);
+  try {
+    return f();
+  } finally {
+    native().selectIsa(before);
+  }
+}
+
+/** Deterministic numbers for tests that do not test the generator (mulberry32). */
+export function pseudoRandom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
