@@ -1,0 +1,145 @@
+import * as nn from '../src/nn/index.js';
+import { manualSeed, randn } from '../src/random.js';
+import { Tensor, zeros } from '../src/tensor.js';
+import { native } from '../src/native.js';
+import { bytesOf, expectClose, golden, withIsa } from './support.js';
+
+const group = golden('float');
+const cases = group.cases.filter((c) => c.cls === 'LSTM' && !c.packed && c.kwargs.proj_size === undefined);
+
+describe.each(native().isas())('float LSTM on %s', (isa) => {
+  test.each(cases.map((c) => [JSON.stringify({ seed: c.seed, layers: c.num_layers, ...c.kwargs }), c]))(
+    'equals PyTorch: %s',
+    (_, c) => {
+      const { batch_first: batchFirst, ...kwargs } = c.kwargs;
+      const lstm = new nn.LSTM(c.input_size, c.hidden_size, {
+        numLayers: c.num_layers,
+        batchFirst,
+        ...kwargs,
+      }).eval();
+      lstm.loadStateDict(group.state(c.params));
+      const state: nn.LSTMState | undefined = c.hx ? [group.tensor(c.h0), group.tensor(c.c0)] : undefined;
+      const [y, [hn, cn]] = withIsa(isa, () => lstm.forward(group.tensor(c.x), state));
+      expectClose(y, group.tensor(c.float.y));
+      expectClose(hn, group.tensor(c.float.hn));
+      expectClose(cn, group.tensor(c.float.cn));
+    },
+  );
+});
+
+test('there are golden cases', () => expect(cases.length).toBeGreaterThanOrEqual(13));
+
+describe('packed weights follow the parameters', () => {
+  const x = randn(3, 2, 4);
+  const run = (lstm: nn.LSTM): string => bytesOf(lstm.forward(x)[0]);
+  const [lstm, other] = [new nn.LSTM(4, 5), new nn.LSTM(4, 5)];
+
+  test('after loadStateDict, nn.init, a replaced parameter and repack()', () => {
+    const first = run(lstm);
+    lstm.loadStateDict(other.stateDict());
+    expect(run(lstm)).toBe(run(other));
+    nn.init.zeros_(lstm.stateDict().get('weight_ih_l0')!);
+    const zeroed = run(lstm);
+    expect(zeroed).not.toBe(run(other));
+    expect(zeroed).not.toBe(first);
+    Object.assign(lstm, { weight_ih_l0: other.stateDict().get('weight_ih_l0') });
+    expect(run(lstm)).toBe(run(other));
+    lstm
+      .stateDict()
+      .get('bias_ih_l0')!
+      .data.fill(1 as never);
+    expect(run(lstm)).toBe(run(other));
+    lstm.repack();
+    expect(run(lstm)).not.toBe(run(other));
+  });
+});
+
+describe('training', () => {
+  test('dropout works between layers, and only in training', () => {
+    manualSeed(3);
+    const lstm = new nn.LSTM(4, 5, { numLayers: 3, dropout: 0.5, bidirectional: true });
+    const x = randn(6, 2, 4);
+    const draw = (): string => {
+      manualSeed(9);
+      return bytesOf(lstm.forward(x)[0]);
+    };
+    const trained = draw();
+    expect(draw()).toBe(trained);
+    manualSeed(10);
+    expect(bytesOf(lstm.forward(x)[0])).not.toBe(trained);
+    lstm.eval();
+    const plain = draw();
+    expect(plain).not.toBe(trained);
+    const twin = new nn.LSTM(4, 5, { numLayers: 3, bidirectional: true });
+    twin.loadStateDict(lstm.stateDict());
+    expect(bytesOf(twin.forward(x)[0])).toBe(plain);
+  });
+});
+
+describe('an empty batch gives empty results', () => {
+  test('B = 0', () => {
+    const [y, [hn, cn]] = new nn.LSTM(4, 5).forward(zeros(3, 0, 4));
+    expect([y.shape, hn.shape, cn.shape]).toEqual([
+      [3, 0, 5],
+      [1, 0, 5],
+      [1, 0, 5],
+    ]);
+  });
+});
+
+describe('errors', () => {
+  const lstm = new nn.LSTM(4, 5, { numLayers: 2 });
+  const state = (...shape: number[]): nn.LSTMState => [zeros(shape), zeros(shape)];
+  const detached = (): Tensor => {
+    const t = zeros(3, 2, 4);
+    structuredClone(t.data.buffer, { transfer: [t.data.buffer as ArrayBuffer] });
+    return t;
+  };
+  test.each<[string, () => unknown, RegExp]>([
+    ['no tensor', () => lstm.forward([1] as never), /input should be a Tensor, got an array of 1/],
+    ['rank 1', () => lstm.forward(zeros(4)), /Expected input to be 2D or 3D, got 1D instead/],
+    ['rank 4', () => lstm.forward(zeros(1, 1, 1, 4)), /got 4D instead/],
+    ['features', () => lstm.forward(zeros(3, 2, 5)), /equal to input_size. Expected 4, got 5/],
+    ['no steps', () => lstm.forward(zeros(0, 2, 4)), /sequence length to be larger than 0/],
+    ['dtype', () => lstm.forward(zeros([3, 2, 4], { dtype: 'float64' })), /dtype \(float64\) does not match/],
+    [
+      'h0 shape',
+      () => lstm.forward(zeros(3, 2, 4), state(1, 2, 5)),
+      /Expected hidden\[0\] size \(2, 2, 5\), got \[1, 2, 5\]/,
+    ],
+    ['c0 shape', () => lstm.forward(zeros(3, 2, 4), [zeros(2, 2, 5), zeros(2, 2, 6)]), /hidden\[1\] size/],
+    ['state rank', () => lstm.forward(zeros(3, 2, 4), state(2, 5)), /also be 3-D but got \(2-D, 2-D\)/],
+    ['state rank, unbatched', () => lstm.forward(zeros(3, 4), state(2, 1, 5)), /unbatched 2-D input/],
+    ['state kind', () => lstm.forward(zeros(3, 2, 4), zeros(2, 2, 5) as never), /pair of Tensors/],
+    [
+      'state dtype',
+      () => lstm.forward(zeros(3, 2, 4), [zeros([2, 2, 5], { dtype: 'int32' }), zeros(2, 2, 5)]),
+      /hidden\[0\] should be a float32/,
+    ],
+    ['detached', () => lstm.forward(detached()), /input has lost its data/],
+    ['sizes', () => new nn.LSTM(0, 5), /input_size must be greater than zero/],
+    ['fraction', () => new nn.LSTM(4, 2.5), /hidden_size should be of type int/],
+    ['layers', () => new nn.LSTM(4, 5, { numLayers: 0 }), /num_layers must be greater than zero/],
+    ['dropout', () => new nn.LSTM(4, 5, { dropout: 2 }), /number in range \[0, 1\]/],
+    [
+      'option',
+      () => new nn.LSTM(4, 5, { numLayer: 2 } as never),
+      /unknown option 'numLayer'; the options are numLayers/,
+    ],
+    ['bias', () => new nn.LSTM(4, 5, { bias: 1 as never }), /bias should be a boolean, got 1/],
+  ])('%s', (_, f, message) => expect(f).toThrow(message));
+});
+
+test('a float layer lets NaN and infinity through, as PyTorch does', () => {
+  const lstm = new nn.LSTM(2, 3);
+  const [y] = lstm.forward(new Tensor(Float32Array.of(NaN, 1), [1, 1, 2]));
+  expect(Array.from(y.data, Number).every(Number.isNaN)).toBe(true);
+});
+
+test('prints as PyTorch does', () => {
+  expect(
+    String(
+      new nn.LSTM(2, 3, { numLayers: 2, bias: false, batchFirst: true, dropout: 0.1, bidirectional: true }),
+    ),
+  ).toBe('LSTM(2, 3, num_layers=2, bias=False, batch_first=True, dropout=0.1, bidirectional=True)');
+});
