@@ -17,6 +17,8 @@ export type ModuleMetadata = { readonly type: string; readonly [key: string]: un
 /** Names to tensors, in PyTorch's order; `metadata` maps module names to what they are (PyTorch's `_metadata`). */
 export class StateDict extends Map<string, Tensor> {
   readonly metadata = new Map<string, ModuleMetadata>();
+  /** Texts that travel with the file (a safetensors file's own metadata): a vocabulary, say. */
+  readonly notes = new Map<string, string>();
 }
 
 /** What `loadStateDict` accepts. */

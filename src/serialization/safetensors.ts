@@ -1,0 +1,377 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+
+import { CheckpointError, describe } from '../errors.js';
+import { StateDict, type ModuleMetadata } from '../nn/module.js';
+import { emptyArray, isTensor, qint8, Tensor, type DType } from '../tensor.js';
+
+// A safetensors file: 8 bytes little-endian length of the header, the header (JSON: name -> dtype, shape,
+// data_offsets; and `__metadata__`, string to string), then the data without holes.
+//
+// A quantized tensor `w` is three entries: its integers under `w`, `w.scale` (F32, one or one a row) and
+// `w.zero_point` (I32). `__metadata__.dynaquant` is the JSON of the state dict's module metadata.
+
+const dtypeNames: Record<string, DType | undefined> = {
+  F64: 'float64',
+  F32: 'float32',
+  F16: 'float16',
+  BF16: 'bfloat16',
+  I64: 'int64',
+  I32: 'int32',
+  I16: 'int16',
+  I8: 'int8',
+  U8: 'uint8',
+  BOOL: 'bool',
+};
+const fileNames = new Map(Object.entries(dtypeNames).map(([file, dtype]) => [dtype, file]));
+
+/** The reference implementation's limit on the header, 100 MB. */
+const maxHeader = 100_000_000;
+const metadataKey = '__metadata__';
+
+/** What {@link save} takes: a state dict, or anything that lists names and tensors. */
+export type Saveable = Iterable<readonly [string, Tensor]>;
+
+/**
+ * Reads a safetensors file, float or quantized. Everything is checked before a tensor is made.
+ *
+ * @param source - a path, a file URL, the bytes themselves, or an open file (which stays open)
+ * @throws {CheckpointError} when the file is broken, truncated or hostile; the sentence names offset or key
+ */
+export async function load(source: string | URL | Uint8Array | FileHandle): Promise<StateDict> {
+  if (isBytes(source)) return parse(source);
+  if (typeof source === 'object' && 'readFile' in source) return parse(await source.readFile());
+  return parse(await readFile(checkPath(source)));
+}
+
+/** {@link load}, synchronously. */
+export function loadSync(source: string | URL | Uint8Array): StateDict {
+  return parse(isBytes(source) ? source : readFileSync(checkPath(source)));
+}
+
+/**
+ * Writes a state dict as a safetensors file: to a temporary file beside it, renamed when complete.
+ *
+ * @throws {TypeError} when `state` holds something else than names and tensors
+ * @throws {RangeError} for a tensor that the format cannot hold
+ */
+export async function save(state: Saveable, path: string | URL): Promise<void> {
+  const bytes = serialize(state);
+  const target = fileName(checkPath(path));
+  const temporary = temporaryName(target);
+  try {
+    await writeFile(temporary, bytes);
+    await rename(temporary, target);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** {@link save}, synchronously. */
+export function saveSync(state: Saveable, path: string | URL): void {
+  const bytes = serialize(state);
+  const target = fileName(checkPath(path));
+  const temporary = temporaryName(target);
+  try {
+    writeFileSync(temporary, bytes);
+    renameSync(temporary, target);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+interface Entry {
+  dtype: DType;
+  shape: number[];
+  begin: number;
+  end: number;
+}
+
+function parse(bytes: Uint8Array): StateDict {
+  if (bytes.length < 8)
+    throw new CheckpointError(`a safetensors file has at least 8 bytes, got ${bytes.length}`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const headerLength = view.getBigUint64(0, true);
+  const limit = Math.min(bytes.length - 8, maxHeader);
+  if (headerLength > BigInt(limit)) {
+    throw new CheckpointError(`offset 0: the header should have at most ${limit} bytes, got ${headerLength}`);
+  }
+  const start = 8 + Number(headerLength);
+  const header = parseHeader(bytes.subarray(8, start));
+  const state = new StateDict();
+  const entries = new Map<string, Entry>();
+  for (const [key, value] of Object.entries(header)) {
+    if (key === metadataKey) readMetadata(value, state);
+    else entries.set(key, checkEntry(key, value, bytes.length - start));
+  }
+  checkCoverage(entries, bytes.length - start);
+
+  const read = (entry: Entry): Tensor => {
+    const data = emptyArray(
+      entry.dtype,
+      entry.shape.reduce((product, n) => product * n, 1),
+    );
+    const target = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    target.set(bytes.subarray(start + entry.begin, start + entry.end));
+    return new Tensor(data, entry.shape, { dtype: entry.dtype });
+  };
+  for (const [key, entry] of entries) {
+    const owner = key.replace(/\.(scale|zero_point)$/, '');
+    if (owner !== key && isQuantized(entries, owner)) continue;
+    state.set(key, isQuantized(entries, key) ? readQuantized(key, entries, read) : read(entry));
+  }
+  return state;
+}
+
+function parseHeader(bytes: Uint8Array): Record<string, unknown> {
+  let header: unknown;
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    header = JSON.parse(text);
+    refuseDuplicateKeys(text);
+  } catch (error) {
+    if (error instanceof CheckpointError) throw error;
+    throw new CheckpointError(`offset 8: the header is no JSON: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  if (!isRecord(header)) throw new CheckpointError('offset 8: the header should be a JSON object');
+  return header;
+}
+
+/** JSON.parse keeps the last of equal keys; here two readers must not see two files. For valid JSON. */
+function refuseDuplicateKeys(text: string): void {
+  const stack: (Set<string> | null)[] = [];
+  for (const match of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g)) {
+    const token = match[0];
+    if (token === '{') stack.push(new Set());
+    else if (token === '[') stack.push(null);
+    else if (token === '}' || token === ']') stack.pop();
+    else if (match[1] !== undefined) {
+      const key = JSON.parse(token.slice(0, -match[1].length)) as string;
+      const keys = stack.at(-1)!;
+      if (keys!.has(key))
+        throw new CheckpointError(`offset ${8 + match.index}: key ${describe(key)} stands twice`);
+      keys!.add(key);
+    }
+  }
+}
+
+function readMetadata(value: unknown, state: StateDict): void {
+  if (!isRecord(value) || !Object.values(value).every((text) => typeof text === 'string')) {
+    throw new CheckpointError(`${metadataKey} should map strings to strings`);
+  }
+  for (const [key, text] of Object.entries(value as Record<string, string>)) {
+    if (key !== 'dynaquant') {
+      state.notes.set(key, text);
+      continue;
+    }
+    let modules: unknown;
+    try {
+      modules = JSON.parse(text);
+    } catch (error) {
+      throw new CheckpointError(`${metadataKey}.dynaquant is no JSON`, { cause: error });
+    }
+    if (!isRecord(modules)) throw new CheckpointError(`${metadataKey}.dynaquant should be an object`);
+    for (const [name, module] of Object.entries(modules)) {
+      if (!isRecord(module) || typeof module['type'] !== 'string') {
+        throw new CheckpointError(
+          `${metadataKey}.dynaquant: ${describe(name)} should be an object with a type`,
+        );
+      }
+      state.metadata.set(name, module as ModuleMetadata);
+    }
+  }
+}
+
+function checkEntry(key: string, value: unknown, dataLength: number): Entry {
+  const fail = (what: string): never => {
+    throw new CheckpointError(`key ${describe(key)}: ${what}`);
+  };
+  if (!isRecord(value)) return fail('should be an object');
+  const { dtype: name, shape, data_offsets: offsets } = value;
+  const dtype = typeof name === 'string' && Object.hasOwn(dtypeNames, name) ? dtypeNames[name]! : undefined;
+  if (dtype === undefined) {
+    return fail(`dtype should be one of ${Object.keys(dtypeNames).join(', ')}, got ${describe(name)}`);
+  }
+  const isSize = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0;
+  if (!Array.isArray(shape) || !shape.every(isSize)) return fail('shape should be an array of sizes');
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) {
+    return fail('data_offsets should be two sizes');
+  }
+  const [begin, end] = offsets as [number, number];
+  if (begin > end || end > dataLength) {
+    return fail(`data_offsets should be within 0 and ${dataLength}, got [${begin}, ${end}]`);
+  }
+  const size = shape.reduce(
+    (product: number, n: number) => product * n,
+    emptyArray(dtype, 0).BYTES_PER_ELEMENT,
+  );
+  if (size !== end - begin)
+    return fail(`shape [${shape.join(', ')}] needs ${size} bytes, got ${end - begin}`);
+  return { dtype, shape: shape as number[], begin, end };
+}
+
+/** Every byte of the data belongs to exactly one tensor. */
+function checkCoverage(entries: ReadonlyMap<string, Entry>, dataLength: number): void {
+  let position = 0;
+  for (const [key, { begin, end }] of [...entries].sort(
+    ([, a], [, b]) => a.begin - b.begin || a.end - b.end,
+  )) {
+    if (begin !== position) {
+      const what = begin < position ? 'overlaps another tensor' : 'leaves a hole before it';
+      throw new CheckpointError(
+        `key ${describe(key)}: data_offsets [${begin}, ${end}] ${what} (expected ${position})`,
+      );
+    }
+    position = end;
+  }
+  if (position !== dataLength) {
+    throw new CheckpointError(
+      `the tensors have ${position} bytes, but the file has ${dataLength} bytes of data`,
+    );
+  }
+}
+
+function isQuantized(entries: ReadonlyMap<string, Entry>, key: string): boolean {
+  return (
+    entries.get(key)?.dtype === 'int8' && (entries.has(`${key}.scale`) || entries.has(`${key}.zero_point`))
+  );
+}
+
+function readQuantized(
+  key: string,
+  entries: ReadonlyMap<string, Entry>,
+  read: (entry: Entry) => Tensor,
+): Tensor {
+  const companion = (name: string, dtype: DType): { data: ArrayLike<number>; perChannel: boolean } => {
+    const entry = entries.get(`${key}.${name}`);
+    const rows = entries.get(key)!.shape[0];
+    if (entry === undefined) throw new CheckpointError(`key ${describe(key)}: its ${name} is missing`);
+    const perChannel = entry.shape.length === 1 && entry.shape[0] === rows;
+    if (entry.dtype !== dtype || (!perChannel && entry.shape.length !== 0)) {
+      throw new CheckpointError(
+        `key ${describe(`${key}.${name}`)}: should be ${dtype} of shape [] or [${rows}], got ${entry.dtype} of [${entry.shape.join(', ')}]`,
+      );
+    }
+    return { data: read(entry).data as ArrayLike<number>, perChannel };
+  };
+  const scales = companion('scale', 'float32');
+  const zeroPoints = companion('zero_point', 'int32');
+  const { data, shape } = read(entries.get(key)!);
+  try {
+    return new Tensor(data, shape, {
+      dtype: qint8,
+      qscheme: scales.perChannel ? 'per_channel_affine' : 'per_tensor_affine',
+      scales: Float64Array.from(scales.data),
+      zeroPoints: Int32Array.from(zeroPoints.data),
+      axis: 0,
+    });
+  } catch (error) {
+    throw new CheckpointError(`key ${describe(key)}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function serialize(state: Saveable): Uint8Array {
+  if (typeof state !== 'object' || state === null || !(Symbol.iterator in state)) {
+    throw new TypeError(`state should be a Map of tensors, got ${describe(state)}`);
+  }
+  const tensors = new Map<string, Tensor>();
+  const add = (key: string, tensor: Tensor): void => {
+    if (tensors.has(key) || key === metadataKey)
+      throw new RangeError(`key ${describe(key)} stands twice or is reserved`);
+    tensors.set(key, tensor);
+  };
+  for (const entry of state) {
+    if (!Array.isArray(entry) || typeof entry[0] !== 'string' || !isTensor(entry[1])) {
+      throw new TypeError('state should hold [name, Tensor] pairs');
+    }
+    const [key, tensor] = entry as [string, Tensor];
+    if (tensor.quantization === undefined) {
+      add(key, tensor);
+      continue;
+    }
+    const { qscheme, scales, zeroPoints, axis } = tensor.quantization;
+    if (tensor.dtype !== qint8 || axis !== 0) {
+      throw new RangeError(
+        `key ${describe(key)}: only qint8 tensors quantized along axis 0 can be saved, got ${tensor.dtype}`,
+      );
+    }
+    const shape = qscheme === 'per_channel_affine' ? [scales.length] : [];
+    add(key, new Tensor(tensor.checked(key), tensor.shape));
+    add(`${key}.scale`, new Tensor(Float32Array.from(scales), shape));
+    add(`${key}.zero_point`, new Tensor(zeroPoints, shape));
+  }
+
+  // Data in falling element size, so that every tensor is aligned; the header keeps the state's order.
+  const order = [...tensors].sort(([, a], [, b]) => b.data.BYTES_PER_ELEMENT - a.data.BYTES_PER_ELEMENT);
+  const offsets = new Map<string, [number, number]>();
+  let length = 0;
+  for (const [key, tensor] of order) {
+    const size = tensor.checked(key).byteLength;
+    offsets.set(key, [length, (length += size)]);
+  }
+  const texts = state instanceof StateDict ? [...state.notes] : [];
+  if (state instanceof StateDict && state.metadata.size > 0) {
+    texts.push(['dynaquant', jsonObject([...state.metadata])]);
+  }
+  const fields: [string, unknown][] = [];
+  if (texts.length > 0) fields.push([metadataKey, new RawJson(jsonObject(texts))]);
+  for (const [key, { dtype, shape }] of tensors) {
+    const name = fileNames.get(dtype);
+    if (name === undefined) throw new RangeError(`key ${describe(key)}: ${dtype} cannot be saved`);
+    fields.push([key, { dtype: name, shape, data_offsets: offsets.get(key) }]);
+  }
+  const json = new TextEncoder().encode(jsonObject(fields));
+  const headerLength = Math.ceil(json.length / 8) * 8;
+  const bytes = new Uint8Array(8 + headerLength + length);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(headerLength), true);
+  bytes.fill(0x20, 8, 8 + headerLength);
+  bytes.set(json, 8);
+  for (const [key, { data }] of order) {
+    bytes.set(
+      new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+      8 + headerLength + offsets.get(key)![0],
+    );
+  }
+  return bytes;
+}
+
+class RawJson {
+  constructor(readonly text: string) {}
+}
+
+/** An object's JSON in the given order; names such as `__proto__` or `1` are keys like any other. */
+function jsonObject(entries: readonly (readonly [string, unknown])[]): string {
+  const fields = entries.map(
+    ([key, value]) =>
+      `${JSON.stringify(key)}:${value instanceof RawJson ? value.text : JSON.stringify(value)}`,
+  );
+  return `{${fields.join(',')}}`;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isBytes(value: unknown): value is Uint8Array {
+  return ArrayBuffer.isView(value) && value[Symbol.toStringTag as never] === 'Uint8Array';
+}
+
+function checkPath(path: unknown): string | URL {
+  if (typeof path === 'string' || Object.prototype.toString.call(path) === '[object URL]')
+    return path as string | URL;
+  throw new TypeError(`path should be a string or a URL, got ${describe(path)}`);
+}
+
+function fileName(path: string | URL): string {
+  return typeof path === 'string' ? path : fileURLToPath(path);
+}
+
+function temporaryName(target: string): string {
+  return `${target}.${randomBytes(6).toString('hex')}.tmp`;
+}
