@@ -1,0 +1,125 @@
+// A character language model, trained with PyTorch (train.py): Embedding, LSTM, Linear.
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+import { Generator, loadSync, nn, rand, tensor, Tensor } from 'dynaquant';
+
+const folder = join(dirname(require.resolve('dynaquant/package.json')), 'examples', 'char-lm');
+
+export class CharLM extends nn.Module {
+  readonly embedding: nn.Embedding;
+  readonly lstm: nn.LSTM;
+  readonly decoder: nn.Linear;
+
+  constructor(vocabularySize: number, embeddingDim = 48, hiddenSize = 256) {
+    super();
+    this.embedding = new nn.Embedding(vocabularySize, embeddingDim);
+    this.lstm = new nn.LSTM(embeddingDim, hiddenSize);
+    this.decoder = new nn.Linear(hiddenSize, vocabularySize);
+  }
+
+  /** Tokens `(T, B)` to logits `(T, B, vocabulary)` of the next character, and the state to go on with. */
+  forward(tokens: Tensor, state?: nn.LSTMState): [Tensor, nn.LSTMState] {
+    const [output, next] = this.lstm.forward(this.embedding.forward(tokens), state);
+    return [this.decoder.forward(output), next];
+  }
+}
+
+/** The trained model and its characters, from the file that PyTorch's side wrote. */
+export function loadCharLM(): { model: CharLM; vocabulary: string[] } {
+  const state = loadSync(join(folder, 'char-lm.safetensors'));
+  const vocabulary = [...state.notes.get('vocabulary')!];
+  const model = new CharLM(vocabulary.length);
+  model.loadStateDict(state);
+  return { model: model.eval(), vocabulary };
+}
+
+/** Held-out text as 16 equal streams: inputs `(T, 16)` and the characters that follow them. */
+export function heldOutText(
+  vocabulary: readonly string[],
+  streams = 16,
+): { inputs: Tensor; targets: Tensor } {
+  const index = new Map(vocabulary.map((character, i) => [character, i]));
+  const text = Array.from(readFileSync(join(folder, 'valid.txt'), 'utf8'), (c) => index.get(c)!);
+  const steps = Math.floor((text.length - 1) / streams);
+  const cut = (from: number): Tensor =>
+    new Tensor(Int32Array.from(text.slice(from, from + steps * streams)), [streams, steps]).transpose(0, 1);
+  return { inputs: cut(0), targets: cut(1) };
+}
+
+export interface Evaluation {
+  /** Mean cross-entropy, nats a character. */
+  loss: number;
+  /** `exp(loss)`. */
+  perplexity: number;
+  /** How often the likeliest character is the right one. */
+  top1: number;
+  charactersPerSecond: number;
+  /** The likeliest characters, to compare models by. */
+  choices: Tensor;
+}
+
+/** Runs the whole text through a model, from a zero state. */
+export function evaluate(model: CharLM, inputs: Tensor, targets: Tensor): Evaluation {
+  const start = performance.now();
+  const [logits] = model.forward(inputs);
+  const seconds = (performance.now() - start) / 1000;
+  const logProbabilities = logits.logSoftmax(-1);
+  const size = logits.size(-1);
+  let loss = 0;
+  targets.data.forEach((target: number | bigint, i: number) => {
+    loss -= Number(logProbabilities.data[i * size + Number(target)]);
+  });
+  loss /= targets.numel;
+  const choices = logits.argmax(-1);
+  return {
+    loss,
+    perplexity: Math.exp(loss),
+    top1: agreement(choices, targets),
+    charactersPerSecond: targets.numel / seconds,
+    choices,
+  };
+}
+
+/** The share of equal elements. */
+export function agreement(a: Tensor, b: Tensor): number {
+  return a.eq(b).float().mean().item();
+}
+
+/** Writes text one character at a time, each drawn from the model's distribution; a seed gives one text. */
+export function* sample(
+  model: CharLM,
+  vocabulary: readonly string[],
+  {
+    prompt,
+    length,
+    seed,
+    temperature = 0.7,
+  }: { prompt: string; length: number; seed: number; temperature?: number },
+): IterableIterator<string> {
+  const generator = new Generator().manualSeed(seed);
+  let tokens = tensor(
+    Array.from(prompt, (c) => [vocabulary.indexOf(c)]),
+    { dtype: 'int32' },
+  );
+  let state: nn.LSTMState | undefined;
+  for (let i = 0; i < length; i++) {
+    const [logits, next] = model.forward(tokens, state);
+    const probabilities = logits.select(0, -1).select(0, 0).div(temperature).softmax(0);
+    const choice = draw(probabilities, rand([], { generator }).item());
+    yield vocabulary[choice]!;
+    tokens = tensor([[choice]], { dtype: 'int32' });
+    state = next;
+  }
+}
+
+/** The index at which the running sum of the probabilities passes `threshold`. */
+function draw(probabilities: Tensor, threshold: number): number {
+  let sum = 0;
+  const last = probabilities.numel - 1;
+  for (let i = 0; i < last; i++) {
+    sum += Number(probabilities.data[i]);
+    if (threshold < sum) return i;
+  }
+  return last;
+}

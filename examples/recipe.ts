@@ -1,0 +1,259 @@
+// PyTorch's recipe "Dynamic Quantization" in TypeScript: build an LSTM, quantize it, and compare the two in
+// size, latency and accuracy. https://docs.pytorch.org/tutorials/recipes/recipes/dynamic_quantization.html
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+
+import { manualSeed, nn, quantization, qint8, randn, saveSync, type Tensor } from 'dynaquant';
+
+import { agreement, evaluate, heldOutText, loadCharLM, sample, type CharLM } from './char-lm/char-lm.js';
+
+const help = `Usage: npm run recipe -- [options]
+
+  --dim N        size of the LSTM's input and hidden state (default 8)
+  --layers N     its layers (default 1)
+  --sequence N   steps of the input (default 20)
+  --batch N      sequences in the batch (default 1)
+  --model NAME   'lstm', the recipe's (default), or 'char-lm', a trained language model on real text
+  --json         print one JSON document instead of text
+  --help         this text
+`;
+
+interface Options {
+  dim: number;
+  layers: number;
+  sequence: number;
+  batch: number;
+  model: string;
+  json: boolean;
+}
+
+/** One line on stderr and exit code 2 for what cannot be understood. */
+function parseOptions(): Options {
+  try {
+    const text = { type: 'string' } as const;
+    const flag = { type: 'boolean', default: false } as const;
+    const { values } = parseArgs({
+      options: { dim: text, layers: text, sequence: text, batch: text, model: text, json: flag, help: flag },
+    });
+    if (values.help) {
+      process.stdout.write(help);
+      process.exit(0);
+    }
+    const size = (name: 'dim' | 'layers' | 'sequence' | 'batch', byDefault: number): number => {
+      const value = values[name];
+      if (value === undefined) return byDefault;
+      if (!/^[1-9]\d{0,5}$/.test(value)) {
+        throw new Error(`--${name} should be a whole number from 1 to 999999, got '${value}'`);
+      }
+      if (values.model === 'char-lm') throw new Error(`--${name} does not go with --model char-lm`);
+      return Number(value);
+    };
+    const model = values.model ?? 'lstm';
+    if (model !== 'lstm' && model !== 'char-lm') {
+      throw new Error(`--model should be lstm or char-lm, got '${model}'`);
+    }
+    return {
+      dim: size('dim', 8),
+      layers: size('layers', 1),
+      sequence: size('sequence', 20),
+      batch: size('batch', 1),
+      model,
+      json: values.json,
+    };
+  } catch (error) {
+    process.stderr.write(
+      `recipe: ${(error as Error).message.split('\n')[0]!.replace(/\. To specify.*/, '')}\n`,
+    );
+    process.exit(2);
+  }
+}
+
+const options = parseOptions();
+
+/** Text goes to the terminal as it comes, or nowhere with --json. */
+function say(text: string): void {
+  if (!options.json) process.stdout.write(`${text}\n`);
+}
+
+// The recipe's model ------------------------------------------------------------------------------------------
+
+class LSTMForDemonstration extends nn.Module {
+  readonly lstm: nn.LSTM;
+
+  constructor(inDim: number, outDim: number, depth: number) {
+    super();
+    this.lstm = new nn.LSTM(inDim, outDim, { numLayers: depth });
+  }
+  forward(inputs: Tensor, hidden: nn.LSTMState) {
+    return this.lstm.forward(inputs, hidden);
+  }
+}
+
+function recipe(): object {
+  const { dim, layers, sequence, batch } = options;
+
+  say('1. Set-up');
+  manualSeed(29592);
+  const inputs = randn(sequence, batch, dim);
+  const hidden: nn.LSTMState = [randn(layers, batch, dim), randn(layers, batch, dim)];
+  const floatLSTM = new LSTMForDemonstration(dim, dim, layers);
+  say(`   an LSTM of ${layers} layer(s) of ${dim}, and ${batch} sequence(s) of ${sequence} steps\n`);
+
+  say('2. Quantization');
+  const quantizedLSTM = quantization.quantizeDynamic(floatLSTM, new Set([nn.LSTM, nn.Linear]), {
+    dtype: qint8,
+  });
+  say(`Here is the floating point version of this module:\n${String(floatLSTM)}\n`);
+  say(`and now the quantized version:\n${String(quantizedLSTM)}\n`);
+
+  const size = compareSizes(floatLSTM, { INT8: quantizedLSTM });
+
+  say('4. Latency');
+  const latency = compareLatencies({
+    FP32: () => floatLSTM.forward(inputs, hidden),
+    INT8: () => quantizedLSTM.forward(inputs, hidden),
+  });
+
+  say('5. Accuracy');
+  const [output] = floatLSTM.forward(inputs, hidden);
+  const [quantizedOutput] = quantizedLSTM.forward(inputs, hidden);
+  const magnitude = output.abs().mean().item();
+  const quantizedMagnitude = quantizedOutput.abs().mean().item();
+  const difference = output.sub(quantizedOutput).abs().mean().item();
+  const percent = (difference / magnitude) * 100;
+  say(`   mean absolute value of output tensor values in the FP32 model is ${magnitude.toFixed(5)}`);
+  say(`   mean absolute value of output tensor values in the INT8 model is ${quantizedMagnitude.toFixed(5)}`);
+  say(
+    `   mean absolute value of the difference between the output tensors is ${difference.toFixed(5)} or ${percent.toFixed(2)} percent`,
+  );
+  const accuracy = { float: magnitude, int8: quantizedMagnitude, difference, percent };
+  return {
+    dim,
+    layers,
+    sequence,
+    batch,
+    models: [String(floatLSTM), String(quantizedLSTM)],
+    size,
+    latency,
+    accuracy,
+  };
+}
+
+// The trained model -------------------------------------------------------------------------------------------
+
+function charLM(): object {
+  const { model, vocabulary } = loadCharLM();
+
+  say('2. Quantization');
+  const { defaultDynamicQConfig, perChannelDynamicQConfig, quantizeDynamic } = quantization;
+  const quantize = (qconfig: quantization.QConfig): CharLM =>
+    quantizeDynamic(model, new Map([nn.LSTM, nn.Linear].map((type) => [type, qconfig])));
+  const quantized = {
+    'INT8 per tensor': quantize(defaultDynamicQConfig),
+    'INT8 per channel': quantize(perChannelDynamicQConfig),
+  };
+  say(`Here is the floating point version of this module:\n${String(model)}\n`);
+  say(`and now the quantized version:\n${String(quantized['INT8 per tensor'])}\n`);
+
+  const size = compareSizes(model, quantized);
+
+  say('4. and 5. Latency and accuracy, on held-out text');
+  const { inputs, targets } = heldOutText(vocabulary);
+  const models = Object.entries({ FP32: model, ...quantized });
+  const reference = evaluate(model, inputs, targets);
+  say(
+    `   ${'model'.padEnd(18)}${'loss'.padStart(9)}${'perplexity'.padStart(12)}${'top-1'.padStart(8)}${'agreement'.padStart(11)}${'characters/s'.padStart(14)}`,
+  );
+  const results = models.map(([name, candidate]) => {
+    const { choices, ...result } = evaluate(candidate, inputs, targets);
+    const agrees = agreement(choices, reference.choices);
+    say(
+      `   ${name.padEnd(18)}${result.loss.toFixed(5).padStart(9)}${result.perplexity.toFixed(4).padStart(12)}${result.top1.toFixed(4).padStart(8)}${agrees.toFixed(4).padStart(11)}${Math.round(result.charactersPerSecond).toLocaleString('en').padStart(14)}`,
+    );
+    return { name, ...result, agreement: agrees };
+  });
+
+  const prompt = 'And ';
+  say('\nSome text, sampled from the INT8 model:\n');
+  let text = prompt;
+  if (!options.json) process.stdout.write(prompt);
+  for (const character of sample(quantized['INT8 per channel'], vocabulary, {
+    prompt,
+    length: 400,
+    seed: 7,
+  })) {
+    text += character;
+    if (!options.json) process.stdout.write(character);
+  }
+  say('');
+  return { models: models.map(([, candidate]) => String(candidate)), size, results, text };
+}
+
+// Shared steps ------------------------------------------------------------------------------------------------
+
+/** Bytes of files really written. */
+function compareSizes(model: nn.Module, others: Record<string, nn.Module>): object[] {
+  say('3. Model size');
+  const folder = mkdtempSync(join(tmpdir(), 'dynaquant-recipe-'));
+  try {
+    const measure = (module: nn.Module): number => {
+      const path = join(folder, 'model.safetensors');
+      saveSync(module.stateDict(), path);
+      return statSync(path).size;
+    };
+    const floatBytes = measure(model);
+    const rows = Object.entries({ FP32: model, ...others }).map(([name, module]) => {
+      const bytes = measure(module);
+      const ratio = floatBytes / bytes;
+      const times = name === 'FP32' ? '' : `, ${ratio.toFixed(2)} times smaller`;
+      say(`   ${`${name}:`.padEnd(18)}${(bytes / 1000).toFixed(3).padStart(10)} KB${times}`);
+      return { name, bytes, ratio };
+    });
+    say('');
+    return rows;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Microseconds a call: the two take turns, so that the machine's moods meet both. */
+function compareLatencies(runs: { FP32: () => unknown; INT8: () => unknown }): object {
+  const rounds = 61;
+  const time = (run: () => unknown, calls: number): number => {
+    const start = performance.now();
+    for (let i = 0; i < calls; i++) run();
+    return ((performance.now() - start) * 1000) / calls;
+  };
+  const names = ['FP32', 'INT8'] as const;
+  // Warm up, then as many calls a round as take about 5 ms.
+  const calls = names.map((name) => {
+    for (let warm = 0; warm < 20; warm++) time(runs[name], 1 + Math.floor(2000 / (1 + time(runs[name], 1))));
+    return Math.max(1, Math.round(5000 / time(runs[name], 10)));
+  });
+  const samples = names.map((): number[] => []);
+  for (let round = 0; round < rounds; round++) {
+    names.forEach((name, i) => samples[i]!.push(time(runs[name], calls[i]!)));
+  }
+  const [float, int8] = samples.map((values) => {
+    values.sort((a, b) => a - b);
+    const at = (share: number): number => values[Math.round(share * (values.length - 1))]!;
+    return { median: at(0.5), low: at(0.1), high: at(0.9), minimum: at(0) };
+  }) as [Latency, Latency];
+  const show = ({ median, low, high }: Latency): string =>
+    `${median.toFixed(1)} µs (median; 10 % to 90 %: ${low.toFixed(1)} to ${high.toFixed(1)})`;
+  const ratio = float.median / int8.median;
+  say(`   FP32: ${show(float)}\n   INT8: ${show(int8)}\n   FP32 / INT8: ${ratio.toFixed(2)}\n`);
+  return { float, int8, ratio };
+}
+
+interface Latency {
+  median: number;
+  low: number;
+  high: number;
+  minimum: number;
+}
+
+const result = options.model === 'char-lm' ? charLM() : recipe();
+if (options.json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
