@@ -3,7 +3,7 @@ import * as nn from '../src/nn/index.js';
 import { LSTM as QuantizedLSTM } from '../src/nn/quantized/dynamic/lstm.js';
 import { defaultDynamicQConfig, perChannelDynamicQConfig } from '../src/quantization/index.js';
 import { manualSeed, randn } from '../src/random.js';
-import { Tensor, zeros } from '../src/tensor.js';
+import { zeros, type Tensor } from '../src/tensor.js';
 import { bytesOf, expectClose, golden, pseudoRandom, withIsa, type GoldenCase } from './support.js';
 
 const group = golden('dynamic');

@@ -13,7 +13,8 @@ GeneratorState* state_argument(const Napi::CallbackInfo& info) {
   if (reinterpret_cast<std::uintptr_t>(bytes) % alignof(GeneratorState) != 0) {
     throw Napi::RangeError::New(env, "state is not aligned");
   }
-  return reinterpret_cast<GeneratorState*>(bytes);  // any `next` is safe: beyond 624 it twists first
+  return reinterpret_cast<GeneratorState*>(
+      bytes);  // any `next` is safe: beyond 624 it twists first
 }
 
 template <typename Element>

@@ -102,8 +102,8 @@ inline void multiply_rows(const Rows& a, size_t row, size_t count, const Panels&
   }
 }
 
-// Rows of the next tile when `left` remain: 20 rows are 5 + 5 + 5 + 5, not 6 + 6 + 6 + 2, for tiles of
-// few rows are the slow ones.
+// Rows of the next tile when `left` remain: 20 rows are 5 + 5 + 5 + 5, not 6 + 6 + 6 + 2, for tiles
+// of few rows are the slow ones.
 inline size_t tile_rows(size_t left) {
   const size_t tiles = (left + kTileRows - 1) / kTileRows;
   return (left + tiles - 1) / tiles;

@@ -1,14 +1,10 @@
 import { describe } from '../errors.js';
-import { float32, isTensor, sameShape, Tensor, type TensorData, type TensorOptions } from '../tensor.js';
+import { float32, isTensor, sameShape, Tensor } from '../tensor.js';
 
 /** A tensor that a module counts among its parameters. */
 export class Parameter extends Tensor {
   /** Marks parameters for copies of this package in other realms. */
   readonly isParameter = true;
-
-  constructor(data: TensorData, shape: readonly number[], options?: TensorOptions) {
-    super(data, shape, options);
-  }
 }
 
 /** What a state dict says of one module: its type, sizes and options, as JSON values. */
@@ -37,7 +33,7 @@ export interface IncompatibleKeys {
 export abstract class Module {
   training = true;
 
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- subclasses narrow it
+  // Subclasses narrow it.
   abstract forward(...args: any[]): any;
 
   /** Keeps a tensor in the state dict without being a parameter. */

@@ -1,0 +1,49 @@
+import tseslint from 'typescript-eslint';
+
+// Untyped rules for everything; the few rules that need types, where a forgotten await could hide.
+export default tseslint.config(
+  { ignores: ['build/', 'dist/', 'prebuilds/', 'test/fixtures/'] },
+  tseslint.configs.strict,
+  {
+    linterOptions: { reportUnusedDisableDirectives: 'error' },
+    rules: {
+      eqeqeq: ['error', 'always', { null: 'ignore' }],
+      'no-var': 'error',
+      'prefer-const': 'error',
+      'object-shorthand': 'error',
+      'no-console': 'error',
+      'no-restricted-syntax': [
+        'error',
+        {
+          // Another realm (jest, a worker, a vm context) has its own constructors.
+          selector:
+            "BinaryExpression[operator='instanceof'][right.name=/(Array|ArrayBuffer|Error|Promise|Map|Set)$/]",
+          message:
+            'Use ArrayBuffer.isView, the Symbol.toStringTag or the name: instanceof fails across realms.',
+        },
+      ],
+      '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
+      // Index arithmetic on typed arrays is in range by construction; `!` says so.
+      '@typescript-eslint/no-non-null-assertion': 'off',
+    },
+  },
+  {
+    files: ['**/*.{ts,mts}'],
+    languageOptions: {
+      parserOptions: { project: './tsconfig.test.json', tsconfigRootDir: import.meta.dirname },
+    },
+    rules: {
+      '@typescript-eslint/await-thenable': 'error',
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-misused-promises': 'error',
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: true },
+      ],
+    },
+  },
+  { files: ['src/nn/module.ts'], rules: { '@typescript-eslint/no-explicit-any': 'off' } },
+  { files: ['**/*.cjs'], rules: { '@typescript-eslint/no-require-imports': 'off' } },
+  { files: ['scripts/**', 'examples/**', 'benchmarks/**'], rules: { 'no-console': 'off' } },
+);
