@@ -264,13 +264,15 @@ function checkLayout(entries: ReadonlyMap<string, Entry>, dataBytes: number): vo
     if (begin > end || end > dataBytes) {
       throw new CheckpointError(`'${key}' has data_offsets ${range} outside the ${dataBytes} bytes of data`);
     }
-    // In BigInt, because a product of sizes can pass any other integer.
-    const width = emptyArray(dtypeNames[dtype], 0).BYTES_PER_ELEMENT;
-    const needed = shape.reduce((product, n) => product * BigInt(n), BigInt(width));
-    if (needed !== BigInt(end - begin)) {
-      const wanted = shape.length > 16 ? 'its shape' : `${dtype} of shape [${shape.join(', ')}]`;
+    let needed = emptyArray(dtypeNames[dtype], 0).BYTES_PER_ELEMENT;
+    for (const n of shape) {
+      needed *= n;
+      if (needed > Number.MAX_SAFE_INTEGER)
+        throw new CheckpointError(`'${key}' has a shape that is too large`);
+    }
+    if (needed !== end - begin) {
       throw new CheckpointError(
-        `'${key}' has ${end - begin} bytes at ${range}, but ${wanted} needs ${short(needed)}`,
+        `'${key}' has ${end - begin} bytes at ${range}, but ${dtype} of shape [${shape.join(', ')}] needs ${needed}`,
       );
     }
   }
@@ -289,10 +291,6 @@ function checkLayout(entries: ReadonlyMap<string, Entry>, dataBytes: number): vo
       `the tensors end at offset ${position}, but there are ${dataBytes} bytes of data`,
     );
   }
-}
-
-function short(value: bigint): string {
-  return value < 2n ** 64n ? `${value}` : 'more than 2^64';
 }
 
 function readModules(json: string, modules: Map<string, ModuleMetadata>): void {
@@ -355,7 +353,8 @@ function quantized(
     }
   }
   const scales = Float64Array.from(scale!.data as Float32Array);
-  const bad = scales.findIndex((value) => !(value > 0 && value < Infinity));
+  // As the float32 numbers that arithmetic uses: a double may be too small or too large for one.
+  const bad = scales.findIndex((value) => !(Math.fround(value) > 0 && Math.fround(value) < Infinity));
   if (bad >= 0) {
     throw new CheckpointError(
       `'${key}.scale' should be positive and finite, got ${scales[bad]} at index ${bad}`,
