@@ -143,7 +143,7 @@ describe('round trips', () => {
       ['lstm.weight_hh_l0', 'float32', [1024, 256]],
       ['lstm.weight_ih_l0', 'float32', [1024, 48]],
     ]);
-    expect(state.fileMetadata.get('vocabulary')).toHaveLength(63);
+    expect(state.notes.get('vocabulary')).toHaveLength(63);
     saveSync(state, path);
     expect(readFileSync(path).equals(readFileSync(source))).toBe(true);
   });
@@ -306,7 +306,7 @@ describe('broken files', () => {
       file(`{"__metadata__":{"__proto__":"x"},${entry('__proto__', 'U8', '[1]', 0, 1)}}`, 1),
     );
     expect([...state.keys()]).toEqual(['__proto__']);
-    expect(state.fileMetadata.get('__proto__')).toBe('x');
+    expect(state.notes.get('__proto__')).toBe('x');
     expect(({} as { dtype?: unknown }).dtype).toBeUndefined();
   });
 });

@@ -7,12 +7,6 @@ import { CheckpointError, describe } from '../errors.js';
 import { StateDict, type ModuleMetadata, type StateDictLike } from '../nn/module.js';
 import { emptyArray, isTensor, numelOf, sameShape, Tensor, type DType, type TensorData } from '../tensor.js';
 
-/** A state dict from a file, with the strings that stood beside the tensors. */
-export class LoadedStateDict extends StateDict {
-  /** The file's `__metadata__` without this library's own entry; `save` writes it back. */
-  readonly fileMetadata = new Map<string, string>();
-}
-
 /** The dtypes that both sides have. Elements are little-endian, as every machine is that Node runs well on. */
 const dtypeNames = {
   F64: 'float64',
@@ -45,7 +39,7 @@ const maxCallBytes = 2 ** 30;
  * name, so that a failure leaves what was there. The tensors must not change before the promise settles.
  *
  * A quantized tensor `k` becomes three: its integers `k`, `k.scale` and `k.zero_point` (scalars per tensor,
- * vectors per channel). `state.metadata` goes into the header.
+ * vectors per channel). `state.metadata` and `state.notes` go into the header.
  *
  * @throws {TypeError} when `state` holds anything but tensors, or a dtype the format has no place for
  * @throws {RangeError} when a name is taken twice, or a tensor lost its data
@@ -105,7 +99,7 @@ export function saveSync(state: StateDictLike, path: string | URL): void {
  * @throws {CheckpointError} when the file is no safetensors file, is damaged, or holds a dtype that has no
  * place here; the message names the offset or the key. Nothing is allocated for bytes that are not there.
  */
-export async function load(source: string | URL | Uint8Array | FileHandle): Promise<LoadedStateDict> {
+export async function load(source: string | URL | Uint8Array | FileHandle): Promise<StateDict> {
   if (isBytes(source)) return loadSync(source);
   if (isFileHandle(source)) return readFile(source);
   const file = await open(pathOf(source), 'r');
@@ -117,7 +111,7 @@ export async function load(source: string | URL | Uint8Array | FileHandle): Prom
 }
 
 /** {@link load}, blocking. */
-export function loadSync(source: string | URL | Uint8Array): LoadedStateDict {
+export function loadSync(source: string | URL | Uint8Array): StateDict {
   if (isBytes(source)) {
     return run(decode(source.length), ({ offset, into }) =>
       into.set(source.subarray(offset, offset + into.length)),
@@ -153,7 +147,7 @@ interface Entry {
   end: number;
 }
 
-async function readFile(file: FileHandle): Promise<LoadedStateDict> {
+async function readFile(file: FileHandle): Promise<StateDict> {
   const steps = decode((await file.stat()).size);
   let step = steps.next();
   for (; !step.done; step = steps.next()) {
@@ -168,14 +162,14 @@ async function readFile(file: FileHandle): Promise<LoadedStateDict> {
   return step.value;
 }
 
-function run(steps: Generator<Read, LoadedStateDict>, read: (request: Read) => void): LoadedStateDict {
+function run(steps: Generator<Read, StateDict>, read: (request: Read) => void): StateDict {
   let step = steps.next();
   for (; !step.done; step = steps.next()) read(step.value);
   return step.value;
 }
 
 /** Yields what it wants read, so that the blocking and the asynchronous reader share it. */
-function* decode(size: number): Generator<Read, LoadedStateDict, void> {
+function* decode(size: number): Generator<Read, StateDict, void> {
   if (size < 8)
     throw new CheckpointError(`a safetensors file has at least 8 bytes, this one ends at offset ${size}`);
   const prefix = new Uint8Array(8);
@@ -202,10 +196,10 @@ function* decode(size: number): Generator<Read, LoadedStateDict, void> {
     plain.set(key, new Tensor(data, shape, { dtype: dtypeNames[dtype] }));
   }
 
-  const state = new LoadedStateDict();
+  const state = new StateDict();
   for (const [key, value] of metadata) {
     if (key === ownEntry) readModules(value, state.metadata);
-    else state.fileMetadata.set(key, value);
+    else state.notes.set(key, value);
   }
   joinQuantized(plain, state);
   return state;
@@ -498,8 +492,8 @@ function encode(state: StateDictLike): Uint8Array[] {
 }
 
 function metadataOf(state: StateDictLike): Map<string, string> {
-  const { metadata, fileMetadata } = state as Partial<LoadedStateDict>;
-  const result = new Map(tagOf(fileMetadata) === 'Map' ? fileMetadata : []);
+  const { metadata, notes } = state as Partial<StateDict>;
+  const result = new Map(tagOf(notes) === 'Map' ? notes : []);
   if (tagOf(metadata) === 'Map' && metadata!.size > 0) {
     result.set(ownEntry, JSON.stringify(Object.fromEntries(metadata!)));
   }
