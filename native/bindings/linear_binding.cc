@@ -86,8 +86,9 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Linear>> {
       const std::size_t rows = size_argument(env, info[1], "rows");
       const std::size_t stride = size_argument(env, info[2], "stride");
       const std::uint8_t* q = typed_array<std::uint8_t>(env, info[0], "q", product({rows, stride}));
-      if (stride < linear_->matrix().stride())
+      if (stride < (linear_->in_features() + kQuad - 1) / kQuad * kQuad) {
         throw Napi::RangeError::New(env, "stride is too small");
+      }
       float* out =
           typed_array<float>(env, info[5], "out", product({rows, linear_->out_features()}));
       linear_->multiply(
