@@ -123,8 +123,8 @@ void box_muller(float* block, float mean, float std) {
 
 void box_muller(double* block, double mean, double std) {
   for (int i = 0; i < 8; ++i) {
-    const double u1 = 1.0 - block[i];
-    const double radius = std::sqrt(-2.0 * std::log(u1));
+    // log1p, not log: no newer C library than RHEL 8's is needed for it.
+    const double radius = std::sqrt(-2.0 * std::log1p(-block[i]));
     const double theta = kTwoPi * block[i + 8];
     block[i] = radius * std::cos(theta) * std + mean;
     block[i + 8] = radius * std::sin(theta) * std + mean;

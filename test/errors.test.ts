@@ -1,0 +1,34 @@
+import { CheckpointError, checkBoolean, checkOptions, checkSize, describe as shown } from '../src/errors.js';
+import { zeros } from '../src/tensor.js';
+
+test.each<[unknown, string]>([
+  [undefined, 'undefined'],
+  [null, 'null'],
+  [1.5, '1.5'],
+  [2n, '2n'],
+  ['text', "'text'"],
+  ['x'.repeat(100), `'${'x'.repeat(57)}…'`],
+  [[1, 2], 'an array of 2'],
+  [zeros(1), 'Tensor'],
+  [Object.create(null), 'an object'],
+  [Math.max, 'function max'],
+  [Symbol('s'), 'Symbol(s)'],
+])('describes a value, never its data: %p', (value, text) => expect(shown(value)).toBe(text));
+
+test('options', () => {
+  expect(() => checkOptions('f', { a: 1, c: 2 }, ['a', 'b'])).toThrow(
+    "f: unknown option 'c'; the options are a, b",
+  );
+  expect(() => checkOptions('f', null, [])).toThrow(/should be an object, got null/);
+  expect(() => checkOptions('f', { a: 1 }, ['a'])).not.toThrow();
+});
+test('sizes', () => {
+  expect(() => checkSize('n', 1.5)).toThrow('n should be of type int, got: 1.5');
+  expect(() => checkSize('n', '1')).toThrow("n should be of type int, got: '1'");
+  expect(() => checkSize('n', NaN)).toThrow(/got: NaN/);
+  expect(() => checkSize('n', 0)).toThrow('n must be greater than zero, got: 0');
+  expect(() => checkBoolean('flag', 1)).toThrow('flag should be a boolean, got 1');
+});
+test('CheckpointError is an Error with a name', () => {
+  expect(new CheckpointError('x')).toMatchObject({ name: 'CheckpointError', message: 'x' });
+});

@@ -1,0 +1,76 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+
+const root = join(__dirname, '..');
+
+function files(folder: string, pattern: RegExp): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => pattern.test(file))
+    .map((file) => join(folder, file));
+}
+const read = (file: string): string => readFileSync(join(root, file), 'utf8');
+
+describe('native', () => {
+  const includesOf = (file: string): string[] =>
+    Array.from(read(file).matchAll(/^#include [<"](.+)[>"]/gm), (match) => match[1]!);
+  const allowed: [folder: string, includes: RegExp][] = [
+    // C headers, intrinsics, and what lies beside; nothing of std but in the baseline's own files.
+    [
+      'native/kernels',
+      /^((stdint|stddef|string|math|immintrin|cpuid|intrin|arm_neon)\.h|[a-z0-9_]+(\.inl)?\.h|simd\/.*\.h)$/,
+    ],
+    ['native/engine', /^(c?[a-z_]+|engine\/.*\.h|kernels\/kernels\.h)$/],
+    ['native/bindings', /^(napi\.h|[a-z_]+|(bindings|engine)\/.*\.h|kernels\/(kernels|dispatch)\.h)$/],
+  ];
+  test.each(allowed)('%s includes nothing above it', (folder, pattern) => {
+    const sources = files(folder, /\.(h|cc)$/);
+    expect(sources.length).toBeGreaterThan(3);
+    for (const file of sources) {
+      for (const include of includesOf(file))
+        expect([file, include]).toEqual([file, expect.stringMatching(pattern)]);
+    }
+  });
+  test('only bindings and addon.cc know Node-API, only kernels know instruction sets', () => {
+    for (const file of files('native', /\.(h|cc)$/)) {
+      const text = read(file);
+      if (!/bindings|addon\.cc/.test(file))
+        expect([file, text]).not.toEqual([file, expect.stringMatching(/napi/i)]);
+      if (!/kernels/.test(file))
+        expect([file, text]).not.toEqual([file, expect.stringMatching(/_mm\d|__AVX|arm_neon/)]);
+    }
+  });
+});
+
+describe('TypeScript', () => {
+  // The rooms from the ground up; a file may import from its own room and those before it.
+  const rooms: RegExp[] = [
+    /^src\/(errors|native)\.ts$/,
+    /^src\/tensor\.ts$/,
+    /^src\/random\.ts$/,
+    /^src\/nn\/[^/]+\.ts$/,
+    /^src\/nn\/quantized\//,
+    /^src\/quantization\//,
+    /^src\/serialization\//,
+    /^src\/index\.m?ts$/,
+  ];
+  const roomOf = (file: string): number => rooms.findIndex((pattern) => pattern.test(file));
+  const sources = files('src', /\.m?ts$/);
+
+  test('no import points up', () => {
+    expect(sources.length).toBeGreaterThan(15);
+    for (const file of sources) {
+      expect([file, roomOf(file)]).not.toEqual([file, -1]);
+      for (const [, specifier] of read(file).matchAll(/from '(\.[^']+)'/g)) {
+        const target = normalize(join(dirname(file), specifier!)).replace(/\.js$/, '.ts');
+        // nn/index.ts is the namespace: it names nn/quantized, which nothing else of nn may.
+        if (file === 'src/nn/index.ts' && target === 'src/nn/quantized/index.ts') continue;
+        expect([file, target, roomOf(target) <= roomOf(file)]).toEqual([file, target, true]);
+      }
+    }
+  });
+  test('only native.ts loads the addon', () => {
+    for (const file of sources.filter((each) => each !== 'src/native.ts')) {
+      expect([file, read(file)]).not.toEqual([file, expect.stringMatching(/require\(|node-gyp-build/)]);
+    }
+  });
+});

@@ -1,0 +1,123 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+
+import { native } from '../src/native.js';
+
+const root = join(__dirname, '..');
+const isas = native().isas();
+
+/** Runs a script with the built package and DYNAQUANT_ISA set. */
+function run(isa: string, script: string): { status: number | null; output: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['-e', script], {
+    cwd: root,
+    env: { ...process.env, DYNAQUANT_ISA: isa },
+    encoding: 'utf8',
+  });
+  return { status, output: stdout + stderr };
+}
+
+describe('DYNAQUANT_ISA', () => {
+  const script = `console.log(require('./dist/native.js').native().isa())`;
+  test.each(isas)('%s is obeyed', (isa) => expect(run(isa, script).output.trim()).toBe(isa));
+  test('empty means the best', () => expect(run('', script).output.trim()).toBe(isas[0]));
+  test('an unusable name throws at the first native use and lists what there is', () => {
+    const { status, output } = run('mmx', script);
+    expect(status).toBe(1);
+    expect(output).toContain(
+      `DYNAQUANT_ISA is 'mmx', which this machine cannot run; it has ${isas.join(', ')}`,
+    );
+    expect(run('mmx', `require('dynaquant'); console.log('loaded')`).output.trim()).toBe('loaded');
+  });
+});
+
+describe('lifetime', () => {
+  test('workers have an addon each and may be terminated while they compute', async () => {
+    const script = `
+      const { nn, randn } = require('dynaquant');
+      const lstm = new nn.LSTM(32, 64);
+      for (let i = 0; ; i++) { lstm.forward(randn(5, 2, 32)); if (i === 3) require('node:worker_threads').parentPort.postMessage(1); }`;
+    const workers = Array.from({ length: 4 }, () => new Worker(script, { eval: true }));
+    await Promise.all(workers.map((w) => new Promise((resolve) => w.once('message', resolve))));
+    await Promise.all(workers.map((w) => w.terminate()));
+  });
+  test('10,000 models come and go without holding memory', () => {
+    // Finalizers run between turns of the event loop, so the script yields as a service does.
+    const script = `
+      const { nn, quantization, randn } = require('dynaquant');
+      const x = randn(1, 1, 64);
+      const round = async (n) => {
+        for (let i = 0; i < n; i++) quantization.quantizeDynamic(new nn.LSTM(64, 64)).forward(x);
+        global.gc();
+        await new Promise(setImmediate);
+      };
+      (async () => {
+        for (let i = 0; i < 10; i++) await round(100);
+        const before = process.memoryUsage().rss;
+        for (let i = 0; i < 90; i++) await round(100);
+        console.log((process.memoryUsage().rss - before) / 1e6);
+      })();`;
+    const grown = execFileSync(process.execPath, ['--expose-gc', '-e', script], {
+      cwd: root,
+      encoding: 'utf8',
+    });
+    // 9,000 models of 0.3 MB would be 2.7 GB.
+    expect(Number(grown)).toBeLessThan(80);
+  });
+});
+
+test('a borrowed method refuses a foreign receiver', () => {
+  const addon = native();
+  const float = new addon.FloatLinear(new Float32Array(1), null, 1, 1);
+  const forward = float.forward as (...args: unknown[]) => unknown;
+  for (const receiver of [{}, null, new addon.Int8Linear(new Int8Array(1), Float32Array.of(1), null, 1, 1)]) {
+    expect(() => forward.call(receiver, new Float32Array(1), 1, new Float32Array(1))).toThrow();
+  }
+});
+
+describe('native code checks lengths of its own', () => {
+  const addon = native();
+  const lstm = new addon.FloatLSTM(1, 1, 1, 1, [
+    { weight: new Float32Array(4), bias: null },
+    { weight: new Float32Array(4), bias: null },
+  ]);
+  const one = (): Float32Array => new Float32Array(1);
+  test.each<[string, () => unknown]>([
+    ['short weight', () => new addon.FloatLinear(new Float32Array(5), null, 2, 3)],
+    ['short bias', () => new addon.FloatLinear(new Float32Array(6), one(), 2, 3)],
+    ['overflowing size', () => new addon.FloatLinear(one(), null, 2 ** 40, 2 ** 40)],
+    ['negative size', () => new addon.FloatLinear(one(), null, -1, 1)],
+    ['wrong array', () => new addon.FloatLinear(new Int8Array(1) as never, null, 1, 1)],
+    ['scales', () => new addon.Int8Linear(new Int8Array(6), new Float32Array(2), null, 2, 3)],
+    ['depth', () => new addon.Int8Linear(new Int8Array(131072), one(), null, 131072, 1)],
+    ['matrices', () => new addon.FloatLSTM(1, 1, 1, 1, [])],
+    ['directions', () => new addon.FloatLSTM(1, 1, 1, 3, [])],
+    ['x', () => lstm.forward(one(), null, null, one(), one(), one(), 2, 1, 0, 1)],
+    ['y', () => lstm.forward(new Float32Array(2), null, null, one(), one(), one(), 2, 1, 0, 1)],
+    ['h0', () => lstm.forward(one(), new Float32Array(2), null, one(), one(), one(), 1, 1, 0, 1)],
+    [
+      'steps',
+      () => lstm.forward(new Float32Array(0), null, null, new Float32Array(0), one(), one(), 0, 1, 0, 1),
+    ],
+    ['layers', () => lstm.forward(one(), null, null, one(), one(), one(), 1, 1, 1, 1)],
+    ['state', () => addon.randomSeed(new Uint8Array(3), 1)],
+    ['misaligned state', () => addon.randomSeed(new Uint8Array(2513).subarray(1), 1)],
+    [
+      'no arguments',
+      () =>
+        (addon.FloatLSTM as unknown as new () => unknown) &&
+        new (addon.FloatLSTM as unknown as new () => unknown)(),
+    ],
+    ['no call', () => (addon.FloatLinear as unknown as () => void)()],
+    ['no options', () => (addon.quantizeWeight as unknown as () => void)()],
+    ['range', () => addon.randomIntegers(new Uint8Array(2512), new BigInt64Array(1), 0n, 0n)],
+    ['no bigint', () => addon.randomIntegers(new Uint8Array(2512), new BigInt64Array(1), 0 as never, 1n)],
+  ])('%s', (_, f) => expect(f).toThrow());
+});
+
+test('every instruction set’s file is built everywhere', () => {
+  const sources = readdirSync(join(root, 'native', 'kernels')).filter((f) => f.endsWith('.cc'));
+  const gyp = execFileSync('cat', [join(root, 'binding.gyp')], { encoding: 'utf8' });
+  for (const source of sources) expect(gyp).toContain(`native/kernels/${source}`);
+});
