@@ -38,6 +38,7 @@
         "native/bindings/linear_binding.cc",
         "native/bindings/lstm_binding.cc",
         "native/bindings/random_binding.cc",
+        "native/engine/activations.cc",
         "native/engine/linear.cc",
         "native/engine/lstm.cc",
         "native/engine/matrix.cc",

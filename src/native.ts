@@ -48,7 +48,9 @@ export interface Int8LSTMHandle extends LSTMHandle {
 /** Adds what only INT8 handles have. */
 export interface Int8LinearHandle extends LinearHandle {
   unpackWeight(out: Int8Array): void;
-  /** For tests: the integer product alone, on bytes of the caller's choice (0..128). */
+  /** Depth quads that one int16 sum takes on average where products are summed in chains, else 1. */
+  meanChain(): number;
+  /** For tests: the integer product alone, on bytes of the caller's choice (0..128; 0..255 with the full range). */
   testMultiply(
     q: Uint8Array,
     rows: number,
@@ -71,18 +73,13 @@ export type Status = (typeof Status)[keyof typeof Status];
 
 /** What the addon exports. It trusts nobody, but its errors are for us: users' mistakes are caught above. */
 export interface NativeAddon {
-  FloatLinear: new (
-    weight: Float32Array,
-    bias: Float32Array | null,
-    inFeatures: number,
-    outFeatures: number,
-  ) => LinearHandle;
+  FloatLinear: new (matrix: FloatMatrix, inFeatures: number, outFeatures: number) => LinearHandle;
   Int8Linear: new (
-    weight: Int8Array,
-    scales: Float32Array,
-    bias: Float32Array | null,
+    matrix: Int8Matrix,
     inFeatures: number,
     outFeatures: number,
+    perRow: boolean,
+    reduceRange: boolean,
   ) => Int8LinearHandle;
   FloatLSTM: new (
     inputSize: number,
@@ -97,6 +94,8 @@ export interface NativeAddon {
     numLayers: number,
     directions: number,
     matrices: readonly Int8Matrix[],
+    perRow: boolean,
+    reduceRange: boolean,
   ) => Int8LSTMHandle;
 
   /** The instruction sets this machine can run, best first. */

@@ -20,7 +20,10 @@ describe('native', () => {
       /^((stdint|stddef|string|math|immintrin|cpuid|intrin|arm_neon)\.h|[a-z0-9_]+(\.inl)?\.h|simd\/.*\.h)$/,
     ],
     ['native/engine', /^(c?[a-z_]+|engine\/.*\.h|kernels\/kernels\.h)$/],
-    ['native/bindings', /^(napi\.h|[a-z_]+|(bindings|engine)\/.*\.h|kernels\/(kernels|dispatch)\.h)$/],
+    [
+      'native/bindings',
+      /^(napi\.h|[a-z_]+|(bindings|engine)\/.*\.h|kernels\/(kernels|dispatch|choose_params)\.h)$/,
+    ],
   ];
   test.each(allowed)('%s includes nothing above it', (folder, pattern) => {
     const sources = files(folder, /\.(h|cc)$/);

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
-import { native } from '../src/native.js';
+import { native, type Int8LinearHandle } from '../src/native.js';
 
 const root = join(__dirname, '..');
 const isas = native().isas();
@@ -67,11 +67,22 @@ describe('lifetime', () => {
   });
 });
 
+function int8(
+  weights: number,
+  scales: number,
+  inFeatures: number,
+  outFeatures: number,
+  reduceRange = true,
+): Int8LinearHandle {
+  const matrix = { weight: new Int8Array(weights), scales: new Float32Array(scales).fill(1), bias: null };
+  return new (native().Int8Linear)(matrix, inFeatures, outFeatures, false, reduceRange);
+}
+
 test('a borrowed method refuses a foreign receiver', () => {
   const addon = native();
-  const float = new addon.FloatLinear(new Float32Array(1), null, 1, 1);
+  const float = new addon.FloatLinear({ weight: new Float32Array(1), bias: null }, 1, 1);
   const forward = float.forward as (...args: unknown[]) => unknown;
-  for (const receiver of [{}, null, new addon.Int8Linear(new Int8Array(1), Float32Array.of(1), null, 1, 1)]) {
+  for (const receiver of [{}, null, int8(1, 1, 1, 1)]) {
     expect(() => forward.call(receiver, new Float32Array(1), 1, new Float32Array(1))).toThrow();
   }
 });
@@ -84,13 +95,14 @@ describe('native code checks lengths of its own', () => {
   ]);
   const one = (): Float32Array => new Float32Array(1);
   test.each<[string, () => unknown]>([
-    ['short weight', () => new addon.FloatLinear(new Float32Array(5), null, 2, 3)],
-    ['short bias', () => new addon.FloatLinear(new Float32Array(6), one(), 2, 3)],
-    ['overflowing size', () => new addon.FloatLinear(one(), null, 2 ** 40, 2 ** 40)],
-    ['negative size', () => new addon.FloatLinear(one(), null, -1, 1)],
-    ['wrong array', () => new addon.FloatLinear(new Int8Array(1) as never, null, 1, 1)],
-    ['scales', () => new addon.Int8Linear(new Int8Array(6), new Float32Array(2), null, 2, 3)],
-    ['depth', () => new addon.Int8Linear(new Int8Array(131072), one(), null, 131072, 1)],
+    ['short weight', () => new addon.FloatLinear({ weight: new Float32Array(5), bias: null }, 2, 3)],
+    ['short bias', () => new addon.FloatLinear({ weight: new Float32Array(6), bias: one() }, 2, 3)],
+    ['overflowing size', () => new addon.FloatLinear({ weight: one(), bias: null }, 2 ** 40, 2 ** 40)],
+    ['negative size', () => new addon.FloatLinear({ weight: one(), bias: null }, -1, 1)],
+    ['wrong array', () => new addon.FloatLinear({ weight: new Int8Array(1) as never, bias: null }, 1, 1)],
+    ['scales', () => int8(6, 2, 2, 3)],
+    ['depth', () => int8(131072, 1, 131072, 1)],
+    ['full-range depth', () => int8(65794, 1, 65794, 1, false)],
     ['matrices', () => new addon.FloatLSTM(1, 1, 1, 1, [])],
     ['directions', () => new addon.FloatLSTM(1, 1, 1, 3, [])],
     ['x', () => lstm.forward(one(), null, null, one(), one(), one(), 2, 1, 0, 1)],

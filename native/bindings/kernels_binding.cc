@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The choice of instruction set, the quantization formulas, elementwise activations, and the
 // private door through which the tests call single kernels.
+#include <algorithm>
+
 #include "bindings/arguments.h"
 #include "bindings/bindings.h"
+#include "engine/matrix.h"
 #include "engine/quantize.h"
+#include "kernels/choose_params.h"
 #include "kernels/dispatch.h"
 
 namespace dynaquant {
@@ -56,11 +60,11 @@ Napi::Value select_isa(const Napi::CallbackInfo& info) {
 }
 
 // chooseQuantizationParams(min, max, reduceRange): [scale, zeroPoint]
-Napi::Value choose_params(const Napi::CallbackInfo& info) {
+Napi::Value chosen_params(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const QuantizationParams params =
-      choose_quantization_params(float_argument(env, info[0], "min"),
-                                 float_argument(env, info[1], "max"), info[2].ToBoolean());
+  const ActivationMode mode = {false, info[2].ToBoolean()};
+  const ChosenParams params = choose_params(float_argument(env, info[0], "min"),
+                                            float_argument(env, info[1], "max"), mode.steps());
   Napi::Array result = Napi::Array::New(env, 2);
   result[0u] = params.scale;
   result[1u] = params.zero_point;
@@ -96,12 +100,12 @@ Napi::Value test_range(const Napi::CallbackInfo& info) {
   const std::size_t columns = size_argument(env, info[3], "columns");
   const std::size_t stride = size_argument(env, info[4], "stride");
   const float* x = at_offset<float>(env, info[0], info[1], extent(rows, stride, columns), "x");
-  Range range = {0, 0, true};
-  selected_kernels(env).range({x, stride}, rows, columns, &range);
+  RangeLanes range = {};
+  const bool finite = selected_kernels(env).range({x, stride}, rows, columns, &range, 0);
   Napi::Array result = Napi::Array::New(env, 3);
-  result[0u] = range.min;
-  result[1u] = range.max;
-  result[2u] = Napi::Boolean::New(env, range.finite);
+  result[0u] = *std::min_element(range.min, range.min + kPanelColumns);
+  result[1u] = *std::max_element(range.max, range.max + kPanelColumns);
+  result[2u] = Napi::Boolean::New(env, finite);
   return result;
 }
 
@@ -117,9 +121,10 @@ void test_quantize(const Napi::CallbackInfo& info) {
   const float* x = at_offset<float>(env, info[0], info[1], extent(rows, stride, columns), "x");
   std::uint8_t* out =
       at_offset<std::uint8_t>(env, info[7], info[8], extent(rows, out_stride, padded), "out");
-  selected_kernels(env).quantize({x, stride}, rows, columns,
-                                 float_argument(env, info[5], "inverseScale"),
-                                 info[6].ToNumber().Int32Value(), out, out_stride);
+  float scale = 0, inverse = float_argument(env, info[5], "inverseScale");
+  std::int32_t zero_point = info[6].ToNumber().Int32Value();
+  selected_kernels(env).quantize({x, stride}, rows, columns, {&scale, &inverse, &zero_point, 0},
+                                 out, out_stride);
 }
 
 }  // namespace
@@ -128,7 +133,7 @@ void init_kernels(Napi::Env env, Napi::Object exports) {
   exports.Set("isas", Napi::Function::New<isas>(env));
   exports.Set("isa", Napi::Function::New<isa>(env));
   exports.Set("selectIsa", Napi::Function::New<select_isa>(env));
-  exports.Set("chooseQuantizationParams", Napi::Function::New<choose_params>(env));
+  exports.Set("chooseQuantizationParams", Napi::Function::New<chosen_params>(env));
   exports.Set("quantizeWeight", Napi::Function::New<quantize>(env));
   exports.Set("sigmoid", Napi::Function::New<elementwise<&KernelTable::sigmoid>>(env));
   exports.Set("tanh", Napi::Function::New<elementwise<&KernelTable::tanh>>(env));

@@ -1,41 +1,32 @@
 // SPDX-License-Identifier: MIT
 #include <memory>
+#include <type_traits>
+#include <vector>
 
 #include "bindings/arguments.h"
 #include "bindings/bindings.h"
+#include "bindings/matrix_argument.h"
+#include "engine/activations.h"
 #include "engine/linear.h"
 
 namespace dynaquant {
 namespace {
 
-// new FloatLinear(weight, bias | null, inFeatures, outFeatures)
-std::unique_ptr<FloatLinear> make(const Napi::CallbackInfo& info, FloatLinear*) {
+// new FloatLinear(matrix, inFeatures, outFeatures)
+// new Int8Linear(matrix, inFeatures, outFeatures, perRow, reduceRange)
+template <typename Matrix>
+std::unique_ptr<Linear<Matrix>> make_linear(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const std::size_t in = size_argument(env, info[2], "inFeatures");
-  const std::size_t out = size_argument(env, info[3], "outFeatures");
-  const float* weight = typed_array<float>(env, info[0], "weight", product({in, out}));
-  const float* bias = optional_array<float>(env, info[1], "bias", out);
-  return std::make_unique<FloatLinear>(selected_kernels(env), weight, bias, in, out);
+  const std::size_t in = size_argument(env, info[1], "inFeatures");
+  const std::size_t out = size_argument(env, info[2], "outFeatures");
+  return std::make_unique<Linear<Matrix>>(
+      selected_kernels(env), out,
+      matrix_argument(env, info[0], {1, out}, in, mode_argument(info, 3),
+                      static_cast<Matrix*>(nullptr)));
 }
 
-// new Int8Linear(weight, scales, bias | null, inFeatures, outFeatures)
-std::unique_ptr<Int8Linear> make(const Napi::CallbackInfo& info, Int8Linear*) {
-  const Napi::Env env = info.Env();
-  const std::size_t in = size_argument(env, info[3], "inFeatures");
-  const std::size_t out = size_argument(env, info[4], "outFeatures");
-  if (in > kMaxDepth) throw Napi::RangeError::New(env, "inFeatures is too large for int32 sums");
-  const std::int8_t* weight = typed_array<std::int8_t>(env, info[0], "weight", product({in, out}));
-  const Span<float> scales = typed_array<float>(env, info[1], "scales");
-  if (scales.size != 1 && scales.size != out) {
-    throw Napi::RangeError::New(env, "scales has neither one element nor one a row");
-  }
-  const float* bias = optional_array<float>(env, info[2], "bias", out);
-  return std::make_unique<Int8Linear>(selected_kernels(env), weight, scales.data, scales.size, bias,
-                                      in, out);
-}
-
-template <typename Linear>
-class LinearHandle : public Napi::ObjectWrap<LinearHandle<Linear>> {
+template <typename Matrix>
+class LinearHandle : public Napi::ObjectWrap<LinearHandle<Matrix>> {
  public:
   static void define(Napi::Env env, Napi::Object exports, const char* name) {
     exports.Set(
@@ -44,11 +35,12 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Linear>> {
             env, name,
             {LinearHandle::template InstanceMethod<&LinearHandle::forward>("forward"),
              LinearHandle::template InstanceMethod<&LinearHandle::unpack_weight>("unpackWeight"),
+             LinearHandle::template InstanceMethod<&LinearHandle::mean_chain>("meanChain"),
              LinearHandle::template InstanceMethod<&LinearHandle::test_multiply>("testMultiply")}));
   }
 
   explicit LinearHandle(const Napi::CallbackInfo& info)
-      : Napi::ObjectWrap<LinearHandle>(info), linear_(make(info, static_cast<Linear*>(nullptr))) {
+      : Napi::ObjectWrap<LinearHandle>(info), linear_(make_linear<Matrix>(info)) {
     Napi::MemoryManagement::AdjustExternalMemory(info.Env(),
                                                  static_cast<std::int64_t>(linear_->bytes()));
   }
@@ -69,7 +61,7 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Linear>> {
 
   // unpackWeight(out)
   void unpack_weight(const Napi::CallbackInfo& info) {
-    if constexpr (std::is_same<Linear, Int8Linear>::value) {
+    if constexpr (std::is_same<Matrix, Int8Matrix>::value) {
       linear_->matrix().unpack(typed_array<std::int8_t>(
           info.Env(), info[0], "out", linear_->in_features() * linear_->out_features()));
     } else {
@@ -77,35 +69,56 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Linear>> {
     }
   }
 
+  // meanChain(): number
+  Napi::Value mean_chain(const Napi::CallbackInfo& info) {
+    if constexpr (std::is_same<Matrix, Int8Matrix>::value) {
+      return Napi::Number::New(info.Env(), linear_->matrix().mean_chain());
+    } else {
+      throw Napi::Error::New(info.Env(), "a float Linear has no chains");
+    }
+  }
+
   // testMultiply(q, rows, stride, scale, zeroPoint, out): the integer product alone, on bytes of
   // the caller's choice, for the tests' extremes. Each row has 4 * ceil(inFeatures / 4) bytes,
-  // 0..128.
+  // 0..128, or 0..255 with the full range.
   void test_multiply(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
-    if constexpr (std::is_same<Linear, Int8Linear>::value) {
+    if constexpr (std::is_same<Matrix, Int8Matrix>::value) {
       const std::size_t rows = size_argument(env, info[1], "rows");
       const std::size_t stride = size_argument(env, info[2], "stride");
-      const std::uint8_t* q = typed_array<std::uint8_t>(env, info[0], "q", product({rows, stride}));
-      if (stride < (linear_->in_features() + kQuad - 1) / kQuad * kQuad) {
-        throw Napi::RangeError::New(env, "stride is too small");
+      const Span<std::uint8_t> q = typed_array<std::uint8_t>(env, info[0], "q");
+      if (q.size != product({rows, stride}) ||
+          stride < (linear_->in_features() + kQuad - 1) / kQuad * kQuad) {
+        throw Napi::RangeError::New(env, "q or stride is too small");
       }
       float* out =
           typed_array<float>(env, info[5], "out", product({rows, linear_->out_features()}));
-      linear_->multiply(
-          {q, stride, info[3].ToNumber().FloatValue(), info[4].ToNumber().Int32Value()}, rows, out);
+      const KernelTable& kernels = linear_->kernels();
+      // The table's stored form, at the same misalignment.
+      const std::size_t offset = reinterpret_cast<std::uintptr_t>(q.data) % 64;
+      AlignedBuffer<std::uint8_t> stored(offset + q.size);
+      for (std::size_t i = 0; i < q.size; ++i) {
+        stored.data()[offset + i] = static_cast<std::uint8_t>(q.data[i] - kernels.stored_offset);
+      }
+      float scale = info[3].ToNumber().FloatValue(), inverse = 0;
+      std::int32_t zero_point = info[4].ToNumber().Int32Value();
+      Team team(1);
+      const Int8Rows x = {stored.data() + offset, stride, {&scale, &inverse, &zero_point, 0}};
+      multiply(kernels, team, x, rows, linear_->matrix(), out, linear_->out_features(),
+               linear_->out_features());
     } else {
       throw Napi::Error::New(env, "a float Linear has no integer product");
     }
   }
 
-  const std::unique_ptr<const Linear> linear_;
+  const std::unique_ptr<const Linear<Matrix>> linear_;
 };
 
 }  // namespace
 
 void init_linear(Napi::Env env, Napi::Object exports) {
-  LinearHandle<FloatLinear>::define(env, exports, "FloatLinear");
-  LinearHandle<Int8Linear>::define(env, exports, "Int8Linear");
+  LinearHandle<FloatMatrix>::define(env, exports, "FloatLinear");
+  LinearHandle<Int8Matrix>::define(env, exports, "Int8Linear");
 }
 
 }  // namespace dynaquant

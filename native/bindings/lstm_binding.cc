@@ -4,33 +4,15 @@
 
 #include "bindings/arguments.h"
 #include "bindings/bindings.h"
+#include "bindings/matrix_argument.h"
 #include "engine/lstm.h"
 
 namespace dynaquant {
 namespace {
 
-FloatMatrix make_matrix(Napi::Env env, const Napi::Object& source, const GateLayout& layout,
-                        std::size_t depth, FloatMatrix*) {
-  const float* weight =
-      typed_array<float>(env, source.Get("weight"), "weight", product({layout.rows(), depth}));
-  const float* bias = optional_array<float>(env, source.Get("bias"), "bias", layout.rows());
-  return FloatMatrix(weight, bias, layout, depth);
-}
-
-Int8Matrix make_matrix(Napi::Env env, const Napi::Object& source, const GateLayout& layout,
-                       std::size_t depth, Int8Matrix*) {
-  const std::int8_t* weight = typed_array<std::int8_t>(env, source.Get("weight"), "weight",
-                                                       product({layout.rows(), depth}));
-  const Span<float> scales = typed_array<float>(env, source.Get("scales"), "scales");
-  if (scales.size != 1 && scales.size != layout.rows()) {
-    throw Napi::RangeError::New(env, "scales has neither one element nor one a row");
-  }
-  const float* bias = optional_array<float>(env, source.Get("bias"), "bias", layout.rows());
-  return Int8Matrix(weight, scales.data, scales.size, bias, layout, depth);
-}
-
-// new FloatLSTM | Int8LSTM(inputSize, hiddenSize, numLayers, directions, matrices): for each layer
-// and direction W_ih, then W_hh, each { weight, bias | null } and, for int8, { scales }.
+// new FloatLSTM(inputSize, hiddenSize, numLayers, directions, matrices)
+// new Int8LSTM(inputSize, hiddenSize, numLayers, directions, matrices, perRow, reduceRange)
+// matrices: for each layer and direction W_ih, then W_hh.
 template <typename Matrix>
 std::unique_ptr<Lstm<Matrix>> make_lstm(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -42,18 +24,14 @@ std::unique_ptr<Lstm<Matrix>> make_lstm(const Napi::CallbackInfo& info) {
       sizes.directions > 2 || matrices.Length() != product({sizes.layers, sizes.directions, 2})) {
     throw Napi::RangeError::New(env, "sizes and matrices do not agree");
   }
-  if (std::is_same<Matrix, Int8Matrix>::value &&
-      (sizes.input > kMaxDepth || sizes.directions * sizes.hidden > kMaxDepth)) {
-    throw Napi::RangeError::New(env, "the depth is too large for int32 sums");
-  }
   const GateLayout layout = {kLstmGates, sizes.hidden};
   std::vector<LstmCell<Matrix>> cells;
   cells.reserve(sizes.cells());
   for (std::size_t i = 0; i < sizes.cells(); ++i) {
     const auto matrix = [&](std::size_t which, std::size_t depth) {
       const Napi::Value source = matrices[static_cast<std::uint32_t>(2 * i + which)];
-      return make_matrix(env, source.As<Napi::Object>(), layout, depth,
-                         static_cast<Matrix*>(nullptr));
+      return matrix_argument(env, source, layout, depth, mode_argument(info, 5),
+                             static_cast<Matrix*>(nullptr));
     };
     cells.push_back({matrix(0, sizes.input_of(i / sizes.directions)), matrix(1, sizes.hidden)});
   }

@@ -2,11 +2,11 @@
 #include "engine/lstm.h"
 
 #include <algorithm>
-#include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
-#include "engine/aligned_buffer.h"
+#include "engine/activations.h"
 
 namespace dynaquant {
 namespace {
@@ -16,6 +16,50 @@ namespace {
 constexpr std::size_t kInputGateBytes = 256 * 1024;
 constexpr std::size_t kMinInputRows = 48;
 
+// The shapes of a call, all derived from the sizes and the call.
+struct Extents {
+  Extents(const LstmSizes& sizes, const LstmCall& call)
+      : hidden(sizes.hidden),
+        batch(call.batch),
+        rows(call.steps * call.batch),
+        state(call.batch * sizes.hidden),
+        y_stride(sizes.directions * sizes.hidden),
+        units(GateLayout{1, sizes.hidden}.columns()),
+        gate_columns(units * kLstmGates) {
+    const std::size_t chunk_rows =
+        std::max(kMinInputRows, kInputGateBytes / (gate_columns * sizeof(float)));
+    chunk_steps = std::clamp<std::size_t>(chunk_rows / batch, 1, call.steps);
+    const std::size_t first = sizes.input_of(call.first_layer);
+    widest_input = call.layers > 1 ? std::max(first, y_stride) : first;
+  }
+
+  std::size_t hidden, batch;
+  std::size_t rows;          // steps * batch
+  std::size_t state;         // floats of one direction's h or c
+  std::size_t y_stride;      // floats of a row of a layer's output
+  std::size_t units;         // hidden, padded
+  std::size_t gate_columns;  // of a row of input gates
+  std::size_t chunk_steps;
+  std::size_t widest_input;
+};
+
+// What float and int8 share of a call's memory.
+struct Common {
+  Common(Scratch& scratch, const Extents& e, const LstmCall& call)
+      : gates(scratch.take<float>(e.chunk_steps * e.batch * e.gate_columns)),
+        c(scratch.take<float>(e.batch * e.units)),
+        zeros(call.h0 == nullptr ? scratch.take<float>(e.state) : nullptr) {
+    // Layers between the first and the last write and read these two in turn.
+    for (std::size_t i = 0; i + 1 < std::min<std::size_t>(call.layers, 3); ++i) {
+      between[i] = scratch.take<float>(e.rows * e.y_stride);
+    }
+  }
+  float* gates;
+  float* c;
+  float* zeros;
+  float* between[2] = {nullptr, nullptr};
+};
+
 // What a layer's direction needs while it runs. The differences between float and int8 end here.
 template <typename Matrix>
 class Runner;
@@ -23,112 +67,146 @@ class Runner;
 template <>
 class Runner<FloatMatrix> {
  public:
-  Runner(const KernelTable& kernels, const LstmSizes&, const LstmCall&) : kernels_(kernels) {}
+  Runner(Scratch&, const KernelTable& kernels, Team& team, const Extents&, const FloatMatrix&)
+      : kernels_(kernels), team_(team) {}
 
-  Status start_layer(const FloatMatrix& input, const float* x, std::size_t) {
+  Status start_layer(const FloatMatrix& input, const float* x) {
     x_ = {x, input.depth()};
     return Status::kOk;
   }
-  Status input_gates(const LstmCell<FloatMatrix>& cell, std::size_t row, std::size_t rows,
-                     float* out, std::size_t columns) {
-    const FloatRows x = {x_.data + row * x_.stride, x_.stride};
-    kernels_.gemm_float(x, rows, cell.input.panels(), out, columns, columns);
+  Status input_gates(const FloatMatrix& input, std::size_t row, std::size_t rows, float* out,
+                     std::size_t columns) {
+    multiply(kernels_, team_, FloatRows{x_.data + row * x_.stride, x_.stride}, rows, input, out,
+             columns, columns);
     return Status::kOk;
   }
-  Status start_direction(const FloatRows&, std::size_t) { return Status::kOk; }
-  Status step(const LstmCell<FloatMatrix>& cell, const FloatRows& h, const LstmStep& step) {
-    kernels_.lstm_step_float(h, cell.hidden.panels(), step);
+  Status start_direction(const LstmCell<FloatMatrix>&, const FloatRows&, const float*) {
     return Status::kOk;
+  }
+  Status step(const FloatMatrix& matrix, const FloatRows& h, const LstmStep& step) {
+    const std::size_t groups = matrix.panels() / kLstmGates;
+    team_.run(groups, 1, [&](std::size_t, std::size_t begin, std::size_t end) {
+      kernels_.lstm_step_float(h, matrix.slice(begin * kLstmGates, end * kLstmGates),
+                               step_from(step, begin));
+    });
+    return Status::kOk;
+  }
+
+  // The step, from a group of 16 units on.
+  static LstmStep step_from(LstmStep step, std::size_t group) {
+    const std::size_t unit = group * kPanelColumns;
+    step.hidden -= unit;
+    step.input_gates += unit * kLstmGates;
+    step.cell += unit;
+    step.output += unit;
+    return step;
   }
 
  private:
   const KernelTable& kernels_;
+  Team& team_;
   FloatRows x_ = {};
 };
 
 template <>
 class Runner<Int8Matrix> {
  public:
-  Runner(const KernelTable& kernels, const LstmSizes& sizes, const LstmCall& call)
+  Runner(Scratch& scratch, const KernelTable& kernels, Team& team, const Extents& e,
+         const Int8Matrix& any)
       : kernels_(kernels),
-        sizes_(sizes),
-        x_bytes_(call.steps * call.batch * Int8Matrix::stride(widest_input(sizes, call))),
-        h_bytes_(call.batch * Int8Matrix::stride(sizes.hidden)) {}
+        team_(team),
+        mode_(any.mode()),
+        e_(e),
+        x_(scratch, e.rows, e.widest_input, mode_),
+        h_(scratch, e.batch, e.hidden, mode_),
+        ranges_count_(mode_.per_row ? e.batch : 1),
+        ranges_(scratch.take<RangeLanes>(ranges_count_ * team.size())) {}
 
-  // One range for the whole sequence, quantized once for all directions.
-  Status start_layer(const Int8Matrix& input, const float* x, std::size_t rows) {
-    Range range = {0, 0, true};
-    kernels_.range({x, rows * input.depth()}, 1, rows * input.depth(), &range);
-    if (!range.finite) return Status::kInputNotFinite;
-    x_ = quantize_rows(kernels_, {x, input.depth()}, rows, range, input, x_bytes_.data());
-    return Status::kOk;
-  }
-  Status input_gates(const LstmCell<Int8Matrix>& cell, std::size_t row, std::size_t rows,
-                     float* out, std::size_t columns) {
-    const Int8Rows x = {x_.data + row * x_.stride, x_.stride, x_.scale, x_.zero_point};
-    kernels_.gemm_int8(x, rows, cell.input.panels(), out, columns, columns);
-    input_bound_ = cell.input.bound(x_.scale);
-    return input_bound_ < kSafeMagnitude || all_finite(out, rows * columns) ? Status::kOk
-                                                                            : Status::kOverflow;
-  }
-  Status start_direction(const FloatRows& h0, std::size_t rows) {
-    range_ = {0, 0, true};
-    kernels_.range(h0, rows, sizes_.hidden, &range_);
-    return Status::kOk;
-  }
-  // One range for the hidden state of the whole batch, found while the last step made it.
-  Status step(const LstmCell<Int8Matrix>& cell, const FloatRows& h, const LstmStep& step) {
-    const Int8Rows q = quantize_rows(kernels_, h, step.rows, range_, cell.hidden, h_bytes_.data());
-    if (cell.hidden.bound(q.scale) + input_bound_ >= kSafeMagnitude &&
-        !gates_are_finite(cell, q, step)) {
-      return Status::kOverflow;
+  // One range for the whole sequence (or one a row), quantized once for all directions.
+  Status start_layer(const Int8Matrix& input, const float* x) {
+    const std::size_t depth = input.depth();
+    x_.stride = input.stride();
+    if (!quantize_rows(kernels_, team_, mode_, {x, depth}, e_.rows, depth, x_)) {
+      return Status::kInputNotFinite;
     }
-    range_ = {0, 0, true};
-    kernels_.lstm_step_int8(q, cell.hidden.panels(), step, &range_);
+    return Status::kOk;
+  }
+  Status input_gates(const Int8Matrix& input, std::size_t row, std::size_t rows, float* out,
+                     std::size_t columns) {
+    multiply(kernels_, team_, x_.from(row), rows, input, out, columns, columns);
+    if (input_bound_ < kSafeMagnitude || all_finite(kernels_, out, rows * columns)) {
+      return Status::kOk;
+    }
+    return Status::kOverflow;
+  }
+  // `h0`'s range stands for that of the step before the first.
+  Status start_direction(const LstmCell<Int8Matrix>& cell, const FloatRows& h0, const float* c0) {
+    if (c0 != nullptr && !all_finite(kernels_, c0, e_.state)) return Status::kCellNotFinite;
+    clear_ranges(ranges_, ranges_count_ * team_.size());
+    if (!kernels_.range(h0, e_.batch, e_.hidden, ranges_, h_.params.step)) {
+      return Status::kHiddenNotFinite;
+    }
+    input_bound_ = cell.input.bound(x_.largest_scale(e_.rows));
+    first_step_ = true;
+    // Every h' lies in [-1, 1]: the scale of a whole such range.
+    const double scale = 2.0 / mode_.steps();
+    proved_ = cell.hidden.bound(scale) + input_bound_ < kSafeMagnitude;
+    return Status::kOk;
+  }
+  // One range for the hidden state of the whole batch (or one a row), found while the last step
+  // made it.
+  Status step(const Int8Matrix& matrix, const FloatRows& h, const LstmStep& whole) {
+    merge_ranges(ranges_, ranges_count_, team_.size());
+    kernels_.choose_params(ranges_, ranges_count_, mode_.steps(), h_.params);
+    kernels_.quantize(h, e_.batch, e_.hidden, h_.params, h_.bytes, h_.stride);
+    const Int8Rows q = h_.from(0);
+    if (!proved_ || first_step_) {
+      const double bound = matrix.bound(h_.largest_scale(e_.batch)) + input_bound_;
+      if (bound >= kSafeMagnitude && !gates_are_finite(matrix, q, whole)) return Status::kOverflow;
+      first_step_ = false;
+    }
+    clear_ranges(ranges_, ranges_count_ * team_.size());
+    const std::size_t groups = matrix.panels() / kLstmGates;
+    team_.run(groups, 1, [&](std::size_t participant, std::size_t begin, std::size_t end) {
+      LstmStep step = Runner<FloatMatrix>::step_from(whole, begin);
+      step.ranges = ranges_ + participant * ranges_count_;
+      step.ranges_step = h_.params.step;
+      kernels_.lstm_step_int8(q, matrix.slice(begin * kLstmGates, end * kLstmGates), step);
+    });
     return Status::kOk;
   }
 
  private:
-  static std::size_t widest_input(const LstmSizes& sizes, const LstmCall& call) {
-    const std::size_t first = sizes.input_of(call.first_layer);
-    return call.layers > 1 ? std::max(first, sizes.directions * sizes.hidden) : first;
-  }
-  bool all_finite(const float* x, std::size_t count) const {
-    Range range = {0, 0, true};
-    kernels_.range({x, count}, 1, count, &range);
-    return range.finite;
-  }
   // The slow way, for weights or states so large that nothing is proved: computes the gates apart.
-  bool gates_are_finite(const LstmCell<Int8Matrix>& cell, const Int8Rows& h,
-                        const LstmStep& step) const {
-    const Int8Panels panels = cell.hidden.panels();
-    const std::size_t columns = panels.panels * kPanelColumns;
-    AlignedBuffer<float> gates(step.rows * columns);
-    kernels_.gemm_int8(h, step.rows, panels, gates.data(), columns, columns);
+  bool gates_are_finite(const Int8Matrix& matrix, const Int8Rows& h, const LstmStep& step) const {
+    AlignedBuffer<float> gates(step.rows * e_.gate_columns);
+    kernels_.gemm_int8(h, step.rows, matrix.slice(0, matrix.panels()), gates.data(),
+                       e_.gate_columns, e_.gate_columns);
     for (std::size_t i = 0; i < gates.size(); ++i) gates.data()[i] += step.input_gates[i];
-    return all_finite(gates.data(), gates.size());
+    return all_finite(kernels_, gates.data(), gates.size());
   }
 
   const KernelTable& kernels_;
-  const LstmSizes& sizes_;
-  AlignedBuffer<std::uint8_t> x_bytes_;
-  AlignedBuffer<std::uint8_t> h_bytes_;
-  Int8Rows x_ = {};
-  Range range_ = {};
+  Team& team_;
+  const ActivationMode& mode_;
+  const Extents& e_;
+  QuantizedRows x_;
+  QuantizedRows h_;
+  std::size_t ranges_count_;
+  RangeLanes* ranges_;
   double input_bound_ = 0;
+  bool first_step_ = true;
+  bool proved_ = true;
 };
 
-// NaN and infinity may enter a float layer; an int8 layer takes finite states only.
-Status check_states(const KernelTable& kernels, const LstmCall& call, std::size_t count) {
-  const std::pair<const float*, Status> states[] = {{call.h0, Status::kHiddenNotFinite},
-                                                    {call.c0, Status::kCellNotFinite}};
-  for (const auto& [state, status] : states) {
-    Range range = {0, 0, true};
-    if (state != nullptr) kernels.range({state, count}, 1, count, &range);
-    if (!range.finite) return status;
-  }
-  return Status::kOk;
-}
+template <typename Matrix>
+struct Layout {
+  Layout(Scratch& scratch, const KernelTable& kernels, Team* team, const Extents& e,
+         const LstmCall& call, const Matrix& any)
+      : common(scratch, e, call), runner(scratch, kernels, *team, e, any) {}
+  Common common;
+  Runner<Matrix> runner;
+};
 
 }  // namespace
 
@@ -146,74 +224,64 @@ std::size_t Lstm<Matrix>::bytes() const {
 
 template <typename Matrix>
 Status Lstm<Matrix>::forward(const LstmCall& call) const {
-  const std::size_t hidden = sizes_.hidden;
+  if (call.batch == 0) return Status::kOk;
+  const Extents e(sizes_, call);
   const std::size_t directions = sizes_.directions;
-  const std::size_t batch = call.batch;
-  const std::size_t state = batch * hidden;  // floats of one cell's h or c
-  const std::size_t rows = call.steps * batch;
-  const std::size_t y_stride = directions * hidden;
-  if (batch == 0) return Status::kOk;
-  if (std::is_same<Matrix, Int8Matrix>::value) {
-    const Status status = check_states(kernels_, call, call.layers * directions * state);
-    if (status != Status::kOk) return status;
-  }
-
-  const std::size_t units = GateLayout{1, hidden}.columns();  // hidden, padded
-  const std::size_t gate_columns = units * kLstmGates;
-  const std::size_t chunk_rows =
-      std::max(kMinInputRows, kInputGateBytes / (gate_columns * sizeof(float)));
-  const std::size_t chunk_steps = std::clamp<std::size_t>(chunk_rows / batch, 1, call.steps);
-  AlignedBuffer<float> gates(chunk_steps * batch * gate_columns);
-  AlignedBuffer<float> c(batch * units);
-  AlignedBuffer<float> zeros(call.h0 == nullptr ? state : 0);
-  std::fill_n(zeros.data(), zeros.size(), 0.0f);
-  // Layers between the first and the last write and read these two in turn.
-  AlignedBuffer<float> between[2];
-  for (std::size_t i = 0; i + 1 < std::min<std::size_t>(call.layers, 3); ++i) {
-    between[i] = AlignedBuffer<float>(rows * y_stride);
-  }
-  Runner<Matrix> runner(kernels_, sizes_, call);
+  const std::size_t hidden = e.hidden;
+  const double bytes = std::is_same<Matrix, FloatMatrix>::value ? 4 : 1;
+  Team team(threads_for(bytes * static_cast<double>(e.batch * e.gate_columns) *
+                        static_cast<double>(hidden)));
+  WithScratch<Layout<Matrix>> scratch(kernels_, &team, e, call, cells_[0].input);
+  Common& common = scratch->common;
+  Runner<Matrix>& runner = scratch->runner;
+  if (common.zeros != nullptr) std::fill_n(common.zeros, e.state, 0.0f);
 
   const float* x = call.x;
   for (std::size_t layer = 0; layer < call.layers; ++layer) {
     const LstmCell<Matrix>* cells = &cells_[(call.first_layer + layer) * directions];
-    float* y = layer + 1 == call.layers ? call.y : between[layer % 2].data();
-    Status status = runner.start_layer(cells[0].input, x, rows);
+    float* y = layer + 1 == call.layers ? call.y : common.between[layer % 2];
+    Status status = runner.start_layer(cells[0].input, x);
     if (status != Status::kOk) return status;
     for (std::size_t direction = 0; direction < directions; ++direction) {
       const LstmCell<Matrix>& cell = cells[direction];
       const std::size_t index = layer * directions + direction;
-      float* out = y + direction * hidden;
-      for (std::size_t row = 0; row < batch; ++row) {
-        float* c_row = c.data() + row * units;
-        if (call.c0 != nullptr) {
-          std::memcpy(c_row, call.c0 + index * state + row * hidden, hidden * sizeof(float));
-        }
-        std::fill(c_row + (call.c0 != nullptr ? hidden : 0), c_row + units, 0.0f);
-      }
-      FloatRows h = {call.h0 != nullptr ? call.h0 + index * state : zeros.data(), hidden};
-      status = runner.start_direction(h, batch);
+      const float* c0 = call.c0 == nullptr ? nullptr : call.c0 + index * e.state;
+      FloatRows h = {call.h0 != nullptr ? call.h0 + index * e.state : common.zeros, hidden};
+      status = runner.start_direction(cell, h, c0);
       if (status != Status::kOk) return status;
-      for (std::size_t done = 0; done < call.steps; done += chunk_steps) {
-        const std::size_t steps = std::min(chunk_steps, call.steps - done);
+      for (std::size_t row = 0; row < e.batch; ++row) {
+        float* c = common.c + row * e.units;
+        if (c0 != nullptr) std::memcpy(c, c0 + row * hidden, hidden * sizeof(float));
+        std::fill(c + (c0 != nullptr ? hidden : 0), c + e.units, 0.0f);
+      }
+      float* out = y + direction * hidden;
+      for (std::size_t done = 0; done < call.steps; done += e.chunk_steps) {
+        const std::size_t steps = std::min(e.chunk_steps, call.steps - done);
         // The chunk's first time, in the order of time; the reverse direction walks it backwards.
         const std::size_t first = direction == 0 ? done : call.steps - done - steps;
-        status = runner.input_gates(cell, first * batch, steps * batch, gates.data(), gate_columns);
+        status = runner.input_gates(cell.input, first * e.batch, steps * e.batch, common.gates,
+                                    e.gate_columns);
         if (status != Status::kOk) return status;
         for (std::size_t i = 0; i < steps; ++i) {
           const std::size_t in_chunk = direction == 0 ? i : steps - 1 - i;
-          const LstmStep step = {
-              batch,    hidden, gates.data() + in_chunk * batch * gate_columns, gate_columns,
-              c.data(), units,  out + (first + in_chunk) * batch * y_stride,    y_stride};
-          status = runner.step(cell, h, step);
+          LstmStep step = {};
+          step.rows = e.batch;
+          step.hidden = hidden;
+          step.input_gates = common.gates + in_chunk * e.batch * e.gate_columns;
+          step.input_stride = e.gate_columns;
+          step.cell = common.c;
+          step.cell_stride = e.units;
+          step.output = out + (first + in_chunk) * e.batch * e.y_stride;
+          step.output_stride = e.y_stride;
+          status = runner.step(cell.hidden, h, step);
           if (status != Status::kOk) return status;
-          h = {step.output, y_stride};
+          h = {step.output, e.y_stride};
         }
       }
-      for (std::size_t row = 0; row < batch; ++row) {
-        const std::size_t to = index * state + row * hidden;
+      for (std::size_t row = 0; row < e.batch; ++row) {
+        const std::size_t to = index * e.state + row * hidden;
         std::memcpy(call.hn + to, h.data + row * h.stride, hidden * sizeof(float));
-        std::memcpy(call.cn + to, c.data() + row * units, hidden * sizeof(float));
+        std::memcpy(call.cn + to, common.c + row * e.units, hidden * sizeof(float));
       }
     }
     x = y;

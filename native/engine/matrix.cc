@@ -5,6 +5,30 @@
 #include <cmath>
 
 namespace dynaquant {
+namespace {
+
+constexpr std::size_t kQuadBytes = kPanelColumns * kQuad;
+
+// The quads of a panel from `begin` on that may be added in int16 lanes: their number, at most 255.
+// 0 where the first of them overflows by itself.
+std::size_t chain_length(const std::int8_t* quads, std::size_t count, const LaneLimits& limits) {
+  constexpr std::size_t kLanes = kPanelColumns * 2;
+  std::int16_t positive[kLanes] = {}, negative[kLanes] = {};
+  for (std::size_t quad = 0; quad < std::min<std::size_t>(count, 255); ++quad) {
+    int over = 0;
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      const int a = quads[quad * kQuadBytes + 2 * lane];
+      const int b = quads[quad * kQuadBytes + 2 * lane + 1];
+      positive[lane] = static_cast<std::int16_t>(positive[lane] + std::max(a, 0) + std::max(b, 0));
+      negative[lane] = static_cast<std::int16_t>(negative[lane] - std::min(a, 0) - std::min(b, 0));
+      over |= (positive[lane] > limits.positive) | (negative[lane] > limits.negative);
+    }
+    if (over) return quad;
+  }
+  return std::min<std::size_t>(count, 255);
+}
+
+}  // namespace
 
 FloatMatrix::FloatMatrix(const float* weight, const float* bias, const GateLayout& layout,
                          std::size_t depth)
@@ -21,13 +45,15 @@ FloatMatrix::FloatMatrix(const float* weight, const float* bias, const GateLayou
   }
 }
 
-FloatPanels FloatMatrix::panels() const {
-  return {weights_.data(), bias_.data(), depth_, bias_.size() / kPanelColumns};
+FloatPanels FloatMatrix::slice(std::size_t begin, std::size_t end) const {
+  return {weights_.data() + begin * kPanelColumns * depth_, bias_.data() + begin * kPanelColumns,
+          depth_, end - begin};
 }
 
-Int8Matrix::Int8Matrix(const std::int8_t* weight, const float* scales, std::size_t scale_count,
-                       const float* bias, const GateLayout& layout, std::size_t depth)
-    : depth_(depth),
+Int8Matrix::Int8Matrix(const KernelTable& kernels, const ActivationMode& mode,
+                       const Int8Weight& source, const GateLayout& layout, std::size_t depth)
+    : mode_(mode),
+      depth_(depth),
       quads_((depth + kQuad - 1) / kQuad),
       layout_(layout),
       weights_(layout.columns() * quads_ * kQuad),
@@ -40,48 +66,92 @@ Int8Matrix::Int8Matrix(const std::int8_t* weight, const float* scales, std::size
     const bool padding = row == layout.rows();
     std::int32_t sum = 0;
     if (!padding) {
-      std::int8_t* out = weights_.data() + column / kPanelColumns * kPanelColumns * quads_ * kQuad +
-                         column % kPanelColumns * kQuad;
+      std::int8_t* out = packed(column);
       for (std::size_t k = 0; k < depth; ++k) {
-        const std::int8_t w = weight[row * depth + k];
-        out[k / kQuad * (kPanelColumns * kQuad) + k % kQuad] = w;
+        const std::int8_t w = source.weight[row * depth + k];
+        out[k / kQuad * kQuadBytes + k % kQuad] = w;
         sum += w;
       }
     }
     column_sums_.data()[column] = sum;
-    scales_.data()[column] = padding ? 1.0f : scales[scale_count == 1 ? 0 : row];
-    bias_.data()[column] = padding || bias == nullptr ? -0.0f : bias[row];
+    scales_.data()[column] = padding ? 1.0f : source.scales[source.scale_count == 1 ? 0 : row];
+    bias_.data()[column] = padding || source.bias == nullptr ? -0.0f : source.bias[row];
     if (!padding) {
       largest_scale_ = std::max<double>(largest_scale_, scales_.data()[column]);
       largest_bias_ = std::max<double>(largest_bias_, std::fabs(bias_.data()[column]));
     }
   }
+  if (kernels.planned) plan_panels();
 }
 
-Int8Panels Int8Matrix::panels() const {
-  return {weights_.data(), column_sums_.data(), scales_.data(), bias_.data(),
-          quads_,          layout_.panels()};
+// Chains cost three more instructions and an unpredictable branch each: below a mean of 2.25 quads,
+// or where a panel is too shallow to have several, the plain form is as fast (measured).
+void Int8Matrix::plan_panels() {
+  constexpr double kWorthwhile = 2.25;
+  constexpr std::size_t kShallow = 16;
+  const LaneLimits limits = mode_.reduce_range ? kReducedLimits : kFullLimits;
+  plans_.reserve(panels());
+  for (std::size_t panel = 0; panel < panels(); ++panel) {
+    const std::int8_t* quads = weights_.data() + panel * quads_ * kQuadBytes;
+    const std::size_t first = chains_.size();
+    Products products = Products::kChains;
+    for (std::size_t done = 0; done < quads_ && products == Products::kChains;) {
+      const std::size_t length = chain_length(quads + done * kQuadBytes, quads_ - done, limits);
+      if (length == 0) products = Products::kWide;
+      chains_.push_back(static_cast<std::uint8_t>(length));
+      done += length;
+    }
+    const double count = static_cast<double>(chains_.size() - first);
+    if (products == Products::kChains &&
+        (quads_ < kShallow || static_cast<double>(quads_) < kWorthwhile * count)) {
+      products = Products::kPairs;
+    }
+    if (products != Products::kChains) chains_.resize(first);
+    plans_.push_back({products, static_cast<std::uint32_t>(first)});
+  }
+}
+
+std::int8_t* Int8Matrix::packed(std::size_t column) const {
+  return const_cast<std::int8_t*>(weights_.data()) + column / kPanelColumns * quads_ * kQuadBytes +
+         column % kPanelColumns * kQuad;
+}
+
+Int8Panels Int8Matrix::slice(std::size_t begin, std::size_t end) const {
+  const std::size_t column = begin * kPanelColumns;
+  return {weights_.data() + begin * quads_ * kQuadBytes,
+          column_sums_.data() + column,
+          scales_.data() + column,
+          bias_.data() + column,
+          plans_.empty() ? nullptr : plans_.data() + begin,
+          chains_.data(),
+          quads_,
+          end - begin};
 }
 
 std::size_t Int8Matrix::bytes() const {
-  return weights_.bytes() + column_sums_.bytes() + scales_.bytes() + bias_.bytes();
+  return weights_.bytes() + column_sums_.bytes() + scales_.bytes() + bias_.bytes() +
+         plans_.capacity() * sizeof(PanelPlan) + chains_.capacity();
 }
 
 void Int8Matrix::unpack(std::int8_t* weight) const {
   for (std::size_t column = 0; column < layout_.columns(); ++column) {
     const std::size_t row = layout_.row_of(column);
     if (row == layout_.rows()) continue;
-    const std::int8_t* in = weights_.data() +
-                            column / kPanelColumns * kPanelColumns * quads_ * kQuad +
-                            column % kPanelColumns * kQuad;
+    const std::int8_t* in = packed(column);
     for (std::size_t k = 0; k < depth_; ++k) {
-      weight[row * depth_ + k] = in[k / kQuad * (kPanelColumns * kQuad) + k % kQuad];
+      weight[row * depth_ + k] = in[k / kQuad * kQuadBytes + k % kQuad];
     }
   }
 }
 
+double Int8Matrix::mean_chain() const {
+  std::size_t sums = chains_.size();
+  for (const PanelPlan& plan : plans_) sums += plan.products == Products::kChains ? 0 : quads_;
+  return sums == 0 ? 1 : static_cast<double>(panels() * quads_) / static_cast<double>(sums);
+}
+
 double Int8Matrix::bound(double activation_scale) const {
-  return static_cast<double>(depth_) * (127.0 * 128.0) * activation_scale * largest_scale_ +
+  return static_cast<double>(depth_) * (mode_.steps() * 128.0) * activation_scale * largest_scale_ +
          largest_bias_;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "engine/aligned_buffer.h"
 #include "kernels/kernels.h"
@@ -32,11 +33,13 @@ struct GateLayout {
 
 class FloatMatrix {
  public:
-  using Rows = FloatRows;
+  using Panels = FloatPanels;
   // weight: [layout.rows()][depth]; bias: [layout.rows()] or null.
   FloatMatrix(const float* weight, const float* bias, const GateLayout& layout, std::size_t depth);
 
-  FloatPanels panels() const;
+  // Some of the panels; all of them from 0 to panels().
+  FloatPanels slice(std::size_t begin, std::size_t end) const;
+  std::size_t panels() const { return bias_.size() / kPanelColumns; }
   std::size_t depth() const { return depth_; }
   std::size_t bytes() const { return weights_.bytes() + bias_.bytes(); }
 
@@ -46,15 +49,34 @@ class FloatMatrix {
   AlignedBuffer<float> bias_;
 };
 
+// How a matrix's activations are quantized.
+struct ActivationMode {
+  bool per_row = false;      // a range for each row, not one for all of them
+  bool reduce_range = true;  // 127 steps, not 255
+  int steps() const { return reduce_range ? 127 : 255; }
+  // The deepest product whose int32 sum cannot wrap: 128 * 128 * 131,071 and 255 * 128 * 65,793 are
+  // below 2^31.
+  std::size_t max_depth() const { return reduce_range ? 131071 : 65793; }
+};
+
+// An int8 weight as it comes, row-major: one scale, or one a row.
+struct Int8Weight {
+  const std::int8_t* weight;  // [layout.rows()][depth]
+  const float* scales;
+  std::size_t scale_count;
+  const float* bias;  // [layout.rows()] or null
+};
+
 class Int8Matrix {
  public:
-  using Rows = Int8Rows;
-  // weight: [layout.rows()][depth]; scales: one, or one a row; bias: [layout.rows()] or null.
-  Int8Matrix(const std::int8_t* weight, const float* scales, std::size_t scale_count,
-             const float* bias, const GateLayout& layout, std::size_t depth);
+  using Panels = Int8Panels;
+  Int8Matrix(const KernelTable& kernels, const ActivationMode& mode, const Int8Weight& source,
+             const GateLayout& layout, std::size_t depth);
 
-  Int8Panels panels() const;
+  Int8Panels slice(std::size_t begin, std::size_t end) const;
+  std::size_t panels() const { return layout_.panels(); }
   std::size_t depth() const { return depth_; }
+  const ActivationMode& mode() const { return mode_; }
   // Bytes of a quantized row: the kernels write them in whole sixteens.
   static std::size_t stride(std::size_t depth) { return (depth + 15) / 16 * 16; }
   std::size_t stride() const { return stride(depth_); }
@@ -63,11 +85,18 @@ class Int8Matrix {
   // The weight as it came, [layout.rows()][depth].
   void unpack(std::int8_t* weight) const;
 
-  // No |output| for activations of this scale exceeds it: depth * 127 * 128 * scale * max(scales) +
-  // max|bias|. Below FLT_MAX it proves that no output overflows.
+  // Depth quads that one int16 sum takes on average, 1 where there are no chains.
+  double mean_chain() const;
+
+  // No |output| for activations of this scale exceeds it: depth * steps * 128 * scale * max(scales)
+  // + max|bias|. Below FLT_MAX it proves that no output overflows.
   double bound(double activation_scale) const;
 
  private:
+  void plan_panels();
+  std::int8_t* packed(std::size_t column) const;
+
+  ActivationMode mode_;
   std::size_t depth_;
   std::size_t quads_;
   GateLayout layout_;
@@ -77,6 +106,8 @@ class Int8Matrix {
   AlignedBuffer<std::int32_t> column_sums_;
   AlignedBuffer<float> scales_;
   AlignedBuffer<float> bias_;
+  std::vector<PanelPlan> plans_;
+  std::vector<std::uint8_t> chains_;
 };
 
 }  // namespace dynaquant

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Scales and zero points, PyTorch's formulas (fbgemm engine) to the bit.
+// Weights to int8, PyTorch's formula to the bit. Activations: kernels/choose_params.h.
 #ifndef DYNAQUANT_ENGINE_QUANTIZE_H_
 #define DYNAQUANT_ENGINE_QUANTIZE_H_
 
@@ -7,15 +7,6 @@
 #include <cstdint>
 
 namespace dynaquant {
-
-struct QuantizationParams {
-  double scale;
-  std::int32_t zero_point;
-};
-
-// Activations in [min, max] to 0..127 steps, or 0..255 without `reduce_range`: ATen's
-// ChooseQuantizationParams. min <= max, both finite; zero is always made part of the range.
-QuantizationParams choose_quantization_params(float min, float max, bool reduce_range);
 
 // Quantizes a row-major weight matrix symmetrically to int8: one scale for all (scale_count 1) or
 // one a row (scale_count == rows). scale = max(max|w| / 127.5, 2^-23), q = rne(w * (1 / scale))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <immintrin.h>
 
+#include "choose_params.h"
 #include "dispatch.h"
 #include "kernels.h"
 
@@ -13,8 +14,10 @@ namespace {
 #include "simd/avx512vnni.h"
 // Kernels, written once over the vocabulary.
 #include "activations.inl.h"
+#include "dot.inl.h"
 #include "gemm.inl.h"
 #include "lstm.inl.h"
+#include "params.inl.h"
 #include "quantize.inl.h"
 }  // namespace
 #include "table.inl.h"

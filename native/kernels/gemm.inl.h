@@ -1,35 +1,45 @@
 // SPDX-License-Identifier: MIT
 // Products of rows and panels in register tiles. A tile is at most kTileRows x kTileWidePanels, or
 // one row x 4 panels: enough independent sums to hide the instructions' latency, few enough to stay
-// in registers. Loops over tiles are written once, for int8 and float, over `Sums`.
+// in registers. Loops over tiles are written once, for int8 and float, over `multiply_tile`.
 
-// Sums of one tile: acc[row][panel].
-template <int kRows, int kPanels>
-inline void dot_tile(const Int8Rows& a, size_t row, const Int8Panels& b, size_t panel,
-                     S32 (&acc)[kRows][kPanels]) {
+// What the zero point weighs, taken off before the sum begins.
+inline S32 seed(const Int8Rows& a, size_t row, const Int8Panels& b, size_t panel) {
+  const int32_t zero_point = a.params.zero_points[row * a.params.step] - kStoredOffset;
+  return mul(set_s32(-zero_point), load(b.column_sums + panel * kPanelColumns));
+}
+// Sums to real numbers: fma(float(sum), scale * scales, bias).
+inline F32 finish(S32 sum, const Int8Rows& a, size_t row, const Int8Panels& b, size_t panel) {
+  const size_t column = panel * kPanelColumns;
+  const F32 scale = set_f32(a.params.scales[row * a.params.step]);
+  return fma(to_f32(sum), mul(scale, load(b.scales + column)), load(b.bias + column));
+}
+
+// The real results of kRows rows and the panels [panel, panel + kPanels), given to
+// `use(row, panel, F32)`.
+template <int kRows, int kPanels, typename Use>
+inline void multiply_tile(const Int8Rows& a, size_t row, const Int8Panels& b, size_t panel,
+                          const Use& use) {
+  S32 acc[kRows][kPanels];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) acc[r][p] = set_s32(0);
+    for (int p = 0; p < kPanels; ++p) acc[r][p] = seed(a, row + r, b, panel + p);
   }
-  const uint8_t* rows = a.data + row * a.stride;
-  const size_t panel_bytes = b.quads * kQuad * kPanelColumns;
-  const int8_t* weights = b.weights + panel * panel_bytes;
-  for (size_t quad = 0; quad < b.quads; ++quad) {
+  dot_tile<kRows, kPanels>(a.data + row * a.stride, a.stride, b, panel, acc);
+#pragma GCC unroll 4
+  for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      const Quad q = load_quad(rows + r * a.stride + quad * kQuad);
-#pragma GCC unroll 4
-      for (int p = 0; p < kPanels; ++p) {
-        acc[r][p] = dot(acc[r][p], q, weights + p * panel_bytes + quad * (kQuad * kPanelColumns));
-      }
+      use(row + r, panel + p, finish(acc[r][p], a, row + r, b, panel + p));
     }
   }
 }
 
-template <int kRows, int kPanels>
-inline void dot_tile(const FloatRows& a, size_t row, const FloatPanels& b, size_t panel,
-                     F32 (&acc)[kRows][kPanels]) {
+template <int kRows, int kPanels, typename Use>
+inline void multiply_tile(const FloatRows& a, size_t row, const FloatPanels& b, size_t panel,
+                          const Use& use) {
+  F32 acc[kRows][kPanels];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
@@ -39,48 +49,20 @@ inline void dot_tile(const FloatRows& a, size_t row, const FloatPanels& b, size_
   const size_t panel_floats = b.depth * kPanelColumns;
   const float* weights = b.weights + panel * panel_floats;
   for (size_t k = 0; k < b.depth; ++k) {
+    F32 w[kPanels];
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) w[p] = load(weights + p * panel_floats + k * kPanelColumns);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const F32 x = set_f32(rows[r * a.stride + k]);
 #pragma GCC unroll 4
-      for (int p = 0; p < kPanels; ++p) {
-        acc[r][p] = fma(x, load(weights + p * panel_floats + k * kPanelColumns), acc[r][p]);
-      }
+      for (int p = 0; p < kPanels; ++p) acc[r][p] = fma(x, w[p], acc[r][p]);
     }
   }
-}
-
-// Sums to real numbers: fma(float(sum - zero_point * column_sum), scale * scales, bias).
-inline F32 finish(S32 sum, const Int8Rows& a, const Int8Panels& b, size_t panel) {
-  const size_t column = panel * kPanelColumns;
-  const S32 centred = sub(sum, mul(set_s32(a.zero_point), load(b.column_sums + column)));
-  return fma(to_f32(centred), mul(set_f32(a.scale), load(b.scales + column)),
-             load(b.bias + column));
-}
-inline F32 finish(F32 sum, const FloatRows&, const FloatPanels&, size_t) { return sum; }
-
-template <typename Rows>
-struct SumOf;
-template <>
-struct SumOf<Int8Rows> {
-  using Type = S32;
-};
-template <>
-struct SumOf<FloatRows> {
-  using Type = F32;
-};
-
-// The real results of kRows rows and the panels [panel, panel + kPanels), given to
-// `use(row, panel, F32)`.
-template <int kRows, int kPanels, typename Rows, typename Panels, typename Use>
-inline void multiply_tile(const Rows& a, size_t row, const Panels& b, size_t panel,
-                          const Use& use) {
-  typename SumOf<Rows>::Type acc[kRows][kPanels];
-  dot_tile<kRows, kPanels>(a, row, b, panel, acc);
 #pragma GCC unroll 4
   for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) use(row + r, panel + p, finish(acc[r][p], a, b, panel + p));
+    for (int r = 0; r < kRows; ++r) use(row + r, panel + p, acc[r][p]);
   }
 }
 

@@ -3,9 +3,10 @@
 // other table returns the same bits (tests compare them with no tolerance).
 //
 // Contract, for all kernels:
-// - Activations are uint8 in 0..128 (torch's reduced range; 128 is a rounding tie and does occur),
-//   weights int8 in -128..127, sums int32. So a pair sum fits int16 (-32768..32512) and a depth of
-//   up to 131,071 fits int32.
+// - Activations are uint8: with torch's reduced range 0..128 (128 is a rounding tie and does
+// occur),
+//   with the full range 0..255. Weights are int8 in -128..127, sums int32, exact to a depth of
+//   131,071 (65,793 with the full range).
 // - A panel is 16 columns. Depth is padded with zero weights to a multiple of 4, columns to 16.
 // - Pointers into panels are 64-byte aligned; all others need only their element's alignment.
 // - Nothing is read or written outside rows x columns as stated; buffers may not alias unless
@@ -30,6 +31,26 @@ constexpr size_t kPanelColumns = 16;  // columns of a panel, lanes of a vocabula
 constexpr size_t kQuad = 4;           // depth values one dot instruction eats per column
 constexpr size_t kLstmGates = 4;      // panels of an LSTM group: i, f, g, o of the same 16 units
 
+// How an instruction set without an 8-bit dot product may sum a panel's products; what the packer
+// proved from the weights. Each column of a quad makes two int16 lanes, a0 w0 + a1 w1 and
+// a2 w2 + a3 w3; a lane that sums several quads is safe while the positive weights it met add up to
+// at most `positive` and the magnitudes of the negative ones to `negative`.
+struct LaneLimits {
+  int positive, negative;
+};
+constexpr LaneLimits kReducedLimits = {255, 256};  // 128 * 255 = 32,640; 128 * 256 = 32,768
+constexpr LaneLimits kFullLimits = {128, 128};     // 255 * 128 = 32,640
+
+enum class Products : uint8_t {
+  kPairs,   // a quad alone is safe in int16
+  kChains,  // so are runs of quads, whose lengths (1..255) stand in `chains`
+  kWide,    // a quad may overflow: 16-bit multiplies with 32-bit sums
+};
+struct PanelPlan {
+  Products products;
+  uint32_t first_chain;  // index of the panel's first chain length
+};
+
 // An int8 matrix, packed: panels[panel][quad][column][4]. `bias` is -0.0 where there is none, so
 // that fma(sum, scale, bias) is the product alone, its sign of zero included.
 struct Int8Panels {
@@ -37,7 +58,9 @@ struct Int8Panels {
   const int32_t* column_sums;  // sum of a column's weights: what the activations' zero point weighs
   const float* scales;         // one a column
   const float* bias;           // one a column
-  size_t quads;                // padded depth / 4
+  const PanelPlan* plans;      // one a panel; null for tables that are not `planned`
+  const uint8_t* chains;
+  size_t quads;  // padded depth / 4
   size_t panels;
 };
 
@@ -49,12 +72,21 @@ struct FloatPanels {
   size_t panels;
 };
 
-// Quantized rows: real = scale * (q - zero_point). `stride` in bytes; 4 * quads of a row are read.
+// How rows are quantized: real = scale * (q - zero_point). One for all rows (step 0), or one a row
+// (step 1).
+struct RowParams {
+  float* scales;
+  float* inverses;  // 1 / scale
+  int32_t* zero_points;
+  size_t step;
+};
+
+// Quantized rows, as `quantize` of the same table wrote them. `stride` in bytes; 4 * quads of a row
+// are read.
 struct Int8Rows {
   const uint8_t* data;
   size_t stride;
-  float scale;
-  int32_t zero_point;
+  RowParams params;
 };
 
 // Float rows, `stride` in floats.
@@ -63,35 +95,45 @@ struct FloatRows {
   size_t stride;
 };
 
-// Smallest and largest value seen; `finite` is false once a NaN or an infinity was seen.
-struct Range {
-  float min;
-  float max;
-  bool finite;
+// Smallest and largest value seen, in sixteen lanes that together hold them; the sign of a zero is
+// not defined.
+struct RangeLanes {
+  float min[kPanelColumns];
+  float max[kPanelColumns];
 };
 
-// One time step of one direction of an LSTM layer, all but the recurrent product.
+// One time step of one direction of an LSTM layer, all but the recurrent product; or some of its
+// groups of 16 units, then every pointer is at the first of them.
 struct LstmStep {
   size_t rows;               // batch
   size_t hidden;             // units; groups = ceil(hidden / 16)
   const float* input_gates;  // W_ih x + b_ih: [row][group][gate][16]
-  size_t input_stride;       // floats, = groups * 64
+  size_t input_stride;       // floats
   float* cell;               // [row][groups * 16]; c on entry, c' on return; padding is and stays 0
   size_t cell_stride;        // floats
   float* output;             // h': [row][hidden]
   size_t output_stride;      // floats
+  RangeLanes* ranges;        // int8 only: extended by h' (and 0 for padding), one for all rows or
+  size_t ranges_step;        // (step 1) one a row
 };
 
 struct KernelTable {
   const char* name;
+  // Wants Int8Panels::plans: it has no 8-bit dot product with 32-bit sums.
+  bool planned;
+  // A quantized byte is stored as q - stored_offset: 128 where the dot product is of signed bytes.
+  int32_t stored_offset;
 
-  // Extends *range by rows x columns of x. Exact; the sign of a zero is not defined.
-  void (*range)(const FloatRows& x, size_t rows, size_t columns, Range* range);
+  // Extends ranges[row * step] by the rows of x. False once a NaN or an infinity was seen.
+  bool (*range)(const FloatRows& x, size_t rows, size_t columns, RangeLanes* ranges, size_t step);
 
-  // out = clamp(rne(x * inverse_scale) + zero_point, 0, 255), |x * inverse_scale| < 2^22. A row of
-  // bytes is written in whole sixteens: those from `columns` on become the zero point. Exact.
-  void (*quantize)(const FloatRows& x, size_t rows, size_t columns, float inverse_scale,
-                   int32_t zero_point, uint8_t* out, size_t out_stride);
+  // Params of `count` ranges, for `high` = 127 or 255 steps. Exact: see choose_params.h.
+  void (*choose_params)(const RangeLanes* ranges, size_t count, int high, const RowParams& params);
+
+  // q = clamp(rne(x * inverse) + zero_point, 0, 255), |x * inverse| < 2^22, in the table's stored
+  // form. A row is written in whole sixteens; what stands from `columns` on is not defined. Exact.
+  void (*quantize)(const FloatRows& x, size_t rows, size_t columns, const RowParams& params,
+                   uint8_t* out, size_t out_stride);
 
   // out[row][column] = fma(float(sum_k (q - zero_point) * w), scale * scales[column],
   // bias[column]). Writes `columns` of each row (the last panel may be partly used). Exact.
@@ -102,11 +144,9 @@ struct KernelTable {
   void (*gemm_float)(const FloatRows& a, size_t rows, const FloatPanels& b, float* out,
                      size_t out_stride, size_t columns);
 
-  // gates = gemm(h) + input_gates; c' = (sigmoid(f) * c) + (sigmoid(i) * tanh(g));
-  // h' = sigmoid(o) * tanh(c'), panels in groups of i, f, g, o. The int8 step extends *range by h'
-  // (and by 0 where the last group is padded, which no quantization range minds).
-  void (*lstm_step_int8)(const Int8Rows& h, const Int8Panels& b, const LstmStep& step,
-                         Range* range);
+  // gates = gemm(h) + input_gates; c' = sigmoid(f) * c + sigmoid(i) * tanh(g);
+  // h' = sigmoid(o) * tanh(c'), panels in groups of i, f, g, o. See lstm.inl.h for the roundings.
+  void (*lstm_step_int8)(const Int8Rows& h, const Int8Panels& b, const LstmStep& step);
   void (*lstm_step_float)(const FloatRows& h, const FloatPanels& b, const LstmStep& step);
 
   // Elementwise; within 2 ulp of exact for |x| <= 87 (beyond: 0 and 1 to 2e-38). NaN stays NaN.

@@ -1,36 +1,33 @@
 // SPDX-License-Identifier: MIT
 // Ranges, and floats to bytes.
 
-inline void range_kernel(const FloatRows& x, size_t rows, size_t columns, Range* range) {
-  F32 low = set_f32(range->min), high = set_f32(range->max);
+inline bool range_kernel(const FloatRows& x, size_t rows, size_t columns, RangeLanes* ranges,
+                         size_t step) {
   F32 poison = set_f32(0.0f);  // 0 * x is 0 for a finite x and NaN for any other
   const F32 zero = set_f32(0.0f);
   for (size_t row = 0; row < rows; ++row) {
+    RangeLanes* range = ranges + row * step;
+    F32 low = load(range->min), high = load(range->max);
     const float* p = x.data + row * x.stride;
     size_t left = columns;
-    for (; left >= 16; p += 16, left -= 16) {
-      const F32 v = load(p);
+    const auto see = [&](F32 v) {
       low = min(v, low);
       high = max(v, high);
       poison = fma(v, zero, poison);
-    }
-    for (; left; ++p, --left) {  // one value in every lane: no lane of padding to mistake for data
-      const F32 v = set_f32(*p);
-      low = min(v, low);
-      high = max(v, high);
-      poison = fma(v, zero, poison);
-    }
+    };
+    for (; left >= 16; p += 16, left -= 16) see(load(p));
+    if (left) see(load_first(p, left));  // its padding is 0, which every range contains
+    store(range->min, low);
+    store(range->max, high);
   }
-  range->min = reduce_min(low);
-  range->max = reduce_max(high);
-  range->finite = range->finite && !any_nan(poison);
+  return !any_nan(poison);
 }
 
-inline void quantize_kernel(const FloatRows& x, size_t rows, size_t columns, float inverse_scale,
-                            int32_t zero_point, uint8_t* out, size_t out_stride) {
-  const F32 inverse = set_f32(inverse_scale);
-  const S32 zero = set_s32(zero_point);
+inline void quantize_kernel(const FloatRows& x, size_t rows, size_t columns,
+                            const RowParams& params, uint8_t* out, size_t out_stride) {
   for (size_t row = 0; row < rows; ++row) {
+    const F32 inverse = set_f32(params.inverses[row * params.step]);
+    const S32 zero = set_s32(params.zero_points[row * params.step]);
     const float* p = x.data + row * x.stride;
     uint8_t* q = out + row * out_stride;
     size_t left = columns;

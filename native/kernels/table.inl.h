@@ -2,7 +2,10 @@
 // The one table an ISA file exports, over the kernels above it in the same anonymous namespace.
 #define DYNAQUANT_KERNEL_TABLE(isa)                                          \
   extern "C" const KernelTable kernel_table_##isa = {#isa,                   \
+                                                     kPlanned,               \
+                                                     kStoredOffset,          \
                                                      range_kernel,           \
+                                                     choose_params_kernel,   \
                                                      quantize_kernel,        \
                                                      gemm_int8_kernel,       \
                                                      gemm_float_kernel,      \

@@ -46,13 +46,11 @@ export class Linear extends Module {
     checkLinearInput(input, this.inFeatures, this.outFeatures);
     const { weight, bias } = this;
     const handle = packed.get(this, bias === null ? [weight] : [weight, bias], () => {
-      const biasData = bias === null ? null : (bias.checked('bias') as Float32Array);
-      return new (native().FloatLinear)(
-        weight.checked('weight') as Float32Array,
-        biasData,
-        this.inFeatures,
-        this.outFeatures,
-      );
+      const matrix = {
+        weight: weight.checked('weight') as Float32Array,
+        bias: bias === null ? null : (bias.checked('bias') as Float32Array),
+      };
+      return new (native().FloatLinear)(matrix, this.inFeatures, this.outFeatures);
     });
     return linearForward(input, this.inFeatures, this.outFeatures, (x, rows, out) => {
       handle.forward(x, rows, out);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // AVX2 + FMA: a vector is two ymm registers. See scalar.h for what each operation means.
-// dot: vpmaddubsw (u8 x s8 -> s16 pairs, cannot saturate for activations up to 128), vpmaddwd with
-// ones, vpaddd: 32 multiply-adds in three instructions.
-// Tile: 6 rows x 1 panel = 12 accumulators + weights 2 + quad, ones, product: all 16 registers.
+// Products: vpmaddubsw (u8 x s8 -> s16 pairs), then either vpmaddwd with ones and vpaddd for each
+// (32 multiply-adds in three instructions) or vpaddw along a chain (chains.inl.h). Tile: 6 rows x 1
+// panel = 12 sums + weights 2 + quad and product: all 16 registers.
 
+constexpr bool kPlanned = true;
+constexpr int32_t kStoredOffset = 0;
 constexpr int kTileRows = 6;
 constexpr int kTileWidePanels = 1;
 
@@ -15,6 +17,12 @@ struct S32 {
 };
 struct Quad {
   __m256i u8x32;
+};
+struct Weights {
+  __m256i low, high;
+};
+struct S16 {
+  __m256i low, high;
 };
 
 inline F32 set_f32(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -87,16 +95,12 @@ inline F32 copy_sign(F32 magnitude, F32 sign) {
 }
 inline S32 round_s32(F32 a) { return {_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)}; }
 inline F32 to_f32(S32 a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
-inline F32 power_of_two(S32 n) {
-  const __m256i bias = _mm256_set1_epi32(127);
-  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n.low, bias), 23)),
-          _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n.high, bias), 23))};
+inline F32 low_bits_to_exponent(F32 a) {
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a.low), 23)),
+          _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a.high), 23))};
 }
 inline S32 add(S32 a, S32 b) {
   return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
-}
-inline S32 sub(S32 a, S32 b) {
-  return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
 }
 inline S32 mul(S32 a, S32 b) {
   return {_mm256_mullo_epi32(a.low, b.low), _mm256_mullo_epi32(a.high, b.high)};
@@ -123,19 +127,67 @@ inline Quad load_quad(const uint8_t* p) {
   __builtin_memcpy(&four, p, sizeof four);
   return {_mm256_set1_epi32(four)};
 }
-inline __m256i dot_half(__m256i sums_s32x8, __m256i quad_u8x32, __m256i weights_s8x32) {
-  const __m256i products_s32x8 =
-      _mm256_madd_epi16(_mm256_maddubs_epi16(quad_u8x32, weights_s8x32), _mm256_set1_epi16(1));
+inline Weights load_weights(const int8_t* p) {
+  const __m256i* w = (const __m256i*)p;
+  return {_mm256_load_si256(w), _mm256_load_si256(w + 1)};
+}
+
 #if defined(__GNUC__) && !defined(__clang__)
-  // As an intrinsic, gcc 12 makes all products of a tile first and spills its sums: 20 % slower.
-  __asm__("vpaddd %1, %0, %0" : "+x"(sums_s32x8) : "x"(products_s32x8));
-  return sums_s32x8;
+// As intrinsics, gcc 12 makes all products of a tile first and spills its sums: 20 % slower and
+// more.
+inline void add_s32(__m256i& sums, __m256i x) {
+  __asm__("vpaddd %1, %0, %0" : "+x"(sums) : "x"(x));
+}
+inline void add_s16(__m256i& sums, __m256i x) {
+  __asm__("vpaddw %1, %0, %0" : "+x"(sums) : "x"(x));
+}
+inline void keep_in_memory(S32* p) { __asm__("" : : "r"(p) : "memory"); }
 #else
-  return _mm256_add_epi32(sums_s32x8, products_s32x8);
+inline void add_s32(__m256i& sums, __m256i x) { sums = _mm256_add_epi32(sums, x); }
+inline void add_s16(__m256i& sums, __m256i x) { sums = _mm256_add_epi16(sums, x); }
+inline void keep_in_memory(S32*) {}
 #endif
+
+// The products of a quad: per column two int16 lanes, a0 w0 + a1 w1 and a2 w2 + a3 w3, which no
+// quad of a panel that is not `kWide` overflows.
+inline S16 multiply_pairs(Quad quad, Weights w) {
+  return {_mm256_maddubs_epi16(quad.u8x32, w.low), _mm256_maddubs_epi16(quad.u8x32, w.high)};
 }
-inline S32 dot(S32 sums, Quad quad, const int8_t* weights) {
-  const __m256i* w = (const __m256i*)weights;
-  return {dot_half(sums.low, quad.u8x32, _mm256_load_si256(w)),
-          dot_half(sums.high, quad.u8x32, _mm256_load_si256(w + 1))};
+inline S16 add_pairs(S16 sums, Quad quad, Weights w) {
+  add_s16(sums.low, _mm256_maddubs_epi16(quad.u8x32, w.low));
+  add_s16(sums.high, _mm256_maddubs_epi16(quad.u8x32, w.high));
+  return sums;
 }
+// sums[column] += its two lanes.
+inline S32 widen(S32 sums, S16 pairs) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  add_s32(sums.low, _mm256_madd_epi16(pairs.low, ones));
+  add_s32(sums.high, _mm256_madd_epi16(pairs.high, ones));
+  return sums;
+}
+
+struct PairsDot {
+  static Weights load(const int8_t* p) { return load_weights(p); }
+  static S32 add(S32 sums, Quad quad, Weights w) { return widen(sums, multiply_pairs(quad, w)); }
+};
+// Any weights, any activations: bytes 0 and 2 of each column, and bytes 1 and 3, as int16 pairs.
+// Two vpmaddwd where PairsDot has vpmaddubsw and vpmaddwd, and twice the additions.
+struct WideDot {
+  struct Weights {
+    __m256i even_low, odd_low, even_high, odd_high;
+  };
+  static __m256i even(__m256i x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }
+  static Weights load(const int8_t* p) {
+    const auto w = load_weights(p);
+    return {even(w.low), _mm256_srai_epi16(w.low, 8), even(w.high), _mm256_srai_epi16(w.high, 8)};
+  }
+  static S32 add(S32 sums, Quad quad, const Weights& w) {
+    const __m256i even_s16x16 = _mm256_and_si256(quad.u8x32, _mm256_set1_epi16(0xff));
+    const __m256i odd_s16x16 = _mm256_srli_epi16(quad.u8x32, 8);
+    add_s32(sums.low, _mm256_madd_epi16(even_s16x16, w.even_low));
+    add_s32(sums.low, _mm256_madd_epi16(odd_s16x16, w.odd_low));
+    add_s32(sums.high, _mm256_madd_epi16(even_s16x16, w.even_high));
+    add_s32(sums.high, _mm256_madd_epi16(odd_s16x16, w.odd_high));
+    return sums;
+  }
+};

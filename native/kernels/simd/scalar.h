@@ -3,7 +3,9 @@
 // instruction set, so a kernel written over them computes the same thing everywhere.
 // No include guard, no includes: <isa>.cc puts this file into its own anonymous namespace.
 
-constexpr int kTileRows = 4;        // rows of a register tile
+constexpr bool kPlanned = false;      // see KernelTable::planned
+constexpr int32_t kStoredOffset = 0;  // what is taken off a quantized byte when it is stored
+constexpr int kTileRows = 4;          // rows of a register tile
 constexpr int kTileWidePanels = 1;  // panels of a tile of more than one row (a single row takes 4)
 
 struct F32 {
@@ -14,6 +16,9 @@ struct S32 {
 };
 struct Quad {  // four activations, met by every column
   uint8_t value[4];
+};
+struct Weights {  // four weights of each column
+  const int8_t* value;
 };
 
 #define DYNAQUANT_LANES for (int lane = 0; lane < 16; ++lane)
@@ -115,18 +120,13 @@ inline F32 to_f32(S32 a) {
   DYNAQUANT_LANES v.lane[lane] = (float)a.lane[lane];
   return v;
 }
-// 2^n for n in -126..127.
-inline F32 power_of_two(S32 n) {
-  F32 v;
-  DYNAQUANT_LANES v.lane[lane] = float_of(((uint32_t)n.lane[lane] + 127u) << 23);
-  return v;
+// The bits shifted to the left by 23: low bits of n + 127 become 2^n.
+inline F32 low_bits_to_exponent(F32 a) {
+  DYNAQUANT_LANES a.lane[lane] = float_of(bits_of(a.lane[lane]) << 23);
+  return a;
 }
 inline S32 add(S32 a, S32 b) {
   DYNAQUANT_LANES a.lane[lane] = (int32_t)((uint32_t)a.lane[lane] + (uint32_t)b.lane[lane]);
-  return a;
-}
-inline S32 sub(S32 a, S32 b) {
-  DYNAQUANT_LANES a.lane[lane] = (int32_t)((uint32_t)a.lane[lane] - (uint32_t)b.lane[lane]);
   return a;
 }
 inline S32 mul(S32 a, S32 b) {
@@ -150,10 +150,11 @@ inline bool any_nan(F32 a) {
 }
 
 inline Quad load_quad(const uint8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
-// sums[column] += the dot product of the quad and the column's four weights (64 aligned bytes).
-inline S32 dot(S32 sums, Quad quad, const int8_t* weights) {
+inline Weights load_weights(const int8_t* p) { return {p}; }  // 64 aligned bytes
+// sums[column] += the dot product of the quad and the column's four weights.
+inline S32 dot(S32 sums, Quad quad, Weights weights) {
   DYNAQUANT_LANES for (int k = 0; k < 4; ++k) {
-    sums.lane[lane] += (int32_t)quad.value[k] * weights[4 * lane + k];
+    sums.lane[lane] += (int32_t)quad.value[k] * weights.value[4 * lane + k];
   }
   return sums;
 }

@@ -132,13 +132,12 @@ export class Linear extends Module {
 
   private pack(weight: Tensor, bias: Tensor | null): Packed {
     const packed = { ...weightScales(weight.quantization!), bias };
-    const handle = new (native().Int8Linear)(
-      weight.data as Int8Array,
-      packed.scales,
-      bias && (bias.data as Float32Array),
-      this.inFeatures,
-      this.outFeatures,
-    );
+    const matrix = {
+      weight: weight.data as Int8Array,
+      scales: packed.scales,
+      bias: bias && (bias.data as Float32Array),
+    };
+    const handle = new (native().Int8Linear)(matrix, this.inFeatures, this.outFeatures, false, true);
     handles.set(packed, handle);
     return packed;
   }

@@ -158,7 +158,15 @@ export class LSTM extends LSTMBase {
       scales,
       bias: biases[i] ? (biases[i].data as Float32Array) : null,
     }));
-    const handle = new (native().Int8LSTM)(inputSize, hiddenSize, numLayers, bidirectional ? 2 : 1, matrices);
+    const handle = new (native().Int8LSTM)(
+      inputSize,
+      hiddenSize,
+      numLayers,
+      bidirectional ? 2 : 1,
+      matrices,
+      false,
+      true,
+    );
     const packed = { weights, biases };
     handles.set(packed, handle);
     return packed;

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// Reads the weights that Linear and LSTM are constructed from.
+#ifndef DYNAQUANT_BINDINGS_MATRIX_ARGUMENT_H_
+#define DYNAQUANT_BINDINGS_MATRIX_ARGUMENT_H_
+
+#include "bindings/arguments.h"
+#include "bindings/bindings.h"
+#include "engine/matrix.h"
+
+namespace dynaquant {
+
+// Arguments `first` and `first + 1`: perRow, reduceRange.
+inline ActivationMode mode_argument(const Napi::CallbackInfo& info, std::size_t first) {
+  return {info[first].ToBoolean(), info[first + 1].ToBoolean()};
+}
+
+// { weight, bias | null }
+inline FloatMatrix matrix_argument(Napi::Env env, const Napi::Value& value,
+                                   const GateLayout& layout, std::size_t depth,
+                                   const ActivationMode&, FloatMatrix*) {
+  const Napi::Object source = value.ToObject();
+  const float* weight =
+      typed_array<float>(env, source.Get("weight"), "weight", product({layout.rows(), depth}));
+  const float* bias = optional_array<float>(env, source.Get("bias"), "bias", layout.rows());
+  return FloatMatrix(weight, bias, layout, depth);
+}
+
+// { weight, scales, bias | null }
+inline Int8Matrix matrix_argument(Napi::Env env, const Napi::Value& value, const GateLayout& layout,
+                                  std::size_t depth, const ActivationMode& mode, Int8Matrix*) {
+  if (depth > mode.max_depth()) {
+    throw Napi::RangeError::New(env, "the depth is too large for int32 sums");
+  }
+  const Napi::Object source = value.ToObject();
+  const std::int8_t* weight = typed_array<std::int8_t>(env, source.Get("weight"), "weight",
+                                                       product({layout.rows(), depth}));
+  const Span<float> scales = typed_array<float>(env, source.Get("scales"), "scales");
+  if (scales.size != 1 && scales.size != layout.rows()) {
+    throw Napi::RangeError::New(env, "scales has neither one element nor one a row");
+  }
+  const float* bias = optional_array<float>(env, source.Get("bias"), "bias", layout.rows());
+  return Int8Matrix(selected_kernels(env), mode, {weight, scales.data, scales.size, bias}, layout,
+                    depth);
+}
+
+}  // namespace dynaquant
+
+#endif  // DYNAQUANT_BINDINGS_MATRIX_ARGUMENT_H_

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#include "engine/activations.h"
+
+#include <atomic>
+
+namespace dynaquant {
+namespace {
+
+// Rows of one thread's share, at least: below some thousand values a share is not worth its start.
+std::size_t row_grain(std::size_t columns) {
+  constexpr std::size_t kValues = 8192;
+  return std::max<std::size_t>(1, kValues / std::max<std::size_t>(1, columns));
+}
+
+}  // namespace
+
+std::size_t threads_for(double multiply_adds) {
+  // Some 4 us of work: twice what waking a parked thread costs the caller (measured).
+  constexpr double kSmallCall = 1e6;
+  return multiply_adds < kSmallCall ? 1 : num_threads();
+}
+
+QuantizedRows::QuantizedRows(Scratch& scratch, std::size_t rows, std::size_t depth,
+                             const ActivationMode& mode)
+    : stride(Int8Matrix::stride(depth)) {
+  const std::size_t count = mode.per_row ? rows : 1;
+  bytes = scratch.take<std::uint8_t>(rows * stride);
+  params = {scratch.take<float>(count), scratch.take<float>(count),
+            scratch.take<std::int32_t>(count), mode.per_row ? std::size_t{1} : std::size_t{0}};
+}
+
+void clear_ranges(RangeLanes* ranges, std::size_t count) {
+  std::fill_n(ranges, count, RangeLanes{});
+}
+
+void merge_ranges(RangeLanes* ranges, std::size_t count, std::size_t sets) {
+  for (std::size_t i = count; i < count * sets; ++i) {
+    RangeLanes& to = ranges[i % count];
+    for (std::size_t lane = 0; lane < kPanelColumns; ++lane) {
+      to.min[lane] = std::min(to.min[lane], ranges[i].min[lane]);
+      to.max[lane] = std::max(to.max[lane], ranges[i].max[lane]);
+    }
+  }
+}
+
+bool quantize_rows(const KernelTable& kernels, Team& team, const ActivationMode& mode,
+                   const FloatRows& x, std::size_t rows, std::size_t columns, QuantizedRows& out) {
+  constexpr std::size_t kMaxSets = 256;  // of ranges, one a participant
+  constexpr std::size_t kBlock = 16;     // rows whose ranges are found at once
+  std::atomic<bool> finite{true};
+  const std::size_t grain = row_grain(columns);
+  if (mode.per_row) {
+    team.run(rows, grain, [&](std::size_t, std::size_t begin, std::size_t end) {
+      RangeLanes ranges[kBlock];
+      for (std::size_t row = begin; row < end; row += kBlock) {
+        const std::size_t count = std::min(kBlock, end - row);
+        const FloatRows block = {x.data + row * x.stride, x.stride};
+        clear_ranges(ranges, count);
+        if (!kernels.range(block, count, columns, ranges, 1)) {
+          finite.store(false, std::memory_order_relaxed);
+          return;
+        }
+        const Int8Rows to = out.from(row);
+        kernels.choose_params(ranges, count, mode.steps(), to.params);
+        kernels.quantize(block, count, columns, to.params, out.bytes + row * out.stride,
+                         out.stride);
+      }
+    });
+    return finite.load(std::memory_order_relaxed);
+  }
+  RangeLanes ranges[kMaxSets];
+  const std::size_t sets = std::min(team.size(), kMaxSets);
+  clear_ranges(ranges, sets);
+  team.run(rows, grain, [&](std::size_t participant, std::size_t begin, std::size_t end) {
+    if (!kernels.range({x.data + begin * x.stride, x.stride}, end - begin, columns,
+                       &ranges[participant], 0)) {
+      finite.store(false, std::memory_order_relaxed);
+    }
+  });
+  if (!finite.load(std::memory_order_relaxed)) return false;
+  merge_ranges(ranges, 1, sets);
+  kernels.choose_params(ranges, 1, mode.steps(), out.params);
+  team.run(rows, grain, [&](std::size_t, std::size_t begin, std::size_t end) {
+    kernels.quantize({x.data + begin * x.stride, x.stride}, end - begin, columns, out.params,
+                     out.bytes + begin * out.stride, out.stride);
+  });
+  return true;
+}
+
+bool all_finite(const KernelTable& kernels, const float* x, std::size_t count) {
+  RangeLanes range = {};
+  return kernels.range({x, count}, 1, count, &range, 0);
+}
+
+}  // namespace dynaquant

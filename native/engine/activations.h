@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// What float and int8 matrices do with rows of activations, over a team of threads: int8 quantizes
+// them first.
+#ifndef DYNAQUANT_ENGINE_ACTIVATIONS_H_
+#define DYNAQUANT_ENGINE_ACTIVATIONS_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/matrix.h"
+#include "engine/scratch.h"
+#include "engine/thread_pool.h"
+#include "kernels/kernels.h"
+
+namespace dynaquant {
+
+// Every |value| the kernels add up stays below this where Int8Matrix::bound proves it.
+constexpr double kSafeMagnitude = 1e38;
+
+// How many threads a call may take whose products are `multiply_adds`: a small one stays on its
+// own.
+std::size_t threads_for(double multiply_adds);
+
+// Room for rows that are quantized together.
+struct QuantizedRows {
+  QuantizedRows(Scratch& scratch, std::size_t rows, std::size_t depth, const ActivationMode& mode);
+
+  Int8Rows from(std::size_t row) const {
+    const std::size_t i = row * params.step;
+    return {bytes + row * stride,
+            stride,
+            {params.scales + i, params.inverses + i, params.zero_points + i, params.step}};
+  }
+  // The largest scale of the first `rows` rows.
+  float largest_scale(std::size_t rows) const {
+    return *std::max_element(params.scales, params.scales + (params.step == 0 ? 1 : rows));
+  }
+
+  std::uint8_t* bytes;
+  std::size_t stride;
+  RowParams params;
+};
+
+void clear_ranges(RangeLanes* ranges, std::size_t count);
+// Extends the first set of `count` ranges by the sets - 1 that follow it.
+void merge_ranges(RangeLanes* ranges, std::size_t count, std::size_t sets);
+
+// Finds the range of all rows together, or of each (`mode.per_row`), and quantizes them. False,
+// with `out` undefined, when a value is not finite.
+bool quantize_rows(const KernelTable& kernels, Team& team, const ActivationMode& mode,
+                   const FloatRows& x, std::size_t rows, std::size_t columns, QuantizedRows& out);
+
+bool all_finite(const KernelTable& kernels, const float* x, std::size_t count);
+
+inline void gemm(const KernelTable& kernels, const FloatRows& x, std::size_t rows,
+                 const FloatPanels& panels, float* out, std::size_t stride, std::size_t columns) {
+  kernels.gemm_float(x, rows, panels, out, stride, columns);
+}
+inline void gemm(const KernelTable& kernels, const Int8Rows& x, std::size_t rows,
+                 const Int8Panels& panels, float* out, std::size_t stride, std::size_t columns) {
+  kernels.gemm_int8(x, rows, panels, out, stride, columns);
+}
+
+// out[row][column] for `columns` of the matrix's columns, its panels shared out in fours.
+template <typename Rows, typename Matrix>
+void multiply(const KernelTable& kernels, Team& team, const Rows& x, std::size_t rows,
+              const Matrix& matrix, float* out, std::size_t stride, std::size_t columns) {
+  constexpr std::size_t kPanels = 4;
+  const std::size_t panels = matrix.panels();
+  team.run((panels + kPanels - 1) / kPanels, 1,
+           [&](std::size_t, std::size_t begin, std::size_t end) {
+             const std::size_t first = begin * kPanels, last = std::min(end * kPanels, panels);
+             const std::size_t column = first * kPanelColumns;
+             gemm(kernels, x, rows, matrix.slice(first, last), out + column, stride,
+                  std::min(columns, last * kPanelColumns) - column);
+           });
+}
+
+}  // namespace dynaquant
+
+#endif  // DYNAQUANT_ENGINE_ACTIVATIONS_H_
