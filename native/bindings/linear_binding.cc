@@ -54,8 +54,11 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Matrix>> {
   Napi::Value forward(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     const std::size_t rows = size_argument(env, info[1], "rows");
-    const float* x = typed_array<float>(env, info[0], "x", product({rows, linear_->in_features()}));
-    float* out = typed_array<float>(env, info[2], "out", product({rows, linear_->out_features()}));
+    float* slots = addon_data(env).slots;
+    const float* x =
+        slotted_array(env, info[0], "x", product({rows, linear_->in_features()}), slots, 0);
+    float* out =
+        slotted_array(env, info[2], "out", product({rows, linear_->out_features()}), slots, 2);
     return Napi::Number::New(env, static_cast<int>(linear_->forward(x, rows, out)));
   }
 

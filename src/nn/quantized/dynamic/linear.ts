@@ -2,7 +2,6 @@ import { checkBoolean, checkOptions, checkSize, describe } from '../../../errors
 import { native, type Int8LinearHandle } from '../../../native.js';
 import { float32, isTensor, Tensor } from '../../../tensor.js';
 import { linearForward, type Linear as FloatLinear, type LinearOptions } from '../../linear.js';
-import { throwUnlessOk } from '../../lstm.js';
 import { Module, type ModuleMetadata } from '../../module.js';
 import {
   checkDepth,
@@ -80,10 +79,7 @@ export class Linear extends Module {
         `The number of rows in the packB should be equal to K: ${input.size(-1)}, but it is ${inFeatures}`,
       );
     }
-    const handle = handles.get(this.packed)!;
-    return linearForward(input, inFeatures, outFeatures, (x, rows, out) => {
-      throwUnlessOk(handle.forward(x, rows, out));
-    });
+    return linearForward(handles.get(this.packed)!, input, outFeatures);
   }
 
   protected override reprName(): string {
