@@ -53,6 +53,8 @@
         "NODE_ADDON_API_CPP_EXCEPTIONS_ALL",
         "NODE_ADDON_API_DISABLE_DEPRECATED",
         "NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED",
+        # An error in a worker that is being terminated cannot be thrown; without this it aborts the process.
+        "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
       ],
       "cflags_cc": ["<@(warnings)", "-fexceptions"],
       "cflags_cc!": ["-fno-exceptions"],
