@@ -14,6 +14,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   dynaquant::init_linear(env, exports);
   dynaquant::init_lstm(env, exports);
   dynaquant::init_random(env, exports);
+  dynaquant::init_threads(env, exports);
   return exports;
 }
 

@@ -5,13 +5,15 @@
 
 #include <napi.h>
 
+#include "engine/thread_pool.h"
 #include "kernels/kernels.h"
 
 namespace dynaquant {
 
-// One per environment (main thread or worker): no statics.
+// One per environment (main thread or worker): no statics. The process has one thread pool.
 struct AddonData {
   const KernelTable* kernels;  // handed to every handle that is built from now on
+  ThreadPoolUser pool_user = {};
 };
 
 inline const KernelTable& selected_kernels(Napi::Env env) {
@@ -22,6 +24,7 @@ void init_kernels(Napi::Env env, Napi::Object exports);
 void init_linear(Napi::Env env, Napi::Object exports);
 void init_lstm(Napi::Env env, Napi::Object exports);
 void init_random(Napi::Env env, Napi::Object exports);
+void init_threads(Napi::Env env, Napi::Object exports);
 
 }  // namespace dynaquant
 
