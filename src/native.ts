@@ -150,6 +150,26 @@ export interface NativeAddon {
     outStride: number,
   ): void;
 
+  /** How many threads a call may use, in the whole process; 1..{@link maxThreads}. */
+  setNumThreads(threads: number): void;
+  /** The same, unless the number was set or asked for before. */
+  setDefaultNumThreads(threads: number): void;
+  getNumThreads(): number;
+  /** For tests: the whole CPUs of the cgroup quota that /proc and /sys below `root` tell; 0 for none. */
+  testCgroupQuota(root: string): number;
+  /**
+   * For tests: `[size, participants]` of a team that covered [0, count) `rounds` times; throws where an
+   * index was not covered exactly once.
+   */
+  testTeam(
+    threads: number,
+    workNs: number,
+    count: number,
+    grain: number,
+    rounds: number,
+    spins: number,
+  ): [number, number];
+
   /** The generator; `state` is the bytes of native/engine/random.h's GeneratorState. */
   randomSeed(state: Uint8Array, seed: number): void;
   randomUniform(state: Uint8Array, out: Float32Array, from: number, to: number): void;
@@ -161,13 +181,17 @@ export interface NativeAddon {
   randomPermutation(state: Uint8Array, out: BigInt64Array): void;
 }
 
+/** kMaxThreads in native/engine/thread_pool.h. */
+export const maxThreads = 256;
+
 let addon: NativeAddon | undefined;
 
 /**
- * The addon, loaded at the first call. `DYNAQUANT_ISA` lowers the choice of instruction set.
+ * The addon, loaded at the first call. `DYNAQUANT_ISA` lowers the choice of instruction set,
+ * `DYNAQUANT_NUM_THREADS` is the number of threads until `setNumThreads` changes it.
  *
- * @throws {Error} when there is no build for this machine, or `DYNAQUANT_ISA` names no instruction set
- * that it can run.
+ * @throws {Error} when there is no build for this machine, `DYNAQUANT_ISA` names no instruction set that it
+ * can run, or `DYNAQUANT_NUM_THREADS` is no number of threads.
  */
 export function native(): NativeAddon {
   return (addon ??= loadAddon());
@@ -190,6 +214,15 @@ function loadAddon(): NativeAddon {
     throw new Error(
       `DYNAQUANT_ISA is '${wanted}', which this machine cannot run; it has ${loaded.isas().join(', ')}`,
     );
+  }
+  const threads = process.env['DYNAQUANT_NUM_THREADS'];
+  if (threads !== undefined && threads !== '') {
+    if (!/^\d{1,9}$/.test(threads) || Number(threads) < 1 || Number(threads) > maxThreads) {
+      throw new Error(
+        `DYNAQUANT_NUM_THREADS is '${threads}', which is no whole number from 1 to ${maxThreads}`,
+      );
+    }
+    loaded.setDefaultNumThreads(Number(threads));
   }
   return loaded;
 }

@@ -6,6 +6,7 @@
 #include <napi.h>
 
 #include "bindings/arguments.h"
+#include "engine/thread_pool.h"
 #include "kernels/kernels.h"
 
 namespace dynaquant {
@@ -13,13 +14,14 @@ namespace dynaquant {
 constexpr std::size_t kSlotFloats = 16;
 constexpr std::size_t kSlots = 6;
 
-// One per environment (main thread or worker): no statics.
+// One per environment (main thread or worker): no statics. The process has one thread pool.
 struct AddonData {
   const KernelTable* kernels;  // handed to every handle that is built from now on
-  // Small arrays travel through these: see toSlot in src/native.ts. The JavaScript side is kept alive
-  // by the reference and shown to nobody, so the address stays.
+  // Small arrays travel through these: see toSlot in src/native.ts. The JavaScript side is kept
+  // alive by the reference and shown to nobody, so the address stays.
   Napi::Reference<Napi::Float32Array> slots_array;
   float* slots;
+  ThreadPoolUser pool_user = {};
 };
 
 inline AddonData& addon_data(Napi::Env env) { return *env.GetInstanceData<AddonData>(); }
@@ -41,6 +43,7 @@ void init_kernels(Napi::Env env, Napi::Object exports);
 void init_linear(Napi::Env env, Napi::Object exports);
 void init_lstm(Napi::Env env, Napi::Object exports);
 void init_random(Napi::Env env, Napi::Object exports);
+void init_threads(Napi::Env env, Napi::Object exports);
 
 }  // namespace dynaquant
 

@@ -105,7 +105,7 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Matrix>> {
       }
       float scale = info[3].ToNumber().FloatValue(), inverse = 0;
       std::int32_t zero_point = info[4].ToNumber().Int32Value();
-      Team team(1);
+      Team team(1, 0);
       const Int8Rows x = {stored.data() + offset, stride, {&scale, &inverse, &zero_point, 0}};
       multiply(kernels, team, x, rows, linear_->matrix(), out, linear_->out_features(),
                linear_->out_features());

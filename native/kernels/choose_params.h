@@ -23,9 +23,9 @@ static DYNAQUANT_INLINE double plain_scale(float min, float max, double high) {
   return (float)scale <= 0x1p-128f ? 0.1 : scale;
 }
 
-// ATen takes the end that it moves less, -min / scale or high - max / scale: the latter only where its
-// value is not above min / scale, that is where min is 0 and both round to 0. So it is the former
-// always; it needs no clamp, for it exceeds 0..high by a rounding error at most.
+// ATen takes the end that it moves less, -min / scale or high - max / scale: the latter only where
+// its value is not above min / scale, that is where min is 0 and both round to 0. So it is the
+// former always; it needs no clamp, for it exceeds 0..high by a rounding error at most.
 static DYNAQUANT_INLINE int32_t choose_zero_point(float min, double scale) {
   const double to_even = 6755399441055744.0;  // 1.5 * 2^52: leaves no bits for a fraction
   return (int32_t)((to_even - (double)min / scale) - to_even);

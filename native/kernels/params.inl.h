@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The params of each range: choose_params.h in a loop.
 
-inline void choose_params_kernel(const RangeLanes* ranges, size_t count, int steps,
+inline void choose_params_kernel(RangeLanes* ranges, size_t count, int steps,
                                  const RowParams& params) {
   constexpr size_t kBlock = 64;
   const double high = (double)steps;
@@ -12,8 +12,12 @@ inline void choose_params_kernel(const RangeLanes* ranges, size_t count, int ste
     float* inverses = params.inverses + row;
     int32_t* zero_points = params.zero_points + row;
     for (size_t i = 0; i < rows; ++i) {
-      min[i] = reduce_min(load(ranges[row + i].min));
-      max[i] = reduce_max(load(ranges[row + i].max));
+      RangeLanes& range = ranges[row + i];
+      min[i] = reduce_min(load(range.min));
+      max[i] = reduce_max(load(range.max));
+      // Here, by stores as wide as the loads that follow: narrower ones do not forward to them.
+      store(range.min, set_f32(0.0f));
+      store(range.max, set_f32(0.0f));
     }
     // Many rows at once without a branch, which becomes vectors; where a scale was small, or for a
     // few rows, one by one.
