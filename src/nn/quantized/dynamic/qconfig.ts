@@ -40,7 +40,7 @@ export const activationOptionNames = ['activation', 'reduceRange'] as const;
 /** @throws {TypeError | RangeError} naming what is wrong; `name` begins the sentence */
 export function checkQConfig(name: string, qconfig: unknown): asserts qconfig is QConfig {
   if (typeof qconfig !== 'object' || qconfig === null) {
-    throw new TypeError(`${name} should be a qconfig, got ${describe(qconfig)}`);
+    throw new TypeError(`${name} should be an object with a weight, got ${describe(qconfig)}`);
   }
   checkOptions(name, qconfig, ['weight', ...activationOptionNames]);
   const { weight, ...mode } = qconfig as Partial<QConfig>;
