@@ -7,7 +7,7 @@ import {
   perRowDynamicQConfig,
 } from '../src/quantization/index.js';
 import { manualSeed, randn } from '../src/random.js';
-import { cat, Tensor, zeros } from '../src/tensor.js';
+import { cat, type Tensor, zeros } from '../src/tensor.js';
 import {
   bytesOf,
   everyQConfig,
