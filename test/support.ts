@@ -3,6 +3,7 @@ import { join } from 'node:path';
 
 import { native } from '../src/native.js';
 import { StateDict } from '../src/nn/module.js';
+import type { QConfig } from '../src/quantization/index.js';
 import { Tensor } from '../src/tensor.js';
 
 interface TensorEntry {
@@ -24,7 +25,7 @@ const arrays = {
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- each group has its own shape of case
 export type GoldenCase = any;
 
-/** A group of reference data made with PyTorch (test/fixtures/make_golden.py). */
+/** A group of reference data made with PyTorch (test/fixtures/make_golden.py, make_modes.py). */
 export class Golden {
   readonly cases: GoldenCase[];
   private readonly entries: Record<string, TensorEntry>;
@@ -94,5 +95,23 @@ export function pseudoRandom(seed: number): () => number {
     let t = Math.imul(state ^ (state >>> 15), 1 | state);
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+const flags = [false, true];
+
+/** Every combination of activation ranges (a row each), steps (255) and weight scales (a channel each). */
+export const modes = flags.flatMap((rows) =>
+  flags.flatMap((full) =>
+    flags.map((channel) => ({ rows, full, channel, qconfig: qconfigOf(rows, full, channel) })),
+  ),
+);
+export const everyQConfig = modes.map(({ qconfig }) => qconfig);
+
+export function qconfigOf(rows: boolean, full: boolean, channel: boolean): QConfig {
+  return {
+    weight: { qscheme: channel ? 'per_channel_symmetric' : 'per_tensor_symmetric' },
+    activation: rows ? 'perRow' : 'perTensor',
+    reduceRange: !full,
   };
 }

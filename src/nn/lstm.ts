@@ -22,7 +22,7 @@ export interface LSTMOptions {
   bidirectional?: boolean;
 }
 
-const optionNames = ['numLayers', 'bias', 'batchFirst', 'dropout', 'bidirectional'] as const;
+export const lstmOptionNames = ['numLayers', 'bias', 'batchFirst', 'dropout', 'bidirectional'] as const;
 
 type Floats = [Float32Array, Float32Array, Float32Array];
 
@@ -38,11 +38,12 @@ export abstract class LSTMBase extends Module {
     readonly inputSize: number,
     readonly hiddenSize: number,
     options: LSTMOptions = {},
+    knownOptions: readonly string[] = lstmOptionNames,
   ) {
     super();
     checkSize('input_size', inputSize);
     checkSize('hidden_size', hiddenSize);
-    checkOptions('LSTM', options, optionNames);
+    checkOptions('LSTM', options, knownOptions);
     const { numLayers = 1, bias = true, batchFirst = false, dropout = 0, bidirectional = false } = options;
     checkSize('num_layers', numLayers);
     checkBoolean('bias', bias);
