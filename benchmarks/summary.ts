@@ -1,0 +1,93 @@
+// What a run says about dynaquant and its rivals: who was faster where, and by how much.
+import type { Contender } from './contenders/index.js';
+import type { Row, Run } from './run.js';
+import { geometricMean } from './statistics.js';
+import { trialName } from './trials.js';
+
+/** Eight-bit contenders meet each other, float ones too. */
+export function isFloat(contender: Contender): boolean {
+  return contender.type === 'float';
+}
+
+/**
+ * Whether an 8-bit result is no rounding error any more: more than 2 %, and twice the least of the trial.
+ * Without VNNI, sums of int8 products overflow in some engines.
+ */
+export function isWrong(row: Row, run: Run): boolean {
+  if (row.error === undefined || isFloat(row.contender)) return false;
+  const errors = run.rows
+    .filter((each) => !isFloat(each.contender) && trialName(each.trial) === trialName(row.trial))
+    .map(({ error }) => error ?? Infinity);
+  return row.error > 0.02 && row.error > 2 * Math.min(...errors);
+}
+
+/** A rival's time on a trial over ours: above 1, we were faster. */
+export interface Duel {
+  readonly ours: Row;
+  readonly rival: Row;
+  readonly speedUp: number;
+}
+
+/** Every rival's row with ours of the same trial and class; ours is the first mode that was measured. */
+export function duels(run: Run): Duel[] {
+  const ours = new Map<string, Row>();
+  const key = (row: Row): string => `${trialName(row.trial)} ${isFloat(row.contender)}`;
+  for (const row of run.rows) {
+    if (row.contender.engine === 'dynaquant' && row.timing && !ours.has(key(row))) ours.set(key(row), row);
+  }
+  return run.rows.flatMap((rival): Duel[] => {
+    const own = ours.get(key(rival));
+    if (rival.contender.engine === 'dynaquant' || !rival.timing || !own?.timing) return [];
+    return [{ ours: own, rival, speedUp: rival.timing.minimum / own.timing.minimum }];
+  });
+}
+
+/** Over the trials of one kind, weights and number of threads. */
+export interface Mean {
+  readonly rival: string;
+  readonly group: string;
+  readonly cells: number;
+  readonly lost: number;
+  readonly speedUp: number;
+}
+
+export function means(run: Run): Mean[] {
+  const groups = new Map<string, Duel[]>();
+  for (const duel of duels(run)) {
+    const { kind, weights, threads } = duel.rival.trial;
+    const group = `${kind}, ${weights}, ${threads === 1 ? '1 thread' : `${threads} threads`}`;
+    const key = `${duel.rival.contender.name}|${group}`;
+    groups.set(key, [...(groups.get(key) ?? []), duel]);
+  }
+  return [...groups].map(([key, members]) => {
+    const [rival, group] = key.split('|') as [string, string];
+    const speedUps = members.map((duel) => duel.speedUp);
+    return {
+      rival,
+      group,
+      cells: members.length,
+      lost: speedUps.filter((speedUp) => speedUp < 1).length,
+      speedUp: geometricMean(speedUps),
+    };
+  });
+}
+
+/** The cells where a rival was faster, the worst first. */
+export function losses(run: Run): Duel[] {
+  return duels(run)
+    .filter((duel) => duel.speedUp < 1)
+    .sort((a, b) => a.speedUp - b.speedUp);
+}
+
+/** Three digits that matter: 0.123, 1.23, 12.3, 123, 1,234. */
+export function number(value: number): string {
+  const digits = value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 3;
+  return value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+/** A share in percent, with as many digits as it needs. */
+export function percent(share: number): string {
+  const value = share * 100;
+  if (value < 0.001) return '0 %';
+  return `${value < 0.1 ? value.toPrecision(1) : value.toFixed(value < 10 ? 1 : 0)} %`;
+}
