@@ -16,6 +16,7 @@ import {
   machine,
   measureHardware,
   packageRoot,
+  packageVersion,
   readRun,
   writeFile,
   type Row,
@@ -216,8 +217,7 @@ async function measureAll(options: Options): Promise<Run> {
   progress('measuring the hardware');
   let hardware = measureHardware(threads);
   const isa = lowered ?? hardware?.peaks[0]?.isa ?? process.arch;
-  const { version } = require('dynaquant/package.json') as { version: string };
-  const versions: Record<string, string> = { dynaquant: version, node: process.version.slice(1) };
+  const versions: Record<string, string> = { dynaquant: packageVersion(), node: process.version.slice(1) };
   const compiledBy = compilerVersion();
   if (compiledBy !== undefined) versions['compiler'] = compiledBy;
   const date = new Date().toISOString();

@@ -69,8 +69,8 @@ double dot_avxvnni() {
 #endif
 #if defined(__AVX2__)
 // vpmaddubsw + vpmaddwd + vpaddd, without the sum: the two multiplies are what binds, and where the
-// adds run beside them is a matter of luck (a loop with them swings between 0.7 and 0.97 of this). In
-// assembly: a compiler would take products that never change out of the loop.
+// adds run beside them is a matter of luck (a loop with them swings between 0.7 and 0.97 of this).
+// In assembly: a compiler would take products that never change out of the loop.
 double dot_avx2() {
   const __m256i a = _mm256_set1_epi32(sink), b = _mm256_set1_epi32(sink + 1);
   const __m256i ones = _mm256_set1_epi16(1);
@@ -184,8 +184,8 @@ double best_rate(unsigned threads, int tries, const std::function<double(unsigne
     for (std::thread& other : others) other.join();
     double sum = 0;
     for (const double each : units) sum += each;
-    const std::chrono::duration<double> seconds = *std::max_element(end.begin(), end.end()) -
-                                                  *std::min_element(begin.begin(), begin.end());
+    const std::chrono::duration<double> seconds =
+        *std::max_element(end.begin(), end.end()) - *std::min_element(begin.begin(), begin.end());
     best = std::max(best, sum / seconds.count());
   }
   return best;

@@ -38,6 +38,14 @@ export interface Run {
 /** The checkout. */
 export const packageRoot = dirname(require.resolve('dynaquant/package.json'));
 
+/** dynaquant's version. */
+export function packageVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  return version;
+}
+
 export function readRun(path: string): Run {
   return JSON.parse(readFileSync(path, 'utf8')) as Run;
 }

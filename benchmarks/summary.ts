@@ -81,8 +81,9 @@ export function losses(run: Run): Duel[] {
 
 /** Three digits that matter: 0.123, 1.23, 12.3, 123, 1,234. */
 export function number(value: number): string {
-  const digits = value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 3;
-  return value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const rounded = value < 1000 ? Number(value.toPrecision(3)) : value;
+  const digits = rounded >= 100 ? 0 : rounded >= 10 ? 1 : rounded >= 1 ? 2 : 3;
+  return rounded.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 /** A share in percent, with as many digits as it needs. */

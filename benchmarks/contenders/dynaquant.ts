@@ -1,5 +1,6 @@
 import * as dynaquant from 'dynaquant';
 
+import { packageVersion } from '../run.js';
 import { Skip, type Setup } from './subject.js';
 
 const { nn, quantization, Tensor } = dynaquant;
@@ -31,7 +32,7 @@ export const setup: Setup = ({ trial, contender, tensors: shapes }, tensors) => 
     layer = quantization.quantizeDynamic(layer, new Map([['', qconfig]]));
   }
 
-  const { version } = require('dynaquant/package.json') as { version: string };
+  const version = packageVersion();
   const x = all.get('x')!;
   if (kind === 'linear') {
     return {
