@@ -3,7 +3,18 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { packageRoot, type Row, type Run } from './run.js';
-import { duels, isFloat, isWrong, losses, means, number, percent } from './summary.js';
+import {
+  duels,
+  groupBy,
+  hardwareTable,
+  isFloat,
+  losses,
+  means,
+  number,
+  percent,
+  threadCount,
+  wrongRows,
+} from './summary.js';
 import { trialName } from './trials.js';
 
 const introduction = `# Results
@@ -50,26 +61,11 @@ export function sectionOf(run: Run): string {
     `${machine.cores} cores, ${machine.system}; ${named.join(', ')}; ${date.slice(0, 10)}; ${rounds} rounds.`,
   ];
   if (hardware !== null) {
-    const giga = (values: readonly number[]): string[] => values.map((value) => number(value / 1e9));
-    const size = (bytes: number): string => (bytes < 1 << 20 ? `${bytes >> 10} KB` : `${bytes >> 20} MB`);
-    parts.push(
-      table(
-        ['measured', ...hardware.threads.map((n) => (n === 1 ? '1 thread' : `${n} threads`))],
-        [
-          ...hardware.peaks.flatMap(({ isa, int8, fp32 }) => [
-            [`int8 multiply-adds, ${isa}, G/s`, ...giga(int8)],
-            [`fp32 multiply-adds, ${isa}, G/s`, ...giga(fp32)],
-          ]),
-          ...hardware.reads.map(({ bytes, bytesPerSecond }) => [
-            `read ${size(bytes)}, GB/s`,
-            ...giga(bytesPerSecond),
-          ]),
-        ],
-        1,
-      ),
-    );
+    const { head, rows: figures } = hardwareTable(hardware);
+    parts.push(table(head, figures, 1));
   }
   const lost = losses(run);
+  const wrong = wrongRows(run);
   parts.push(
     '### Cells a rival wins',
     lost.length === 0
@@ -80,9 +76,9 @@ export function sectionOf(run: Run): string {
             trialName(rival.trial),
             rival.contender.name,
             number(rival.timing!.minimum),
-            errorOf(rival, run),
+            errorOf(rival, wrong),
             number(ours.timing!.minimum),
-            errorOf(ours, run),
+            errorOf(ours, wrong),
             number(speedUp),
           ]),
           2,
@@ -101,73 +97,64 @@ export function sectionOf(run: Run): string {
     ),
     '### The grid',
     'Minimum / median, in µs a call; in brackets the error of INT8 results; × is to the bound of the hardware.',
-    ...grids(run),
+    ...grids(run, wrong),
   );
   const skips = new Set(rows.flatMap(({ skip, contender }) => (skip ? `${contender.name}: ${skip}` : [])));
   if (skips.size > 0) parts.push('Not measured:', [...skips].map((skip) => `- ${skip}`).join('\n'));
   return parts.join('\n\n');
 }
 
-function errorOf(row: Row, run: Run): string {
-  return `${percent(row.error!)}${isWrong(row, run) ? ', wrong' : ''}`;
+function errorOf(row: Row, wrong: ReadonlySet<Row>): string {
+  return `${percent(row.error!)}${wrong.has(row) ? ', wrong' : ''}`;
 }
 
 /** A table for each kind, weights, number of threads, and arithmetic. */
-function grids(run: Run): string[] {
-  const groups = new Map<string, Row[]>();
-  for (const row of run.rows) {
-    const { kind, weights, threads } = row.trial;
-    const title = [
-      kind === 'lstm' ? 'LSTM' : 'Linear',
-      isFloat(row.contender) ? 'float' : 'INT8',
-      `${weights} weights`,
-      threads === 1 ? '1 thread' : `${threads} threads`,
-    ].join(', ');
-    groups.set(title, [...(groups.get(title) ?? []), row]);
-  }
-  const slowest = new Map<string, number>();
-  for (const { rival, speedUp } of duels(run)) {
-    const key = `${trialName(rival.trial)} ${isFloat(rival.contender)}`;
-    slowest.set(key, Math.min(slowest.get(key) ?? Infinity, speedUp));
-  }
-  return [...groups].map(([title, rows]) => {
-    const names = [...new Set(rows.map(({ contender }) => contender.name))];
-    const trials = new Map(rows.map(({ trial }) => [trialName(trial), trial]));
-    const float = isFloat(rows[0]!.contender);
-    const lstm = rows[0]!.trial.kind === 'lstm';
-    const head = [
-      ...(lstm ? ['H', 'B', 'T'] : ['B', 'in → out']),
-      ...(float ? [] : ['chain']),
-      'bound',
-      ...names.flatMap((name) => (name.startsWith('dynaquant') ? [name, '×'] : [name])),
-      'least speed-up',
-    ];
-    const body = [...trials].map(([name, trial]) => {
-      const here = new Map(
-        rows.filter((row) => trialName(row.trial) === name).map((row) => [row.contender.name, row]),
-      );
-      const own =
-        [...here.values()].find(({ contender }) => contender.engine === 'dynaquant') ??
-        [...here.values()][0]!;
-      const least = slowest.get(`${name} ${float}`);
-      return [
-        ...(lstm
-          ? [String(trial.output), String(trial.batch), String(trial.steps)]
-          : [String(trial.batch), `${trial.input} → ${trial.output}`]),
-        ...(float ? [] : [own.chain.toFixed(1)]),
-        own.bound === undefined ? '' : number(own.bound),
-        ...names.flatMap((column) => {
-          const row = here.get(column);
-          const cell =
-            row?.timing === undefined
-              ? '–'
-              : `${number(row.timing.minimum)} / ${number(row.timing.median)}${float ? '' : ` (${errorOf(row, run)})`}`;
-          if (!column.startsWith('dynaquant')) return [cell];
-          return [cell, row?.timing && row.bound !== undefined ? number(row.timing.minimum / row.bound) : ''];
-        }),
-        least === undefined ? '' : `${least < 1 ? '**' : ''}${number(least)}${least < 1 ? '**' : ''}`,
-      ];
+function grids(run: Run, wrong: ReadonlySet<Row>): string[] {
+  const groups = groupBy(run.rows, ({ trial, contender }) =>
+    [
+      trial.kind === 'lstm' ? 'LSTM' : 'Linear',
+      isFloat(contender) ? 'float' : 'INT8',
+      `${trial.weights} weights`,
+      threadCount(trial.threads),
+    ].join(', '),
+  );
+  const speedUps = new Map(duels(run).map(({ rival, speedUp }) => [rival, speedUp]));
+  return [...groups].map(([title, rows]) => `#### ${title}\n\n${grid(rows, speedUps, wrong)}`);
+}
+
+function grid(rows: readonly Row[], speedUps: ReadonlyMap<Row, number>, wrong: ReadonlySet<Row>): string {
+  const float = isFloat(rows[0]!.contender);
+  const lstm = rows[0]!.trial.kind === 'lstm';
+  const contenders = [...groupBy(rows, ({ contender }) => contender.name).keys()];
+  const head = [
+    ...(lstm ? ['H', 'B', 'T'] : ['B', 'in → out']),
+    ...(float ? [] : ['chain']),
+    'bound',
+    ...contenders.flatMap((name) => (name.startsWith('dynaquant') ? [name, '×'] : [name])),
+    'least speed-up',
+  ];
+  const body = [...groupBy(rows, ({ trial }) => trialName(trial)).values()].map((here) => {
+    const { trial, chain, bound } =
+      here.find(({ contender }) => contender.engine === 'dynaquant') ?? here[0]!;
+    const least = Math.min(...here.map((row) => speedUps.get(row) ?? Infinity));
+    const sizes = lstm
+      ? [trial.output, trial.batch, trial.steps].map(String)
+      : [String(trial.batch), `${trial.input} → ${trial.output}`];
+    const cells = here.flatMap((row) => {
+      const { timing, contender } = row;
+      const error = float || timing === undefined ? '' : ` (${errorOf(row, wrong)})`;
+      const cell =
+        timing === undefined ? '–' : `${number(timing.minimum)} / ${number(timing.median)}${error}`;
+      if (contender.engine !== 'dynaquant') return [cell];
+      return [cell, timing && row.bound !== undefined ? number(timing.minimum / row.bound) : ''];
     });
-    return `#### ${title}\n\n${table(head, body, 0)}`;
+    return [
+      ...sizes,
+      ...(float ? [] : [chain.toFixed(1)]),
+      bound === undefined ? '' : number(bound),
+      ...cells,
+      least === Infinity ? '' : least < 1 ? `**${number(least)}**` : number(least),
+    ];
   });
+  return table(head, body, 0);
 }

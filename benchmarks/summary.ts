@@ -1,5 +1,6 @@
 // What a run says about dynaquant and its rivals: who was faster where, and by how much.
 import type { Contender } from './contenders/index.js';
+import type { Hardware } from './roofline.js';
 import type { Row, Run } from './run.js';
 import { geometricMean } from './statistics.js';
 import { trialName } from './trials.js';
@@ -10,15 +11,36 @@ export function isFloat(contender: Contender): boolean {
 }
 
 /**
- * Whether an 8-bit result is no rounding error any more: more than 2 %, and twice the least of the trial.
- * Without VNNI, sums of int8 products overflow in some engines.
+ * The rows whose 8-bit results are no rounding errors any more: more than 2 % off, and twice the least of their
+ * trial. Without VNNI, sums of int8 products overflow in some engines.
  */
-export function isWrong(row: Row, run: Run): boolean {
-  if (row.error === undefined || isFloat(row.contender)) return false;
-  const errors = run.rows
-    .filter((each) => !isFloat(each.contender) && trialName(each.trial) === trialName(row.trial))
-    .map(({ error }) => error ?? Infinity);
-  return row.error > 0.02 && row.error > 2 * Math.min(...errors);
+export function wrongRows(run: Run): Set<Row> {
+  const rows = run.rows.filter(({ contender, error }) => !isFloat(contender) && error !== undefined);
+  const least = new Map<string, number>();
+  for (const { trial, error } of rows) {
+    const name = trialName(trial);
+    least.set(name, Math.min(least.get(name) ?? Infinity, error!));
+  }
+  return new Set(
+    rows.filter(({ trial, error }) => error! > Math.max(0.02, 2 * least.get(trialName(trial))!)),
+  );
+}
+
+/** `1 thread`, `2 threads`. */
+export function threadCount(threads: number): string {
+  return threads === 1 ? '1 thread' : `${threads} threads`;
+}
+
+/** Items by a key, in the order in which the keys first appear. */
+export function groupBy<Item>(items: readonly Item[], keyOf: (item: Item) => string): Map<string, Item[]> {
+  const groups = new Map<string, Item[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [item]);
+    else group.push(item);
+  }
+  return groups;
 }
 
 /** A rival's time on a trial over ours: above 1, we were faster. */
@@ -52,13 +74,9 @@ export interface Mean {
 }
 
 export function means(run: Run): Mean[] {
-  const groups = new Map<string, Duel[]>();
-  for (const duel of duels(run)) {
-    const { kind, weights, threads } = duel.rival.trial;
-    const group = `${kind}, ${weights}, ${threads === 1 ? '1 thread' : `${threads} threads`}`;
-    const key = `${duel.rival.contender.name}|${group}`;
-    groups.set(key, [...(groups.get(key) ?? []), duel]);
-  }
+  const groups = groupBy(duels(run), ({ rival: { trial, contender } }) =>
+    [contender.name, `${trial.kind}, ${trial.weights}, ${threadCount(trial.threads)}`].join('|'),
+  );
   return [...groups].map(([key, members]) => {
     const [rival, group] = key.split('|') as [string, string];
     const speedUps = members.map((duel) => duel.speedUp);
@@ -91,4 +109,23 @@ export function percent(share: number): string {
   const value = share * 100;
   if (value < 0.001) return '0 %';
   return `${value < 0.1 ? value.toPrecision(1) : value.toFixed(value < 10 ? 1 : 0)} %`;
+}
+
+/** What the hardware was measured to do, as a table in giga per second. */
+export function hardwareTable(hardware: Hardware): { head: string[]; rows: string[][] } {
+  const giga = (values: readonly number[]): string[] => values.map((value) => number(value / 1e9));
+  const size = (bytes: number): string => (bytes < 1 << 20 ? `${bytes >> 10} KB` : `${bytes >> 20} MB`);
+  return {
+    head: ['measured', ...hardware.threads.map(threadCount)],
+    rows: [
+      ...hardware.peaks.flatMap(({ isa, int8, fp32 }) => [
+        [`int8 multiply-adds, ${isa}, G/s`, ...giga(int8)],
+        [`fp32 multiply-adds, ${isa}, G/s`, ...giga(fp32)],
+      ]),
+      ...hardware.reads.map(({ bytes, bytesPerSecond }) => [
+        `read ${size(bytes)}, GB/s`,
+        ...giga(bytesPerSecond),
+      ]),
+    ],
+  };
 }
