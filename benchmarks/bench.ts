@@ -159,36 +159,55 @@ async function measureTrial(trial: Trial, options: Options, file: string, note: 
 
   // They start together, before anything is timed.
   progress(`${note}: ${chosen.length} contenders start`);
-  const starters = await Promise.all(
-    chosen.map(async (contender) => {
-      const peer = new Peer({ trial, contender, file, tensors: shapes }, isa);
-      const greeting = await peer.greeting().catch((error: Error) => ({ skip: error.message }));
-      return { peer, contender, greeting };
+  const measured = chosen.map((): Measured => ({}));
+  const fail = (index: number, reason: string): void => {
+    measured[index] = { ...measured[index], skip: reason };
+    delete measured[index].rounds;
+    process.exitCode = 1;
+  };
+  let peers = chosen.map((contender, index) => ({
+    index,
+    contender,
+    peer: new Peer({ trial, contender, file, tensors: shapes }, isa),
+    usPerCall: 0,
+  }));
+  await Promise.all(
+    peers.map(async (each) => {
+      const { index, contender, peer } = each;
+      try {
+        const greeting = await peer.greeting();
+        measured[index] = greeting;
+        if ('skip' in greeting) return;
+        const limit = isFloat(contender) ? largestError.float : largestError.eightBit;
+        if (!(greeting.error <= limit)) {
+          fail(index, `its output is ${percent(greeting.error)} off the float result`);
+        }
+        each.usPerCall = greeting.usPerCall;
+      } catch (error) {
+        fail(index, (error as Error).message);
+      }
     }),
   );
-  const peers: { peer: Peer; name: string; usPerCall: number; rounds: Round[] }[] = [];
-  const measured = starters.map(({ peer, contender, greeting }): Measured => {
-    const limit = isFloat(contender) ? largestError.float : largestError.eightBit;
-    if (!('skip' in greeting) && greeting.error <= limit) {
-      const rounds: Round[] = [];
-      peers.push({ peer, name: contender.name, usPerCall: greeting.usPerCall, rounds });
-      return { ...greeting, rounds };
-    }
-    peer.end();
-    if ('skip' in greeting) return greeting;
-    process.exitCode = 1;
-    return { ...greeting, skip: `not timed: its output is ${percent(greeting.error)} off the float result` };
-  });
+  const drop = (): void => {
+    for (const { index, peer } of peers) if (measured[index]!.skip !== undefined) peer.end();
+    peers = peers.filter(({ index }) => measured[index]!.skip === undefined);
+  };
+  drop();
   for (let round = 1; round <= rounds; round++) {
-    for (const { peer, name, usPerCall, rounds: done } of peers) {
-      progress(`${note}: round ${round} of ${rounds}, ${name}`);
+    for (const { index, contender, peer, usPerCall } of peers) {
+      progress(`${note}: round ${round} of ${rounds}, ${contender.name}`);
       const calls = Math.max(1, Math.round(batchTime / usPerCall));
-      // The caches are the last contender's until a first batch, which does not count.
-      if (usPerCall < longCall) await peer.round({ calls, batches: 1 });
       const wanted = Math.max(1, Math.round(roundTime / (calls * usPerCall)));
-      const { batches } = await peer.round({ calls, batches: wanted });
-      done.push({ minimum: Math.min(...batches), median: median(batches) });
+      try {
+        // The caches are the last contender's until a first batch, which does not count.
+        if (usPerCall < longCall) await peer.round({ calls, batches: 1 });
+        const { batches } = await peer.round({ calls, batches: wanted });
+        (measured[index]!.rounds ??= []).push({ minimum: Math.min(...batches), median: median(batches) });
+      } catch (error) {
+        fail(index, (error as Error).message);
+      }
     }
+    drop();
   }
   for (const { peer } of peers) peer.end();
   return measured;
@@ -278,7 +297,7 @@ function printTrial(run: Run): void {
   for (const row of run.rows) {
     const { contender, bound, error, timing: times, skip } = row;
     if (times === undefined) {
-      text += `  ${contender.name.padEnd(width)}  skipped: ${skip}\n`;
+      text += `  ${contender.name.padEnd(width)}  not measured: ${skip}\n`;
       continue;
     }
     text += line(contender.name, [

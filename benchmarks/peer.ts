@@ -16,26 +16,32 @@ export class Peer {
   private readonly process: ChildProcessByStdio<Writable, Readable, Readable>;
   private readonly lines: AsyncIterator<string>;
   private errors = '';
+  private absent: string | undefined;
 
   constructor(job: Job, isa: string | undefined) {
     const [command, ...args] = commandOf(job.contender, packageRoot);
     const env = { ...process.env, DYNAQUANT_NUM_THREADS: String(job.trial.threads) };
     if (isa !== undefined) Object.assign(env, { DYNAQUANT_ISA: isa });
     this.process = spawn(command, [...args, JSON.stringify(job)], { env, stdio: ['pipe', 'pipe', 'pipe'] });
-    // A process that is not there, or is gone, shows as the end of its output.
-    this.process.on('error', (error) => (this.errors += `${error.message}\n`));
+    // A process that ends shows as the end of its output.
+    this.process.on('error', () => (this.absent = `${command} does not start`));
     this.process.stdin.on('error', () => undefined);
     this.process.stderr.setEncoding('utf8').on('data', (text: string) => (this.errors += text));
     this.lines = createInterface({ input: this.process.stdout })[Symbol.asyncIterator]();
   }
 
-  greeting(): Promise<Greeting> {
-    return this.next() as Promise<Greeting>;
+  /** @throws {Error} when the process fails; where it cannot even start, that is a reason to skip */
+  async greeting(): Promise<Greeting> {
+    const { value, done } = await this.lines.next();
+    if (this.absent !== undefined) return { skip: this.absent };
+    return this.parse(value, done) as Greeting;
   }
 
-  round(request: RoundRequest): Promise<RoundReply> {
+  /** @throws {Error} when the process fails */
+  async round(request: RoundRequest): Promise<RoundReply> {
     this.process.stdin.write(`${JSON.stringify(request)}\n`);
-    return this.next() as Promise<RoundReply>;
+    const { value, done } = await this.lines.next();
+    return this.parse(value, done) as RoundReply;
   }
 
   end(): void {
@@ -44,10 +50,9 @@ export class Peer {
     this.process.kill();
   }
 
-  private async next(): Promise<unknown> {
-    const { value, done } = await this.lines.next();
-    if (done !== true) return JSON.parse(value as string);
+  private parse(line: string, done: boolean | undefined): unknown {
+    if (done !== true) return JSON.parse(line);
     const lines = this.errors.trim().split('\n');
-    throw new Error(`its process ended: ${lines.find((line) => /error/i.test(line)) ?? lines.at(-1)!}`);
+    throw new Error(lines.findLast((text) => /^\w*Error: /.test(text)) ?? lines.at(-1)!);
   }
 }
