@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/linear.h"
@@ -20,7 +20,7 @@ namespace {
 struct Case {
   const char* name;
   bool int8;
-  std::size_t input, output, batch, steps;  // an LSTM where steps is not 0
+  std::size_t input, output, batch, steps;  // a Linear has 0 steps
 };
 
 constexpr Case kCases[] = {
@@ -57,19 +57,20 @@ std::vector<std::int8_t> weights(std::size_t count) {
 }
 
 template <typename Matrix>
-Matrix matrix(const GateLayout& layout, std::size_t depth);
+Matrix matrix(const KernelTable& kernels, const GateLayout& layout, std::size_t depth);
 template <>
-Int8Matrix matrix(const GateLayout& layout, std::size_t depth) {
+Int8Matrix matrix(const KernelTable& kernels, const GateLayout& layout, std::size_t depth) {
+  const std::vector<std::int8_t> weight = weights(layout.rows() * depth);
+  const std::vector<float> bias = floats(layout.rows());
   const float scale = 1.0f / 128;
-  return Int8Matrix(weights(layout.rows() * depth).data(), &scale, 1, floats(layout.rows()).data(),
-                    layout, depth);
+  return Int8Matrix(kernels, ActivationMode(), {weight.data(), &scale, 1, bias.data()}, layout,
+                    depth);
 }
 template <>
-FloatMatrix matrix(const GateLayout& layout, std::size_t depth) {
+FloatMatrix matrix(const KernelTable&, const GateLayout& layout, std::size_t depth) {
   return FloatMatrix(floats(layout.rows() * depth).data(), floats(layout.rows()).data(), layout,
                      depth);
 }
-
 }  // namespace
 
 // callgrind collects inside this function only (--toggle-collect=measured).
@@ -89,9 +90,10 @@ void measure(const Call& call) {
 
 template <typename Matrix>
 void run_lstm(const KernelTable& kernels, const Case& c) {
-  std::vector<LstmCell<Matrix>> cells;
   const GateLayout layout = {kLstmGates, c.output};
-  cells.push_back({matrix<Matrix>(layout, c.input), matrix<Matrix>(layout, c.output)});
+  std::vector<LstmCell<Matrix>> cells;
+  cells.push_back(
+      {matrix<Matrix>(kernels, layout, c.input), matrix<Matrix>(kernels, layout, c.output)});
   const Lstm<Matrix> lstm(kernels, {c.input, c.output, 1, 1}, std::move(cells));
   const std::size_t state = c.batch * c.output;
   const std::vector<float> x = floats(c.steps * c.batch * c.input);
@@ -102,27 +104,17 @@ void run_lstm(const KernelTable& kernels, const Case& c) {
   measure([&] { return lstm.forward(call); });
 }
 
-template <typename Linear>
-void run_linear(const Linear& linear, const Case& c) {
+template <typename Matrix>
+void run_linear(const KernelTable& kernels, const Case& c) {
+  const Linear<Matrix> linear(kernels, c.output, matrix<Matrix>(kernels, {1, c.output}, c.input));
   const std::vector<float> x = floats(c.batch * c.input);
   std::vector<float> out(c.batch * c.output);
   measure([&] { return linear.forward(x.data(), c.batch, out.data()); });
 }
 
+template <typename Matrix>
 void run_case(const KernelTable& kernels, const Case& c) {
-  if (c.steps != 0) {
-    c.int8 ? run_lstm<Int8Matrix>(kernels, c) : run_lstm<FloatMatrix>(kernels, c);
-    return;
-  }
-  const std::vector<float> bias = floats(c.output);
-  const std::size_t count = c.input * c.output;
-  const float scale = 1.0f / 128;
-  if (c.int8) {
-    run_linear(
-        Int8Linear(kernels, weights(count).data(), &scale, 1, bias.data(), c.input, c.output), c);
-  } else {
-    run_linear(FloatLinear(kernels, floats(count).data(), bias.data(), c.input, c.output), c);
-  }
+  c.steps != 0 ? run_lstm<Matrix>(kernels, c) : run_linear<Matrix>(kernels, c);
 }
 }  // namespace
 
@@ -135,7 +127,7 @@ int main(int argc, char** argv) {
   if (kernels == nullptr) return 2;
   for (const Case& c : kCases) {
     if (argc > 2 && std::strcmp(c.name, argv[2]) == 0) {
-      run_case(*kernels, c);
+      c.int8 ? run_case<Int8Matrix>(*kernels, c) : run_case<FloatMatrix>(*kernels, c);
       return 0;
     }
   }
