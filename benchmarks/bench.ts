@@ -24,7 +24,7 @@ import {
 } from './run.js';
 import { median, timing, type Round } from './statistics.js';
 import { duels, isFloat, losses, means, number, percent } from './summary.js';
-import { choose, grid, quickWords, trialFacets, trialName, unknownWords, type Trial } from './trials.js';
+import { choose, grid, isQuick, trialFacets, trialName, unknownWords, type Trial } from './trials.js';
 
 const help = `Usage: npm run bench [-- words… options…]
 
@@ -87,12 +87,13 @@ function parse(): Options {
     return Number(text);
   };
   const threads = values.threads.split(',').map((text) => whole('threads', text));
-  const words = [...positionals, ...(values.quick ? quickWords : [])];
+  const words = positionals;
   let trials = grid(threads);
   const unknown = unknownWords([...trials.map(trialFacets), ...contenders.map(contenderFacets)], words);
   if (unknown.length > 0) {
     throw new Error(`no trial or contender is called '${unknown.join("', '")}'; --help lists the words`);
   }
+  if (values.quick) trials = trials.filter(isQuick);
   trials = choose(trials, trialFacets, words);
   const modes = contenders.flatMap(({ mode }) => mode ?? []);
   const withMode = words.some((word) => (modes as string[]).includes(word));

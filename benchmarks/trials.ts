@@ -64,7 +64,11 @@ export function grid(threadCounts: readonly number[]): Trial[] {
 }
 
 /** A glimpse of the grid for `bench:quick`: every engine, small to large, in under two minutes. */
-export const quickWords = ['lstm', 'h8', 'h128', 'h512', 'b1', 'b8', 't1', 't20', 'trained'];
+export function isQuick({ kind, output, batch, steps, weights }: Trial): boolean {
+  const sizes = kind === 'lstm' && [8, 128, 512].includes(output);
+  const calls = batch === 1 ? steps <= 20 : batch === 8 && steps === 20;
+  return sizes && calls && weights === 'trained';
+}
 
 /**
  * The items that words choose: words of one facet are alternatives, facets restrict each other, and words

@@ -1,5 +1,5 @@
 import { contenderFacets, contenders } from '../benchmarks/contenders/index.js';
-import { choose, grid, quickWords, trialFacets, trialName, unknownWords } from '../benchmarks/trials.js';
+import { choose, grid, isQuick, trialFacets, trialName, unknownWords } from '../benchmarks/trials.js';
 
 const trials = grid([1]);
 const names = (words: string[]): string[] => choose(trials, trialFacets, words).map(trialName);
@@ -11,6 +11,10 @@ test('the grid is whole: 57 LSTMs and 4 Linears, trained and untrained, each nam
   expect(all.filter((name) => name.startsWith('linear'))).toHaveLength(2 * 4);
   expect(new Set(all).size).toBe(all.length);
   expect(grid([1, 2])).toHaveLength(2 * all.length);
+});
+
+test('the quick part has every kind of call on three sizes', () => {
+  expect(trials.filter(isQuick)).toHaveLength(9);
 });
 
 test('words of one facet are alternatives, facets restrict each other', () => {
@@ -33,5 +37,4 @@ test('contenders are chosen by engine, type and mode; those without modes stay w
 test('words that nobody knows are found', () => {
   const facets = [...trials.map(trialFacets), ...contenders.map(contenderFacets)];
   expect(unknownWords(facets, ['h8', 'h9', 'pytorch', 'tensorflow'])).toEqual(['h9', 'tensorflow']);
-  expect(unknownWords(facets, quickWords)).toEqual([]);
 });
