@@ -64,7 +64,7 @@ interface Options {
 }
 
 function parse(): Options {
-  const { values, positionals } = parseArgs({
+  const { values, positionals: words } = parseArgs({
     allowPositionals: true,
     options: {
       threads: { type: 'string', default: '1' },
@@ -87,7 +87,6 @@ function parse(): Options {
     return Number(text);
   };
   const threads = values.threads.split(',').map((text) => whole('threads', text));
-  const words = positionals;
   let trials = grid(threads);
   const unknown = unknownWords([...trials.map(trialFacets), ...contenders.map(contenderFacets)], words);
   if (unknown.length > 0) {
