@@ -23,7 +23,7 @@ import {
   type Run,
 } from './run.js';
 import { median, timing, type Round } from './statistics.js';
-import { duels, isFloat, losses, means, number, percent } from './summary.js';
+import { duels, gains, isFloat, losses, means, number, percent } from './summary.js';
 import { choose, grid, isQuick, trialFacets, trialName, unknownWords, type Trial } from './trials.js';
 
 const help = `Usage: npm run bench [-- words… options…]
@@ -109,7 +109,7 @@ function parse(): Options {
     threads,
     isa: values.isa ?? (process.env['DYNAQUANT_ISA'] || undefined),
     rounds: whole('rounds', values.rounds ?? (values.quick ? '3' : '5')),
-    out: values.out ?? join(packageRoot, 'build', 'bench', date),
+    out: values.out ?? values.from?.replace(/\.json$/, '') ?? join(packageRoot, 'build', 'bench', date),
     results: values.results,
     from: values.from,
   };
@@ -135,7 +135,7 @@ function install(): void {
 /** One line on a terminal, rewritten; nothing in a log. */
 function progress(text: string): void {
   if (process.stderr.isTTY)
-    process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`);
+    process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns || 80) - 1)}`);
 }
 
 interface Measured {
@@ -158,7 +158,7 @@ async function measureTrial(trial: Trial, options: Options, file: string, note: 
   const shapes: Job['tensors'] = Array.from(tensors, ([name, { shape }]) => [name, shape]);
 
   // They start together, before anything is timed.
-  progress(`${note}: ${chosen.length} contenders start`);
+  progress(`${note}: contenders start`);
   const measured = chosen.map((): Measured => ({}));
   const fail = (index: number, reason: string): void => {
     measured[index] = { ...measured[index], skip: reason };
@@ -315,14 +315,16 @@ function printTrial(run: Run): void {
 
 function printSummary(run: Run): void {
   const rows = means(run);
-  if (rows.length === 0) return;
-  let text = '\nHow much faster dynaquant is, geometric mean\n';
+  let text = rows.length === 0 ? '' : '\nHow much faster dynaquant is, geometric mean\n';
   for (const { rival, group, cells, lost, speedUp } of rows) {
     const slower = lost === 0 ? '' : `, slower in ${lost}`;
     text += `  ${rival.padEnd(18)} ${group.padEnd(30)}${number(speedUp).padStart(7)} × over ${cells}${slower}\n`;
   }
   for (const { rival, ours, speedUp } of losses(run)) {
     text += `  lost: ${trialName(rival.trial)}: ${rival.contender.name} takes ${number(speedUp)} of ${ours.contender.name}'s time\n`;
+  }
+  for (const { what, cells, mean, least, where } of gains(run)) {
+    text += `  ${what.padEnd(58)}${number(mean).padStart(7)} × over ${cells}, least ${number(least)} (${where})\n`;
   }
   process.stdout.write(text);
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { chartsOf } from './charts.js';
 import { packageRoot, writeFile, type Run } from './run.js';
-import { duels, hardwareTable, losses, means, number, percent } from './summary.js';
+import { duels, gains, hardwareTable, losses, means, number, percent } from './summary.js';
 import { trialName } from './trials.js';
 
 /** What is used of vega and vega-lite, which are installed beside the benchmarks only. */
@@ -85,6 +85,16 @@ ${
       )
     : ''
 }
+${table(
+  ['what INT8 and threads gain', 'geometric mean', 'cells', 'least', 'in'],
+  gains(run).map(({ what, mean, cells, least, where }) => [
+    what,
+    number(mean),
+    String(cells),
+    number(least),
+    where,
+  ]),
+)}
 ${figures.join('\n')}
 <h2>All figures</h2>
 ${table(

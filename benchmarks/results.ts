@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { packageRoot, type Row, type Run } from './run.js';
 import {
   duels,
+  gains,
   groupBy,
   hardwareTable,
   isFloat,
@@ -95,6 +96,7 @@ export function sectionOf(run: Run): string {
       ]),
       2,
     ),
+    ...gainsTable(run),
     '### The grid',
     'Minimum / median, in µs a call; in brackets the error of INT8 results; × is to the bound of the hardware.',
     ...grids(run, wrong),
@@ -102,6 +104,22 @@ export function sectionOf(run: Run): string {
   const skips = new Set(rows.flatMap(({ skip, contender }) => (skip ? `${contender.name}: ${skip}` : [])));
   if (skips.size > 0) parts.push('Not measured:', [...skips].map((skip) => `- ${skip}`).join('\n'));
   return parts.join('\n\n');
+}
+
+function gainsTable(run: Run): string[] {
+  const own = gains(run);
+  if (own.length === 0) return [];
+  const rows = own.map(({ what, cells, mean, least, where }) => [
+    what,
+    where,
+    String(cells),
+    number(mean),
+    number(least),
+  ]);
+  return [
+    '### What INT8 and threads gain over our own float and one thread',
+    table(['what', 'least in', 'cells', 'geometric mean', 'least'], rows, 2),
+  ];
 }
 
 function errorOf(row: Row, wrong: ReadonlySet<Row>): string {

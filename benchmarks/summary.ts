@@ -3,7 +3,7 @@ import type { Contender } from './contenders/index.js';
 import type { Hardware } from './roofline.js';
 import type { Row, Run } from './run.js';
 import { geometricMean } from './statistics.js';
-import { trialName } from './trials.js';
+import { trialName, type Trial } from './trials.js';
 
 /** Eight-bit contenders meet each other, float ones too. */
 export function isFloat(contender: Contender): boolean {
@@ -95,6 +95,52 @@ export function losses(run: Run): Duel[] {
   return duels(run)
     .filter((duel) => duel.speedUp < 1)
     .sort((a, b) => a.speedUp - b.speedUp);
+}
+
+/** What dynaquant gains over itself: by INT8 over float, by threads over one. */
+export interface Gain {
+  readonly what: string;
+  readonly cells: number;
+  readonly mean: number;
+  readonly least: number;
+  /** The trial of the least. */
+  readonly where: string;
+}
+
+export function gains(run: Run): Gain[] {
+  const rows = run.rows.filter(({ contender, timing }) => contender.engine === 'dynaquant' && timing);
+  const key = (trial: Trial, contender: string): string => `${trialName(trial)} ${contender}`;
+  const times = new Map(
+    rows.map(({ trial, contender, timing }) => [key(trial, contender.name), timing!.minimum]),
+  );
+  const pairs = rows.flatMap(({ trial, contender, timing }) => {
+    const { kind, weights, threads } = trial;
+    const over = (
+      before: number | undefined,
+      what: string,
+    ): { what: string; ratio: number; where: string }[] =>
+      before === undefined
+        ? []
+        : [
+            {
+              what: `${contender.name} over ${what}`,
+              ratio: before / timing!.minimum,
+              where: trialName(trial),
+            },
+          ];
+    const float = isFloat(contender) ? undefined : times.get(key(trial, 'dynaquant-float'));
+    const single = threads === 1 ? undefined : times.get(key({ ...trial, threads: 1 }, contender.name));
+    return [
+      ...over(float, `float: ${kind}, ${weights}, ${threadCount(threads)}`),
+      ...over(single, `1 thread: ${kind}, ${weights}, ${threadCount(threads)}`),
+    ];
+  });
+  return [...groupBy(pairs, ({ what }) => what)].map(([what, members]) => {
+    const ratios = members.map(({ ratio }) => ratio);
+    const least = Math.min(...ratios);
+    const { where } = members.find(({ ratio }) => ratio === least)!;
+    return { what, cells: members.length, mean: geometricMean(ratios), least, where };
+  });
 }
 
 /** Three digits that matter: 0.123, 1.23, 12.3, 123, 1,234. */

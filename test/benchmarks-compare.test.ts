@@ -3,7 +3,7 @@ import type { Contender } from '../benchmarks/contenders/index.js';
 import { mergeSection } from '../benchmarks/results.js';
 import type { Row, Run } from '../benchmarks/run.js';
 import type { Timing } from '../benchmarks/statistics.js';
-import { duels, losses, means, number, percent, wrongRows } from '../benchmarks/summary.js';
+import { duels, gains, losses, means, number, percent, wrongRows } from '../benchmarks/summary.js';
 import type { Trial } from '../benchmarks/trials.js';
 
 const timingOf = (minimum: number, noise = 0): Timing => ({ minimum, median: minimum, noise, rounds: [] });
@@ -72,6 +72,26 @@ describe('summary', () => {
       lost: 0,
       speedUp: expect.closeTo(4),
     });
+  });
+
+  test('what INT8 gains over our float, and two threads over one', () => {
+    const two: Row = { ...row('dynaquant-int8', 1.25), trial: { ...trial, threads: 2 } };
+    expect(gains(runOf([...run.rows, two]))).toEqual([
+      {
+        what: 'dynaquant-int8 over float: lstm, trained, 1 thread',
+        cells: 1,
+        mean: expect.closeTo(2),
+        least: 2,
+        where: 'lstm h8 b1 t1 trained 1-thread',
+      },
+      {
+        what: 'dynaquant-int8 over 1 thread: lstm, trained, 2 threads',
+        cells: 1,
+        mean: expect.closeTo(1.6),
+        least: 1.6,
+        where: 'lstm h8 b1 t1 trained 2-threads',
+      },
+    ]);
   });
 
   test('an error far above the others’ is no rounding', () => {
