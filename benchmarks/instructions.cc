@@ -11,6 +11,7 @@
 #include "engine/linear.h"
 #include "engine/lstm.h"
 #include "engine/matrix.h"
+#include "engine/thread_pool.h"
 #include "kernels/dispatch.h"
 
 using namespace dynaquant;
@@ -123,6 +124,7 @@ int main(int argc, char** argv) {
     for (const Case& c : kCases) std::puts(c.name);
     return 0;
   }
+  set_num_threads(1);
   const KernelTable* kernels = find_table(argv[1]);
   if (kernels == nullptr) return 2;
   for (const Case& c : kCases) {

@@ -31,11 +31,9 @@ function build(): string {
     compiler,
     [
       ...['-O3', '-std=c++17', '-ffp-contract=off', `-I${native}`],
+      `-I${join(process.execPath, '..', '..', 'include', 'node')}`,
       // The pool's threads are libuv's, inside Node; with one thread nothing of it is called.
-      ...[
-        `-I${join(process.execPath, '..', '..', 'include', 'node')}`,
-        '-Wl,--unresolved-symbols=ignore-all',
-      ],
+      ...['-no-pie', '-Wl,--unresolved-symbols=ignore-all'],
       join(packageRoot, 'benchmarks', 'instructions.cc'),
       ...sources,
       ...['dispatch', 'cpu_features'].map((name) => join(native, 'kernels', `${name}.cc`)),
@@ -54,7 +52,7 @@ function count(program: string, isa: string, name: string): number {
       ...['--tool=callgrind', '--toggle-collect=measured', '--callgrind-out-file=/dev/null'],
       ...[program, isa, name],
     ],
-    { encoding: 'utf8', env: { ...process.env, DYNAQUANT_NUM_THREADS: '1' } },
+    { encoding: 'utf8' },
   );
   const collected = /Collected : (\d+)/.exec(stderr)?.[1];
   if (status !== 0 || collected === undefined || collected === '0') {

@@ -1,35 +1,26 @@
-import * as dynaquant from 'dynaquant';
+import { nn, quantization, Tensor } from 'dynaquant';
 
 import { packageVersion } from '../run.js';
-import { Skip, type Setup } from './subject.js';
+import type { Mode } from './index.js';
+import type { Setup } from './subject.js';
 
-const { nn, quantization, Tensor } = dynaquant;
-
-/** The qconfigs by mode; a build that has not got one skips its trials. */
-const qconfigNames = {
-  pertensor: 'defaultDynamicQConfig',
-  perchannel: 'perChannelDynamicQConfig',
-  perrow: 'perRowDynamicQConfig',
-  fullrange: 'fullRangeDynamicQConfig',
-  best: 'bestDynamicQConfig',
-} as const;
+const { defaultDynamicQConfig, perChannelDynamicQConfig, perRowDynamicQConfig } = quantization;
+const qconfigs: Record<Mode, quantization.QConfig> = {
+  pertensor: defaultDynamicQConfig,
+  perchannel: perChannelDynamicQConfig,
+  perrow: perRowDynamicQConfig,
+  fullrange: { ...defaultDynamicQConfig, reduceRange: false },
+  best: { ...perChannelDynamicQConfig, activation: 'perRow', reduceRange: false },
+};
 
 export const setup: Setup = ({ trial, contender, tensors: shapes }, tensors) => {
-  const { kind, input, output, threads } = trial;
-  // The number itself comes with DYNAQUANT_NUM_THREADS.
-  if (threads !== 1 && !('setNumThreads' in dynaquant)) throw new Skip('this build has no threads');
-
+  const { kind, input, output } = trial;
   const all = new Map(shapes.map(([name, shape]) => [name, new Tensor(tensors.get(name)!, shape)]));
   const float = kind === 'lstm' ? new nn.LSTM(input, output) : new nn.Linear(input, output);
   float.loadStateDict([...float.stateDict().keys()].map((name) => [name, all.get(name)!]));
-  let layer: dynaquant.nn.Module = float.eval();
+  let layer: nn.Module = float.eval();
   if (contender.mode !== undefined) {
-    const name = qconfigNames[contender.mode];
-    const qconfig = (quantization as unknown as Record<string, dynaquant.quantization.QConfig | undefined>)[
-      name
-    ];
-    if (qconfig === undefined) throw new Skip(`this build has no quantization.${name}`);
-    layer = quantization.quantizeDynamic(layer, new Map([['', qconfig]]));
+    layer = quantization.quantizeDynamic(layer, new Map([['', qconfigs[contender.mode]]]));
   }
 
   const version = packageVersion();
@@ -39,14 +30,14 @@ export const setup: Setup = ({ trial, contender, tensors: shapes }, tensors) => 
       version,
       asynchronous: false,
       call: () => layer.forward(x),
-      output: (result) => (result as dynaquant.Tensor).data as Float32Array,
+      output: (result) => (result as Tensor).data as Float32Array,
     };
   }
-  const state: dynaquant.nn.LSTMState = [all.get('h0')!, all.get('c0')!];
+  const state: nn.LSTMState = [all.get('h0')!, all.get('c0')!];
   return {
     version,
     asynchronous: false,
     call: () => layer.forward(x, state),
-    output: (result) => (result as [dynaquant.Tensor])[0].data as Float32Array,
+    output: (result) => (result as [Tensor])[0].data as Float32Array,
   };
 };
