@@ -61,7 +61,7 @@ function contenderColours(rows: readonly Row[], withBound: boolean): object {
     scale: withBound
       ? { domain: [...names, 'bound'], range: [...shades, boundColour] }
       : { domain: names, range: shades },
-    legend: { orient: 'top', columns: 6 },
+    legend: { orient: 'top', columns: 4 },
   };
 }
 
