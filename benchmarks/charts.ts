@@ -119,6 +119,9 @@ function timeChart(rows: readonly Row[], wrong: ReadonlySet<Row>, float: boolean
   });
   const color = contenderColours(rows, true);
   const x = sizeAxis(sizesOf(rows));
+  const powers = [-1, 0, 1, 2, 3, 4, 5, 6, 7].map((exponent) => 10 ** exponent);
+  // One or two sizes may lie between two powers of ten.
+  const ticks = sizesOf(rows).length > 2 ? powers : powers.flatMap((power) => [power, 2 * power, 5 * power]);
   const y = {
     field: 'us',
     type: 'quantitative',
@@ -129,7 +132,7 @@ function timeChart(rows: readonly Row[], wrong: ReadonlySet<Row>, float: boolean
       nice: false,
       domainMin: Math.min(...timed(rows).map(({ timing }) => timing.minimum)) / 1.5,
     },
-    axis: { values: [0.1, 1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7], format: ',~g' },
+    axis: { values: ticks, format: ',~g' },
   };
   const anyWrong = values.some(({ result }) => result === 'wrong');
   return facets(
