@@ -331,15 +331,17 @@ function printSummary(run: Run): void {
 
 async function main(): Promise<void> {
   let options: Options;
+  let earlier: Run | undefined;
   try {
     options = parse();
+    if (options.from !== undefined) earlier = readRun(options.from);
   } catch (error) {
     process.stderr.write(`bench: ${(error as Error).message.split('\n')[0]!}\n`);
     process.exitCode = 2;
     return;
   }
   install();
-  const run = options.from === undefined ? await measureAll(options) : readRun(options.from);
+  const run = earlier ?? (await measureAll(options));
   printSummary(run);
   writeFile(`${options.out}.json`, JSON.stringify(run));
   process.stdout.write(`\n${options.out}.json\n`);

@@ -46,8 +46,11 @@ export function packageVersion(): string {
   return version;
 }
 
+/** @throws {Error} when the file is no run of the benchmark */
 export function readRun(path: string): Run {
-  return JSON.parse(readFileSync(path, 'utf8')) as Run;
+  const run = JSON.parse(readFileSync(path, 'utf8')) as Run | null;
+  if (!Array.isArray(run?.rows)) throw new Error(`${path} is no run of the benchmark`);
+  return run!;
 }
 
 export function writeFile(path: string, text: string): void {
