@@ -1,6 +1,6 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
 import { fromSlot, native, newOutput, throwUnlessOk, toSlot, type LinearHandle } from '../native.js';
-import { float32, isTensor, Tensor } from '../tensor.js';
+import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
 import { emptyParameter, Module, type ModuleMetadata, type Parameter } from './module.js';
 import { PackedOnce } from './packed-once.js';
@@ -91,5 +91,5 @@ export function linearForward(handle: LinearHandle, input: Tensor, outFeatures: 
   const { slots } = native();
   const out = newOutput(rows * outFeatures);
   throwUnlessOk(handle.forward(toSlot(slots, 0, x), rows, out));
-  return new Tensor(fromSlot(slots, 2, out, rows * outFeatures), [...shape.slice(0, -1), outFeatures]);
+  return resultTensor(fromSlot(slots, 2, out, rows * outFeatures), [...shape.slice(0, -1), outFeatures]);
 }

@@ -1,6 +1,6 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
 import { fromSlot, native, newOutput, throwUnlessOk, toSlot, type LSTMHandle } from '../native.js';
-import { float32, isTensor, sameShape, Tensor } from '../tensor.js';
+import { float32, isTensor, resultTensor, sameShape, Tensor } from '../tensor.js';
 import { dropout as applyDropout } from './dropout.js';
 import { uniform_ } from './init.js';
 import { emptyParameter, Module, type ModuleMetadata } from './module.js';
@@ -118,10 +118,10 @@ export abstract class LSTMBase extends Module {
       hn = fromSlot(slots, 4, hOut, stateCount);
       cn = fromSlot(slots, 5, cOut, stateCount);
     }
-    const out = new Tensor(y, batched ? [steps, batch, features] : [steps, features]);
+    const out = resultTensor(y, batched ? [steps, batch, features] : [steps, features]);
     return [
       batched && batchFirst ? out.transpose(0, 1) : out,
-      [new Tensor(hn, stateShape), new Tensor(cn, stateShape)],
+      [resultTensor(hn, stateShape), resultTensor(cn, stateShape.slice())],
     ];
   }
 
