@@ -144,7 +144,6 @@ const kinds = {
     };
   },
   lstm() {
-    const { defaultDynamicQConfig, perChannelDynamicQConfig, quantizeDynamic } = quantization;
     const layers = Array.from({ length: 60 }, (_, i) => {
       manualSeed(i);
       const [input, hidden] = [1 + (i % 21), 1 + Math.floor(random() * 70)];
@@ -153,11 +152,16 @@ const kinds = {
       const x = rand(1 + (i % 5), 1 + (i % 13), input)
         .sub(0.5)
         .mul(i % 4 === 0 ? 60 : 3);
-      return { float, x, qconfig: i & 1 ? perChannelDynamicQConfig : defaultDynamicQConfig };
+      const qconfig = {
+        weight: { qscheme: i & 1 ? 'per_channel_symmetric' : 'per_tensor_symmetric' },
+        activation: i & 2 ? 'perRow' : 'perTensor',
+        reduceRange: (i & 4) === 0,
+      };
+      return { float, x, qconfig };
     });
     return (see) => {
       for (const { float, x, qconfig } of layers) {
-        const quantized = quantizeDynamic(float, new Map([[nn.LSTM, qconfig]]));
+        const quantized = quantization.quantizeDynamic(float, new Map([[nn.LSTM, qconfig]]));
         float.repack();
         for (const module of [float, quantized]) {
           const [y, [h, c]] = module.forward(x);

@@ -39,3 +39,14 @@ export function checkSize(name: string, value: unknown): asserts value is number
 export function checkBoolean(name: string, value: unknown): asserts value is boolean {
   if (typeof value !== 'boolean') throw new TypeError(`${name} should be a boolean, got ${describe(value)}`);
 }
+
+/** An option that is one of a few strings. */
+export function checkOneOf<T extends string>(
+  name: string,
+  value: unknown,
+  known: readonly T[],
+): asserts value is T {
+  if (known.some((each) => each === value)) return;
+  const sentence = `${name} should be '${known.join("' or '")}', got ${describe(value)}`;
+  throw typeof value === 'string' ? new RangeError(sentence) : new TypeError(sentence);
+}

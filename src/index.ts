@@ -45,3 +45,4 @@ export {
   type TensorData,
   type TensorOptions,
 } from './tensor.js';
+export { getNumThreads, setNumThreads } from './threads.js';

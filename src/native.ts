@@ -1,18 +1,23 @@
 import { join } from 'node:path';
 
+/**
+ * An array for native code, or `undefined` for the argument's own slot: see {@link toSlot}.
+ */
+export type Slotted = Float32Array | undefined;
+
 /** A native LSTM, float or INT8: immutable, owns its packed weights and the kernels that packed them. */
 export interface LSTMHandle {
   /**
-   * Fills `y`, `hn` and `cn` and returns a {@link Status}. `firstLayer` and `layers` choose a part of the
-   * stack; the states are those of the chosen layers.
+   * Fills `y`, `hn` and `cn` (slots 0 to 5, in the order of the arguments) and returns a {@link Status}.
+   * `firstLayer` and `layers` choose a part of the stack; the states are those of the chosen layers.
    */
   forward(
-    x: Float32Array,
-    h0: Float32Array | null,
-    c0: Float32Array | null,
-    y: Float32Array,
-    hn: Float32Array,
-    cn: Float32Array,
+    x: Slotted,
+    h0: Slotted | null,
+    c0: Slotted | null,
+    y: Slotted,
+    hn: Slotted,
+    cn: Slotted,
     steps: number,
     batch: number,
     firstLayer: number,
@@ -22,8 +27,8 @@ export interface LSTMHandle {
 
 /** A native Linear, float or INT8. */
 export interface LinearHandle {
-  /** Fills `out` with `rows` results. */
-  forward(x: Float32Array, rows: number, out: Float32Array): Status;
+  /** Fills `out` (slot 2; `x` is slot 0) with `rows` results. */
+  forward(x: Slotted, rows: number, out: Slotted): Status;
 }
 
 /** A weight with its bias, as the handles' constructors take it. */
@@ -71,6 +76,16 @@ export const Status = {
 } as const;
 export type Status = (typeof Status)[keyof typeof Status];
 
+/** Turns an INT8 layer's refusal into the sentence that names what was wrong. */
+export function throwUnlessOk(status: Status): void {
+  if (status === Status.Ok) return;
+  const finite = 'should be finite for an INT8 layer, but holds NaN or infinity';
+  if (status === Status.InputNotFinite) throw new RangeError(`input ${finite}`);
+  if (status === Status.HiddenNotFinite) throw new RangeError(`hidden[0] ${finite}`);
+  if (status === Status.CellNotFinite) throw new RangeError(`hidden[1] ${finite}`);
+  throw new RangeError('the output overflows float32: input, state or weights are too large');
+}
+
 /** What the addon exports. It trusts nobody, but its errors are for us: users' mistakes are caught above. */
 export interface NativeAddon {
   FloatLinear: new (matrix: FloatMatrix, inFeatures: number, outFeatures: number) => LinearHandle;
@@ -98,6 +113,8 @@ export interface NativeAddon {
     reduceRange: boolean,
   ) => Int8LSTMHandle;
 
+  /** Memory that both sides know: slot i is the sixteen floats from 16 i on. */
+  readonly slots: Float32Array;
   /** The instruction sets this machine can run, best first. */
   isas(): string[];
   /** The one that handles built from now on use. */
@@ -133,6 +150,26 @@ export interface NativeAddon {
     outStride: number,
   ): void;
 
+  /** How many threads a call may use, in the whole process; 1..{@link maxThreads}. */
+  setNumThreads(threads: number): void;
+  /** The same, unless the number was set or asked for before. */
+  setDefaultNumThreads(threads: number): void;
+  getNumThreads(): number;
+  /** For tests: the whole CPUs of the cgroup quota that /proc and /sys below `root` tell; 0 for none. */
+  testCgroupQuota(root: string): number;
+  /**
+   * For tests: `[size, participants]` of a team that covered [0, count) `rounds` times; throws where an
+   * index was not covered exactly once.
+   */
+  testTeam(
+    threads: number,
+    workNs: number,
+    count: number,
+    grain: number,
+    rounds: number,
+    spins: number,
+  ): [number, number];
+
   /** The generator; `state` is the bytes of native/engine/random.h's GeneratorState. */
   randomSeed(state: Uint8Array, seed: number): void;
   randomUniform(state: Uint8Array, out: Float32Array, from: number, to: number): void;
@@ -144,13 +181,17 @@ export interface NativeAddon {
   randomPermutation(state: Uint8Array, out: BigInt64Array): void;
 }
 
+/** kMaxThreads in native/engine/thread_pool.h. */
+export const maxThreads = 256;
+
 let addon: NativeAddon | undefined;
 
 /**
- * The addon, loaded at the first call. `DYNAQUANT_ISA` lowers the choice of instruction set.
+ * The addon, loaded at the first call. `DYNAQUANT_ISA` lowers the choice of instruction set,
+ * `DYNAQUANT_NUM_THREADS` is the number of threads until `setNumThreads` changes it.
  *
- * @throws {Error} when there is no build for this machine, or `DYNAQUANT_ISA` names no instruction set
- * that it can run.
+ * @throws {Error} when there is no build for this machine, `DYNAQUANT_ISA` names no instruction set that it
+ * can run, or `DYNAQUANT_NUM_THREADS` is no number of threads.
  */
 export function native(): NativeAddon {
   return (addon ??= loadAddon());
@@ -174,5 +215,41 @@ function loadAddon(): NativeAddon {
       `DYNAQUANT_ISA is '${wanted}', which this machine cannot run; it has ${loaded.isas().join(', ')}`,
     );
   }
+  const threads = process.env['DYNAQUANT_NUM_THREADS'];
+  if (threads !== undefined && threads !== '') {
+    if (!/^\d{1,9}$/.test(threads) || Number(threads) < 1 || Number(threads) > maxThreads) {
+      throw new Error(
+        `DYNAQUANT_NUM_THREADS is '${threads}', which is no whole number from 1 to ${maxThreads}`,
+      );
+    }
+    loaded.setDefaultNumThreads(Number(threads));
+  }
   return loaded;
+}
+
+/**
+ * V8 keeps a Float32Array of up to sixteen elements on its own heap, where it costs a tenth of one with a
+ * buffer (22 against 120 ns here, and less to collect), and moves it out, for more than either, as soon as
+ * native code asks for its address. So such a small array travels by copy through a slot of shared memory.
+ */
+const slotSize = 16;
+
+/** Passes `data`: itself, or `undefined` and a copy in the slot. */
+export function toSlot(slots: Float32Array, slot: number, data: Float32Array): Slotted {
+  if (data.length > slotSize) return data;
+  for (let i = 0; i < data.length; i++) slots[slot * slotSize + i] = data[i]!;
+  return undefined;
+}
+
+/** A new array for `count` results, or `undefined` when they fit a slot. */
+export function newOutput(count: number): Slotted {
+  return count > slotSize ? new Float32Array(count) : undefined;
+}
+
+/** The results of a call: `output` itself, or the slot's first `count` floats. */
+export function fromSlot(slots: Float32Array, slot: number, output: Slotted, count: number): Float32Array {
+  if (output !== undefined) return output;
+  const copy = new Float32Array(count);
+  for (let i = 0; i < count; i++) copy[i] = slots[slot * slotSize + i]!;
+  return copy;
 }

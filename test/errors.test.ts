@@ -1,4 +1,11 @@
-import { CheckpointError, checkBoolean, checkOptions, checkSize, describe as shown } from '../src/errors.js';
+import {
+  CheckpointError,
+  checkBoolean,
+  checkOneOf,
+  checkOptions,
+  checkSize,
+  describe as shown,
+} from '../src/errors.js';
 import { zeros } from '../src/tensor.js';
 
 test.each<[unknown, string]>([
@@ -28,6 +35,17 @@ test('sizes', () => {
   expect(() => checkSize('n', NaN)).toThrow(/got: NaN/);
   expect(() => checkSize('n', 0)).toThrow('n must be greater than zero, got: 0');
   expect(() => checkBoolean('flag', 1)).toThrow('flag should be a boolean, got 1');
+});
+test('one of a few strings', () => {
+  expect(() => checkOneOf('x', 'a', ['a', 'b'])).not.toThrow();
+  for (const [value, error, got] of [
+    ['c', RangeError, "'c'"],
+    [1, TypeError, '1'],
+    [undefined, TypeError, 'undefined'],
+  ] as const) {
+    expect(() => checkOneOf('x', value, ['a', 'b'])).toThrow(new error(`x should be 'a' or 'b', got ${got}`));
+    expect(() => checkOneOf('x', value, ['a', 'b'])).toThrow(error);
+  }
 });
 test('CheckpointError is an Error with a name', () => {
   expect(new CheckpointError('x')).toMatchObject({ name: 'CheckpointError', message: 'x' });

@@ -97,75 +97,249 @@ describe('quantize', () => {
   });
 });
 
-describe('int8 product', () => {
+// Both ranges of activations: the largest byte that occurs, the deepest product that int32 holds, and how far
+// weights may add up in an int16 lane before an activation of that size could overflow it.
+const ranges = [
+  { reduceRange: true, largest: 128, deepest: 131071, positive: 255, negative: 256 },
+  { reduceRange: false, largest: 255, deepest: 65793, positive: 128, negative: 128 },
+];
+
+/** The product of rows of bytes and a weight, the same on every instruction set. */
+function multiply(
+  q: Uint8Array,
+  weight: Int8Array,
+  {
+    m,
+    k,
+    n,
+    stride = q.length / m,
+    zeroPoint = 0,
+    scales = Float32Array.of(1),
+    bias = null,
+    reduceRange,
+  }: {
+    m: number;
+    k: number;
+    n: number;
+    stride?: number;
+    zeroPoint?: number;
+    scales?: Float32Array;
+    bias?: Float32Array | null;
+    reduceRange: boolean;
+  },
+): Float32Array {
+  const [bytes, unpackedBytes] = everywhere(() => {
+    const handle = new (native().Int8Linear)({ weight, scales, bias }, k, n, false, reduceRange);
+    const out = new Float32Array(m * n + 2).fill(7);
+    handle.testMultiply(q, m, stride, 0.5, zeroPoint, out.subarray(1, 1 + m * n));
+    const unpacked = new Int8Array(n * k);
+    handle.unpackWeight(unpacked);
+    return [out, unpacked];
+  });
+  const out = new Float32Array(bytes!.buffer);
+  expect([out[0], out[m * n + 1]]).toEqual([7, 7]);
+  const weightBytes = new Uint8Array(weight.buffer, weight.byteOffset, weight.byteLength);
+  expect(Buffer.compare(unpackedBytes!, weightBytes)).toBe(0);
+  const result = out.subarray(1, 1 + m * n);
+  let wrong = 0;
+  for (let row = 0; row < m; row++) {
+    for (let column = 0; column < n; column++) {
+      let sum = 0;
+      for (let i = 0; i < k; i++) sum += (q[row * stride + i]! - zeroPoint) * weight[column * k + i]!;
+      // The exact product of two floats fits a double; its sum with the bias is off by one rounding at most.
+      const scale = Math.fround(0.5 * scales[scales.length === 1 ? 0 : column]!);
+      const expected = Math.fround(sum) * scale + (bias?.[column] ?? 0);
+      if (result[row * n + column] !== Math.fround(expected)) wrong++;
+    }
+  }
+  expect(wrong).toBe(0);
+  return result;
+}
+
+describe.each(ranges)('int8 product, activations to $largest', ({ reduceRange, largest, deepest }) => {
   const depths = [1, 3, 4, 5, 16, 17, 31, 64, 67];
   const columns = [1, 15, 16, 17, 33, 64, 67, 79];
   const rows = [1, 2, 3, 5, 6, 7, 8, 11, 12, 13];
-  const extremes = [0, 1, 64, 127, 128];
+  const extremes = [0, 1, largest >> 1, largest - 1, largest];
 
   test.each(depths.flatMap((k) => columns.map((n) => [k, n])))('depth %i, %i columns', (k, n) => {
     const random = pseudoRandom(k * 100 + n);
     for (const m of rows) {
       const weight = Int8Array.from({ length: n * k }, () => Math.floor(random() * 256) - 128);
-      const scales = Float32Array.from({ length: n }, () => random() + 0.1);
+      const scales = Float32Array.from({ length: random() < 0.5 ? n : 1 }, () => random() + 0.1);
       const bias = random() < 0.5 ? Float32Array.from({ length: n }, () => random() - 0.5) : null;
       const stride = Math.ceil(k / 4) * 4 + 3;
       // Misaligned rows; the padding's value must not matter, as its weights are 0.
       const q = Uint8Array.from({ length: 1 + m * stride }, () =>
-        random() < 0.3 ? extremes[Math.floor(random() * 5)]! : Math.floor(random() * 129),
+        random() < 0.3 ? extremes[Math.floor(random() * 5)]! : Math.floor(random() * (largest + 1)),
       ).subarray(1);
-      const zeroPoint = Math.floor(random() * 128);
-      const [bytes] = everywhere(() => {
-        const handle = new (native().Int8Linear)({ weight, scales, bias }, k, n, false, true);
-        const out = new Float32Array(m * n + 2).fill(7);
-        handle.testMultiply(q, m, stride, 0.5, zeroPoint, out.subarray(1, 1 + m * n));
-        const unpacked = new Int8Array(n * k);
-        handle.unpackWeight(unpacked);
-        expect(unpacked).toEqual(weight);
-        return [out];
-      });
-      const out = new Float32Array(bytes!.buffer);
-      expect([out[0], out[m * n + 1]]).toEqual([7, 7]);
-      let wrong = 0;
-      for (let row = 0; row < m; row++) {
-        for (let column = 0; column < n; column++) {
-          let sum = 0;
-          for (let i = 0; i < k; i++) sum += (q[row * stride + i]! - zeroPoint) * weight[column * k + i]!;
-          // The exact product of two floats fits a double; its sum with the bias is off by one rounding at most.
-          const expected = sum * Math.fround(0.5 * scales[column]!) + (bias?.[column] ?? 0);
-          if (out[1 + row * n + column] !== Math.fround(expected)) wrong++;
-        }
-      }
-      expect(wrong).toBe(0);
+      const zeroPoint = Math.floor(random() * largest);
+      multiply(q, weight, { m, k, n, stride, zeroPoint, scales, bias, reduceRange });
     }
   });
 
   test.each(extremes.flatMap((q) => [-128, -127, 0, 127].map((w) => [q, w])))(
     'activations all %i, weights all %i: no saturation',
-    (activation, weight) => {
-      const k = 1000;
-      const [bytes] = everywhere(() => {
-        const matrix = { weight: new Int8Array(17 * k).fill(weight), scales: Float32Array.of(1), bias: null };
-        const handle = new (native().Int8Linear)(matrix, k, 17, false, true);
-        const out = new Float32Array(7 * 17);
-        handle.testMultiply(new Uint8Array(7 * k).fill(activation), 7, k, 1, 0, out);
-        return [out];
-      });
-      const out = new Float32Array(bytes!.buffer);
-      expect([...out]).toEqual(Array(7 * 17).fill(k * activation * weight + 0));
+    (activation, value) => {
+      const [m, k, n] = [7, 1000, 17];
+      const weight = new Int8Array(n * k).fill(value);
+      const q = new Uint8Array(m * k).fill(activation);
+      for (const zeroPoint of [0, largest - 1]) multiply(q, weight, { m, k, n, zeroPoint, reduceRange });
     },
   );
 
-  test('the deepest product does not wrap', () => {
-    const k = 131071;
-    const [bytes] = everywhere(() => {
-      const matrix = { weight: new Int8Array(k).fill(-128), scales: Float32Array.of(1), bias: null };
-      const handle = new (native().Int8Linear)(matrix, k, 1, false, true);
-      const out = new Float32Array(1);
-      handle.testMultiply(new Uint8Array(131072).fill(128), 1, 131072, 1, 0, out);
-      return [out];
+  test('weights of -128 and 127 alone, activations of 0 and the largest alone', () => {
+    const random = pseudoRandom(8);
+    for (const k of [4, 60, 64, 300, 1200]) {
+      for (const m of [1, 4, 12]) {
+        const weight = Int8Array.from({ length: 33 * k }, () => (random() < 0.5 ? -128 : 127));
+        const q = Uint8Array.from({ length: m * k }, () => (random() < 0.5 ? 0 : largest));
+        multiply(q, weight, { m, k, n: 33, zeroPoint: largest >> 1, reduceRange });
+      }
+    }
+  });
+
+  test.each([-128, 127])('the deepest product of %i does not wrap', (value) => {
+    const weight = new Int8Array(deepest).fill(value);
+    const stride = Math.ceil(deepest / 4) * 4;
+    for (const [activation, zeroPoint] of [
+      [largest, 0],
+      [0, largest - 1],
+    ] as const) {
+      const q = new Uint8Array(2 * stride).fill(activation);
+      multiply(q, weight, { m: 2, k: deepest, n: 1, stride, zeroPoint, reduceRange });
+    }
+  });
+});
+
+// On plain AVX2 the products of several quads (4 of depth) are added in int16 lanes, two a column (of the quad's
+// first and second pair), in chains that end before the weights could overflow a lane.
+describe.each(ranges)('chains, activations to $largest', ({ reduceRange, largest, positive, negative }) => {
+  /** The mean chain of a weight, and the product checked with all activations at their ends. */
+  function chain(weight: Int8Array, k: number, n: number): number {
+    const stride = Math.ceil(k / 4) * 4;
+    for (const m of [1, 2, 5, 6, 12, 13]) {
+      multiply(new Uint8Array(m * stride).fill(largest), weight, { m, k, n, stride, reduceRange });
+    }
+    if (!isas.includes('avx2')) return NaN;
+    return withIsa('avx2', () => {
+      const matrix = { weight, scales: Float32Array.of(1), bias: null };
+      return new (native().Int8Linear)(matrix, k, n, false, reduceRange).meanChain();
     });
-    expect(new Float32Array(bytes!.buffer)[0]).toBe(Math.fround(-128 * 128 * k));
+  }
+  const onAvx2 = (found: number, expected: number): void => {
+    if (isas.includes('avx2')) expect(found).toBe(expected);
+  };
+  /** Weights of 17 columns whose quads repeat a period of pairs in one of the two lanes. */
+  function periodic(pairs: readonly (readonly [number, number])[], k: number, pair: 0 | 1): Int8Array {
+    const weight = new Int8Array(17 * k);
+    for (let column = 0; column < 17; column++) {
+      for (let quad = 0; quad < k / 4; quad++) {
+        weight.set(pairs[quad % pairs.length]!, column * k + quad * 4 + pair * 2);
+      }
+    }
+    return weight;
+  }
+  /** A sum in four parts, the last one the largest. */
+  const parts = (sum: number): [number, number][] => {
+    const part = Math.trunc(sum / 4);
+    return [part, part, part, sum - 3 * part].map((w) => [w, 0]);
+  };
+
+  describe.each([0, 1] as const)('in lane %i', (pair) => {
+    test.each([
+      ['at the rule’s edge', positive, 4],
+      ['one beyond it', positive + 1, 3],
+      ['at the negative edge', -negative, 4],
+      ['one beyond that', -negative - 1, 3],
+    ])('four quads %s (%i): chains of %i', (_, sum, expected) => {
+      // 300 quads, or 48: multiples of 3 and 4, a lane sum of exactly `sum` in each run of four.
+      for (const k of [1200, 192]) onAvx2(chain(periodic(parts(sum), k, pair), k, 17), expected);
+    });
+    test('both weights of a pair count', () => {
+      const half = (sum: number): [number, number][] =>
+        parts(sum).map(([w]) => [Math.trunc(w / 2), w - Math.trunc(w / 2)]);
+      onAvx2(chain(periodic(half(positive), 1200, pair), 1200, 17), 4);
+      onAvx2(chain(periodic(half(positive + 1), 1200, pair), 1200, 17), 3);
+      onAvx2(chain(periodic(half(-negative), 1200, pair), 1200, 17), 4);
+      onAvx2(chain(periodic(half(-negative - 1), 1200, pair), 1200, 17), 3);
+    });
+    test('signs are counted apart: what cancels in the end may overflow on the way', () => {
+      const w = Math.trunc(positive / 3);
+      onAvx2(chain(periodic([[w, -w]], 1200, pair), 1200, 17), 3);
+      const [up, down] = [parts(positive), parts(-positive)];
+      chain(periodic([...up, ...up, ...down, ...down], 1200, pair), 1200, 17);
+    });
+  });
+  test('one column decides for its panel', () => {
+    // Column 5 of the first panel; the second panel has one column of zeros: two chains, of 255 and 45.
+    const weight = new Int8Array(17 * 1200);
+    weight.set(periodic(parts(positive), 1200, 0).subarray(0, 1200), 5 * 1200);
+    onAvx2(chain(weight, 1200, 17), 600 / (75 + 2));
+  });
+  test('a chain has at most 255 quads', () => {
+    for (const value of [0, 1, -1]) {
+      // A weight a lane: 255 quads of ones are within the reduced rule, 128 within the full one.
+      const weight = periodic([[value, 0]], 1200, 0);
+      const longest = value === 0 ? 255 : value === 1 ? Math.min(255, positive) : Math.min(255, negative);
+      onAvx2(chain(weight, 1200, 17), 300 / Math.ceil(300 / longest));
+      onAvx2(chain(weight.subarray(0, 17 * 1020), 1020, 17), 255 / Math.ceil(255 / longest));
+    }
+  });
+  test('of depths below 64 there are none', () => {
+    for (const k of [1, 4, 20, 60]) onAvx2(chain(new Int8Array(17 * k), k, 17), 1);
+    for (const k of [61, 64]) onAvx2(chain(new Int8Array(17 * k), k, 17), 16);
+  });
+  test('a quad that overflows by itself', () => {
+    const pairs: [number, number][] = [
+      [127, 1],
+      [127, 2],
+      [127, 127],
+      [-128, 0],
+      [-128, -1],
+      [-128, -128],
+    ];
+    for (const pair of pairs) {
+      for (const lane of [0, 1] as const) {
+        // All quads, or the last of many harmless ones.
+        chain(periodic([pair], 256, lane), 256, 17);
+        chain(periodic([...Array<[number, number]>(63).fill([1, 0]), pair], 256, lane), 256, 17);
+      }
+    }
+  });
+  test('1,000 random columns that run into the edge', () => {
+    const random = pseudoRandom(9);
+    const upTo = (n: number): number => Math.floor(random() * (n + 1));
+    for (let round = 0; round < 12; round++) {
+      const k = [64, 128, 300, 1024, 1200, 1201][round % 6]!;
+      const n = 83;
+      const weight = new Int8Array(n * k);
+      for (let column = 0; column < n; column++) {
+        for (const lane of [0, 2]) {
+          // Runs of quads, each with a sum at the edge or one beside it, spread over them at random.
+          for (let at = 0; at + 4 <= k;) {
+            const quads = 1 + upTo(random() < 0.2 ? 300 : 12);
+            const sign = random() < 0.5 ? 1 : -1;
+            let left = (sign > 0 ? positive : negative) + upTo(2) - 1;
+            for (let i = 0; i < 4 * quads && left > 0; i++) {
+              const index = at + upTo(quads - 1) * 4 + lane + upTo(1);
+              if (index >= k || weight[column * k + index] !== 0) continue;
+              const w = Math.min(left, 127, i > quads ? 127 : 1 + upTo(40));
+              weight[column * k + index] = sign * w;
+              left -= w;
+            }
+            at += quads * 4;
+          }
+        }
+      }
+      const stride = Math.ceil(k / 4) * 4;
+      for (const m of [1, 5, 12]) {
+        for (const zeros of [0, 0.1, 0.5]) {
+          const q = Uint8Array.from({ length: m * stride }, () => (random() < zeros ? 0 : largest));
+          multiply(q, weight, { m, k, n, stride, zeroPoint: upTo(largest - 1), reduceRange });
+        }
+      }
+    }
   });
 });
 

@@ -100,6 +100,33 @@ describe('loadStateDict', () => {
     expect(bytesOf(b.forward(x))).toBe(bytesOf(a.forward(x)));
     expect(b.scale).not.toBe(a.scale);
   });
+  test('hands each module what the state says of it, with its tensors only', () => {
+    const seen: unknown[] = [];
+    class Own extends nn.Linear {
+      protected override checkOwnState(
+        state: ReadonlyMap<string, Tensor>,
+        prefix: string,
+        metadata?: nn.ModuleMetadata,
+      ) {
+        seen.push([prefix, metadata]);
+        return super.checkOwnState(state, prefix, metadata);
+      }
+    }
+    const model = new nn.Sequential(new Own(1, 1), new Own(1, 1));
+    const state = model.stateDict();
+    const about = { type: 'Own' };
+    state.metadata.set('0', about).set('1', about);
+    state.delete('1.weight');
+    state.delete('1.bias');
+    model.loadStateDict(state, { strict: false });
+    model.loadStateDict({ ...Object.fromEntries(state), metadata: zeros(1) }, { strict: false });
+    expect(seen).toEqual([
+      ['0.', about],
+      ['1.', undefined],
+      ['0.', undefined],
+      ['1.', undefined],
+    ]);
+  });
   test('widens half and double', () => {
     const linear = new nn.Linear(1, 1);
     linear.loadStateDict({

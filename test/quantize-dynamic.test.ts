@@ -3,6 +3,7 @@ import {
   defaultDynamicMapping,
   defaultDynamicQConfig,
   perChannelDynamicQConfig,
+  perRowDynamicQConfig,
   quantizeDynamic,
 } from '../src/quantization/index.js';
 import { manualSeed, rand, randn } from '../src/random.js';
@@ -106,6 +107,28 @@ describe('what is converted', () => {
     expect(text.match(/per_tensor_affine/g)).toHaveLength(1);
     expect(text.match(/per_channel_affine/g)).toHaveLength(1);
   });
+  test('activation modes, combined by spreading', () => {
+    const best = { ...perChannelDynamicQConfig, activation: 'perRow', reduceRange: false } as const;
+    const spec = new Map([
+      ['lstm', perRowDynamicQConfig],
+      ['head', best],
+    ]);
+    const quantized = quantizeDynamic(new Tagger(), spec);
+    const modes = [...quantized.stateDict().metadata].filter(([, { type }]) => type.startsWith('Dynamic'));
+    expect(modes).toMatchObject([
+      ['lstm', { activation: 'perRow', reduceRange: true, qscheme: 'per_tensor_affine' }],
+      ['head.0', { activation: 'perRow', reduceRange: false, qscheme: 'per_channel_affine' }],
+      ['head.2', { activation: 'perRow', reduceRange: false, qscheme: 'per_channel_affine' }],
+    ]);
+    expect(String(quantized)).toContain('(lstm): DynamicQuantizedLSTM(4, 5, activation=per_row)');
+    expect(Object.isFrozen(perRowDynamicQConfig)).toBe(true);
+  });
+  test('a copy of a quantized model keeps its mode', () => {
+    const quantized = quantizeDynamic(new Tagger(), new Map([[nn.LSTM, perRowDynamicQConfig]]));
+    const copy = quantizeDynamic(quantized, new Map());
+    expect(copy.lstm).not.toBe(quantized.lstm);
+    expect(String(copy)).toBe(String(quantized));
+  });
   test('exact types only', () => {
     expect(quantizedNames(quantizeDynamic(new nn.Sequential(new OwnLinear(2, 2))))).toEqual([]);
   });
@@ -167,7 +190,32 @@ describe('errors', () => {
     [
       'a qconfig',
       () => quantizeDynamic(model, new Map([[nn.Linear, {}]]) as never),
-      /map Linear to a qconfig/,
+      /^spec's qconfig for Linear: weight.qscheme should be 'per_tensor_symmetric' or 'per_channel_symmetric', got undefined/,
+    ],
+    [
+      'a qscheme',
+      () => quantizeDynamic(model, new Map([['0', { weight: { qscheme: 'affine' } }]]) as never),
+      /^spec's qconfig for '0': weight.qscheme should be .*, got 'affine'/,
+    ],
+    [
+      'no qconfig',
+      () => quantizeDynamic(model, new Map([[nn.Linear, 5]]) as never),
+      /^spec's qconfig for Linear should be an object with a weight, got 5/,
+    ],
+    [
+      'a key of a qconfig',
+      () => quantizeDynamic(model, new Map([['', { ...perRowDynamicQConfig, perRow: true }]])),
+      /^spec's qconfig for '': unknown option 'perRow'; the options are weight, activation, reduceRange/,
+    ],
+    [
+      'activation',
+      () => quantizeDynamic(model, new Map([['', { ...defaultDynamicQConfig, activation: 'row' }]]) as never),
+      /^spec's qconfig for '': activation should be 'perTensor' or 'perRow', got 'row'/,
+    ],
+    [
+      'reduceRange',
+      () => quantizeDynamic(model, new Map([['', { ...defaultDynamicQConfig, reduceRange: 127 }]]) as never),
+      /^spec's qconfig for '': reduceRange should be a boolean, got 127/,
     ],
     ['dtype', () => quantizeDynamic(model, null, { dtype: 'int32' }), /Don't know how to quantize/],
     [

@@ -6,11 +6,11 @@ import { pathToFileURL } from 'node:url';
 
 import { CheckpointError } from '../src/errors.js';
 import * as nn from '../src/nn/index.js';
-import { perChannelDynamicQConfig, quantizeDynamic } from '../src/quantization/index.js';
+import { perChannelDynamicQConfig, quantizeDynamic, type QConfig } from '../src/quantization/index.js';
 import { randn } from '../src/random.js';
 import { load, loadSync, save, saveSync } from '../src/serialization/safetensors.js';
 import { Tensor, tensor, zeros } from '../src/tensor.js';
-import { bytesOf, pseudoRandom } from './support.js';
+import { bytesOf, everyQConfig, pseudoRandom } from './support.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dynaquant-test-'));
 const path = join(folder, 'model.safetensors');
@@ -78,6 +78,52 @@ describe('round trips', () => {
     expect(() => new Model().loadStateDict(loadSync(path))).toThrow(
       /quantized \(qint8\), but this model is not/,
     );
+  });
+
+  class Recurrent extends nn.Module {
+    readonly lstm = new nn.LSTM(5, 9, { numLayers: 2, bidirectional: true });
+    readonly head = new nn.Linear(18, 3);
+    override forward(input: Tensor, state?: nn.LSTMState): Tensor {
+      return this.head.forward(this.lstm.forward(input, state)[0]);
+    }
+  }
+  const quantize = (qconfig: QConfig): Recurrent =>
+    quantizeDynamic(new Recurrent(), new Map([['', qconfig]]));
+
+  test.each(everyQConfig.map((qconfig) => [JSON.stringify(qconfig), qconfig]))(
+    'in the mode %s, into a model in any mode, bit for bit',
+    (_, qconfig) => {
+      const quantized = quantize(qconfig as QConfig);
+      const input = randn(6, 3, 5);
+      const state: nn.LSTMState = [randn(4, 3, 9), randn(4, 3, 9)];
+      saveSync(quantized.stateDict(), path);
+      for (const other of everyQConfig) {
+        const twin = quantize(other);
+        twin.loadStateDict(loadSync(path));
+        expect(String(twin)).toBe(String(quantized));
+        expect(bytesOf(twin.forward(input))).toBe(bytesOf(quantized.forward(input)));
+        expect(bytesOf(twin.forward(input, state))).toBe(bytesOf(quantized.forward(input, state)));
+      }
+      const bytes = readFileSync(path);
+      saveSync(loadSync(path), path);
+      expect(readFileSync(path).equals(bytes)).toBe(true);
+    },
+  );
+  test.each<[string, RegExp]>([
+    ['"activation":"perColumn"', /the metadata's head.activation should be .*, got 'perColumn'/],
+    ['"activation":null', /the metadata's head.activation should be .*, got null/],
+    ['"activation":["perRow"]', /the metadata's head.activation should be .*, got an array of 1/],
+    ['"activation":"perRow","reduceRange":1', /the metadata's head.reduceRange should be .*, got 1/],
+  ])('a file that asks for %s is refused, and nothing changes', (hostile, message) => {
+    const model = quantize(everyQConfig[0]!);
+    const input = randn(6, 3, 5);
+    const before = [String(model), bytesOf(model.forward(input))];
+    const state = quantize(everyQConfig[7]!).stateDict();
+    state.metadata.set('head', JSON.parse(`{"type":"DynamicQuantizedLinear",${hostile}}`));
+    saveSync(state, path);
+    expect(() => model.loadStateDict(loadSync(path))).toThrow(message);
+    expect(() => model.loadStateDict(loadSync(path))).toThrow(RangeError);
+    expect([String(model), bytesOf(model.forward(input))]).toEqual(before);
   });
 
   test('every dtype, empty tensors, scalars, names of any kind', () => {
@@ -213,7 +259,8 @@ describe('hostile files', () => {
     await expect(load(bytes)).rejects.toMatchObject({ name: 'CheckpointError' });
   });
   test('2,000 mutations load or are refused', () => {
-    saveSync(quantizeDynamic(new nn.Linear(3, 2)).stateDict(), path);
+    const model = quantizeDynamic(new nn.Linear(3, 2));
+    saveSync(model.stateDict(), path);
     const original = readFileSync(path);
     const random = pseudoRandom(4);
     for (let i = 0; i < 2000; i++) {
@@ -221,10 +268,17 @@ describe('hostile files', () => {
       for (let k = 0; k < 1 + (i % 3); k++)
         bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256);
       const cut = i % 5 === 0 ? bytes.subarray(0, Math.floor(random() * bytes.length)) : bytes;
+      let state: nn.StateDict;
       try {
-        loadSync(cut);
+        state = loadSync(cut);
       } catch (error) {
         expect((error as Error).name).toBe('CheckpointError');
+        continue;
+      }
+      try {
+        model.loadStateDict(state);
+      } catch (error) {
+        expect((error as Error).name).toBe('RangeError');
       }
     }
   });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 
 import { native } from '../src/native.js';
 import { StateDict } from '../src/nn/module.js';
+import type { QConfig } from '../src/quantization/index.js';
 import { Tensor } from '../src/tensor.js';
 
 interface TensorEntry {
@@ -25,7 +26,7 @@ const arrays = {
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- each group has its own shape of case
 export type GoldenCase = any;
 
-/** A group of reference data made with PyTorch (test/fixtures/make_golden.py). */
+/** A group of reference data made with PyTorch (test/fixtures/make_golden.py, make_modes.py). */
 export class Golden {
   readonly cases: GoldenCase[];
   private readonly entries: Record<string, TensorEntry>;
@@ -129,4 +130,22 @@ export function expectOnlyTables(nm: string, release: string, architecture: stri
     for (const symbol of wanted)
       expect(['fmaf', 'memcpy', 'memset', '_GLOBAL_OFFSET_TABLE_']).toContain(symbol);
   }
+}
+
+const flags = [false, true];
+
+/** Every combination of activation ranges (a row each), steps (255) and weight scales (a channel each). */
+export const modes = flags.flatMap((rows) =>
+  flags.flatMap((full) =>
+    flags.map((channel) => ({ rows, full, channel, qconfig: qconfigOf(rows, full, channel) })),
+  ),
+);
+export const everyQConfig = modes.map(({ qconfig }) => qconfig);
+
+export function qconfigOf(rows: boolean, full: boolean, channel: boolean): QConfig {
+  return {
+    weight: { qscheme: channel ? 'per_channel_symmetric' : 'per_tensor_symmetric' },
+    activation: rows ? 'perRow' : 'perTensor',
+    reduceRange: !full,
+  };
 }

@@ -54,8 +54,11 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Matrix>> {
   Napi::Value forward(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     const std::size_t rows = size_argument(env, info[1], "rows");
-    const float* x = typed_array<float>(env, info[0], "x", product({rows, linear_->in_features()}));
-    float* out = typed_array<float>(env, info[2], "out", product({rows, linear_->out_features()}));
+    float* slots = addon_data(env).slots;
+    const float* x =
+        slotted_array(env, info[0], "x", product({rows, linear_->in_features()}), slots, 0);
+    float* out =
+        slotted_array(env, info[2], "out", product({rows, linear_->out_features()}), slots, 2);
     return Napi::Number::New(env, static_cast<int>(linear_->forward(x, rows, out)));
   }
 
@@ -102,7 +105,7 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Matrix>> {
       }
       float scale = info[3].ToNumber().FloatValue(), inverse = 0;
       std::int32_t zero_point = info[4].ToNumber().Int32Value();
-      Team team(1);
+      Team team(1, 0);
       const Int8Rows x = {stored.data() + offset, stride, {&scale, &inverse, &zero_point, 0}};
       multiply(kernels, team, x, rows, linear_->matrix(), out, linear_->out_features(),
                linear_->out_features());

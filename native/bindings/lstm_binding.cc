@@ -61,7 +61,8 @@ class LstmHandle : public Napi::ObjectWrap<LstmHandle<Matrix>> {
   }
 
  private:
-  // forward(x, h0 | null, c0 | null, y, hn, cn, steps, batch, firstLayer, layers): status
+  // forward(x, h0 | null, c0 | null, y, hn, cn, steps, batch, firstLayer, layers): status; each
+  // array, or undefined for its slot
   Napi::Value forward(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     const LstmSizes& sizes = lstm_->sizes();
@@ -76,13 +77,16 @@ class LstmHandle : public Napi::ObjectWrap<LstmHandle<Matrix>> {
     }
     const std::size_t rows = product({call.steps, call.batch});
     const std::size_t state = product({call.layers, sizes.directions, call.batch, sizes.hidden});
-    call.x =
-        typed_array<float>(env, info[0], "x", product({rows, sizes.input_of(call.first_layer)}));
-    call.h0 = optional_array<float>(env, info[1], "h0", state);
-    call.c0 = optional_array<float>(env, info[2], "c0", state);
-    call.y = typed_array<float>(env, info[3], "y", product({rows, sizes.directions, sizes.hidden}));
-    call.hn = typed_array<float>(env, info[4], "hn", state);
-    call.cn = typed_array<float>(env, info[5], "cn", state);
+    float* slots = addon_data(env).slots;
+    const auto array = [&](std::size_t i, const char* name, std::size_t size) {
+      return slotted_array(env, info[i], name, size, slots, i);
+    };
+    call.x = array(0, "x", product({rows, sizes.input_of(call.first_layer)}));
+    call.h0 = info[1].IsNull() ? nullptr : array(1, "h0", state);
+    call.c0 = info[2].IsNull() ? nullptr : array(2, "c0", state);
+    call.y = array(3, "y", product({rows, sizes.directions, sizes.hidden}));
+    call.hn = array(4, "hn", state);
+    call.cn = array(5, "cn", state);
     return Napi::Number::New(env, static_cast<int>(lstm_->forward(call)));
   }
 

@@ -14,12 +14,6 @@ std::size_t row_grain(std::size_t columns) {
 
 }  // namespace
 
-std::size_t threads_for(double multiply_adds) {
-  // Some 4 us of work: twice what waking a parked thread costs the caller (measured).
-  constexpr double kSmallCall = 1e6;
-  return multiply_adds < kSmallCall ? 1 : num_threads();
-}
-
 QuantizedRows::QuantizedRows(Scratch& scratch, std::size_t rows, std::size_t depth,
                              const ActivationMode& mode)
     : stride(Int8Matrix::stride(depth)) {
@@ -40,6 +34,7 @@ void merge_ranges(RangeLanes* ranges, std::size_t count, std::size_t sets) {
       to.min[lane] = std::min(to.min[lane], ranges[i].min[lane]);
       to.max[lane] = std::max(to.max[lane], ranges[i].max[lane]);
     }
+    ranges[i] = {};
   }
 }
 
@@ -50,12 +45,11 @@ bool quantize_rows(const KernelTable& kernels, Team& team, const ActivationMode&
   std::atomic<bool> finite{true};
   const std::size_t grain = row_grain(columns);
   if (mode.per_row) {
-    team.run(rows, grain, [&](std::size_t, std::size_t begin, std::size_t end) {
-      RangeLanes ranges[kBlock];
+    team.run(rows, grain, [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
+      RangeLanes ranges[kBlock] = {};
       for (std::size_t row = begin; row < end; row += kBlock) {
         const std::size_t count = std::min(kBlock, end - row);
         const FloatRows block = {x.data + row * x.stride, x.stride};
-        clear_ranges(ranges, count);
         if (!kernels.range(block, count, columns, ranges, 1)) {
           finite.store(false, std::memory_order_relaxed);
           return;
@@ -71,7 +65,7 @@ bool quantize_rows(const KernelTable& kernels, Team& team, const ActivationMode&
   RangeLanes ranges[kMaxSets];
   const std::size_t sets = std::min(team.size(), kMaxSets);
   clear_ranges(ranges, sets);
-  team.run(rows, grain, [&](std::size_t participant, std::size_t begin, std::size_t end) {
+  team.run(rows, grain, [&](std::size_t participant, std::size_t begin, std::size_t end) noexcept {
     if (!kernels.range({x.data + begin * x.stride, x.stride}, end - begin, columns,
                        &ranges[participant], 0)) {
       finite.store(false, std::memory_order_relaxed);
@@ -80,7 +74,7 @@ bool quantize_rows(const KernelTable& kernels, Team& team, const ActivationMode&
   if (!finite.load(std::memory_order_relaxed)) return false;
   merge_ranges(ranges, 1, sets);
   kernels.choose_params(ranges, 1, mode.steps(), out.params);
-  team.run(rows, grain, [&](std::size_t, std::size_t begin, std::size_t end) {
+  team.run(rows, grain, [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
     kernels.quantize({x.data + begin * x.stride, x.stride}, end - begin, columns, out.params,
                      out.bytes + begin * out.stride, out.stride);
   });

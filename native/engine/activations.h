@@ -18,9 +18,24 @@ namespace dynaquant {
 // Every |value| the kernels add up stays below this where Int8Matrix::bound proves it.
 constexpr double kSafeMagnitude = 1e38;
 
-// How many threads a call may take whose products are `multiply_adds`: a small one stays on its
-// own.
-std::size_t threads_for(double multiply_adds);
+// A phase that takes one thread less than this is not shared out: two threads would save less than
+// meeting again costs (100 to 150 ns measured), or nothing when one is late.
+constexpr double kWorthSharingNs = 1000;
+
+// What a product takes on one thread, roughly and rather too little: int8 multiply-adds at 200 a
+// nanosecond, float ones at 50.
+inline double product_ns(const Int8Matrix& matrix, std::size_t rows) {
+  return static_cast<double>(rows) * matrix.multiply_adds() / 200;
+}
+inline double product_ns(const FloatMatrix& matrix, std::size_t rows) {
+  return static_cast<double>(rows) * matrix.multiply_adds() / 50;
+}
+// The least share of `count` parts in a phase: all of them where it is not worth sharing.
+inline std::size_t grain_for(double ns, std::size_t count) {
+  return ns < kWorthSharingNs ? std::max<std::size_t>(count, 1) : 1;
+}
+// Threads wanted by a call that takes so long on one.
+inline std::size_t threads_for(double ns) { return ns < kWorthSharingNs ? 1 : num_threads(); }
 
 // Room for rows that are quantized together.
 struct QuantizedRows {
@@ -43,7 +58,7 @@ struct QuantizedRows {
 };
 
 void clear_ranges(RangeLanes* ranges, std::size_t count);
-// Extends the first set of `count` ranges by the sets - 1 that follow it.
+// Extends the first set of `count` ranges by the sets - 1 that follow it, and empties those.
 void merge_ranges(RangeLanes* ranges, std::size_t count, std::size_t sets);
 
 // Finds the range of all rows together, or of each (`mode.per_row`), and quantizes them. False,
@@ -67,9 +82,10 @@ template <typename Rows, typename Matrix>
 void multiply(const KernelTable& kernels, Team& team, const Rows& x, std::size_t rows,
               const Matrix& matrix, float* out, std::size_t stride, std::size_t columns) {
   constexpr std::size_t kPanels = 4;
-  const std::size_t panels = matrix.panels();
-  team.run((panels + kPanels - 1) / kPanels, 1,
-           [&](std::size_t, std::size_t begin, std::size_t end) {
+  const std::size_t panels = matrix.all().panels;
+  const std::size_t blocks = (panels + kPanels - 1) / kPanels;
+  team.run(blocks, grain_for(product_ns(matrix, rows), blocks),
+           [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
              const std::size_t first = begin * kPanels, last = std::min(end * kPanels, panels);
              const std::size_t column = first * kPanelColumns;
              gemm(kernels, x, rows, matrix.slice(first, last), out + column, stride,

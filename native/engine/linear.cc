@@ -7,8 +7,8 @@ namespace dynaquant {
 
 template <>
 Status Linear<FloatMatrix>::forward(const float* x, std::size_t rows, float* out) const {
-  Team team(threads_for(4.0 * static_cast<double>(rows * in_features()) *
-                        static_cast<double>(out_features_)));
+  const double ns = product_ns(matrix_, rows);
+  Team team(threads_for(ns), static_cast<std::uint64_t>(ns));
   multiply(kernels_, team, FloatRows{x, in_features()}, rows, matrix_, out, out_features_,
            out_features_);
   return Status::kOk;
@@ -17,8 +17,8 @@ Status Linear<FloatMatrix>::forward(const float* x, std::size_t rows, float* out
 template <>
 Status Linear<Int8Matrix>::forward(const float* x, std::size_t rows, float* out) const {
   if (rows == 0) return Status::kOk;
-  Team team(
-      threads_for(static_cast<double>(rows * in_features()) * static_cast<double>(out_features_)));
+  const double ns = product_ns(matrix_, rows);
+  Team team(threads_for(ns), static_cast<std::uint64_t>(ns));
   WithScratch<QuantizedRows> q(rows, in_features(), matrix_.mode());
   if (!quantize_rows(kernels_, team, matrix_.mode(), {x, in_features()}, rows, in_features(), *q)) {
     return Status::kInputNotFinite;

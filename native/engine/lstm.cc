@@ -2,8 +2,8 @@
 #include "engine/lstm.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
-#include <type_traits>
 #include <utility>
 
 #include "engine/activations.h"
@@ -83,23 +83,12 @@ class Runner<FloatMatrix> {
   Status start_direction(const LstmCell<FloatMatrix>&, const FloatRows&, const float*) {
     return Status::kOk;
   }
-  Status step(const FloatMatrix& matrix, const FloatRows& h, const LstmStep& step) {
-    const std::size_t groups = matrix.panels() / kLstmGates;
-    team_.run(groups, 1, [&](std::size_t, std::size_t begin, std::size_t end) {
-      kernels_.lstm_step_float(h, matrix.slice(begin * kLstmGates, end * kLstmGates),
-                               step_from(step, begin));
+  Status step(const FloatMatrix& matrix, const FloatRows& h, const LstmStep& step,
+              std::size_t groups, std::size_t grain) {
+    team_.run(groups, grain, [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
+      kernels_.lstm_step_float(h, matrix.all(), step, begin, end);
     });
     return Status::kOk;
-  }
-
-  // The step, from a group of 16 units on.
-  static LstmStep step_from(LstmStep step, std::size_t group) {
-    const std::size_t unit = group * kPanelColumns;
-    step.hidden -= unit;
-    step.input_gates += unit * kLstmGates;
-    step.cell += unit;
-    step.output += unit;
-    return step;
   }
 
  private:
@@ -119,6 +108,7 @@ class Runner<Int8Matrix> {
         e_(e),
         x_(scratch, e.rows, e.widest_input, mode_),
         h_(scratch, e.batch, e.hidden, mode_),
+        h_rows_(h_.from(0)),
         ranges_count_(mode_.per_row ? e.batch : 1),
         ranges_(scratch.take<RangeLanes>(ranges_count_ * team.size())) {}
 
@@ -155,33 +145,30 @@ class Runner<Int8Matrix> {
   }
   // One range for the hidden state of the whole batch (or one a row), found while the last step
   // made it.
-  Status step(const Int8Matrix& matrix, const FloatRows& h, const LstmStep& whole) {
-    merge_ranges(ranges_, ranges_count_, team_.size());
+  Status step(const Int8Matrix& matrix, const FloatRows& h, const LstmStep& step,
+              std::size_t groups, std::size_t grain) {
+    if (team_.size() > 1) merge_ranges(ranges_, ranges_count_, team_.size());
     kernels_.choose_params(ranges_, ranges_count_, mode_.steps(), h_.params);
     kernels_.quantize(h, e_.batch, e_.hidden, h_.params, h_.bytes, h_.stride);
-    const Int8Rows q = h_.from(0);
     if (!proved_ || first_step_) {
       const double bound = matrix.bound(h_.largest_scale(e_.batch)) + input_bound_;
-      if (bound >= kSafeMagnitude && !gates_are_finite(matrix, q, whole)) return Status::kOverflow;
+      if (bound >= kSafeMagnitude && !gates_are_finite(matrix, step)) return Status::kOverflow;
       first_step_ = false;
     }
-    clear_ranges(ranges_, ranges_count_ * team_.size());
-    const std::size_t groups = matrix.panels() / kLstmGates;
-    team_.run(groups, 1, [&](std::size_t participant, std::size_t begin, std::size_t end) {
-      LstmStep step = Runner<FloatMatrix>::step_from(whole, begin);
-      step.ranges = ranges_ + participant * ranges_count_;
-      step.ranges_step = h_.params.step;
-      kernels_.lstm_step_int8(q, matrix.slice(begin * kLstmGates, end * kLstmGates), step);
-    });
+    team_.run(groups, grain,
+              [&](std::size_t participant, std::size_t begin, std::size_t end) noexcept {
+                kernels_.lstm_step_int8(h_rows_, matrix.all(), step, begin, end,
+                                        ranges_ + participant * ranges_count_, h_.params.step);
+              });
     return Status::kOk;
   }
 
  private:
   // The slow way, for weights or states so large that nothing is proved: computes the gates apart.
-  bool gates_are_finite(const Int8Matrix& matrix, const Int8Rows& h, const LstmStep& step) const {
+  bool gates_are_finite(const Int8Matrix& matrix, const LstmStep& step) const {
     AlignedBuffer<float> gates(step.rows * e_.gate_columns);
-    kernels_.gemm_int8(h, step.rows, matrix.slice(0, matrix.panels()), gates.data(),
-                       e_.gate_columns, e_.gate_columns);
+    kernels_.gemm_int8(h_rows_, step.rows, matrix.all(), gates.data(), e_.gate_columns,
+                       e_.gate_columns);
     for (std::size_t i = 0; i < gates.size(); ++i) gates.data()[i] += step.input_gates[i];
     return all_finite(kernels_, gates.data(), gates.size());
   }
@@ -192,6 +179,7 @@ class Runner<Int8Matrix> {
   const Extents& e_;
   QuantizedRows x_;
   QuantizedRows h_;
+  Int8Rows h_rows_;
   std::size_t ranges_count_;
   RangeLanes* ranges_;
   double input_bound_ = 0;
@@ -228,9 +216,13 @@ Status Lstm<Matrix>::forward(const LstmCall& call) const {
   const Extents e(sizes_, call);
   const std::size_t directions = sizes_.directions;
   const std::size_t hidden = e.hidden;
-  const double bytes = std::is_same<Matrix, FloatMatrix>::value ? 4 : 1;
-  Team team(threads_for(bytes * static_cast<double>(e.batch * e.gate_columns) *
-                        static_cast<double>(hidden)));
+  const std::size_t groups = e.units / kPanelColumns;
+  // The gates of 16 units take some 20 ns beside their products.
+  const double step_ns =
+      product_ns(cells_[0].hidden, e.batch) + 20.0 * static_cast<double>(e.batch * groups);
+  const double ns = 2 * step_ns * static_cast<double>(call.layers * directions * call.steps);
+  const std::size_t grain = grain_for(step_ns, groups);
+  Team team(threads_for(ns), static_cast<std::uint64_t>(ns));
   WithScratch<Layout<Matrix>> scratch(kernels_, &team, e, call, cells_[0].input);
   Common& common = scratch->common;
   Runner<Matrix>& runner = scratch->runner;
@@ -255,6 +247,13 @@ Status Lstm<Matrix>::forward(const LstmCall& call) const {
         std::fill(c + (c0 != nullptr ? hidden : 0), c + e.units, 0.0f);
       }
       float* out = y + direction * hidden;
+      LstmStep step = {};
+      step.rows = e.batch;
+      step.hidden = hidden;
+      step.input_stride = e.gate_columns;
+      step.cell = common.c;
+      step.cell_stride = e.units;
+      step.output_stride = e.y_stride;
       for (std::size_t done = 0; done < call.steps; done += e.chunk_steps) {
         const std::size_t steps = std::min(e.chunk_steps, call.steps - done);
         // The chunk's first time, in the order of time; the reverse direction walks it backwards.
@@ -264,16 +263,9 @@ Status Lstm<Matrix>::forward(const LstmCall& call) const {
         if (status != Status::kOk) return status;
         for (std::size_t i = 0; i < steps; ++i) {
           const std::size_t in_chunk = direction == 0 ? i : steps - 1 - i;
-          LstmStep step = {};
-          step.rows = e.batch;
-          step.hidden = hidden;
           step.input_gates = common.gates + in_chunk * e.batch * e.gate_columns;
-          step.input_stride = e.gate_columns;
-          step.cell = common.c;
-          step.cell_stride = e.units;
           step.output = out + (first + in_chunk) * e.batch * e.y_stride;
-          step.output_stride = e.y_stride;
-          status = runner.step(cell.hidden, h, step);
+          status = runner.step(cell.hidden, h, step, groups, grain);
           if (status != Status::kOk) return status;
           h = {step.output, e.y_stride};
         }

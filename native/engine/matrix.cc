@@ -43,6 +43,7 @@ FloatMatrix::FloatMatrix(const float* weight, const float* bias, const GateLayou
     }
     bias_.data()[column] = padding || bias == nullptr ? 0.0f : bias[row];
   }
+  all_ = slice(0, layout.panels());
 }
 
 FloatPanels FloatMatrix::slice(std::size_t begin, std::size_t end) const {
@@ -82,6 +83,7 @@ Int8Matrix::Int8Matrix(const KernelTable& kernels, const ActivationMode& mode,
     }
   }
   if (kernels.planned) plan_panels();
+  all_ = slice(0, layout.panels());
 }
 
 // Chains cost three more instructions and an unpredictable branch each: below a mean of 2.25 quads,
@@ -90,8 +92,8 @@ void Int8Matrix::plan_panels() {
   constexpr double kWorthwhile = 2.25;
   constexpr std::size_t kShallow = 16;
   const LaneLimits limits = mode_.reduce_range ? kReducedLimits : kFullLimits;
-  plans_.reserve(panels());
-  for (std::size_t panel = 0; panel < panels(); ++panel) {
+  plans_.reserve(layout_.panels());
+  for (std::size_t panel = 0; panel < layout_.panels(); ++panel) {
     const std::int8_t* quads = weights_.data() + panel * quads_ * kQuadBytes;
     const std::size_t first = chains_.size();
     Products products = Products::kChains;
@@ -147,7 +149,7 @@ void Int8Matrix::unpack(std::int8_t* weight) const {
 double Int8Matrix::mean_chain() const {
   std::size_t sums = chains_.size();
   for (const PanelPlan& plan : plans_) sums += plan.products == Products::kChains ? 0 : quads_;
-  return sums == 0 ? 1 : static_cast<double>(panels() * quads_) / static_cast<double>(sums);
+  return sums == 0 ? 1 : static_cast<double>(layout_.panels() * quads_) / static_cast<double>(sums);
 }
 
 double Int8Matrix::bound(double activation_scale) const {

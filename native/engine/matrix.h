@@ -37,16 +37,18 @@ class FloatMatrix {
   // weight: [layout.rows()][depth]; bias: [layout.rows()] or null.
   FloatMatrix(const float* weight, const float* bias, const GateLayout& layout, std::size_t depth);
 
-  // Some of the panels; all of them from 0 to panels().
+  // All panels, and some of them.
+  const FloatPanels& all() const { return all_; }
   FloatPanels slice(std::size_t begin, std::size_t end) const;
-  std::size_t panels() const { return bias_.size() / kPanelColumns; }
   std::size_t depth() const { return depth_; }
+  double multiply_adds() const { return static_cast<double>(weights_.size()); }  // of one row
   std::size_t bytes() const { return weights_.bytes() + bias_.bytes(); }
 
  private:
   std::size_t depth_;
   AlignedBuffer<float> weights_;
   AlignedBuffer<float> bias_;
+  FloatPanels all_;
 };
 
 // How a matrix's activations are quantized.
@@ -73,9 +75,10 @@ class Int8Matrix {
   Int8Matrix(const KernelTable& kernels, const ActivationMode& mode, const Int8Weight& source,
              const GateLayout& layout, std::size_t depth);
 
+  const Int8Panels& all() const { return all_; }
   Int8Panels slice(std::size_t begin, std::size_t end) const;
-  std::size_t panels() const { return layout_.panels(); }
   std::size_t depth() const { return depth_; }
+  double multiply_adds() const { return static_cast<double>(weights_.size()); }  // of one row
   const ActivationMode& mode() const { return mode_; }
   // Bytes of a quantized row: the kernels write them in whole sixteens.
   static std::size_t stride(std::size_t depth) { return (depth + 15) / 16 * 16; }
@@ -108,6 +111,7 @@ class Int8Matrix {
   AlignedBuffer<float> bias_;
   std::vector<PanelPlan> plans_;
   std::vector<std::uint8_t> chains_;
+  Int8Panels all_;
 };
 
 }  // namespace dynaquant

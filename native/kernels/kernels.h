@@ -102,8 +102,7 @@ struct RangeLanes {
   float max[kPanelColumns];
 };
 
-// One time step of one direction of an LSTM layer, all but the recurrent product; or some of its
-// groups of 16 units, then every pointer is at the first of them.
+// One time step of one direction of an LSTM layer, all but the recurrent product.
 struct LstmStep {
   size_t rows;               // batch
   size_t hidden;             // units; groups = ceil(hidden / 16)
@@ -113,8 +112,6 @@ struct LstmStep {
   size_t cell_stride;        // floats
   float* output;             // h': [row][hidden]
   size_t output_stride;      // floats
-  RangeLanes* ranges;        // int8 only: extended by h' (and 0 for padding), one for all rows or
-  size_t ranges_step;        // (step 1) one a row
 };
 
 struct KernelTable {
@@ -127,8 +124,9 @@ struct KernelTable {
   // Extends ranges[row * step] by the rows of x. False once a NaN or an infinity was seen.
   bool (*range)(const FloatRows& x, size_t rows, size_t columns, RangeLanes* ranges, size_t step);
 
-  // Params of `count` ranges, for `high` = 127 or 255 steps. Exact: see choose_params.h.
-  void (*choose_params)(const RangeLanes* ranges, size_t count, int high, const RowParams& params);
+  // Params of `count` ranges in 127 or 255 steps; the ranges become empty again. Exact: see
+  // choose_params.h.
+  void (*choose_params)(RangeLanes* ranges, size_t count, int steps, const RowParams& params);
 
   // q = clamp(rne(x * inverse) + zero_point, 0, 255), |x * inverse| < 2^22, in the table's stored
   // form. A row is written in whole sixteens; what stands from `columns` on is not defined. Exact.
@@ -145,9 +143,13 @@ struct KernelTable {
                      size_t out_stride, size_t columns);
 
   // gates = gemm(h) + input_gates; c' = sigmoid(f) * c + sigmoid(i) * tanh(g);
-  // h' = sigmoid(o) * tanh(c'), panels in groups of i, f, g, o. See lstm.inl.h for the roundings.
-  void (*lstm_step_int8)(const Int8Rows& h, const Int8Panels& b, const LstmStep& step);
-  void (*lstm_step_float)(const FloatRows& h, const FloatPanels& b, const LstmStep& step);
+  // h' = sigmoid(o) * tanh(c'), for the groups [begin, end), each the panels of i, f, g, o of its
+  // units. See lstm.inl.h for the roundings. The int8 step extends ranges[row * ranges_step] by h'
+  // (and by 0 for padding).
+  void (*lstm_step_int8)(const Int8Rows& h, const Int8Panels& b, const LstmStep& step, size_t begin,
+                         size_t end, RangeLanes* ranges, size_t ranges_step);
+  void (*lstm_step_float)(const FloatRows& h, const FloatPanels& b, const LstmStep& step,
+                          size_t begin, size_t end);
 
   // Elementwise; within 2 ulp of exact for |x| <= 87 (beyond: 0 and 1 to 2e-38). NaN stays NaN.
   void (*sigmoid)(const float* x, size_t count, float* out);

@@ -42,12 +42,12 @@ inline void lstm_gates(const LstmTile& tile, const LstmStep& step, const Seen& s
 }
 
 template <typename Rows, typename Panels, typename Seen>
-inline void lstm_step(const Rows& h, const Panels& b, const LstmStep& step, const Seen& seen) {
+inline void lstm_step(const Rows& h, const Panels& b, const LstmStep& step, size_t begin,
+                      size_t end, const Seen& seen) {
   LstmTile tiles[2];
   bool pending = false;
   int current = 0;
-  const size_t groups = b.panels / kLstmGates;
-  for (size_t group = 0; group < groups; ++group) {
+  for (size_t group = begin; group < end; ++group) {
     for (size_t row = 0; row < step.rows;) {
       LstmTile& tile = tiles[current];
       tile.row = row;
@@ -66,14 +66,17 @@ inline void lstm_step(const Rows& h, const Panels& b, const LstmStep& step, cons
   if (pending) lstm_gates(tiles[current ^ 1], step, seen);
 }
 
-inline void lstm_step_int8_kernel(const Int8Rows& h, const Int8Panels& b, const LstmStep& step) {
-  lstm_step(h, b, step, [&](size_t row, F32 v) {
-    RangeLanes* range = step.ranges + row * step.ranges_step;
+inline void lstm_step_int8_kernel(const Int8Rows& h, const Int8Panels& b, const LstmStep& step,
+                                  size_t begin, size_t end, RangeLanes* ranges,
+                                  size_t ranges_step) {
+  lstm_step(h, b, step, begin, end, [=](size_t row, F32 v) {
+    RangeLanes* range = ranges + row * ranges_step;
     store(range->min, min(v, load(range->min)));
     store(range->max, max(v, load(range->max)));
   });
 }
 
-inline void lstm_step_float_kernel(const FloatRows& h, const FloatPanels& b, const LstmStep& step) {
-  lstm_step(h, b, step, [](size_t, F32) {});
+inline void lstm_step_float_kernel(const FloatRows& h, const FloatPanels& b, const LstmStep& step,
+                                   size_t begin, size_t end) {
+  lstm_step(h, b, step, begin, end, [](size_t, F32) {});
 }

@@ -1,5 +1,5 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import { native, type LinearHandle } from '../native.js';
+import { fromSlot, native, newOutput, throwUnlessOk, toSlot, type LinearHandle } from '../native.js';
 import { float32, isTensor, Tensor } from '../tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
 import { emptyParameter, Module, type ModuleMetadata, type Parameter } from './module.js';
@@ -52,9 +52,7 @@ export class Linear extends Module {
       };
       return new (native().FloatLinear)(matrix, this.inFeatures, this.outFeatures);
     });
-    return linearForward(input, this.inFeatures, this.outFeatures, (x, rows, out) => {
-      handle.forward(x, rows, out);
-    });
+    return linearForward(handle, input, this.outFeatures);
   }
 
   /** To be called after a direct write into a parameter's `.data`: the next forward packs the weights again. */
@@ -85,16 +83,13 @@ function checkLinearInput(input: Tensor, inFeatures: number, outFeatures: number
   }
 }
 
-/** Allocates the output and calls `run` with the rows, for float and quantized Linear. */
-export function linearForward(
-  input: Tensor,
-  inFeatures: number,
-  outFeatures: number,
-  run: (x: Float32Array, rows: number, out: Float32Array) => void,
-): Tensor {
+/** Allocates the output and calls the handle, for float and quantized Linear. */
+export function linearForward(handle: LinearHandle, input: Tensor, outFeatures: number): Tensor {
+  const { shape } = input;
   const x = input.checked('input') as Float32Array;
-  const rows = x.length / inFeatures;
-  const out = new Float32Array(new ArrayBuffer(rows * outFeatures * 4));
-  run(x, rows, out);
-  return new Tensor(out, [...input.shape.slice(0, -1), outFeatures]);
+  const rows = x.length / shape[shape.length - 1]!;
+  const { slots } = native();
+  const out = newOutput(rows * outFeatures);
+  throwUnlessOk(handle.forward(toSlot(slots, 0, x), rows, out));
+  return new Tensor(fromSlot(slots, 2, out, rows * outFeatures), [...shape.slice(0, -1), outFeatures]);
 }

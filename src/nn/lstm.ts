@@ -1,5 +1,5 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import { native, Status, type LSTMHandle } from '../native.js';
+import { fromSlot, native, newOutput, throwUnlessOk, toSlot, type LSTMHandle } from '../native.js';
 import { float32, isTensor, sameShape, Tensor } from '../tensor.js';
 import { dropout as applyDropout } from './dropout.js';
 import { uniform_ } from './init.js';
@@ -22,7 +22,9 @@ export interface LSTMOptions {
   bidirectional?: boolean;
 }
 
-const optionNames = ['numLayers', 'bias', 'batchFirst', 'dropout', 'bidirectional'] as const;
+export const lstmOptionNames = ['numLayers', 'bias', 'batchFirst', 'dropout', 'bidirectional'] as const;
+
+type Floats = [Float32Array, Float32Array, Float32Array];
 
 /** What the float and the quantized LSTM share: sizes, shapes and the call. Not public. */
 export abstract class LSTMBase extends Module {
@@ -36,11 +38,12 @@ export abstract class LSTMBase extends Module {
     readonly inputSize: number,
     readonly hiddenSize: number,
     options: LSTMOptions = {},
+    knownOptions: readonly string[] = lstmOptionNames,
   ) {
     super();
     checkSize('input_size', inputSize);
     checkSize('hidden_size', hiddenSize);
-    checkOptions('LSTM', options, optionNames);
+    checkOptions('LSTM', options, knownOptions);
     const { numLayers = 1, bias = true, batchFirst = false, dropout = 0, bidirectional = false } = options;
     checkSize('num_layers', numLayers);
     checkBoolean('bias', bias);
@@ -87,15 +90,35 @@ export abstract class LSTMBase extends Module {
     const [h0, c0] = checkState(state, stateShape);
 
     const features = directions * hiddenSize;
-    const y = newFloats(steps * batch * features);
-    const hn = newFloats(cells * batch * hiddenSize);
-    const cn = newFloats(cells * batch * hiddenSize);
+    const count = steps * batch * features;
+    const stateCount = cells * batch * hiddenSize;
     const data = transposed.checked('input') as Float32Array;
     const handle = this.handle();
+    let y, hn, cn: Float32Array;
     if (this.training && this.dropout > 0 && numLayers > 1) {
+      [y, hn, cn] = [count, stateCount, stateCount].map((n) => new Float32Array(n)) as Floats;
       this.forwardWithDropout(handle, data, h0, c0, y, hn, cn, steps, batch);
     } else {
-      throwUnlessOk(handle.forward(data, h0, c0, y, hn, cn, steps, batch, 0, numLayers));
+      const { slots } = native();
+      const yOut = newOutput(count);
+      const hOut = newOutput(stateCount);
+      const cOut = newOutput(stateCount);
+      const status = handle.forward(
+        toSlot(slots, 0, data),
+        h0 && toSlot(slots, 1, h0),
+        c0 && toSlot(slots, 2, c0),
+        yOut,
+        hOut,
+        cOut,
+        steps,
+        batch,
+        0,
+        numLayers,
+      );
+      throwUnlessOk(status);
+      y = fromSlot(slots, 3, yOut, count);
+      hn = fromSlot(slots, 4, hOut, stateCount);
+      cn = fromSlot(slots, 5, cOut, stateCount);
     }
     const out = new Tensor(y, batched ? [steps, batch, features] : [steps, features]);
     return [
@@ -298,19 +321,4 @@ function stateData(tensor: Tensor, shape: readonly number[], index: number): Flo
     );
   }
   return tensor.checked(`hidden[${index}]`) as Float32Array;
-}
-
-/** Off-heap from the start: V8 would have to move a small on-heap array out before native code may see it. */
-function newFloats(count: number): Float32Array {
-  return new Float32Array(new ArrayBuffer(count * 4));
-}
-
-/** Turns an INT8 layer's refusal into the sentence that names what was wrong. */
-export function throwUnlessOk(status: Status): void {
-  if (status === Status.Ok) return;
-  const finite = 'should be finite for an INT8 layer, but holds NaN or infinity';
-  if (status === Status.InputNotFinite) throw new RangeError(`input ${finite}`);
-  if (status === Status.HiddenNotFinite) throw new RangeError(`hidden[0] ${finite}`);
-  if (status === Status.CellNotFinite) throw new RangeError(`hidden[1] ${finite}`);
-  throw new RangeError('the output overflows float32: input, state or weights are too large');
 }

@@ -108,16 +108,20 @@ export abstract class Module {
   /**
    * Copies values into this module's parameters and buffers. Everything is checked before anything changes.
    *
+   * Quantized modules also take their activation mode from the metadata of a {@link StateDict}, so that a file
+   * gives the same bits wherever it is loaded; from anything else they keep the mode they have.
+   *
    * @param options.strict - whether missing and unexpected keys are errors. Default: true
    * @throws {TypeError} when `state` holds no tensors
    * @throws {RangeError} with PyTorch's sentence when keys (if strict) or shapes do not fit, or a dtype does not
    */
   loadStateDict(state: StateDictLike, { strict = true }: { strict?: boolean } = {}): IncompatibleKeys {
     const given = entriesOf(state);
+    const metadata = metadataOf(state);
     const known = new Set<string>();
     const missingKeys: string[] = [];
     const problems: string[] = [];
-    const loads: [Module, Map<string, Tensor>][] = [];
+    const loads: [Module, Map<string, Tensor>, ModuleMetadata | undefined][] = [];
     this.walk('', (prefix, module) => {
       const own = new Map<string, Tensor>();
       for (const [name] of module.ownState()) {
@@ -127,8 +131,10 @@ export abstract class Module {
         if (value === undefined) missingKeys.push(key);
         else own.set(name, value);
       }
-      problems.push(...module.checkOwnState(own, prefix === '' ? '' : `${prefix}.`));
-      loads.push([module, own]);
+      // What the state says of a module goes with that module's tensors.
+      const about = own.size > 0 ? metadata.get(prefix) : undefined;
+      problems.push(...module.checkOwnState(own, prefix === '' ? '' : `${prefix}.`, about));
+      loads.push([module, own, about]);
     });
     const unexpectedKeys = [...given.keys()].filter((key) => !known.has(key));
     if (strict) {
@@ -142,7 +148,7 @@ export abstract class Module {
         `Error(s) in loading state_dict for ${this.constructor.name}:\n\t${problems.join('\n\t')}`,
       );
     }
-    for (const [module, own] of loads) module.loadOwnState(own);
+    for (const [module, own, about] of loads) module.loadOwnState(own, about);
     return { missingKeys, unexpectedKeys };
   }
 
@@ -178,8 +184,15 @@ export abstract class Module {
     for (const [name, value] of Object.entries(this))
       if (buffers.has(name) && isTensor(value)) yield [name, value];
   }
-  /** Why the given tensors cannot be loaded; changes nothing. `prefix` begins the names in the sentences. */
-  protected checkOwnState(state: ReadonlyMap<string, Tensor>, prefix: string): string[] {
+  /**
+   * Why the given tensors cannot be loaded; changes nothing. `prefix` begins the names in the sentences,
+   * `metadata` is what the state dict says of this module, checked by nobody.
+   */
+  protected checkOwnState(
+    state: ReadonlyMap<string, Tensor>,
+    prefix: string,
+    _metadata?: ModuleMetadata,
+  ): string[] {
     const problems: string[] = [];
     for (const [name, own] of this.ownState()) {
       const value = state.get(name);
@@ -198,8 +211,8 @@ export abstract class Module {
     }
     return problems;
   }
-  /** Takes tensors that `checkOwnState` found no fault with. */
-  protected loadOwnState(state: ReadonlyMap<string, Tensor>): void {
+  /** Takes what `checkOwnState` found no fault with. */
+  protected loadOwnState(state: ReadonlyMap<string, Tensor>, _metadata?: ModuleMetadata): void {
     for (const [name, own] of this.ownState()) {
       const value = state.get(name);
       if (value !== undefined && value !== own) own.copy_(value);
@@ -328,4 +341,10 @@ function entriesOf(state: StateDictLike): Map<string, Tensor> {
     }
   }
   return new Map(entries as [string, Tensor][]);
+}
+
+/** A {@link StateDict}'s, of this copy of the package or another; a plain Map or object has none. */
+function metadataOf(state: StateDictLike): ReadonlyMap<string, ModuleMetadata> {
+  const { metadata } = state as Partial<StateDict>;
+  return Object.prototype.toString.call(metadata) === '[object Map]' ? metadata! : new Map();
 }

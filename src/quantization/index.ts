@@ -1,4 +1,10 @@
-export { defaultDynamicQConfig, perChannelDynamicQConfig, type QConfig } from './qconfig.js';
+export {
+  defaultDynamicQConfig,
+  perChannelDynamicQConfig,
+  perRowDynamicQConfig,
+  type ActivationMode,
+  type QConfig,
+} from './qconfig.js';
 export {
   defaultDynamicMapping,
   quantizeDynamic,

@@ -4,6 +4,7 @@ import { LSTM } from '../nn/lstm.js';
 import { copyModule, isModule, type Module } from '../nn/module.js';
 import { Linear as QuantizedLinear } from '../nn/quantized/dynamic/linear.js';
 import { LSTM as QuantizedLSTM } from '../nn/quantized/dynamic/lstm.js';
+import { checkQConfig } from '../nn/quantized/dynamic/qconfig.js';
 import { qint8, type DType } from '../tensor.js';
 import { defaultDynamicQConfig, type QConfig } from './qconfig.js';
 
@@ -51,9 +52,9 @@ export const defaultDynamicMapping: ReadonlyMap<ModuleClass, QuantizedModuleClas
  *
  * @param model - a float model; left untouched unless `inplace`
  * @param spec - what to quantize; default: every Linear and LSTM
- * @throws {TypeError} for a spec, mapping or option of the wrong kind
+ * @throws {TypeError} for a spec, mapping, qconfig or option of the wrong kind
  * @throws {RangeError} for a `dtype` that is not supported, weights that are not finite, or a product deeper
- * than 131,071; the model is then unchanged
+ * than 131,071 (65,793 with the full activation range); the model is then unchanged
  */
 export function quantizeDynamic<M extends Module>(
   model: M,
@@ -96,7 +97,8 @@ function resolveSpec(
   if (tagOf(spec) === 'Map') {
     for (const [key, qconfig] of spec as ReadonlyMap<ModuleClass | string, QConfig | null>) {
       checkKey(key);
-      if (qconfig !== null) checkQConfig(qconfig, key);
+      const name = typeof key === 'string' ? `'${key}'` : key.name;
+      if (qconfig !== null) checkQConfig(`spec's qconfig for ${name}`, qconfig);
     }
     return spec as ReadonlyMap<ModuleClass | string, QConfig | null>;
   }
@@ -122,16 +124,6 @@ function resolveSpec(
 function checkKey(key: unknown): void {
   if (typeof key !== 'string' && typeof key !== 'function') {
     throw new TypeError(`spec should hold module classes and names, got ${describe(key)}`);
-  }
-}
-
-function checkQConfig(qconfig: QConfig, key: ModuleClass | string): void {
-  const qscheme: unknown = (qconfig as Partial<QConfig> | undefined)?.weight?.qscheme;
-  if (qscheme !== 'per_tensor_symmetric' && qscheme !== 'per_channel_symmetric') {
-    const name = typeof key === 'string' ? `'${key}'` : key.name;
-    throw new TypeError(
-      `spec should map ${name} to a qconfig or null, whose weight.qscheme is 'per_tensor_symmetric' or 'per_channel_symmetric', got ${describe(qscheme)}`,
-    );
   }
 }
 

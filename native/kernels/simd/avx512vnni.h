@@ -27,6 +27,7 @@ inline F32 load(const float* p) { return {_mm512_loadu_ps(p)}; }
 inline S32 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 inline __mmask16 first_lanes(size_t count) { return (__mmask16)((1u << count) - 1u); }
 inline F32 load_first(const float* p, size_t count) {
+  if (count == 8) return {_mm512_zextps256_ps512(_mm256_loadu_ps(p))};  // see store_first
   return {_mm512_maskz_loadu_ps(first_lanes(count), p)};
 }
 inline void store(float* p, F32 v) { _mm512_storeu_ps(p, v.v); }

@@ -1,2 +1,2 @@
-export { Linear } from './linear.js';
-export { LSTM } from './lstm.js';
+export { Linear, type QuantizedLinearOptions } from './linear.js';
+export { LSTM, type QuantizedLSTMOptions } from './lstm.js';

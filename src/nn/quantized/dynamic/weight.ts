@@ -1,29 +1,7 @@
 import { describe } from '../../../errors.js';
 import { native } from '../../../native.js';
 import { qint8, sameShape, Tensor, type Quantization } from '../../../tensor.js';
-
-/**
- * How a module's weights are quantized. Activations are always quantized on the way in, per tensor, with
- * PyTorch's reduced range (127 steps).
- */
-export interface QConfig {
-  readonly weight: {
-    /** One symmetric scale for the whole matrix, or one for each output row. */
-    readonly qscheme: 'per_tensor_symmetric' | 'per_channel_symmetric';
-  };
-}
-
-/** The deepest product whose int32 sum cannot wrap: 128 * 128 * 131,071 < 2^31 (PyTorch wraps silently). */
-const maxDepth = 131071;
-
-/** @throws {RangeError} when a product of this depth could wrap */
-export function checkDepth(name: string, depth: number): void {
-  if (depth > maxDepth) {
-    throw new RangeError(
-      `${name} should be at most ${maxDepth} for an INT8 layer, whose sums are int32, got ${depth}`,
-    );
-  }
-}
+import type { QConfig } from './qconfig.js';
 
 /**
  * Quantizes a float weight `[rows, depth]` symmetrically to int8, as PyTorch's MinMaxObserver does:

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// Node 20's availableParallelism knows the affinity mask but not the quota, and later ones round it
+// down. A container with a quota of one CPU on a machine of 64 would get 64 threads, and be stopped
+// for most of each period.
+#include "engine/cpu_count.h"
+
+#include <uv.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <sstream>
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace dynaquant {
+namespace {
+
+// The beginning of a file; empty where it cannot be read. These files are short.
+std::string read_file(const std::string& path) {
+  std::string text;
+  if (std::FILE* file = std::fopen(path.c_str(), "re")) {
+    char bytes[16384];
+    text.assign(bytes, std::fread(bytes, 1, sizeof(bytes), file));
+    std::fclose(file);
+  }
+  return text;
+}
+
+// ceil(quota / period), both decimal; 0 where they are not two positive numbers ("max", "-1").
+std::size_t whole_cpus(const std::string& quota, const std::string& period) {
+  const double cpus = std::strtod(quota.c_str(), nullptr) / std::strtod(period.c_str(), nullptr);
+  if (!(cpus > 0 && cpus < 1e6)) return 0;  // a quota of a million CPUs is none; nor are NaNs
+  const auto floor = static_cast<std::size_t>(cpus);
+  return floor < cpus ? floor + 1 : floor;
+}
+
+// The quota of one cgroup, in version 2's file or version 1's two.
+std::size_t quota_of(const std::string& folder) {
+  std::string quota, period;
+  if (std::istringstream(read_file(folder + "/cpu.max")) >> quota >> period) {
+    return whole_cpus(quota, period);
+  }
+  return whole_cpus(read_file(folder + "/cpu.cfs_quota_us"),
+                    read_file(folder + "/cpu.cfs_period_us"));
+}
+
+std::size_t smaller_quota(std::size_t a, std::size_t b) {
+  return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b);
+}
+
+// The smallest quota of a cgroup and those above it. In a container the path may be the host's,
+// which does not exist below this mount; the mount itself is the container's cgroup then.
+std::size_t smallest_quota(const std::string& mount, std::string path) {
+  // Outside of the namespace's root: those folders cannot be reached.
+  if (path.find("/..") != std::string::npos) path.clear();
+  std::size_t smallest = quota_of(mount);
+  while (path.size() > 1) {
+    smallest = smaller_quota(smallest, quota_of(mount + path));
+    path.resize(path.rfind('/'));
+  }
+  return smallest;
+}
+
+std::size_t affinity() {
+#if defined(__linux__)
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof(mask), &mask) == 0) {
+    return static_cast<std::size_t>(CPU_COUNT(&mask));
+  }
+#endif
+  return uv_available_parallelism();
+}
+
+}  // namespace
+
+// Mount points are taken to be the usual ones; /proc/self/mountinfo would tell, but nothing that
+// runs Node mounts them elsewhere.
+std::size_t cgroup_cpu_quota(const std::string& root) {
+  const std::string mounts = root + "/sys/fs/cgroup";
+  std::size_t smallest = 0;
+  // One line a hierarchy, "number:controllers:path"; version 2's has no controllers.
+  std::istringstream lines(read_file(root + "/proc/self/cgroup"));
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t first = line.find(':');
+    const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const std::string path = line.substr(second + 1);
+    if (path.empty() || path[0] != '/') continue;
+    if (controllers.empty()) {
+      smallest = smaller_quota(smallest, smallest_quota(mounts, path));
+      smallest = smaller_quota(smallest, smallest_quota(mounts + "/unified", path));
+    } else if (("," + controllers + ",").find(",cpu,") != std::string::npos) {
+      smallest = smaller_quota(smallest, smallest_quota(mounts + "/" + controllers, path));
+      if (controllers != "cpu") {
+        smallest = smaller_quota(smallest, smallest_quota(mounts + "/cpu", path));
+      }
+    }
+  }
+  return smallest;
+}
+
+std::size_t cpu_count() {
+  std::size_t count = affinity();
+#if defined(__linux__)
+  count = smaller_quota(count, cgroup_cpu_quota(""));
+#endif
+  return std::max<std::size_t>(count, 1);
+}
+
+}  // namespace dynaquant

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: MIT
+// How a phase works. Every participant has a slot, a cache line of its own, with the share of the
+// phase that begins with it. The caller writes the slots, publishes each with one atomic word, and
+// goes to work; a member spins on its slot's word until it changes. Work is claimed with a
+// compare-and-swap on that word, from the front by the slot's owner and from the back by others.
+//
+// The caller never waits for a member to show up: it does what nobody claimed, and waits only for
+// what was. So a member that sleeps, is preempted, or does not exist (after a fork) costs time, but
+// never progress. And nothing but the word is read before a claim succeeded: from then until the
+// claimer reports it as finished, run() cannot return, so the slot and the body are alive. A late
+// member may compare with words of any later phase, without harm: a claim that succeeds is a claim
+// in the phase whose word it was, whatever the claimer believed.
+#include "engine/thread_pool.h"
+
+#include <uv.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#include "engine/cpu_count.h"
+
+namespace dynaquant {
+namespace {
+
+// A share's unclaimed chunks, [begin, end) in units of the phase's grain, and the size of the team,
+// so that a late member of a larger team knows that it has no part in this one.
+struct Share {
+  static constexpr std::uint64_t kMaxChunks = (std::uint64_t{1} << 28) - 1;
+
+  std::uint64_t begin;
+  std::uint64_t end;
+  std::uint64_t team;
+
+  static Share from(std::uint64_t word) {
+    return {word & kMaxChunks, word >> 28 & kMaxChunks, (word >> 56) + 1};
+  }
+  std::uint64_t word() const { return begin | end << 28 | (team - 1) << 56; }
+};
+static_assert(kMaxThreads <= 256, "a team's size has 8 bits");
+
+// Half of what is left: large pieces first, for long runs of weights, and small ones at the end,
+// where everybody waits for the last.
+std::uint64_t half(const Share& share) { return (share.end - share.begin + 1) / 2; }
+
+// One cache line carries everything a member needs to begin, and what it reports: each further line
+// would cost a transfer between cores. 128, because x86 fetches lines in pairs and Apple's are so
+// large.
+struct alignas(128) Slot {
+  std::atomic<std::uint64_t> share;     // a Share's word
+  std::atomic<std::uint64_t> finished;  // chunks the owner did, ever; written by the owner only
+  Team::Phase phase;                    // valid from a claim in `share` until it is finished
+};
+
+struct alignas(128) Member {
+  // Set by the member before it sleeps; who clears it must post `wake`, or be the member.
+  std::atomic<bool> parked;
+  std::atomic<std::uint64_t> quiet_until;  // a time; nobody should wake it before
+  std::atomic<int> id;                     // the system's, for its affinity; 0 until known
+  int avoids;                              // a CPU that its affinity leaves out, plus one
+  uv_sem_t wake;
+  uv_thread_t thread;
+};
+
+// The process-wide state; zero at the start, and with no destructor that could run too early.
+struct Pool {
+  std::atomic<bool> taken;  // owns everything below that is not atomic
+  std::atomic<bool> stopping;
+  std::atomic<std::uint64_t> spin_ns;
+  std::atomic<int> caller_cpu;
+  std::atomic<std::size_t> users;
+  std::size_t members;
+  bool exhausted;             // no further thread could be created
+  uv_pid_t process;           // that created the threads
+  std::uint64_t burst_ns;     // when the present series of calls began
+  std::uint64_t last_ns;      // when the last call ended
+  std::uint64_t alone_until;  // a time; 0 for none
+
+  // Index 0 is the caller's.
+  Slot slots[kMaxThreads];
+  Member team[kMaxThreads];
+};
+Pool pool;
+
+std::atomic<std::size_t> threads_setting;
+
+// cpu_count(), asked once.
+std::size_t usable_cpus() {
+  static std::atomic<std::size_t> known;
+  std::size_t count = known.load(std::memory_order_relaxed);
+  if (count == 0) {
+    count = cpu_count();
+    known.store(count, std::memory_order_relaxed);
+  }
+  return count;
+}
+
+// How long a member looks for work before it sleeps.
+constexpr std::uint64_t kMemberSpinNs = 50 * 1000;
+// A member that finds itself on the caller's CPU all the same sleeps at once, and is left alone for
+// this long: waking it costs the caller two switches of threads.
+constexpr std::uint64_t kQuietNs = 1000 * 1000;
+// Waking a thread takes the caller 2 to 10 us and the thread 25 to 90 us until it runs, most of it
+// for the virtual CPU to leave its halt. So it pays for a call that is longer than this, or in a
+// series of calls so dense that the thread will still be spinning when the next one comes.
+constexpr std::uint64_t kWorthWakingNs = 100 * 1000;
+// After it waited in vain for a member that had lost its CPU, a caller works alone for so many
+// times as long, within limits: that bounds what a busy machine can cost.
+constexpr std::uint64_t kAloneFactor = 16;
+constexpr std::uint64_t kMaxAloneNs = 500 * 1000 * 1000;
+// How long a caller looks at a claimed chunk before it lets others have its CPU. Longer than chunks
+// should take, because a nap is about 110 us.
+constexpr std::uint64_t kCallerSpinNs = 50 * 1000;
+
+// The CPU this thread is on, where that can be told; else what no thread is told twice.
+int current_cpu(int unknown) {
+#if defined(__linux__)
+  const int cpu = sched_getcpu();
+  return cpu < 0 ? unknown : cpu;
+#else
+  return unknown;
+#endif
+}
+
+void pause_cpu() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");  // `yield` is a no-op on most cores
+#endif
+}
+
+// Lets others have the CPU. Not sched_yield: a loop of those is charged to the thread as if it had
+// computed (Linux 6.18), which then starved the caller for up to 300 ms on a busy machine.
+void nap() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
+
+// What current_cpu() says where it cannot tell: never the same for a member and a caller.
+constexpr int kNoCallerCpu = -1;
+constexpr int kNoMemberCpu = -2;
+
+// Counts down a time, looking at the clock only now and then.
+class Spin {
+ public:
+  explicit Spin(std::uint64_t limit_ns) : limit_(limit_ns) {}
+  // False when the time is over.
+  bool once() {
+    if (limit_ == 0) return false;
+    pause_cpu();
+    if (++count_ % 32 != 0) return true;
+    const std::uint64_t now = uv_hrtime();
+    if (start_ == 0) start_ = now;
+    return now - start_ < limit_;
+  }
+
+ private:
+  std::uint64_t limit_;
+  std::uint64_t start_ = 0;
+  std::uint32_t count_ = 0;
+};
+
+// Claims from the share of `owner` and does it, until nothing is left there. Returns the chunks
+// done; `last` becomes the share's word as it was seen last.
+std::uint64_t drain(std::size_t self, std::size_t owner, std::uint64_t* last) {
+  Slot& slot = pool.slots[owner];
+  std::uint64_t done = 0;
+  std::uint64_t word = slot.share.load(std::memory_order_acquire);
+  for (;;) {
+    const Share share = Share::from(word);
+    if (share.begin == share.end || self >= share.team) break;
+    const std::uint64_t taken = half(share);
+    const std::uint64_t first = self == owner ? share.begin : share.end - taken;
+    Share rest = share;
+    if (self == owner) {
+      rest.begin += taken;
+    } else {
+      rest.end -= taken;
+    }
+    if (!slot.share.compare_exchange_weak(word, rest.word(), std::memory_order_acq_rel,
+                                          std::memory_order_acquire)) {
+      continue;
+    }
+    const Team::Phase& phase = slot.phase;
+    phase.call(phase.body, self, first * phase.grain,
+               std::min<std::size_t>((first + taken) * phase.grain, phase.count));
+    done += taken;
+    if (self != 0) {
+      // Single writer. The last touch of the phase: after it, run() may return.
+      std::atomic<std::uint64_t>& finished = pool.slots[self].finished;
+      finished.store(finished.load(std::memory_order_relaxed) + taken, std::memory_order_release);
+    }
+    word = slot.share.load(std::memory_order_acquire);
+  }
+  *last = word;
+  return done;
+}
+
+// Does whatever can be claimed: the own share first, then those of the others in turn. Returns the
+// chunks done; `seen` becomes the last word of the own share.
+std::uint64_t work(std::size_t self, std::uint64_t* seen) {
+  std::uint64_t done = drain(self, self, seen);
+  const std::size_t team = Share::from(*seen).team;
+  for (std::size_t other = self + 1; other < team; ++other) {
+    std::uint64_t ignored;
+    done += drain(self, other, &ignored);
+  }
+  for (std::size_t other = 0; other < std::min(self, team); ++other) {
+    std::uint64_t ignored;
+    done += drain(self, other, &ignored);
+  }
+  return done;
+}
+
+// Whether this member sits on the caller's CPU, where every moment it has is taken from the caller.
+bool misplaced() {
+  return current_cpu(kNoMemberCpu) == pool.caller_cpu.load(std::memory_order_relaxed);
+}
+
+void wake(Member& member) {
+  // Reads first: of a member that is awake, the line stays in everybody's cache.
+  if (member.parked.load() && member.parked.exchange(false)) uv_sem_post(&member.wake);
+}
+
+// Lets the sleeping member run anywhere but on the caller's CPU. Left to itself the scheduler of a
+// virtual machine with two CPUs woke it right there 98 times of 100 (Linux 6.18 on KVM, lightly
+// loaded), and calls of 100 us took 161 with two threads. False where nothing changed.
+bool keep_off(Member& member, int cpu) {
+#if defined(__linux__)
+  const int id = member.id.load(std::memory_order_relaxed);
+  if (cpu < 0 || id == 0 || member.avoids == cpu + 1) return false;
+  member.avoids = cpu + 1;  // whatever comes: one attempt is enough
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof(mask), &mask) != 0) return false;
+  CPU_CLR(cpu, &mask);
+  return CPU_COUNT(&mask) > 0 && sched_setaffinity(id, sizeof(mask), &mask) == 0;
+#else
+  (void)member, (void)cpu;
+  return false;
+#endif
+}
+
+void call_in(Member& member, int caller_cpu) {
+  if (!member.parked.load(std::memory_order_relaxed)) return;
+  if (!keep_off(member, caller_cpu)) {
+    const std::uint64_t until = member.quiet_until.load(std::memory_order_relaxed);
+    if (until != 0 && uv_hrtime() < until) return;
+  }
+  wake(member);
+}
+
+void run_member(void* argument) {
+  const std::size_t self = static_cast<Member*>(argument) - pool.team;
+  Member& member = pool.team[self];
+#if defined(__linux__)
+  member.id.store(static_cast<int>(syscall(SYS_gettid)), std::memory_order_relaxed);
+#endif
+  const std::atomic<std::uint64_t>& share = pool.slots[self].share;
+  std::uint64_t seen = share.load(std::memory_order_acquire);
+  const auto idle = [&] {
+    return share.load(std::memory_order_acquire) == seen && !pool.stopping.load();
+  };
+  while (!pool.stopping.load()) {
+    Spin spin(pool.spin_ns.load(std::memory_order_relaxed));
+    bool stay = !misplaced();
+    if (stay) work(self, &seen);
+    while (stay && idle()) stay = spin.once() && !misplaced();
+    if (stay) continue;
+    member.quiet_until.store(misplaced() ? uv_hrtime() + kQuietNs : 0, std::memory_order_relaxed);
+    // Sequentially consistent with stop(): either we see it or it sees us. run() has no such fence,
+    // since it would make the caller wait for its stores; a wake-up that it misses costs one phase
+    // without this member.
+    member.parked.store(true);
+    const bool late = pool.stopping.load() || share.load() != seen;
+    if (!late || !member.parked.exchange(false)) uv_sem_wait(&member.wake);
+  }
+}
+
+// How many of `members` there are besides the caller, after it created those that were missing.
+std::size_t recruit(std::size_t members, bool create) {
+  if (pool.members == 0) pool.process = uv_os_getpid();
+  // A fork took the threads away. Nobody starts new ones: locks may have been held.
+  if (pool.process != uv_os_getpid()) return 0;
+  while (create && pool.members < members && !pool.exhausted) {
+    Member& member = pool.team[pool.members + 1];
+    member.parked.store(false);
+    member.quiet_until.store(0);
+    member.id.store(0);
+    member.avoids = 0;
+    pool.exhausted = uv_sem_init(&member.wake, 0) != 0;
+    if (pool.exhausted) break;
+    pool.exhausted = uv_thread_create(&member.thread, run_member, &member) != 0;
+    if (pool.exhausted) {
+      uv_sem_destroy(&member.wake);
+      break;
+    }
+    ++pool.members;
+  }
+  return std::min(members, pool.members);
+}
+
+bool try_take() {
+  return !pool.taken.load(std::memory_order_relaxed) &&
+         !pool.taken.exchange(true, std::memory_order_acquire);
+}
+
+void give_back() { pool.taken.store(false, std::memory_order_release); }
+
+// Ends the threads. The next team starts new ones.
+void stop() {
+  while (!try_take()) nap();
+  if (pool.members != 0 && pool.process == uv_os_getpid()) {
+    pool.stopping.store(true);
+    for (std::size_t i = 1; i <= pool.members; ++i) wake(pool.team[i]);
+    for (std::size_t i = 1; i <= pool.members; ++i) {
+      uv_thread_join(&pool.team[i].thread);
+      uv_sem_destroy(&pool.team[i].wake);
+    }
+    pool.stopping.store(false);
+    pool.members = 0;
+    pool.exhausted = false;
+  }
+  give_back();
+}
+
+}  // namespace
+
+std::size_t num_threads() {
+  const std::size_t threads = threads_setting.load(std::memory_order_relaxed);
+  if (threads != 0) return threads;
+  set_default_num_threads(usable_cpus());
+  return threads_setting.load(std::memory_order_relaxed);
+}
+
+void set_num_threads(std::size_t threads) {
+  threads_setting.store(std::clamp<std::size_t>(threads, 1, kMaxThreads),
+                        std::memory_order_relaxed);
+}
+
+void set_default_num_threads(std::size_t threads) {
+  std::size_t unset = 0;
+  threads_setting.compare_exchange_strong(unset, std::clamp<std::size_t>(threads, 1, kMaxThreads),
+                                          std::memory_order_relaxed);
+}
+
+Team::Team(std::size_t wanted, std::uint64_t work_ns) {
+  if (wanted < 2) return;
+  const std::size_t cpus = usable_cpus();
+  if (!try_take()) return;
+  start_ns_ = uv_hrtime();
+  if (start_ns_ < pool.alone_until) {
+    give_back();
+    return;
+  }
+  if (start_ns_ - pool.last_ns > kMemberSpinNs) pool.burst_ns = start_ns_;
+  wakes_ = work_ns >= kWorthWakingNs || start_ns_ - pool.burst_ns >= kWorthWakingNs;
+  const std::size_t size = 1 + recruit(std::min(wanted, kMaxThreads) - 1, wakes_);
+
+  const int cpu = current_cpu(kNoCallerCpu);
+  pool.caller_cpu.store(cpu, std::memory_order_relaxed);
+  // Where threads outnumber CPUs, one that spins keeps another from its work.
+  pool.spin_ns.store(size <= cpus ? kMemberSpinNs : 0, std::memory_order_relaxed);
+  bool anybody = false;
+  for (std::size_t i = 1; i < size; ++i) {
+    finished_ += pool.slots[i].finished.load(std::memory_order_acquire);
+    if (wakes_) call_in(pool.team[i], cpu);
+    anybody = anybody || !pool.team[i].parked.load(std::memory_order_relaxed);
+  }
+  if (anybody) {
+    size_ = size;
+  } else {
+    leave();
+  }
+}
+
+Team::~Team() {
+  if (size_ > 1) leave();
+}
+
+void Team::leave() {
+  pool.last_ns = uv_hrtime();
+  give_back();
+}
+
+void Team::run_phase(const Phase& phase) {
+  const std::uint64_t chunks = (phase.count - 1) / phase.grain + 1;
+  ++phases_;
+  if (pool.alone_until != 0 && uv_hrtime() >= pool.alone_until) pool.alone_until = 0;
+  if (pool.alone_until != 0 || chunks > Share::kMaxChunks) {
+    phase.call(phase.body, 0, 0, phase.count);
+    return;
+  }
+  const int cpu = current_cpu(kNoCallerCpu);
+  pool.caller_cpu.store(cpu, std::memory_order_relaxed);
+  // Rounded up, so that the caller has the first where there are fewer chunks than members.
+  const auto bound = [&](std::size_t i) { return (i * chunks + size_ - 1) / size_; };
+  for (std::size_t i = 1; i < size_; ++i) {
+    pool.slots[i].phase = phase;
+    pool.slots[i].share.store(Share{bound(i), bound(i + 1), size_}.word(),
+                              std::memory_order_release);
+  }
+  // The caller's first piece is claimed before anybody sees its share: a compare-and-swap would
+  // wait here until the stores above have reached the other cores.
+  Share own = {0, bound(1), size_};
+  const std::uint64_t first = half(own);
+  own.begin += first;
+  pool.slots[0].phase = phase;
+  pool.slots[0].share.store(own.word(), std::memory_order_release);
+  if (wakes_) {
+    for (std::size_t i = 1; i < size_; ++i) call_in(pool.team[i], cpu);
+  }
+  phase.call(phase.body, 0, 0, std::min<std::size_t>(first * phase.grain, phase.count));
+
+  std::uint64_t seen;
+  finished_ += chunks - first - work(0, &seen);
+  await_members();
+}
+
+// Waits for the chunks that others claimed.
+void Team::await_members() {
+  const auto done = [&] {
+    std::uint64_t finished = 0;
+    for (std::size_t i = 1; i < size_; ++i) {
+      finished += pool.slots[i].finished.load(std::memory_order_acquire);
+    }
+    return finished == finished_;
+  };
+  Spin spin(kCallerSpinNs);
+  do {
+    if (done()) return;
+  } while (spin.once());
+  const std::uint64_t began = uv_hrtime();
+  while (!done()) nap();
+  // Longer than several phases: the member was not slow, it had no CPU. Others want it, so for some
+  // time the caller does without, lest that happens at every turn.
+  const std::uint64_t now = uv_hrtime();
+  const std::uint64_t waited = now - began;
+  if (waited > kCallerSpinNs && waited / 4 > (began - start_ns_) / phases_) {
+    pool.alone_until = now + std::min(waited * kAloneFactor, kMaxAloneNs);
+  }
+}
+
+ThreadPoolUser::ThreadPoolUser() { pool.users.fetch_add(1); }
+
+ThreadPoolUser::~ThreadPoolUser() {
+  if (pool.users.fetch_sub(1) == 1) stop();
+}
+
+}  // namespace dynaquant

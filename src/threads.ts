@@ -1,0 +1,31 @@
+import { describe } from './errors.js';
+import { maxThreads, native } from './native.js';
+
+/**
+ * Sets how many threads one call may use, the calling one included; 1 keeps every call on its own thread.
+ * It holds for the whole process, worker threads included, from the next call on. Results do not depend on it.
+ *
+ * Threads are shared: at any time one call has them, and others run on their own thread. More threads than
+ * {@link getNumThreads} gives by default are allowed, but only make calls slower.
+ *
+ * @param threads 1 to 256
+ * @throws {TypeError} when `threads` is no integer @throws {RangeError} outside 1 to 256
+ */
+export function setNumThreads(threads: number): void {
+  if (!Number.isInteger(threads)) {
+    throw new TypeError(`setNumThreads expects an integer, but got ${describe(threads)}`);
+  }
+  if (threads < 1 || threads > maxThreads) {
+    throw new RangeError(`setNumThreads expects 1 to ${maxThreads} threads, but got ${threads}`);
+  }
+  native().setNumThreads(threads);
+}
+
+/**
+ * How many threads one call may use. Unless {@link setNumThreads} or the environment variable
+ * `DYNAQUANT_NUM_THREADS` says otherwise, as many as this process may use CPUs: those of its affinity mask,
+ * or of its container's quota (cgroup v1 or v2, rounded up) where that is less.
+ */
+export function getNumThreads(): number {
+  return native().getNumThreads();
+}

@@ -1,0 +1,77 @@
+import { spawnSync } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+
+import { getNumThreads, setNumThreads } from 'dynaquant';
+import { native } from '../src/native.js';
+
+const root = join(__dirname, '..');
+
+/** Runs a script with the built package and DYNAQUANT_NUM_THREADS set. */
+function run(threads: string, script: string): { status: number | null; output: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['-e', script], {
+    cwd: root,
+    env: { ...process.env, DYNAQUANT_NUM_THREADS: threads },
+    encoding: 'utf8',
+  });
+  return { status, output: stdout + stderr };
+}
+const print = `console.log(require('dynaquant').getNumThreads())`;
+
+describe('setNumThreads', () => {
+  const before = getNumThreads();
+  afterAll(() => setNumThreads(before));
+
+  test.each([1, 2, 256])('%d', (threads) => {
+    setNumThreads(threads);
+    expect(getNumThreads()).toBe(threads);
+  });
+  test.each<[unknown, string]>([
+    ['2', "setNumThreads expects an integer, but got '2'"],
+    [1.5, 'setNumThreads expects an integer, but got 1.5'],
+    [NaN, 'setNumThreads expects an integer, but got NaN'],
+    [2n, 'setNumThreads expects an integer, but got 2n'],
+    [undefined, 'setNumThreads expects an integer, but got undefined'],
+  ])('%p is a TypeError', (threads, message) => {
+    expect(() => setNumThreads(threads as number)).toThrow(new TypeError(message));
+  });
+  test.each([0, -1, 257, 2 ** 40])('%d is a RangeError and changes nothing', (threads) => {
+    setNumThreads(3);
+    expect(() => setNumThreads(threads)).toThrow(
+      new RangeError(`setNumThreads expects 1 to 256 threads, but got ${threads}`),
+    );
+    expect(getNumThreads()).toBe(3);
+  });
+});
+
+describe('the default', () => {
+  test('is what this process may use', () => {
+    const quota = native().testCgroupQuota('') || Infinity;
+    const expected = Math.min(availableParallelism(), quota);
+    expect(run('', print).output.trim()).toBe(String(expected));
+  });
+  test('does not undo what another environment has set', () => {
+    const script = `
+      const { getNumThreads, setNumThreads } = require('dynaquant');
+      setNumThreads(7);
+      const { Worker } = require('node:worker_threads');
+      const worker = "require('node:worker_threads').parentPort.postMessage(require('dynaquant').getNumThreads())";
+      new Worker(worker, { eval: true }).on('message', (n) => console.log(n, getNumThreads()));`;
+    expect(run('5', script).output.trim()).toBe('7 7');
+  });
+});
+
+describe('DYNAQUANT_NUM_THREADS', () => {
+  test.each(['1', '3', '256'])('%s is obeyed', (n) => expect(run(n, print).output.trim()).toBe(n));
+  test.each(['0', '257', '-1', '2.5', 'all', ' 2', '1e1', '99999999999'])(
+    '%p throws at the first native use',
+    (threads) => {
+      const { status, output } = run(threads, print);
+      expect(status).toBe(1);
+      expect(output).toContain(
+        `DYNAQUANT_NUM_THREADS is '${threads}', which is no whole number from 1 to 256`,
+      );
+      expect(run(threads, `require('dynaquant'); console.log('loaded')`).output.trim()).toBe('loaded');
+    },
+  );
+});
