@@ -11,7 +11,11 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   dynaquant::supported_tables(tables);
   Napi::Float32Array slots =
       Napi::Float32Array::New(env, dynaquant::kSlots * dynaquant::kSlotFloats);
-  env.SetInstanceData(new dynaquant::AddonData{tables[0], Napi::Persistent(slots), slots.Data()});
+  Napi::Float64Array sizes = Napi::Float64Array::New(env, dynaquant::kSizes);
+  env.SetInstanceData(new dynaquant::AddonData{tables[0], Napi::Persistent(slots),
+                                               Napi::Persistent(sizes), slots.Data(),
+                                               sizes.Data()});
+  exports.Set("sizes", sizes);
   exports.Set("slots", slots);
   dynaquant::init_kernels(env, exports);
   dynaquant::init_linear(env, exports);

@@ -1,4 +1,4 @@
-// Runs clang-format, the binary that comes from npm, over every C++ file of native/:
+// Runs clang-format, the binary that comes from npm, over every C++ file of native/ and benchmarks/:
 // `node scripts/clang-format.mjs --check` or `--write`.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, readdirSync } from 'node:fs';
@@ -13,11 +13,14 @@ if (!Object.hasOwn(modes, mode ?? '')) {
   process.exit(2);
 }
 
-const root = fileURLToPath(new URL('../native/', import.meta.url));
-const sources = readdirSync(root, { recursive: true })
+const native = fileURLToPath(new URL('../native/', import.meta.url));
+const benchmarks = fileURLToPath(new URL('../benchmarks/', import.meta.url));
+const sources = [
+  ...readdirSync(native, { recursive: true }).map((path) => join(native, path)),
+  ...readdirSync(benchmarks).map((path) => join(benchmarks, path)),
+]
   .filter((path) => /\.(h|cc)$/.test(path))
-  .sort()
-  .map((path) => join(root, path));
+  .sort();
 
 const binary = clangFormat.clangFormatPath;
 // npm clients that block install scripts leave the binary as the archive had it.

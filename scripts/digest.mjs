@@ -94,6 +94,17 @@ const kinds = {
         });
       }
     }
+    // Weights of more than 2 MB may be packed in another order.
+    for (const rows of [1, 4]) {
+      const [depth, columns] = [1021, 2105];
+      inputs.push({
+        ...{ rows, depth, columns, perRow: false, reduced: true, bias: null, stride: 1024 },
+        weight: Int8Array.from(integers(columns * depth, -128, 127)),
+        scales: Float32Array.of(1),
+        q: Uint8Array.from(integers(rows * 1024, 0, 128)),
+        x: Float32Array.from({ length: rows * depth }, () => random() - 0.5),
+      });
+    }
     return (see) => {
       for (const c of inputs) {
         const { rows, depth, columns, weight, scales, bias } = c;

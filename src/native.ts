@@ -9,20 +9,10 @@ export type Slotted = Float32Array | undefined;
 export interface LSTMHandle {
   /**
    * Fills `y`, `hn` and `cn` (slots 0 to 5, in the order of the arguments) and returns a {@link Status}.
-   * `firstLayer` and `layers` choose a part of the stack; the states are those of the chosen layers.
+   * `sizes` holds the steps, the batch, the first layer to run and how many: the states are those of the
+   * chosen layers.
    */
-  forward(
-    x: Slotted,
-    h0: Slotted | null,
-    c0: Slotted | null,
-    y: Slotted,
-    hn: Slotted,
-    cn: Slotted,
-    steps: number,
-    batch: number,
-    firstLayer: number,
-    layers: number,
-  ): Status;
+  forward(x: Slotted, h0: Slotted | null, c0: Slotted | null, y: Slotted, hn: Slotted, cn: Slotted): Status;
 }
 
 /** A native Linear, float or INT8. */
@@ -115,6 +105,8 @@ export interface NativeAddon {
 
   /** Memory that both sides know: slot i is the sixteen floats from 16 i on. */
   readonly slots: Float32Array;
+  /** The same for the numbers of a call: as arguments, those beyond six cost 100 ns. */
+  readonly sizes: Float64Array;
   /** The instruction sets this machine can run, best first. */
   isas(): string[];
   /** The one that handles built from now on use. */

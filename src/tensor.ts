@@ -95,8 +95,9 @@ export class Tensor {
     const tag = ArrayBuffer.isView(data)
       ? (data as { [Symbol.toStringTag]: string })[Symbol.toStringTag]
       : '';
-    const dtype = options?.dtype ?? dtypeOf[tag];
-    if (dtype === undefined || arrayOf[dtype]?.name !== tag) {
+    const named = options?.dtype;
+    const dtype = named ?? dtypeOf[tag];
+    if (dtype === undefined || (named !== undefined && arrayOf[named]?.name !== tag)) {
       const expected = dtype === undefined ? 'a typed array' : (arrayOf[dtype]?.name ?? 'a known dtype');
       throw new TypeError(
         `data should be ${expected}, got ${options?.dtype ?? ''} ${describe(data)}`.replace('  ', ' '),
@@ -121,7 +122,8 @@ export class Tensor {
         this.shape,
       );
     }
-    if (dtype.startsWith('q') !== (this.quantization !== undefined)) {
+    const quantized = named !== undefined && named.startsWith('q');
+    if (quantized !== (this.quantization !== undefined)) {
       throw new TypeError(
         `qscheme, scales and zeroPoints should be given for quantized dtypes and no other, got ${dtype}`,
       );

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
-import { native, type Int8LinearHandle } from '../src/native.js';
+import { native, type Int8LinearHandle, type Slotted } from '../src/native.js';
 
 const root = join(__dirname, '..');
 const isas = native().isas();
@@ -94,6 +94,10 @@ describe('native code checks lengths of its own', () => {
     { weight: new Float32Array(4), bias: null },
   ]);
   const one = (): Float32Array => new Float32Array(1);
+  const run = (x: Float32Array, h0: Float32Array | null, y: Slotted, ...sizes: number[]): unknown => {
+    addon.sizes.set([...sizes, 0, 1].slice(0, 4));
+    return lstm.forward(x, h0, null, y, one(), one());
+  };
   test.each<[string, () => unknown]>([
     ['short weight', () => new addon.FloatLinear({ weight: new Float32Array(5), bias: null }, 2, 3)],
     ['short bias', () => new addon.FloatLinear({ weight: new Float32Array(6), bias: one() }, 2, 3)],
@@ -105,14 +109,13 @@ describe('native code checks lengths of its own', () => {
     ['full-range depth', () => int8(65794, 1, 65794, 1, false)],
     ['matrices', () => new addon.FloatLSTM(1, 1, 1, 1, [])],
     ['directions', () => new addon.FloatLSTM(1, 1, 1, 3, [])],
-    ['x', () => lstm.forward(one(), null, null, one(), one(), one(), 2, 1, 0, 1)],
-    ['y', () => lstm.forward(new Float32Array(2), null, null, one(), one(), one(), 2, 1, 0, 1)],
-    ['h0', () => lstm.forward(one(), new Float32Array(2), null, one(), one(), one(), 1, 1, 0, 1)],
-    [
-      'steps',
-      () => lstm.forward(new Float32Array(0), null, null, new Float32Array(0), one(), one(), 0, 1, 0, 1),
-    ],
-    ['layers', () => lstm.forward(one(), null, null, one(), one(), one(), 1, 1, 1, 1)],
+    ['x', () => run(one(), null, one(), 2, 1)],
+    ['y', () => run(new Float32Array(2), null, one(), 2, 1)],
+    ['h0', () => run(one(), new Float32Array(2), one(), 1, 1)],
+    ['an output too large for its slot', () => run(new Float32Array(17), null, undefined, 17, 1)],
+    ['steps', () => run(new Float32Array(0), null, new Float32Array(0), 0, 1)],
+    ['batch', () => run(one(), null, one(), 1, -1)],
+    ['layers', () => run(one(), null, one(), 1, 1, 1)],
     ['state', () => addon.randomSeed(new Uint8Array(3), 1)],
     ['misaligned state', () => addon.randomSeed(new Uint8Array(2513).subarray(1), 1)],
     [

@@ -85,13 +85,17 @@ Element* optional_array(Napi::Env env, const Napi::Value& value, const char* nam
   return typed_array<Element>(env, value, name, size);
 }
 
-inline std::size_t size_argument(Napi::Env env, napi_value value, const char* name) {
-  double number;
-  if (napi_get_value_double(env, value, &number) != napi_ok || !(number >= 0) ||
-      number > 9007199254740991.0) {
+inline std::size_t size_number(Napi::Env env, double number, const char* name) {
+  if (!(number >= 0) || number > 9007199254740991.0) {
     throw Napi::TypeError::New(env, std::string(name) + " is not a size");
   }
   return static_cast<std::size_t>(number);
+}
+
+inline std::size_t size_argument(Napi::Env env, napi_value value, const char* name) {
+  double number;
+  if (napi_get_value_double(env, value, &number) != napi_ok) number = -1;
+  return size_number(env, number, name);
 }
 
 }  // namespace dynaquant

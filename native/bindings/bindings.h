@@ -13,14 +13,17 @@ namespace dynaquant {
 
 constexpr std::size_t kSlotFloats = 16;
 constexpr std::size_t kSlots = 6;
+constexpr std::size_t kSizes = 4;
 
 // One per environment (main thread or worker): no statics. The process has one thread pool.
 struct AddonData {
   const KernelTable* kernels;  // handed to every handle that is built from now on
-  // Small arrays travel through these: see toSlot in src/native.ts. The JavaScript side is kept
-  // alive by the reference and shown to nobody, so the address stays.
+  // Small arrays and a call's numbers travel through these: see toSlot in src/native.ts. The
+  // JavaScript side is kept alive by the references and shown to nobody, so the addresses stay.
   Napi::Reference<Napi::Float32Array> slots_array;
+  Napi::Reference<Napi::Float64Array> sizes_array;
   float* slots;
+  const double* sizes;
   ThreadPoolUser pool_user = {};
 };
 

@@ -61,25 +61,25 @@ class LstmHandle : public Napi::ObjectWrap<LstmHandle<Matrix>> {
   }
 
  private:
-  // forward(x, h0 | null, c0 | null, y, hn, cn, steps, batch, firstLayer, layers): status; each
-  // array, or undefined for its slot
+  // forward(x, h0 | null, c0 | null, y, hn, cn): status; each array, or undefined for its slot. In
+  // `sizes`: steps, batch, firstLayer, layers.
   Napi::Value forward(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     const LstmSizes& sizes = lstm_->sizes();
     LstmCall call = {};
-    call.steps = size_argument(env, info[6], "steps");
-    call.batch = size_argument(env, info[7], "batch");
-    call.first_layer = size_argument(env, info[8], "firstLayer");
-    call.layers = size_argument(env, info[9], "layers");
+    const AddonData& data = addon_data(env);
+    call.steps = size_number(env, data.sizes[0], "steps");
+    call.batch = size_number(env, data.sizes[1], "batch");
+    call.first_layer = size_number(env, data.sizes[2], "firstLayer");
+    call.layers = size_number(env, data.sizes[3], "layers");
     if (call.steps == 0 || call.layers == 0 || call.first_layer >= sizes.layers ||
         call.layers > sizes.layers - call.first_layer) {
       throw Napi::RangeError::New(env, "steps or layers are out of range");
     }
     const std::size_t rows = product({call.steps, call.batch});
     const std::size_t state = product({call.layers, sizes.directions, call.batch, sizes.hidden});
-    float* slots = addon_data(env).slots;
     const auto array = [&](std::size_t i, const char* name, std::size_t size) {
-      return slotted_array(env, info[i], name, size, slots, i);
+      return slotted_array(env, info[i], name, size, data.slots, i);
     };
     call.x = array(0, "x", product({rows, sizes.input_of(call.first_layer)}));
     call.h0 = info[1].IsNull() ? nullptr : array(1, "h0", state);

@@ -9,6 +9,11 @@ namespace {
 
 constexpr std::size_t kQuadBytes = kPanelColumns * kQuad;
 
+// Larger weights come from the last-level cache or memory, and one stream of addresses comes faster
+// than four (by 6 % at 4 MB for one row). Below, in L2, four are the faster by 5 %.
+// A 6 x 1 tile, as the planned tables have, would use every fourth line only.
+constexpr std::size_t kCached = 2 * 1024 * 1024;
+
 // The quads of a panel from `begin` on that may be added in int16 lanes: their number, at most 255.
 // 0 where the first of them overflows by itself.
 std::size_t chain_length(const std::int8_t* quads, std::size_t count, const LaneLimits& limits) {
@@ -57,7 +62,8 @@ Int8Matrix::Int8Matrix(const KernelTable& kernels, const ActivationMode& mode,
       depth_(depth),
       quads_((depth + kQuad - 1) / kQuad),
       layout_(layout),
-      weights_(layout.columns() * quads_ * kQuad),
+      interleaved_(!kernels.planned && layout.columns() * quads_ * kQuad > kCached),
+      weights_((layout.panels() + 3) / 4 * 4 * quads_ * kQuadBytes),
       column_sums_(layout.columns()),
       scales_(layout.columns()),
       bias_(layout.columns()) {
@@ -67,10 +73,9 @@ Int8Matrix::Int8Matrix(const KernelTable& kernels, const ActivationMode& mode,
     const bool padding = row == layout.rows();
     std::int32_t sum = 0;
     if (!padding) {
-      std::int8_t* out = packed(column);
       for (std::size_t k = 0; k < depth; ++k) {
         const std::int8_t w = source.weight[row * depth + k];
-        out[k / kQuad * kQuadBytes + k % kQuad] = w;
+        weights_.data()[place(column, k)] = w;
         sum += w;
       }
     }
@@ -113,14 +118,14 @@ void Int8Matrix::plan_panels() {
   }
 }
 
-std::int8_t* Int8Matrix::packed(std::size_t column) const {
-  return const_cast<std::int8_t*>(weights_.data()) + column / kPanelColumns * quads_ * kQuadBytes +
-         column % kPanelColumns * kQuad;
-}
-
 Int8Panels Int8Matrix::slice(std::size_t begin, std::size_t end) const {
   const std::size_t column = begin * kPanelColumns;
-  return {weights_.data() + begin * quads_ * kQuadBytes,
+  const std::size_t panel_bytes = quads_ * kQuadBytes;
+  const std::size_t block_stride = 4 * panel_bytes;
+  return {weights_.data() + begin / 4 * block_stride,
+          block_stride,
+          interleaved_ ? kQuadBytes : panel_bytes,
+          interleaved_ ? 4 * kQuadBytes : kQuadBytes,
           column_sums_.data() + column,
           scales_.data() + column,
           bias_.data() + column,
@@ -128,6 +133,13 @@ Int8Panels Int8Matrix::slice(std::size_t begin, std::size_t end) const {
           chains_.data(),
           quads_,
           end - begin};
+}
+
+std::size_t Int8Matrix::place(std::size_t column, std::size_t k) const {
+  const std::size_t panel = column / kPanelColumns, quad = k / kQuad;
+  const std::size_t block = panel / 4 * 4 * quads_;
+  const std::size_t in_block = interleaved_ ? quad * 4 + panel % 4 : panel % 4 * quads_ + quad;
+  return (block + in_block) * kQuadBytes + column % kPanelColumns * kQuad + k % kQuad;
 }
 
 std::size_t Int8Matrix::bytes() const {
@@ -139,9 +151,8 @@ void Int8Matrix::unpack(std::int8_t* weight) const {
   for (std::size_t column = 0; column < layout_.columns(); ++column) {
     const std::size_t row = layout_.row_of(column);
     if (row == layout_.rows()) continue;
-    const std::int8_t* in = packed(column);
     for (std::size_t k = 0; k < depth_; ++k) {
-      weight[row * depth_ + k] = in[k / kQuad * kQuadBytes + k % kQuad];
+      weight[row * depth_ + k] = weights_.data()[place(column, k)];
     }
   }
 }

@@ -76,6 +76,7 @@ class Int8Matrix {
              const GateLayout& layout, std::size_t depth);
 
   const Int8Panels& all() const { return all_; }
+  // `begin` is a multiple of four.
   Int8Panels slice(std::size_t begin, std::size_t end) const;
   std::size_t depth() const { return depth_; }
   double multiply_adds() const { return static_cast<double>(weights_.size()); }  // of one row
@@ -97,12 +98,14 @@ class Int8Matrix {
 
  private:
   void plan_panels();
-  std::int8_t* packed(std::size_t column) const;
+  // Index of a packed weight.
+  std::size_t place(std::size_t column, std::size_t k) const;
 
   ActivationMode mode_;
   std::size_t depth_;
   std::size_t quads_;
   GateLayout layout_;
+  bool interleaved_;
   double largest_scale_ = 0;
   double largest_bias_ = 0;
   AlignedBuffer<std::int8_t> weights_;

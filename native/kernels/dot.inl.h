@@ -3,17 +3,18 @@
 // (or, as scalar, does not care): weights of a quad into registers, then each row's four bytes.
 // Tables whose `planned` is true have their own: chains.inl.h.
 
-// acc[r][p] += the products of row r (bytes at rows + r * stride) and panel + p.
+// acc[r][p] += the products of row r (bytes at rows + r * stride) and panel + p. A tile of several
+// panels begins at a multiple of four and has no more.
 template <int kRows, int kPanels>
 inline void dot_tile(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
                      S32 (&acc)[kRows][kPanels]) {
-  const size_t panel_bytes = b.quads * (kQuad * kPanelColumns);
-  const int8_t* weights = b.weights + panel * panel_bytes;
+  const int8_t* weights =
+      b.weights + panel / 4 * b.block_stride + panel % 4 * b.panel_stride;
   for (size_t quad = 0; quad < b.quads; ++quad) {
     Weights w[kPanels];
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) {
-      w[p] = load_weights(weights + p * panel_bytes + quad * (kQuad * kPanelColumns));
+      w[p] = load_weights(weights + p * b.panel_stride + quad * b.quad_stride);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {

@@ -51,10 +51,14 @@ struct PanelPlan {
   uint32_t first_chain;  // index of the panel's first chain length
 };
 
-// An int8 matrix, packed: panels[panel][quad][column][4]. `bias` is -0.0 where there is none, so
-// that fma(sum, scale, bias) is the product alone, its sign of zero included.
+// An int8 matrix, packed: a quad of a panel is [column][4], 64 bytes, and stands at
+// weights + panel / 4 * block_stride + panel % 4 * panel_stride + quad * quad_stride: panels one
+// after the other, or (tables that are not `planned`) the quads of four panels in turn. `bias` is
+// -0.0 where there is none, so that fma(sum, scale, bias) is the product alone, its sign of zero
+// included.
 struct Int8Panels {
   const int8_t* weights;
+  size_t block_stride, panel_stride, quad_stride;
   const int32_t* column_sums;  // sum of a column's weights: what the activations' zero point weighs
   const float* scales;         // one a column
   const float* bias;           // one a column

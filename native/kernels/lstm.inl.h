@@ -10,40 +10,61 @@ DYNAQUANT_INLINE F32 lstm_cell(F32 i, F32 f, F32 g, F32 o, F32* c) {
   return sigmoid_times_tanh(o, *c);
 }
 
+// The gates of one row of a group, from its four products.
+template <typename Seen>
+DYNAQUANT_INLINE void lstm_row(const F32 (&products)[kLstmGates], const LstmStep& step, size_t row,
+                               size_t group, const Seen& seen) {
+  const size_t unit = group * kPanelColumns;
+  const size_t units = step.hidden - unit;
+  const float* x = step.input_gates + row * step.input_stride + unit * kLstmGates;
+  float* cell = step.cell + row * step.cell_stride + unit;
+  float* out = step.output + row * step.output_stride + unit;
+  F32 c = load(cell);
+  const F32 h = lstm_cell(add(products[0], load(x)), add(products[1], load(x + 16)),
+                          add(products[2], load(x + 32)), add(products[3], load(x + 48)), &c);
+  store(cell, c);
+  if (units >= kPanelColumns) {
+    store(out, h);
+  } else {
+    store_first(out, h, units);
+  }
+  seen(row, h);
+}
+
 struct LstmTile {
   size_t row, count, group;
-  F32 gates[kTileRows][kLstmGates];
+  F32 products[kTileRows][kLstmGates];
 };
 
 template <typename Seen>
 inline void lstm_gates(const LstmTile& tile, const LstmStep& step, const Seen& seen) {
-  const size_t unit = tile.group * kPanelColumns;
-  const size_t units = step.hidden - unit;
-  const float* x = step.input_gates + tile.row * step.input_stride + unit * kLstmGates;
-  float* cell = step.cell + tile.row * step.cell_stride + unit;
-  float* out = step.output + tile.row * step.output_stride + unit;
 #pragma GCC unroll 1
   for (size_t r = 0; r < tile.count; ++r) {
-    const F32* gates = tile.gates[r];
-    F32 c = load(cell);
-    const F32 h = lstm_cell(add(gates[0], load(x)), add(gates[1], load(x + 16)),
-                            add(gates[2], load(x + 32)), add(gates[3], load(x + 48)), &c);
-    store(cell, c);
-    if (units >= kPanelColumns) {
-      store(out, h);
-    } else {
-      store_first(out, h, units);
-    }
-    seen(tile.row + r, h);
-    x += step.input_stride;
-    cell += step.cell_stride;
-    out += step.output_stride;
+    lstm_row(tile.products[r], step, tile.row + r, tile.group, seen);
   }
+}
+
+// One row: its products stay in registers.
+template <typename Rows, typename Panels, typename Seen>
+inline void lstm_step_one(const Rows& h, const Panels& b, const LstmStep& step, size_t begin,
+                          size_t end, const Seen& seen) {
+  F32 last[kLstmGates];
+  for (size_t group = begin; group < end; ++group) {
+    const size_t first = group * kLstmGates;
+    F32 products[kLstmGates];
+    multiply_tile<1, kLstmGates>(h, 0, b, first, [&](size_t, size_t panel, F32 v) {
+      products[panel - first] = v;
+    });
+    if (group > begin) lstm_row(last, step, 0, group - 1, seen);
+    for (size_t gate = 0; gate < kLstmGates; ++gate) last[gate] = products[gate];
+  }
+  if (end > begin) lstm_row(last, step, 0, end - 1, seen);
 }
 
 template <typename Rows, typename Panels, typename Seen>
 inline void lstm_step(const Rows& h, const Panels& b, const LstmStep& step, size_t begin,
                       size_t end, const Seen& seen) {
+  if (step.rows == 1) return lstm_step_one(h, b, step, begin, end, seen);
   LstmTile tiles[2];
   bool pending = false;
   int current = 0;
@@ -56,7 +77,7 @@ inline void lstm_step(const Rows& h, const Panels& b, const LstmStep& step, size
       const size_t first = group * kLstmGates;
       multiply_rows<kTileRows>(
           h, row, tile.count, b, first, kLstmGates,
-          [&](size_t r, size_t panel, F32 v) { tile.gates[r - row][panel - first] = v; });
+          [&](size_t r, size_t panel, F32 v) { tile.products[r - row][panel - first] = v; });
       row += tile.count;
       current ^= 1;
       if (pending) lstm_gates(tiles[current], step, seen);

@@ -99,7 +99,9 @@ export abstract class LSTMBase extends Module {
       [y, hn, cn] = [count, stateCount, stateCount].map((n) => new Float32Array(n)) as Floats;
       this.forwardWithDropout(handle, data, h0, c0, y, hn, cn, steps, batch);
     } else {
-      const { slots } = native();
+      const addon = native();
+      const { slots } = addon;
+      setSizes(addon.sizes, steps, batch, 0, numLayers);
       const yOut = newOutput(count);
       const hOut = newOutput(stateCount);
       const cOut = newOutput(stateCount);
@@ -110,10 +112,6 @@ export abstract class LSTMBase extends Module {
         yOut,
         hOut,
         cOut,
-        steps,
-        batch,
-        0,
-        numLayers,
       );
       throwUnlessOk(status);
       y = fromSlot(slots, 3, yOut, count);
@@ -144,7 +142,8 @@ export abstract class LSTMBase extends Module {
     for (let layer = 0; layer < this.numLayers; layer++) {
       const part = <A extends Float32Array | null>(state: A): A =>
         state && (state.subarray(layer * perLayer, (layer + 1) * perLayer) as typeof state);
-      throwUnlessOk(handle.forward(x, part(h0), part(c0), y, part(hn), part(cn), steps, batch, layer, 1));
+      setSizes(native().sizes, steps, batch, layer, 1);
+      throwUnlessOk(handle.forward(x, part(h0), part(c0), y, part(hn), part(cn)));
       if (layer < this.numLayers - 1) {
         x = applyDropout(new Tensor(y.slice(), [y.length]), this.dropout).data as Float32Array;
       }
@@ -273,6 +272,19 @@ export class LSTM extends LSTMBase {
   repack(): void {
     packed.forget(this);
   }
+}
+
+function setSizes(
+  sizes: Float64Array,
+  steps: number,
+  batch: number,
+  firstLayer: number,
+  layers: number,
+): void {
+  sizes[0] = steps;
+  sizes[1] = batch;
+  sizes[2] = firstLayer;
+  sizes[3] = layers;
 }
 
 const namesOf = new WeakMap<LSTM, string[]>();

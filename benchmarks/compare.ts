@@ -1,0 +1,87 @@
+// `npm run bench:compare A.json B.json`: which of dynaquant's trials became slower from A to B, by more than
+// the noise that the two runs show. Exit code 1 if any did.
+import { readRun, type Row, type Run } from './run.js';
+import { geometricMean, type Timing } from './statistics.js';
+import { number, percent } from './summary.js';
+import { trialName } from './trials.js';
+
+export type Verdict = 'slower' | 'same' | 'faster';
+
+/** What is noise on any machine. */
+const leastTolerance = 0.03;
+
+/** Minimum against minimum; to differ they must lie further apart than both runs' noise and 3 % together. */
+export function verdict(before: Timing, after: Timing): Verdict {
+  const tolerance = 1 + leastTolerance + before.noise + after.noise;
+  if (after.minimum > before.minimum * tolerance) return 'slower';
+  if (after.minimum * tolerance < before.minimum) return 'faster';
+  return 'same';
+}
+
+export interface Change {
+  readonly name: string;
+  readonly before: Timing;
+  readonly after: Timing;
+  readonly verdict: Verdict;
+  readonly ours: boolean;
+}
+
+/** The trials that both runs timed. */
+export function compareRuns(before: Run, after: Run): Change[] {
+  const nameOf = ({ trial, contender }: Row): string => `${trialName(trial)} ${contender.name}`;
+  const timings = new Map(before.rows.map((row) => [nameOf(row), row.timing]));
+  return after.rows.flatMap((row): Change[] => {
+    const name = nameOf(row);
+    const earlier = timings.get(name);
+    if (earlier === undefined || row.timing === undefined) return [];
+    const ours = row.contender.engine === 'dynaquant';
+    return [{ name, before: earlier, after: row.timing, verdict: verdict(earlier, row.timing), ours }];
+  });
+}
+
+function main(paths: readonly string[]): void {
+  if (paths.length !== 2) {
+    process.stderr.write('Usage: npm run bench:compare A.json B.json\n');
+    process.exitCode = 2;
+    return;
+  }
+  let runs: Run[];
+  try {
+    runs = paths.map(readRun);
+  } catch (error) {
+    process.stderr.write(`bench:compare: ${(error as Error).message}\n`);
+    process.exitCode = 2;
+    return;
+  }
+  const [before, after] = runs as [Run, Run];
+  const kinds = runs.map(({ machine, isa }) => `${machine.cpu}, ${isa}`);
+  if (kinds[0] !== kinds[1]) process.stdout.write(`Different machines: ${kinds.join(' and ')}\n`);
+  const changes = compareRuns(before, after);
+  const ours = changes.filter((change) => change.ours);
+  for (const change of ['slower', 'faster'] as const) {
+    const some = ours.filter((each) => each.verdict === change);
+    some.sort((a, b) => b.after.minimum / b.before.minimum - a.after.minimum / a.before.minimum);
+    process.stdout.write(`${some.length} of ${ours.length} ${change}\n`);
+    for (const { name, before, after } of some) {
+      const times = `${number(before.minimum)} to ${number(after.minimum)} µs`;
+      const noise = `noise ${percent(before.noise)} and ${percent(after.noise)}`;
+      process.stdout.write(`  ${number(after.minimum / before.minimum)} ×  ${name}: ${times}, ${noise}\n`);
+    }
+  }
+  const ratio = (some: readonly Change[]): string =>
+    some.length === 0
+      ? '–'
+      : number(geometricMean(some.map((each) => each.after.minimum / each.before.minimum)));
+  const others = changes.filter((change) => !change.ours);
+  process.stdout.write(
+    `Time after ÷ before, geometric mean: dynaquant ${ratio(ours)}, the others ${ratio(others)} (how the machine's mood changed)\n`,
+  );
+  if (ours.length === 0) {
+    process.stderr.write('bench:compare: no trial of dynaquant is in both runs\n');
+    process.exitCode = 2;
+  } else if (ours.some((change) => change.verdict === 'slower')) {
+    process.exitCode = 1;
+  }
+}
+
+if (require.main === module) main(process.argv.slice(2));

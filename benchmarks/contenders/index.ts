@@ -1,0 +1,65 @@
+// Who takes part, and how each is started: one process a contender and trial, which speaks JSON lines.
+import { join } from 'node:path';
+
+import type { Facets, Trial } from '../trials.js';
+
+export type Mode = 'pertensor' | 'perchannel' | 'perrow' | 'fullrange' | 'best';
+const modes: readonly Mode[] = ['pertensor', 'perchannel', 'perrow', 'fullrange', 'best'];
+
+export interface Contender {
+  readonly name: string;
+  readonly engine: 'dynaquant' | 'onnxruntime' | 'pytorch';
+  /** int8, or uint8 for weights stored with a zero point of 128: the same arithmetic, another instruction. */
+  readonly type: 'int8' | 'uint8' | 'float';
+  /** How dynaquant chooses ranges and scales: a qconfig. */
+  readonly mode?: Mode;
+}
+
+/** The first is whom the others are compared with. */
+export const contenders: readonly Contender[] = [
+  { name: 'dynaquant-int8', engine: 'dynaquant', type: 'int8', mode: 'pertensor' },
+  ...modes
+    .slice(1)
+    .map((mode): Contender => ({ name: `dynaquant-int8-${mode}`, engine: 'dynaquant', type: 'int8', mode })),
+  { name: 'onnxruntime-int8', engine: 'onnxruntime', type: 'int8' },
+  { name: 'onnxruntime-uint8', engine: 'onnxruntime', type: 'uint8' },
+  { name: 'pytorch-int8', engine: 'pytorch', type: 'int8' },
+  { name: 'dynaquant-float', engine: 'dynaquant', type: 'float' },
+  { name: 'onnxruntime-float', engine: 'onnxruntime', type: 'float' },
+  { name: 'pytorch-float', engine: 'pytorch', type: 'float' },
+];
+
+/** Contenders without modes go with every one. */
+export function contenderFacets({ name, engine, type, mode }: Contender): Facets {
+  return { name, engine, type, mode: mode ?? modes };
+}
+
+/** What a contender's process is told when it starts. */
+export interface Job {
+  readonly trial: Trial;
+  readonly contender: Contender;
+  /** All tensors of the trial, float32, one after the other. */
+  readonly file: string;
+  readonly tensors: readonly (readonly [name: string, shape: readonly number[]])[];
+}
+
+/** Its first line, once its output was compared with the float result. */
+export type Greeting = { version: string; error: number; usPerCall: number } | { skip: string };
+
+/** What it is asked then, once a round. */
+export interface RoundRequest {
+  /** Calls between two looks at the clock. */
+  calls: number;
+  batches: number;
+}
+
+/** Microseconds a call of each batch. */
+export interface RoundReply {
+  batches: number[];
+}
+
+export function commandOf({ engine }: Contender, root: string): [command: string, ...args: string[]] {
+  if (engine !== 'pytorch') return [process.execPath, join(root, 'build', 'benchmarks', 'child.js')];
+  const python = process.env['DYNAQUANT_BENCH_PYTHON'] ?? 'python3';
+  return [python, join(root, 'benchmarks', 'contenders', 'pytorch.py')];
+}

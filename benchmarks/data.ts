@@ -1,0 +1,123 @@
+// The weights and inputs of a trial, the same for every contender.
+import { dirname, join } from 'node:path';
+
+import { loadSync, manualSeed, nn, quantization, rand, randn, Tensor } from 'dynaquant';
+
+import { trialFacets, type Trial } from './trials.js';
+
+/** The module's parameters by PyTorch's names, then `x`, the state `h0` and `c0`, and the float result `y`. */
+export type TrialTensors = ReadonlyMap<string, Tensor>;
+
+let last: { key: string; module: nn.LSTM | nn.Linear } | undefined;
+
+/** The float module of a trial. The last one is kept: neighbours in the grid share it. */
+export function floatModule(trial: Trial): nn.LSTM | nn.Linear {
+  const { kind, input, output, weights } = trial;
+  const key = `${kind} ${trialFacets(trial)['size']} ${weights}`;
+  if (last?.key === key) return last.module;
+  manualSeed(0);
+  const module = kind === 'lstm' ? new nn.LSTM(input, output) : new nn.Linear(input, output);
+  if (weights === 'trained') {
+    const state = module.stateDict();
+    const trained = kind === 'lstm' && output === 256 ? characterModel() : undefined;
+    for (const [name, value] of state) {
+      if (trained !== undefined) state.set(name, trained(name));
+      else if (name.startsWith('weight')) state.set(name, laplace(value.shape, 1.9 / Math.sqrt(input)));
+    }
+    module.loadStateDict(state);
+  }
+  last = { key, module };
+  return module;
+}
+
+/** A trained LSTM's parameters at H = 256; its W_hh also for W_ih, which has another input size. */
+function characterModel(): (name: string) => Tensor {
+  const root = dirname(require.resolve('dynaquant/package.json'));
+  const state = loadSync(join(root, 'examples', 'char-lm', 'char-lm.safetensors'));
+  return (name) => state.get(`lstm.${name.replace('weight_ih', 'weight_hh')}`)!;
+}
+
+/**
+ * What trained weights look like elsewhere: most small, a few large. Laplace, clipped at 12 times the mean
+ * magnitude, which is the character model's for its size.
+ */
+function laplace(shape: readonly number[], mean: number): Tensor {
+  const values = rand(shape).data as Float32Array;
+  for (let i = 0; i < values.length; i++) {
+    const u = 2 * values[i]! - 1;
+    values[i] = Math.sign(u) * mean * Math.min(12, -Math.log(1 - Math.abs(u)));
+  }
+  return new Tensor(values, shape);
+}
+
+export function makeTensors(trial: Trial): TrialTensors {
+  const { kind, input, output, batch, steps } = trial;
+  const module = floatModule(trial);
+  const tensors = new Map(module.stateDict());
+  manualSeed(1);
+  if (kind === 'linear') {
+    const x = randn(batch, input);
+    return tensors.set('x', x).set('y', module.forward(x) as Tensor);
+  }
+  const x = randn(steps, batch, input);
+  const h0 = rand(1, batch, output).mul(2).sub(1);
+  const c0 = randn(1, batch, output);
+  const [y] = (module as nn.LSTM).forward(x, [h0, c0]);
+  return tensors.set('x', x).set('h0', h0).set('c0', c0).set('y', y);
+}
+
+/**
+ * The mean number of depth quads whose products plain AVX2 may add up in int16, over the panels of the
+ * (recurrent) weight: what its speed past the three-instruction peak depends on. A lane of a quad takes two
+ * products of activations up to 128, so of any column's lane the positive weights of a chain may sum to 255
+ * and the negative ones to 256.
+ */
+export function meanChainLength(trial: Trial): number {
+  const { kind, input, output } = trial;
+  const quantized = quantization.quantizeDynamic(floatModule(trial)).stateDict();
+  const weight = quantized.get(kind === 'lstm' ? 'weight_hh_l0' : 'weight')!.data as Int8Array;
+  const depth = kind === 'lstm' ? output : input;
+  const rows = weight.length / depth;
+  let quads = 0;
+  let chains = 0;
+  // Panels are 16 rows of one gate; those of a large matrix are all alike, so a few hundred will do.
+  const gates = kind === 'lstm' ? 4 : 1;
+  for (let gate = 0; gate < gates; gate++) {
+    for (let first = 0; first < Math.min(rows / gates, 1024); first += 16) {
+      const start = (gate * rows) / gates + first;
+      const end = Math.min(start + 16, ((gate + 1) * rows) / gates);
+      quads += Math.ceil(depth / 4);
+      chains += chainsOf(weight, depth, start, end);
+    }
+  }
+  return quads / chains;
+}
+
+/** Chains of the panel of these rows, each cut where the next quad would break the rule in some lane. */
+function chainsOf(weight: Int8Array, depth: number, start: number, end: number): number {
+  const lanes = 2 * (end - start);
+  const positive = new Int32Array(lanes);
+  const negative = new Int32Array(lanes);
+  let chains = 1;
+  for (let quad = 0; quad < depth; quad += 4) {
+    const add = (): boolean => {
+      let fits = true;
+      for (let lane = 0; lane < lanes; lane++) {
+        for (let k = quad + 2 * (lane % 2); k < Math.min(quad + 2 * (lane % 2) + 2, depth); k++) {
+          const w = weight[(start + (lane >> 1)) * depth + k]!;
+          if (w > 0) positive[lane]! += w;
+          else negative[lane]! -= w;
+        }
+        fits &&= positive[lane]! <= 255 && negative[lane]! <= 256;
+      }
+      return fits;
+    };
+    if (!add()) {
+      chains++;
+      positive.fill(0);
+      negative.fill(0);
+      add();
+    }
+  }
+  return chains;
+}

@@ -1,0 +1,122 @@
+// The HTML report: one page, charts as SVG inside it, drawn by vega without a browser.
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+import { chartsOf } from './charts.js';
+import { packageRoot, writeFile, type Run } from './run.js';
+import { duels, gains, hardwareTable, losses, means, number, percent } from './summary.js';
+import { trialName } from './trials.js';
+
+/** What is used of vega and vega-lite, which are installed beside the benchmarks only. */
+interface Vega {
+  parse(spec: object): object;
+  View: new (runtime: object, options: object) => { toSVG(): Promise<string> };
+}
+
+async function loadVega(): Promise<{ vega: Vega; compile: (spec: object) => { spec: object } } | null> {
+  const local = createRequire(join(packageRoot, 'benchmarks', 'package.json'));
+  try {
+    const vega = (await import(local.resolve('vega'))) as Vega;
+    const lite = (await import(local.resolve('vega-lite'))) as { compile(spec: object): { spec: object } };
+    return { vega, compile: lite.compile };
+  } catch (error) {
+    process.stderr.write(
+      `bench: no HTML report, vega does not load: ${(error as Error).message.split('\n')[0]!}\n`,
+    );
+    return null;
+  }
+}
+
+const escape = (text: string): string => text.replace(/&/g, '&amp;').replace(/</g, '&lt;');
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const cells = (row: readonly string[], tag: string): string =>
+    `<tr>${row.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join('')}</tr>`;
+  return `<table>${cells(head, 'th')}${rows.map((row) => cells(row, 'td')).join('\n')}</table>`;
+}
+
+/** Writes the report; false where vega is not there. */
+export async function writeReport(run: Run, path: string): Promise<boolean> {
+  const loaded = await loadVega();
+  if (loaded === null) return false;
+  const { vega, compile } = loaded;
+  const figures: string[] = [];
+  for (const chart of chartsOf(run)) {
+    const view = new vega.View(vega.parse(compile(chart).spec), { renderer: 'none' });
+    figures.push(`<figure>${await view.toSVG()}</figure>`);
+  }
+  const speedUps = new Map(duels(run).map(({ rival, speedUp }) => [rival, speedUp]));
+  const versions = Object.entries(run.versions).map(([name, version]) => `${name} ${version}`);
+  writeFile(
+    path,
+    `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>dynaquant benchmark, ${escape(run.machine.cpu)}</title>
+<style>
+  body { font: 15px/1.5 Inter, "Segoe UI", Helvetica, "DejaVu Sans", sans-serif; color: #222; max-width: 1340px; margin: 2em auto; padding: 0 1em; }
+  figure { margin: 2.5em 0; overflow-x: auto; }
+  table { border-collapse: collapse; font-size: 13px; margin: 1.5em 0; font-variant-numeric: tabular-nums; }
+  th, td { padding: 2px 12px; text-align: right; border-bottom: 1px solid #e8e8e8; }
+  th:first-child, td:first-child { text-align: left; padding-left: 0; }
+</style>
+<h1>dynaquant benchmark</h1>
+<p>${escape(run.machine.cpu)}, ${run.machine.cores} cores, ${escape(run.machine.system)}; dynaquant on ${escape(run.isa)}; ${escape(versions.join(', '))}; ${run.date.slice(0, 10)}; ${run.rounds} rounds.
+Times are of calls from JavaScript (PyTorch: from Python), all overhead included, in microseconds.</p>
+${table(
+  ['geometric means', 'rival', 'dynaquant is × faster', 'cells', 'lost'],
+  means(run).map(({ rival, group, cells, lost, speedUp }) => [
+    group,
+    rival,
+    number(speedUp),
+    String(cells),
+    String(lost),
+  ]),
+)}
+${
+  losses(run).length > 0
+    ? table(
+        ['lost cells', 'to', 'its time ÷ ours'],
+        losses(run).map(({ rival, speedUp }) => [
+          trialName(rival.trial),
+          rival.contender.name,
+          number(speedUp),
+        ]),
+      )
+    : ''
+}
+${table(
+  ['what INT8 and threads gain', 'geometric mean', 'cells', 'least', 'in'],
+  gains(run).map(({ what, mean, cells, least, where }) => [
+    what,
+    number(mean),
+    String(cells),
+    number(least),
+    where,
+  ]),
+)}
+${figures.join('\n')}
+<h2>All figures</h2>
+${table(
+  ['trial', 'contender', 'min µs', 'median µs', 'noise', '÷ bound', 'error', 'we are ×'],
+  run.rows.map((row) => [
+    trialName(row.trial),
+    row.contender.name,
+    ...(row.timing
+      ? [
+          number(row.timing.minimum),
+          number(row.timing.median),
+          percent(row.timing.noise),
+          row.bound === undefined ? '' : number(row.timing.minimum / row.bound),
+          percent(row.error!),
+          speedUps.has(row) ? number(speedUps.get(row)!) : '',
+        ]
+      : [row.skip!]),
+  ]),
+)}
+${run.hardware === null ? '' : table(hardwareTable(run.hardware).head, hardwareTable(run.hardware).rows)}
+</html>
+`,
+  );
+  return true;
+}

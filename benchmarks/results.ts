@@ -1,0 +1,178 @@
+// benchmarks/RESULTS.md: one section a kind of machine, side by side; a run replaces its own kind's.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { packageRoot, type Row, type Run } from './run.js';
+import {
+  duels,
+  gains,
+  groupBy,
+  hardwareTable,
+  isFloat,
+  losses,
+  means,
+  number,
+  percent,
+  threadCount,
+  wrongRows,
+} from './summary.js';
+import { trialName } from './trials.js';
+
+const introduction = `# Results
+
+Written by \`npm run bench -- --results\`; [README.md](README.md) says how to read it. One section a kind of machine.
+`;
+
+/** What makes two machines one kind. */
+export function machineKind({ machine, isa }: Run): string {
+  return `${machine.cpu}, ${isa}`;
+}
+
+/** The page with this run's section in place of an earlier one of the same kind, sections in order of name. */
+export function mergeSection(page: string, kind: string, section: string): string {
+  const sections = new Map(
+    page
+      .split(/^(?=## )/m)
+      .filter((text) => text.startsWith('## '))
+      .map((text) => [text.slice(3, text.indexOf('\n')), text.trim()]),
+  );
+  sections.set(kind, section.trim());
+  const sorted = [...sections].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, text]) => text);
+  return `${introduction}\n${sorted.join('\n\n')}\n`;
+}
+
+export function updateResults(run: Run): string {
+  const path = join(packageRoot, 'benchmarks', 'RESULTS.md');
+  const page = existsSync(path) ? readFileSync(path, 'utf8') : '';
+  writeFileSync(path, mergeSection(page, machineKind(run), sectionOf(run)));
+  return path;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[], leftColumns: number): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  const rule = head.map((_, i) => (i < leftColumns ? '---' : '---:'));
+  return [line(head), line(rule), ...rows.map(line)].join('\n');
+}
+
+export function sectionOf(run: Run): string {
+  const { machine, versions, date, rounds, hardware, rows } = run;
+  const named = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  const parts = [
+    `## ${machineKind(run)}`,
+    `${machine.cores} cores, ${machine.system}; ${named.join(', ')}; ${date.slice(0, 10)}; ${rounds} rounds.`,
+  ];
+  if (hardware !== null) {
+    const { head, rows: figures } = hardwareTable(hardware);
+    parts.push(table(head, figures, 1));
+  }
+  const lost = losses(run);
+  const wrong = wrongRows(run);
+  parts.push(
+    '### Cells a rival wins',
+    lost.length === 0
+      ? 'None.'
+      : table(
+          ['trial', 'rival', 'its µs', 'its error', 'our µs', 'our error', 'its time ÷ ours'],
+          lost.map(({ ours, rival, speedUp }) => [
+            trialName(rival.trial),
+            rival.contender.name,
+            number(rival.timing!.minimum),
+            errorOf(rival, wrong),
+            number(ours.timing!.minimum),
+            errorOf(ours, wrong),
+            number(speedUp),
+          ]),
+          2,
+        ),
+    '### How many times faster dynaquant is, geometric mean',
+    table(
+      ['trials', 'rival', 'cells', 'lost', 'times faster'],
+      means(run).map((mean) => [
+        mean.group,
+        mean.rival,
+        String(mean.cells),
+        String(mean.lost),
+        number(mean.speedUp),
+      ]),
+      2,
+    ),
+    ...gainsTable(run),
+    '### The grid',
+    'Minimum / median, in µs a call; in brackets the error of INT8 results; × is to the bound of the hardware.',
+    ...grids(run, wrong),
+  );
+  const skips = new Set(rows.flatMap(({ skip, contender }) => (skip ? `${contender.name}: ${skip}` : [])));
+  if (skips.size > 0) parts.push('Not measured:', [...skips].map((skip) => `- ${skip}`).join('\n'));
+  return parts.join('\n\n');
+}
+
+function gainsTable(run: Run): string[] {
+  const own = gains(run);
+  if (own.length === 0) return [];
+  const rows = own.map(({ what, cells, mean, least, where }) => [
+    what,
+    where,
+    String(cells),
+    number(mean),
+    number(least),
+  ]);
+  return [
+    '### What INT8 and threads gain over our own float and one thread',
+    table(['what', 'least in', 'cells', 'geometric mean', 'least'], rows, 2),
+  ];
+}
+
+function errorOf(row: Row, wrong: ReadonlySet<Row>): string {
+  return `${percent(row.error!)}${wrong.has(row) ? ', wrong' : ''}`;
+}
+
+/** A table for each kind, weights, number of threads, and arithmetic. */
+function grids(run: Run, wrong: ReadonlySet<Row>): string[] {
+  const groups = groupBy(run.rows, ({ trial, contender }) =>
+    [
+      trial.kind === 'lstm' ? 'LSTM' : 'Linear',
+      isFloat(contender) ? 'float' : 'INT8',
+      `${trial.weights} weights`,
+      threadCount(trial.threads),
+    ].join(', '),
+  );
+  const speedUps = new Map(duels(run).map(({ rival, speedUp }) => [rival, speedUp]));
+  return [...groups].map(([title, rows]) => `#### ${title}\n\n${grid(rows, speedUps, wrong)}`);
+}
+
+function grid(rows: readonly Row[], speedUps: ReadonlyMap<Row, number>, wrong: ReadonlySet<Row>): string {
+  const float = isFloat(rows[0]!.contender);
+  const lstm = rows[0]!.trial.kind === 'lstm';
+  const contenders = [...groupBy(rows, ({ contender }) => contender.name).keys()];
+  const head = [
+    ...(lstm ? ['H', 'B', 'T'] : ['B', 'in → out']),
+    ...(float ? [] : ['chain']),
+    'bound',
+    ...contenders.flatMap((name) => (name.startsWith('dynaquant') ? [name, '×'] : [name])),
+    'least speed-up',
+  ];
+  const body = [...groupBy(rows, ({ trial }) => trialName(trial)).values()].map((here) => {
+    const { trial, chain, bound } =
+      here.find(({ contender }) => contender.engine === 'dynaquant') ?? here[0]!;
+    const least = Math.min(...here.map((row) => speedUps.get(row) ?? Infinity));
+    const sizes = lstm
+      ? [trial.output, trial.batch, trial.steps].map(String)
+      : [String(trial.batch), `${trial.input} → ${trial.output}`];
+    const cells = here.flatMap((row) => {
+      const { timing, contender } = row;
+      const error = float || timing === undefined ? '' : ` (${errorOf(row, wrong)})`;
+      const cell =
+        timing === undefined ? '–' : `${number(timing.minimum)} / ${number(timing.median)}${error}`;
+      if (contender.engine !== 'dynaquant') return [cell];
+      return [cell, timing && row.bound !== undefined ? number(timing.minimum / row.bound) : ''];
+    });
+    return [
+      ...sizes,
+      ...(float ? [] : [chain.toFixed(1)]),
+      bound === undefined ? '' : number(bound),
+      ...cells,
+      least === Infinity ? '' : least < 1 ? `**${number(least)}**` : number(least),
+    ];
+  });
+  return table(head, body, 0);
+}

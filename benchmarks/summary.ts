@@ -1,0 +1,179 @@
+// What a run says about dynaquant and its rivals: who was faster where, and by how much.
+import type { Contender } from './contenders/index.js';
+import type { Hardware } from './roofline.js';
+import type { Row, Run } from './run.js';
+import { geometricMean } from './statistics.js';
+import { trialName, type Trial } from './trials.js';
+
+/** Eight-bit contenders meet each other, float ones too. */
+export function isFloat(contender: Contender): boolean {
+  return contender.type === 'float';
+}
+
+/**
+ * The rows whose 8-bit results are no rounding errors any more: more than 2 % off, and twice the least of their
+ * trial (of one scale a tensor, as the engines have: our other modes err less). Without VNNI, sums of int8
+ * products overflow in some engines.
+ */
+export function wrongRows(run: Run): Set<Row> {
+  const rows = run.rows.filter(({ contender, error }) => !isFloat(contender) && error !== undefined);
+  const least = new Map<string, number>();
+  for (const { trial, contender, error } of rows) {
+    if ((contender.mode ?? 'pertensor') !== 'pertensor') continue;
+    const name = trialName(trial);
+    least.set(name, Math.min(least.get(name) ?? Infinity, error!));
+  }
+  return new Set(
+    rows.filter(({ trial, error }) => error! > Math.max(0.02, 2 * (least.get(trialName(trial)) ?? Infinity))),
+  );
+}
+
+/** `1 thread`, `2 threads`. */
+export function threadCount(threads: number): string {
+  return threads === 1 ? '1 thread' : `${threads} threads`;
+}
+
+/** Items by a key, in the order in which the keys first appear. */
+export function groupBy<Item>(items: readonly Item[], keyOf: (item: Item) => string): Map<string, Item[]> {
+  const groups = new Map<string, Item[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [item]);
+    else group.push(item);
+  }
+  return groups;
+}
+
+/** A rival's time on a trial over ours: above 1, we were faster. */
+export interface Duel {
+  readonly ours: Row;
+  readonly rival: Row;
+  readonly speedUp: number;
+}
+
+/** Every rival's row with ours of the same trial and class; ours is the first mode that was measured. */
+export function duels(run: Run): Duel[] {
+  const ours = new Map<string, Row>();
+  const key = (row: Row): string => `${trialName(row.trial)} ${isFloat(row.contender)}`;
+  for (const row of run.rows) {
+    if (row.contender.engine === 'dynaquant' && row.timing && !ours.has(key(row))) ours.set(key(row), row);
+  }
+  return run.rows.flatMap((rival): Duel[] => {
+    const own = ours.get(key(rival));
+    if (rival.contender.engine === 'dynaquant' || !rival.timing || !own?.timing) return [];
+    return [{ ours: own, rival, speedUp: rival.timing.minimum / own.timing.minimum }];
+  });
+}
+
+/** Over the trials of one kind, weights and number of threads. */
+export interface Mean {
+  readonly rival: string;
+  readonly group: string;
+  readonly cells: number;
+  readonly lost: number;
+  readonly speedUp: number;
+}
+
+export function means(run: Run): Mean[] {
+  const groups = groupBy(duels(run), ({ rival: { trial, contender } }) =>
+    [contender.name, `${trial.kind}, ${trial.weights}, ${threadCount(trial.threads)}`].join('|'),
+  );
+  return [...groups].map(([key, members]) => {
+    const [rival, group] = key.split('|') as [string, string];
+    const speedUps = members.map((duel) => duel.speedUp);
+    return {
+      rival,
+      group,
+      cells: members.length,
+      lost: speedUps.filter((speedUp) => speedUp < 1).length,
+      speedUp: geometricMean(speedUps),
+    };
+  });
+}
+
+/** The cells where a rival was faster, the worst first. */
+export function losses(run: Run): Duel[] {
+  return duels(run)
+    .filter((duel) => duel.speedUp < 1)
+    .sort((a, b) => a.speedUp - b.speedUp);
+}
+
+/** What dynaquant gains over itself: by INT8 over float, by threads over one. */
+export interface Gain {
+  readonly what: string;
+  readonly cells: number;
+  readonly mean: number;
+  readonly least: number;
+  /** The trial of the least. */
+  readonly where: string;
+}
+
+export function gains(run: Run): Gain[] {
+  const rows = run.rows.filter(({ contender, timing }) => contender.engine === 'dynaquant' && timing);
+  const key = (trial: Trial, contender: string): string => `${trialName(trial)} ${contender}`;
+  const times = new Map(
+    rows.map(({ trial, contender, timing }) => [key(trial, contender.name), timing!.minimum]),
+  );
+  const pairs = rows.flatMap(({ trial, contender, timing }) => {
+    const { kind, weights, threads } = trial;
+    const over = (
+      before: number | undefined,
+      what: string,
+    ): { what: string; ratio: number; where: string }[] =>
+      before === undefined
+        ? []
+        : [
+            {
+              what: `${contender.name} over ${what}`,
+              ratio: before / timing!.minimum,
+              where: trialName(trial),
+            },
+          ];
+    const float = isFloat(contender) ? undefined : times.get(key(trial, 'dynaquant-float'));
+    const single = threads === 1 ? undefined : times.get(key({ ...trial, threads: 1 }, contender.name));
+    return [
+      ...over(float, `float: ${kind}, ${weights}, ${threadCount(threads)}`),
+      ...over(single, `1 thread: ${kind}, ${weights}, ${threadCount(threads)}`),
+    ];
+  });
+  return [...groupBy(pairs, ({ what }) => what)].map(([what, members]) => {
+    const ratios = members.map(({ ratio }) => ratio);
+    const least = Math.min(...ratios);
+    const { where } = members.find(({ ratio }) => ratio === least)!;
+    return { what, cells: members.length, mean: geometricMean(ratios), least, where };
+  });
+}
+
+/** Three digits that matter: 0.123, 1.23, 12.3, 123, 1,234. */
+export function number(value: number): string {
+  const rounded = value < 1000 ? Number(value.toPrecision(3)) : value;
+  const digits = rounded >= 100 ? 0 : rounded >= 10 ? 1 : rounded >= 1 ? 2 : 3;
+  return rounded.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+/** A share in percent, with as many digits as it needs. */
+export function percent(share: number): string {
+  const value = share * 100;
+  if (value < 0.001) return '0 %';
+  return `${value < 0.1 ? value.toPrecision(1) : value.toFixed(value < 10 ? 1 : 0)} %`;
+}
+
+/** What the hardware was measured to do, as a table in giga per second. */
+export function hardwareTable(hardware: Hardware): { head: string[]; rows: string[][] } {
+  const giga = (values: readonly number[]): string[] => values.map((value) => number(value / 1e9));
+  const size = (bytes: number): string => (bytes < 1 << 20 ? `${bytes >> 10} KB` : `${bytes >> 20} MB`);
+  return {
+    head: ['measured', ...hardware.threads.map(threadCount)],
+    rows: [
+      ...hardware.peaks.flatMap(({ isa, int8, fp32 }) => [
+        [`int8 multiply-adds, ${isa}, G/s`, ...giga(int8)],
+        [`fp32 multiply-adds, ${isa}, G/s`, ...giga(fp32)],
+      ]),
+      ...hardware.reads.map(({ bytes, bytesPerSecond }) => [
+        `read ${size(bytes)}, GB/s`,
+        ...giga(bytesPerSecond),
+      ]),
+    ],
+  };
+}

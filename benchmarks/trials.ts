@@ -1,0 +1,100 @@
+// What is measured, as data, and the words that choose from it.
+
+/** One layer, one shape of call, on so many threads. */
+export interface Trial {
+  readonly kind: 'lstm' | 'linear';
+  /** Features in; of an LSTM, also its hidden size. */
+  readonly input: number;
+  /** Features out: the hidden size of an LSTM. */
+  readonly output: number;
+  readonly batch: number;
+  /** Time steps; 1 for a Linear. */
+  readonly steps: number;
+  readonly weights: 'trained' | 'untrained';
+  readonly threads: number;
+}
+
+/** What words match: a facet's name to its value, or to several. */
+export type Facets = Readonly<Record<string, string | readonly string[]>>;
+
+export function trialFacets(trial: Trial): Facets {
+  const { kind, input, output, batch, steps, weights, threads } = trial;
+  return {
+    kind,
+    size: kind === 'lstm' ? `h${output}` : `${input}x${output}`,
+    batch: `b${batch}`,
+    steps: `t${steps}`,
+    weights,
+    threads: threads === 1 ? '1-thread' : `${threads}-threads`,
+  };
+}
+
+/** For example `lstm h512 b1 t20 trained 1-thread`: the words that choose it. */
+export function trialName(trial: Trial): string {
+  return Object.values(trialFacets(trial)).join(' ');
+}
+
+const linears = [
+  [1, 512, 512],
+  [1, 512, 33278],
+  [32, 512, 33278],
+  [256, 1024, 4096],
+] as const;
+
+/** The whole grid: trials that share weights stand together. */
+export function grid(threadCounts: readonly number[]): Trial[] {
+  const trials: Trial[] = [];
+  for (const weights of ['trained', 'untrained'] as const) {
+    for (const h of [8, 80, 128, 256, 512, 1024, 2048]) {
+      for (const batch of [1, 8, 32]) {
+        for (const steps of h <= 512 ? [1, 20, 128] : [1, 20]) {
+          for (const threads of threadCounts) {
+            trials.push({ kind: 'lstm', input: h, output: h, batch, steps, weights, threads });
+          }
+        }
+      }
+    }
+    for (const [batch, input, output] of linears) {
+      for (const threads of threadCounts) {
+        trials.push({ kind: 'linear', input, output, batch, steps: 1, weights, threads });
+      }
+    }
+  }
+  return trials;
+}
+
+/** A glimpse of the grid for `bench:quick`: every engine, small to large, in under two minutes. */
+export function isQuick({ kind, output, batch, steps, weights }: Trial): boolean {
+  const sizes = kind === 'lstm' && [8, 128, 512].includes(output);
+  const calls = batch === 1 ? steps <= 20 : batch === 8 && steps === 20;
+  return sizes && calls && weights === 'trained';
+}
+
+/**
+ * The items that words choose: words of one facet are alternatives, facets restrict each other, and words
+ * that no item has say nothing here ({@link unknownWords} finds those nobody has).
+ */
+export function choose<Item>(
+  items: readonly Item[],
+  facetsOf: (item: Item) => Facets,
+  words: readonly string[],
+): Item[] {
+  const wanted = new Map<string, Set<string>>();
+  for (const item of items) {
+    for (const [facet, values] of Object.entries(facetsOf(item))) {
+      for (const value of [values].flat()) {
+        if (words.includes(value)) wanted.set(facet, (wanted.get(facet) ?? new Set()).add(value));
+      }
+    }
+  }
+  return items.filter((item) => {
+    const facets = facetsOf(item);
+    return [...wanted].every(([facet, values]) => [facets[facet] ?? []].flat().some((v) => values.has(v)));
+  });
+}
+
+/** The words that none of these facets has. */
+export function unknownWords(facets: readonly Facets[], words: readonly string[]): string[] {
+  const known = new Set(facets.flatMap((each) => Object.values(each).flat()));
+  return words.filter((word) => !known.has(word));
+}
