@@ -6,9 +6,12 @@
     # gcc 12 sees uninitialized values inside its own intrinsics headers.
     "isa_flags": ["<@(warnings)", "-Wno-uninitialized", "-Wno-maybe-uninitialized"],
     "avx2_flags": ["-mavx2", "-mfma"],
+    "avxvnni_flags": ["-mavx2", "-mfma", "-mavxvnni"],
     "avx512vnni_flags": [
       "-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"
     ],
+    "neon_dotprod_flags": ["-march=armv8.2-a+dotprod"],
+    "neon_i8mm_flags": ["-march=armv8.2-a+dotprod+i8mm"],
   },
   "target_defaults": {
     "include_dirs": ["native"],
@@ -64,7 +67,12 @@
       "cflags_cc!": ["-fno-exceptions"],
       "xcode_settings": {"GCC_ENABLE_CPP_EXCEPTIONS": "YES"},
       "conditions": [
-        ["target_arch=='x64'", {"dependencies": ["kernels_avx2", "kernels_avx512vnni"]}],
+        ["target_arch=='x64'", {
+          "dependencies": ["kernels_avx2", "kernels_avxvnni", "kernels_avx512vnni"],
+        }],
+        ["target_arch=='arm64'", {
+          "dependencies": ["kernels_neon", "kernels_neon_dotprod", "kernels_neon_i8mm"],
+        }],
         ["OS=='linux'", {"ldflags": ["-Wl,-z,now", "-Wl,--gc-sections", "-Wl,--exclude-libs,ALL"]}],
         ["OS=='win'", {
           "msvs_settings": {"VCCLCompilerTool": {"ExceptionHandling": 1}},
@@ -84,12 +92,45 @@
           "msvs_settings": {"VCCLCompilerTool": {"EnableEnhancedInstructionSet": 5}},
         },
         {
+          "target_name": "kernels_avxvnni",
+          "type": "static_library",
+          "sources": ["native/kernels/avxvnni.cc"],
+          "cflags_cc": ["<@(isa_flags)", "<@(avxvnni_flags)"],
+          "xcode_settings": {"OTHER_CFLAGS": ["<@(avxvnni_flags)"]},
+          "msvs_settings": {"VCCLCompilerTool": {"EnableEnhancedInstructionSet": 5}},
+        },
+        {
           "target_name": "kernels_avx512vnni",
           "type": "static_library",
           "sources": ["native/kernels/avx512vnni.cc"],
           "cflags_cc": ["<@(isa_flags)", "<@(avx512vnni_flags)"],
           "xcode_settings": {"OTHER_CFLAGS": ["<@(avx512vnni_flags)"]},
           "msvs_settings": {"VCCLCompilerTool": {"AdditionalOptions": ["/arch:AVX512"]}},
+        },
+      ],
+    }],
+    # MSVC takes every NEON intrinsic without a flag.
+    ["target_arch=='arm64'", {
+      "targets": [
+        {
+          "target_name": "kernels_neon",
+          "type": "static_library",
+          "sources": ["native/kernels/neon.cc"],
+          "cflags_cc": ["<@(isa_flags)"],
+        },
+        {
+          "target_name": "kernels_neon_dotprod",
+          "type": "static_library",
+          "sources": ["native/kernels/neon_dotprod.cc"],
+          "cflags_cc": ["<@(isa_flags)", "<@(neon_dotprod_flags)"],
+          "xcode_settings": {"OTHER_CFLAGS": ["<@(neon_dotprod_flags)"]},
+        },
+        {
+          "target_name": "kernels_neon_i8mm",
+          "type": "static_library",
+          "sources": ["native/kernels/neon_i8mm.cc"],
+          "cflags_cc": ["<@(isa_flags)", "<@(neon_i8mm_flags)"],
+          "xcode_settings": {"OTHER_CFLAGS": ["<@(neon_i8mm_flags)"]},
         },
       ],
     }],

@@ -2,7 +2,7 @@ import tseslint from 'typescript-eslint';
 
 // Untyped rules for everything; the few rules that need types, where a forgotten await could hide.
 export default tseslint.config(
-  { ignores: ['build/', 'dist/', 'prebuilds/', 'test/fixtures/'] },
+  { ignores: ['build/', 'build-*/', 'dist/', 'prebuilds/', 'test/fixtures/'] },
   tseslint.configs.strict,
   {
     linterOptions: { reportUnusedDisableDirectives: 'error' },

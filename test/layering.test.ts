@@ -17,7 +17,7 @@ describe('native', () => {
     // C headers, intrinsics, and what lies beside; nothing of std but in the baseline's own files.
     [
       'native/kernels',
-      /^((stdint|stddef|string|math|immintrin|cpuid|intrin|arm_neon)\.h|[a-z0-9_]+(\.inl)?\.h|simd\/.*\.h)$/,
+      /^((stdint|stddef|string|math|immintrin|cpuid|intrin|arm_neon|windows)\.h|sys\/(auxv|sysctl)\.h|[a-z0-9_]+(\.inl)?\.h|simd\/.*\.h)$/,
     ],
     // libuv is the only way to threads that needs no newer C library; Linux tells about CPUs in two headers.
     ['native/engine', /^(c?[a-z_]+|(uv|sched|unistd|sys\/syscall)\.h|engine\/.*\.h|kernels\/kernels\.h)$/],

@@ -1,31 +1,17 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
+import { expectOnlyTables, testWith } from './support.js';
 
 const root = join(__dirname, '..');
 const release = join(root, 'build', 'Release');
 const run = (command: string, args: string[], cwd = root): string =>
   execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
 
-/** A test that needs a tool: skipped aloud without it, or failed where all tools are required. */
-function testWith(tool: string, name: string, f: () => void): void {
-  const there = spawnSync(tool, ['--version']).error === undefined;
-  if (there || process.env['DYNAQUANT_REQUIRE_ALL'] === '1') test(name, f);
-  else test.skip(`${name} (skipped: needs ${tool})`, f);
-}
-
-const isas = process.arch === 'x64' ? ['scalar', 'avx2', 'avx512vnni'] : ['scalar'];
-
 testWith('nm', 'an instruction set’s archive exports its table and nothing that could be merged', () => {
-  for (const isa of isas) {
-    const symbols = run('nm', ['-C', join(release, 'obj.target', `kernels_${isa}.a`)]).split('\n');
-    const shared = symbols.filter((line) => / [A-TV-ZWVuwv] /.test(line));
-    expect(shared.map((line) => line.replace(/^\S* /, ''))).toEqual([`D kernel_table_${isa}`]);
-    const wanted = symbols.filter((line) => / U /.test(line)).map((line) => line.trim().slice(2));
-    for (const symbol of wanted)
-      expect(['fmaf', 'memcpy', 'memset', '_GLOBAL_OFFSET_TABLE_']).toContain(symbol);
-  }
+  expectOnlyTables('nm', release, process.arch);
 });
 
 testWith('objdump', 'the addon needs no newer C library than RHEL 8 has', () => {

@@ -1,3 +1,4 @@
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -96,6 +97,39 @@ export function pseudoRandom(seed: number): () => number {
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
+}
+
+/** Whether a program can be run. */
+export function has(tool: string): boolean {
+  return spawnSync(tool, ['--version']).error === undefined;
+}
+
+/** A test that needs what is not everywhere: skipped aloud without it, or failed where all tools are required. */
+export function testIf(there: boolean, needs: string, name: string, f: () => void, timeout?: number): void {
+  if (there || process.env['DYNAQUANT_REQUIRE_ALL'] === '1') test(name, f, timeout);
+  else test.skip(`${name} (skipped: needs ${needs})`, f);
+}
+export function testWith(tool: string, name: string, f: () => void): void {
+  testIf(has(tool), tool, name, f);
+}
+
+/** Every instruction set that is built for an architecture, best first. */
+export const builtIsas: Readonly<Record<string, readonly string[]>> = {
+  x64: ['avx512vnni', 'avxvnni', 'avx2', 'scalar'],
+  arm64: ['neon_i8mm', 'neon_dotprod', 'neon', 'scalar'],
+};
+
+/** Each archive of a build defines its table, and asks for nothing but what C has. */
+export function expectOnlyTables(nm: string, release: string, architecture: string): void {
+  for (const isa of builtIsas[architecture]!) {
+    const archive = join(release, 'obj.target', `kernels_${isa}.a`);
+    const symbols = execFileSync(nm, ['-C', archive], { encoding: 'utf8' }).split('\n');
+    const shared = symbols.filter((line) => / [A-TV-ZWVuwv] /.test(line));
+    expect(shared.map((line) => line.replace(/^\S* /, ''))).toEqual([`D kernel_table_${isa}`]);
+    const wanted = symbols.filter((line) => / U /.test(line)).map((line) => line.trim().slice(2));
+    for (const symbol of wanted)
+      expect(['fmaf', 'memcpy', 'memset', '_GLOBAL_OFFSET_TABLE_']).toContain(symbol);
+  }
 }
 
 const flags = [false, true];

@@ -11,7 +11,7 @@ constexpr std::size_t kQuadBytes = kPanelColumns * kQuad;
 
 // Larger weights come from the last-level cache or memory, and one stream of addresses comes faster
 // than four (by 6 % at 4 MB for one row). Below, in L2, four are the faster by 5 %.
-// A 6 x 1 tile, as the planned tables have, would use every fourth line only.
+// A 6 x 1 tile, as tables without `wide_tiles` have, would use every fourth line only.
 constexpr std::size_t kCached = 2 * 1024 * 1024;
 
 // The quads of a panel from `begin` on that may be added in int16 lanes: their number, at most 255.
@@ -62,7 +62,7 @@ Int8Matrix::Int8Matrix(const KernelTable& kernels, const ActivationMode& mode,
       depth_(depth),
       quads_((depth + kQuad - 1) / kQuad),
       layout_(layout),
-      interleaved_(!kernels.planned && layout.columns() * quads_ * kQuad > kCached),
+      interleaved_(kernels.wide_tiles && layout.columns() * quads_ * kQuad > kCached),
       weights_((layout.panels() + 3) / 4 * 4 * quads_ * kQuadBytes),
       column_sums_(layout.columns()),
       scales_(layout.columns()),

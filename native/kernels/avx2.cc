@@ -11,6 +11,8 @@
 
 namespace dynaquant {
 namespace {
+#include "simd/ymm_lanes.h"
+// Products and tiles.
 #include "simd/avx2.h"
 // Kernels, written once over the vocabulary.
 #include "activations.inl.h"

@@ -7,6 +7,12 @@
 #include <intrin.h>
 #elif defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(_M_ARM64)
+#include <windows.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 namespace dynaquant {
@@ -19,15 +25,15 @@ struct Cpuid {
   uint32_t eax, ebx, ecx, edx;
 };
 
-Cpuid cpuid(uint32_t leaf) {
+Cpuid cpuid(uint32_t leaf, uint32_t subleaf) {
   Cpuid r = {};
 #if defined(_M_X64)
   int out[4];
-  __cpuidex(out, (int)leaf, 0);
+  __cpuidex(out, (int)leaf, (int)subleaf);
   r = {(uint32_t)out[0], (uint32_t)out[1], (uint32_t)out[2], (uint32_t)out[3]};
 #else
   // Returns zeros for a leaf beyond the processor's highest.
-  __get_cpuid_count(leaf, 0, &r.eax, &r.ebx, &r.ecx, &r.edx);
+  __get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx);
 #endif
   return r;
 }
@@ -48,15 +54,60 @@ bool has(uint32_t word, int bit) { return (word >> bit) & 1; }
 }  // namespace
 
 CpuFeatures detect_cpu_features() {
-  const Cpuid leaf1 = cpuid(1), leaf7 = cpuid(7);
+  const Cpuid leaf1 = cpuid(1, 0), leaf7 = cpuid(7, 0);
   const bool os_xsave = has(leaf1.ecx, 27);
   const uint64_t saved = os_xsave ? xcr0() : 0;
   const bool os_avx = (saved & 0x06) == 0x06;     // xmm, ymm
   const bool os_avx512 = (saved & 0xe6) == 0xe6;  // and opmask, zmm 0-15, zmm 16-31
   CpuFeatures cpu = {};
   cpu.avx2 = os_avx && has(leaf1.ecx, 28) && has(leaf1.ecx, 12) && has(leaf7.ebx, 5);
+  // eax of leaf 7 is its highest subleaf.
+  cpu.avxvnni = cpu.avx2 && leaf7.eax >= 1 && has(cpuid(7, 1).eax, 4);
   cpu.avx512vnni = cpu.avx2 && os_avx512 && has(leaf7.ebx, 16) && has(leaf7.ebx, 17) &&
                    has(leaf7.ebx, 30) && has(leaf7.ebx, 31) && has(leaf7.ecx, 11);
+#ifdef DYNAQUANT_AVXVNNI_EVEX  // see simd/avxvnni.h
+  cpu.avxvnni = cpu.avx512vnni;
+#endif
+  return cpu;
+}
+
+#elif defined(_M_ARM64)
+
+CpuFeatures detect_cpu_features() {
+  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE and PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE, which older
+  // SDKs do not name.
+  CpuFeatures cpu = {};
+  cpu.neon_dotprod = IsProcessorFeaturePresent(43);
+  cpu.neon_i8mm = cpu.neon_dotprod && IsProcessorFeaturePresent(66);
+  return cpu;
+}
+
+#elif defined(__aarch64__) && defined(__APPLE__)
+
+namespace {
+
+bool has(const char* name) {
+  int value = 0;
+  size_t size = sizeof value;
+  return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+
+}  // namespace
+
+CpuFeatures detect_cpu_features() {
+  CpuFeatures cpu = {};
+  cpu.neon_dotprod = has("hw.optional.arm.FEAT_DotProd");
+  cpu.neon_i8mm = cpu.neon_dotprod && has("hw.optional.arm.FEAT_I8MM");
+  return cpu;
+}
+
+#elif defined(__aarch64__) && defined(__linux__)
+
+CpuFeatures detect_cpu_features() {
+  // HWCAP_ASIMDDP and HWCAP2_I8MM, which older headers do not name.
+  CpuFeatures cpu = {};
+  cpu.neon_dotprod = (getauxval(AT_HWCAP) >> 20) & 1;
+  cpu.neon_i8mm = cpu.neon_dotprod && ((getauxval(AT_HWCAP2) >> 13) & 1);
   return cpu;
 }
 

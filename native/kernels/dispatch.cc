@@ -17,7 +17,12 @@ struct Row {
 const Row kRows[] = {
 #if defined(__x86_64__) || defined(_M_X64)
     {&kernel_table_avx512vnni, [](const CpuFeatures& cpu) { return cpu.avx512vnni; }},
+    {&kernel_table_avxvnni, [](const CpuFeatures& cpu) { return cpu.avxvnni; }},
     {&kernel_table_avx2, [](const CpuFeatures& cpu) { return cpu.avx2; }},
+#elif defined(__aarch64__) || defined(_M_ARM64)
+    {&kernel_table_neon_i8mm, [](const CpuFeatures& cpu) { return cpu.neon_i8mm; }},
+    {&kernel_table_neon_dotprod, [](const CpuFeatures& cpu) { return cpu.neon_dotprod; }},
+    {&kernel_table_neon, [](const CpuFeatures&) { return true; }},
 #endif
     {&kernel_table_scalar, [](const CpuFeatures&) { return true; }},
 };

@@ -10,7 +10,11 @@ namespace dynaquant {
 extern "C" {
 extern const KernelTable kernel_table_scalar;
 extern const KernelTable kernel_table_avx2;
+extern const KernelTable kernel_table_avxvnni;
 extern const KernelTable kernel_table_avx512vnni;
+extern const KernelTable kernel_table_neon;
+extern const KernelTable kernel_table_neon_dotprod;
+extern const KernelTable kernel_table_neon_i8mm;
 }
 
 constexpr size_t kMaxTables = 8;

@@ -53,7 +53,7 @@ struct PanelPlan {
 
 // An int8 matrix, packed: a quad of a panel is [column][4], 64 bytes, and stands at
 // weights + panel / 4 * block_stride + panel % 4 * panel_stride + quad * quad_stride: panels one
-// after the other, or (tables that are not `planned`) the quads of four panels in turn. `bias` is
+// after the other, or (tables of `wide_tiles`) the quads of four panels in turn. `bias` is
 // -0.0 where there is none, so that fma(sum, scale, bias) is the product alone, its sign of zero
 // included.
 struct Int8Panels {
@@ -122,6 +122,8 @@ struct KernelTable {
   const char* name;
   // Wants Int8Panels::plans: it has no 8-bit dot product with 32-bit sums.
   bool planned;
+  // Its tiles take four panels at once, so that large weights may stand in that order.
+  bool wide_tiles;
   // A quantized byte is stored as q - stored_offset: 128 where the dot product is of signed bytes.
   int32_t stored_offset;
 

@@ -3,6 +3,7 @@
 #define DYNAQUANT_KERNEL_TABLE(isa)                                          \
   extern "C" const KernelTable kernel_table_##isa = {#isa,                   \
                                                      kPlanned,               \
+                                                     kTileWidePanels == 4,   \
                                                      kStoredOffset,          \
                                                      range_kernel,           \
                                                      choose_params_kernel,   \

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+// The lanes of AArch64's NEON, a vector being four q registers; a vocabulary adds products and
+// tiles to them: neon.h, neon_dotprod.h, neon_i8mm.h. See scalar.h for what each operation means.
+
+struct F32 {
+  float32x4_t v[4];
+};
+struct S32 {
+  int32x4_t v[4];
+};
+struct Weights {  // [4 columns][4 depth] in each register
+  int8x16_t s8x16[4];
+};
+
+// What `of` says of each of a vector's registers.
+template <typename Vector, typename Of>
+DYNAQUANT_INLINE Vector each(const Of& of) {
+  return {{of(0), of(1), of(2), of(3)}};
+}
+
+inline F32 set_f32(float x) {
+  const float32x4_t v = vdupq_n_f32(x);
+  return {{v, v, v, v}};
+}
+inline S32 set_s32(int32_t x) {
+  const int32x4_t v = vdupq_n_s32(x);
+  return {{v, v, v, v}};
+}
+inline F32 load(const float* p) {
+  return each<F32>([=](int i) { return vld1q_f32(p + 4 * i); });
+}
+inline S32 load(const int32_t* p) {
+  return each<S32>([=](int i) { return vld1q_s32(p + 4 * i); });
+}
+inline F32 load_first(const float* p, size_t count) {
+  return each<F32>([=](int i) {
+    const float* q = p + 4 * i;
+    const int left = (int)count - 4 * i;
+    if (left >= 4) return vld1q_f32(q);
+    float32x4_t v = vdupq_n_f32(0.0f);
+    if (left > 0) v = vld1q_lane_f32(q, v, 0);
+    if (left > 1) v = vld1q_lane_f32(q + 1, v, 1);
+    if (left > 2) v = vld1q_lane_f32(q + 2, v, 2);
+    return v;
+  });
+}
+inline void store(float* p, F32 v) {
+  for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, v.v[i]);
+}
+inline void store_first(float* p, F32 v, size_t count) {
+  for (int i = 0; i < 4; ++i) {
+    float* q = p + 4 * i;
+    const int left = (int)count - 4 * i;
+    if (left >= 4) {
+      vst1q_f32(q, v.v[i]);
+    } else {
+      if (left > 0) vst1q_lane_f32(q, v.v[i], 0);
+      if (left > 1) vst1q_lane_f32(q + 1, v.v[i], 1);
+      if (left > 2) vst1q_lane_f32(q + 2, v.v[i], 2);
+    }
+  }
+}
+// Each lane saturated to 0..255: a vocabulary's store_u8, before it takes kStoredOffset off.
+inline uint8x16_t saturate_u8(S32 v) {
+  const uint16x8_t low = vqmovun_high_s32(vqmovun_s32(v.v[0]), v.v[1]);
+  const uint16x8_t high = vqmovun_high_s32(vqmovun_s32(v.v[2]), v.v[3]);
+  return vqmovn_high_u16(vqmovn_u16(low), high);
+}
+
+inline F32 add(F32 a, F32 b) {
+  return each<F32>([&](int i) { return vaddq_f32(a.v[i], b.v[i]); });
+}
+inline F32 sub(F32 a, F32 b) {
+  return each<F32>([&](int i) { return vsubq_f32(a.v[i], b.v[i]); });
+}
+inline F32 mul(F32 a, F32 b) {
+  return each<F32>([&](int i) { return vmulq_f32(a.v[i], b.v[i]); });
+}
+inline F32 div(F32 a, F32 b) {
+  return each<F32>([&](int i) { return vdivq_f32(a.v[i], b.v[i]); });
+}
+inline F32 fma(F32 a, F32 b, F32 c) {
+  return each<F32>([&](int i) { return vfmaq_f32(c.v[i], a.v[i], b.v[i]); });
+}
+// Not fmin and fmax: those give NaN where either is NaN, and order the zeros.
+inline F32 min(F32 a, F32 b) {
+  return each<F32>([&](int i) { return vbslq_f32(vcltq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]); });
+}
+inline F32 max(F32 a, F32 b) {
+  return each<F32>([&](int i) { return vbslq_f32(vcgtq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]); });
+}
+inline F32 abs(F32 a) {
+  return each<F32>([&](int i) { return vabsq_f32(a.v[i]); });
+}
+inline F32 copy_sign(F32 magnitude, F32 sign) {
+  const uint32x4_t bit = vdupq_n_u32(0x80000000u);
+  return each<F32>([&](int i) { return vbslq_f32(bit, sign.v[i], magnitude.v[i]); });
+}
+inline S32 round_s32(F32 a) {
+  return each<S32>([&](int i) { return vcvtnq_s32_f32(a.v[i]); });
+}
+inline F32 to_f32(S32 a) {
+  return each<F32>([&](int i) { return vcvtq_f32_s32(a.v[i]); });
+}
+inline F32 low_bits_to_exponent(F32 a) {
+  return each<F32>(
+      [&](int i) { return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a.v[i]), 23)); });
+}
+inline S32 add(S32 a, S32 b) {
+  return each<S32>([&](int i) { return vaddq_s32(a.v[i], b.v[i]); });
+}
+inline S32 mul(S32 a, S32 b) {
+  return each<S32>([&](int i) { return vmulq_s32(a.v[i], b.v[i]); });
+}
+// Of finite values, or infinite ones: a range never holds a NaN.
+inline float reduce_min(F32 a) {
+  return vminvq_f32(vminq_f32(vminq_f32(a.v[0], a.v[1]), vminq_f32(a.v[2], a.v[3])));
+}
+inline float reduce_max(F32 a) {
+  return vmaxvq_f32(vmaxq_f32(vmaxq_f32(a.v[0], a.v[1]), vmaxq_f32(a.v[2], a.v[3])));
+}
+inline bool any_nan(F32 a) {
+  uint32x4_t numbers = vceqq_f32(a.v[0], a.v[0]);
+  for (int i = 1; i < 4; ++i) numbers = vandq_u32(numbers, vceqq_f32(a.v[i], a.v[i]));
+  return vminvq_u32(numbers) == 0;
+}
+
+inline Weights load_weights(const int8_t* p) {
+  return each<Weights>([=](int i) { return vld1q_s8(p + 16 * i); });
+}
+// Four bytes in lane 0, from where a dot product takes them "by element": filling all lanes (ld1r)
+// would cost an operation of the vector pipes, which the products need.
+inline uint8x8_t load_four(const uint8_t* p) {
+  float four;
+  __builtin_memcpy(&four, p, sizeof four);
+  return vreinterpret_u8_f32(vset_lane_f32(four, vdup_n_f32(0.0f), 0));
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+// The lanes of AVX2 + FMA, a vector being two ymm registers; a vocabulary adds products and tiles
+// to them: avx2.h, avxvnni.h. See scalar.h for what each operation means.
+
+struct F32 {
+  __m256 low, high;
+};
+struct S32 {
+  __m256i low, high;
+};
+struct Quad {
+  __m256i u8x32;
+};
+struct Weights {
+  __m256i low, high;
+};
+inline F32 set_f32(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+inline S32 set_s32(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+inline F32 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline S32 load(const int32_t* p) {
+  return {_mm256_loadu_si256((const __m256i*)p), _mm256_loadu_si256((const __m256i*)(p + 8))};
+}
+// The first `count` of eight lanes.
+inline __m256i first_lanes(int count) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+inline F32 load_first(const float* p, size_t count) {
+  const int n = (int)count;
+  if (n == 8) return {_mm256_loadu_ps(p), _mm256_setzero_ps()};  // cheaper by far than masked
+  if (n < 8) return {_mm256_maskload_ps(p, first_lanes(n)), _mm256_setzero_ps()};
+  return {_mm256_loadu_ps(p), _mm256_maskload_ps(p + 8, first_lanes(n - 8))};
+}
+inline void store(float* p, F32 v) {
+  _mm256_storeu_ps(p, v.low);
+  _mm256_storeu_ps(p + 8, v.high);
+}
+inline void store_first(float* p, F32 v, size_t count) {
+  const int n = (int)count;
+  if (n == 8) {  // plain stores forward to the next step's loads, masked ones do not
+    _mm256_storeu_ps(p, v.low);
+  } else if (n < 8) {
+    _mm256_maskstore_ps(p, first_lanes(n), v.low);
+  } else {
+    _mm256_storeu_ps(p, v.low);
+    _mm256_maskstore_ps(p + 8, first_lanes(n - 8), v.high);
+  }
+}
+inline void store_u8(uint8_t* p, S32 v) {
+  const __m256i s16 =
+      _mm256_permute4x64_epi64(_mm256_packs_epi32(v.low, v.high), _MM_SHUFFLE(3, 1, 2, 0));
+  _mm_storeu_si128((__m128i*)p,
+                   _mm_packus_epi16(_mm256_castsi256_si128(s16), _mm256_extracti128_si256(s16, 1)));
+}
+
+inline F32 add(F32 a, F32 b) {
+  return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+}
+inline F32 sub(F32 a, F32 b) {
+  return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)};
+}
+inline F32 mul(F32 a, F32 b) {
+  return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+}
+inline F32 div(F32 a, F32 b) {
+  return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)};
+}
+inline F32 fma(F32 a, F32 b, F32 c) {
+  return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+}
+inline F32 min(F32 a, F32 b) {
+  return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)};
+}
+inline F32 max(F32 a, F32 b) {
+  return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};
+}
+inline F32 abs(F32 a) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  return {_mm256_andnot_ps(sign, a.low), _mm256_andnot_ps(sign, a.high)};
+}
+inline F32 copy_sign(F32 magnitude, F32 sign) {
+  const __m256 bit = _mm256_set1_ps(-0.0f);
+  return {_mm256_or_ps(magnitude.low, _mm256_and_ps(sign.low, bit)),
+          _mm256_or_ps(magnitude.high, _mm256_and_ps(sign.high, bit))};
+}
+inline S32 round_s32(F32 a) { return {_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)}; }
+inline F32 to_f32(S32 a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
+inline F32 low_bits_to_exponent(F32 a) {
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a.low), 23)),
+          _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a.high), 23))};
+}
+inline S32 add(S32 a, S32 b) {
+  return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+}
+inline S32 mul(S32 a, S32 b) {
+  return {_mm256_mullo_epi32(a.low, b.low), _mm256_mullo_epi32(a.high, b.high)};
+}
+inline float reduce_min(F32 a) {
+  const __m256 m8 = _mm256_min_ps(a.low, a.high);
+  __m128 m = _mm_min_ps(_mm256_castps256_ps128(m8), _mm256_extractf128_ps(m8, 1));
+  m = _mm_min_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_min_ss(m, _mm_movehdup_ps(m)));
+}
+inline float reduce_max(F32 a) {
+  const __m256 m8 = _mm256_max_ps(a.low, a.high);
+  __m128 m = _mm_max_ps(_mm256_castps256_ps128(m8), _mm256_extractf128_ps(m8, 1));
+  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+inline bool any_nan(F32 a) {
+  return _mm256_movemask_ps(_mm256_or_ps(_mm256_cmp_ps(a.low, a.low, _CMP_UNORD_Q),
+                                         _mm256_cmp_ps(a.high, a.high, _CMP_UNORD_Q))) != 0;
+}
+
+inline Quad load_quad(const uint8_t* p) {
+  int32_t four;
+  __builtin_memcpy(&four, p, sizeof four);
+  return {_mm256_set1_epi32(four)};
+}
+inline Weights load_weights(const int8_t* p) {
+  const __m256i* w = (const __m256i*)p;
+  return {_mm256_load_si256(w), _mm256_load_si256(w + 1)};
+}

