@@ -12,9 +12,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   Napi::Float32Array slots =
       Napi::Float32Array::New(env, dynaquant::kSlots * dynaquant::kSlotFloats);
   Napi::Float64Array sizes = Napi::Float64Array::New(env, dynaquant::kSizes);
-  env.SetInstanceData(new dynaquant::AddonData{tables[0], Napi::Persistent(slots),
-                                               Napi::Persistent(sizes), slots.Data(),
-                                               sizes.Data()});
+  env.SetInstanceData(new dynaquant::AddonData{
+      tables[0], Napi::Persistent(slots), Napi::Persistent(sizes), slots.Data(), sizes.Data()});
   exports.Set("sizes", sizes);
   exports.Set("slots", slots);
   dynaquant::init_kernels(env, exports);

@@ -8,8 +8,7 @@
 template <int kRows, int kPanels>
 inline void dot_tile(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
                      S32 (&acc)[kRows][kPanels]) {
-  const int8_t* weights =
-      b.weights + panel / 4 * b.block_stride + panel % 4 * b.panel_stride;
+  const int8_t* weights = b.weights + panel / 4 * b.block_stride + panel % 4 * b.panel_stride;
   for (size_t quad = 0; quad < b.quads; ++quad) {
     Weights w[kPanels];
 #pragma GCC unroll 4

@@ -52,9 +52,8 @@ inline void lstm_step_one(const Rows& h, const Panels& b, const LstmStep& step, 
   for (size_t group = begin; group < end; ++group) {
     const size_t first = group * kLstmGates;
     F32 products[kLstmGates];
-    multiply_tile<1, kLstmGates>(h, 0, b, first, [&](size_t, size_t panel, F32 v) {
-      products[panel - first] = v;
-    });
+    multiply_tile<1, kLstmGates>(h, 0, b, first,
+                                 [&](size_t, size_t panel, F32 v) { products[panel - first] = v; });
     if (group > begin) lstm_row(last, step, 0, group - 1, seen);
     for (size_t gate = 0; gate < kLstmGates; ++gate) last[gate] = products[gate];
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The params of each range: choose_params.h in a loop.
 
-// Min and max of a range, which becomes empty: here, by stores as wide as the loads that follow, for
-// narrower ones do not forward to them.
+// Min and max of a range, which becomes empty: here, by stores as wide as the loads that follow,
+// for narrower ones do not forward to them.
 DYNAQUANT_INLINE void take_range(RangeLanes* range, float* min, float* max) {
   *min = reduce_min(load(range->min));
   *max = reduce_max(load(range->max));

@@ -1,5 +1,5 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import { fromSlot, native, newOutput, throwUnlessOk, toSlot, type LSTMHandle } from '../native.js';
+import { fromSlot, native, newOutputs, throwUnlessOk, toSlot, type LSTMHandle } from '../native.js';
 import { float32, isTensor, resultTensor, sameShape, Tensor } from '../tensor.js';
 import { dropout as applyDropout } from './dropout.js';
 import { uniform_ } from './init.js';
@@ -72,7 +72,8 @@ export abstract class LSTMBase extends Module {
    * @param state - `[h0, c0]`, each `(numLayers * directions, B, hiddenSize)` (unbatched: without B); absent:
    * zeros
    * @returns `[output, [hn, cn]]`: output `(T, B, directions * hiddenSize)`, forward features first, and the
-   * last states in the shape of the first
+   * last states in the shape of the first. After a short sequence the three may share one `ArrayBuffer`:
+   * `clone()` before transferring one of them to another thread.
    * @throws {TypeError} for what is no float32 tensor
    * @throws {RangeError} for wrong shapes, and on INT8 layers for values that are not finite
    */
@@ -102,9 +103,7 @@ export abstract class LSTMBase extends Module {
       const addon = native();
       const { slots } = addon;
       setSizes(addon.sizes, steps, batch, 0, numLayers);
-      const yOut = newOutput(count);
-      const hOut = newOutput(stateCount);
-      const cOut = newOutput(stateCount);
+      const [yOut, hOut, cOut] = newOutputs(count, stateCount);
       const status = handle.forward(
         toSlot(slots, 0, data),
         h0 && toSlot(slots, 1, h0),
