@@ -371,18 +371,14 @@ Team::Team(std::size_t wanted, std::uint64_t work_ns) {
     if (wakes_) call_in(pool.team[i], cpu);
     anybody = anybody || !pool.team[i].parked.load(std::memory_order_relaxed);
   }
-  if (anybody) {
-    size_ = size;
-  } else {
-    leave();
-  }
+  // With nobody there the pool is held all the same: the call's end is what tells whether the next
+  // one belongs to a series.
+  holds_ = true;
+  if (anybody) size_ = size;
 }
 
 Team::~Team() {
-  if (size_ > 1) leave();
-}
-
-void Team::leave() {
+  if (!holds_) return;
   pool.last_ns = uv_hrtime();
   give_back();
 }

@@ -73,13 +73,13 @@ class Team {
   }
   void run_phase(const Phase& phase);
   void await_members();
-  void leave();
 
   std::size_t size_ = 1;
   std::uint64_t finished_ = 0;  // chunks of all members but the caller, ever
   std::uint64_t start_ns_ = 0;
   std::uint64_t phases_ = 0;
   bool wakes_ = false;
+  bool holds_ = false;
 };
 
 // Every environment (main thread or worker) has one of these while it lives; the last one to go
