@@ -143,3 +143,40 @@ test('prints as PyTorch does', () => {
     ),
   ).toBe('LSTM(2, 3, num_layers=2, bias=False, batch_first=True, dropout=0.1, bidirectional=True)');
 });
+
+describe('results', () => {
+  // Up to 16 elements they come through slots, a single step's share one buffer, the rest have their own.
+  test.each([
+    [8, 1, 1],
+    [16, 1, 1],
+    [17, 1, 1],
+    [4, 5, 1],
+    [40, 1, 20],
+    [40, 3, 1],
+    [130, 33, 1],
+  ])('of hidden size %i, batch %i, %i steps do not change with later calls', (hiddenSize, batch, steps) => {
+    manualSeed(hiddenSize);
+    const lstm = new nn.LSTM(3, hiddenSize).eval();
+    const call = () => lstm.forward(randn(steps, batch, 3), [randn(1, batch, hiddenSize), randn(1, batch, hiddenSize)]);
+    const [y, [h, c]] = call();
+    const before = [y, h, c].map(bytesOf);
+    call();
+    expect([y, h, c].map(bytesOf)).toEqual(before);
+    expect([y, h, c].map((t) => t.shape)).toEqual([
+      [steps, batch, hiddenSize],
+      [1, batch, hiddenSize],
+      [1, batch, hiddenSize],
+    ]);
+    expect(h.equal(y.select(0, steps - 1).reshape(1, batch, hiddenSize))).toBe(true);
+  });
+
+  test('of one step share a buffer, which tells when it was transferred', () => {
+    const lstm = new nn.LSTM(3, 40).eval();
+    const [y, state] = lstm.forward(randn(1, 1, 3));
+    const copy = y.clone();
+    structuredClone(copy.data, { transfer: [copy.data.buffer as ArrayBuffer] });
+    lstm.forward(randn(1, 1, 3), state);
+    structuredClone(y.data, { transfer: [y.data.buffer as ArrayBuffer] });
+    expect(() => lstm.forward(randn(1, 1, 3), state)).toThrow('hidden[0] has lost its data');
+  });
+});

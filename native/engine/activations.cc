@@ -81,9 +81,10 @@ bool quantize_rows(const KernelTable& kernels, Team& team, const ActivationMode&
   return true;
 }
 
-bool all_finite(const KernelTable& kernels, const float* x, std::size_t count) {
+bool all_finite(const KernelTable& kernels, const FloatRows& x, std::size_t rows,
+                std::size_t columns) {
   RangeLanes range = {};
-  return kernels.range({x, count}, 1, count, &range, 0);
+  return kernels.range(x, rows, columns, &range, 0);
 }
 
 }  // namespace dynaquant

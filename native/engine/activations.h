@@ -66,7 +66,8 @@ void merge_ranges(RangeLanes* ranges, std::size_t count, std::size_t sets);
 bool quantize_rows(const KernelTable& kernels, Team& team, const ActivationMode& mode,
                    const FloatRows& x, std::size_t rows, std::size_t columns, QuantizedRows& out);
 
-bool all_finite(const KernelTable& kernels, const float* x, std::size_t count);
+bool all_finite(const KernelTable& kernels, const FloatRows& x, std::size_t rows,
+                std::size_t columns);
 
 inline void gemm(const KernelTable& kernels, const FloatRows& x, std::size_t rows,
                  const FloatPanels& panels, float* out, std::size_t stride, std::size_t columns) {

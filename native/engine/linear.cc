@@ -25,8 +25,9 @@ Status Linear<Int8Matrix>::forward(const float* x, std::size_t rows, float* out)
   }
   multiply(kernels_, team, q->from(0), rows, matrix_, out, out_features_, out_features_);
   const bool proved = matrix_.bound(q->largest_scale(rows)) < kSafeMagnitude;
-  return proved || all_finite(kernels_, out, rows * out_features_) ? Status::kOk
-                                                                   : Status::kOverflow;
+  return proved || all_finite(kernels_, {out, out_features_}, rows, out_features_)
+             ? Status::kOk
+             : Status::kOverflow;
 }
 
 }  // namespace dynaquant

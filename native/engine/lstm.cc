@@ -16,6 +16,8 @@ namespace {
 constexpr std::size_t kInputGateBytes = 256 * 1024;
 constexpr std::size_t kMinInputRows = 48;
 
+constexpr std::size_t kLineFloats = 16;
+
 // The shapes of a call, all derived from the sizes and the call.
 struct Extents {
   Extents(const LstmSizes& sizes, const LstmCall& call)
@@ -25,7 +27,9 @@ struct Extents {
         state(call.batch * sizes.hidden),
         y_stride(sizes.directions * sizes.hidden),
         units(GateLayout{1, sizes.hidden}.columns()),
-        gate_columns(units * kLstmGates) {
+        gate_columns(units * kLstmGates),
+        gate_stride(gate_columns + kLineFloats),
+        c_stride(units + kLineFloats) {
     const std::size_t chunk_rows =
         std::max(kMinInputRows, kInputGateBytes / (gate_columns * sizeof(float)));
     chunk_steps = std::clamp<std::size_t>(chunk_rows / batch, 1, call.steps);
@@ -39,6 +43,9 @@ struct Extents {
   std::size_t y_stride;      // floats of a row of a layer's output
   std::size_t units;         // hidden, padded
   std::size_t gate_columns;  // of a row of input gates
+  // Floats from row to row of the gates and of c: one line more, so that the rows of a power of two
+  // do not all fall into the same set of a cache.
+  std::size_t gate_stride, c_stride;
   std::size_t chunk_steps;
   std::size_t widest_input;
 };
@@ -46,8 +53,8 @@ struct Extents {
 // What float and int8 share of a call's memory.
 struct Common {
   Common(Scratch& scratch, const Extents& e, const LstmCall& call)
-      : gates(scratch.take<float>(e.chunk_steps * e.batch * e.gate_columns)),
-        c(scratch.take<float>(e.batch * e.units)),
+      : gates(scratch.take<float>(e.chunk_steps * e.batch * e.gate_stride)),
+        c(scratch.take<float>(e.batch * e.c_stride)),
         zeros(call.h0 == nullptr ? scratch.take<float>(e.state) : nullptr) {
     // Layers between the first and the last write and read these two in turn.
     for (std::size_t i = 0; i + 1 < std::min<std::size_t>(call.layers, 3); ++i) {
@@ -67,17 +74,16 @@ class Runner;
 template <>
 class Runner<FloatMatrix> {
  public:
-  Runner(Scratch&, const KernelTable& kernels, Team& team, const Extents&, const FloatMatrix&)
-      : kernels_(kernels), team_(team) {}
+  Runner(Scratch&, const KernelTable& kernels, Team& team, const Extents& e, const FloatMatrix&)
+      : kernels_(kernels), team_(team), e_(e) {}
 
   Status start_layer(const FloatMatrix& input, const float* x) {
     x_ = {x, input.depth()};
     return Status::kOk;
   }
-  Status input_gates(const FloatMatrix& input, std::size_t row, std::size_t rows, float* out,
-                     std::size_t columns) {
+  Status input_gates(const FloatMatrix& input, std::size_t row, std::size_t rows, float* out) {
     multiply(kernels_, team_, FloatRows{x_.data + row * x_.stride, x_.stride}, rows, input, out,
-             columns, columns);
+             e_.gate_stride, e_.gate_columns);
     return Status::kOk;
   }
   Status start_direction(const LstmCell<FloatMatrix>&, const FloatRows&, const float*) {
@@ -94,6 +100,7 @@ class Runner<FloatMatrix> {
  private:
   const KernelTable& kernels_;
   Team& team_;
+  const Extents& e_;
   FloatRows x_ = {};
 };
 
@@ -121,17 +128,18 @@ class Runner<Int8Matrix> {
     }
     return Status::kOk;
   }
-  Status input_gates(const Int8Matrix& input, std::size_t row, std::size_t rows, float* out,
-                     std::size_t columns) {
-    multiply(kernels_, team_, x_.from(row), rows, input, out, columns, columns);
-    if (input_bound_ < kSafeMagnitude || all_finite(kernels_, out, rows * columns)) {
+  Status input_gates(const Int8Matrix& input, std::size_t row, std::size_t rows, float* out) {
+    multiply(kernels_, team_, x_.from(row), rows, input, out, e_.gate_stride, e_.gate_columns);
+    if (input_bound_ < kSafeMagnitude ||
+        all_finite(kernels_, {out, e_.gate_stride}, rows, e_.gate_columns)) {
       return Status::kOk;
     }
     return Status::kOverflow;
   }
   // `h0`'s range stands for that of the step before the first.
   Status start_direction(const LstmCell<Int8Matrix>& cell, const FloatRows& h0, const float* c0) {
-    if (c0 != nullptr && !all_finite(kernels_, c0, e_.state)) return Status::kCellNotFinite;
+    if (c0 != nullptr && !all_finite(kernels_, {c0, e_.hidden}, e_.batch, e_.hidden))
+      return Status::kCellNotFinite;
     clear_ranges(ranges_, ranges_count_ * team_.size());
     if (!kernels_.range(h0, e_.batch, e_.hidden, ranges_, h_.params.step)) {
       return Status::kHiddenNotFinite;
@@ -169,8 +177,12 @@ class Runner<Int8Matrix> {
     AlignedBuffer<float> gates(step.rows * e_.gate_columns);
     kernels_.gemm_int8(h_rows_, step.rows, matrix.all(), gates.data(), e_.gate_columns,
                        e_.gate_columns);
-    for (std::size_t i = 0; i < gates.size(); ++i) gates.data()[i] += step.input_gates[i];
-    return all_finite(kernels_, gates.data(), gates.size());
+    for (std::size_t row = 0; row < step.rows; ++row) {
+      float* sums = gates.data() + row * e_.gate_columns;
+      const float* input = step.input_gates + row * step.input_stride;
+      for (std::size_t i = 0; i < e_.gate_columns; ++i) sums[i] += input[i];
+    }
+    return all_finite(kernels_, {gates.data(), e_.gate_columns}, step.rows, e_.gate_columns);
   }
 
   const KernelTable& kernels_;
@@ -242,7 +254,7 @@ Status Lstm<Matrix>::forward(const LstmCall& call) const {
       status = runner.start_direction(cell, h, c0);
       if (status != Status::kOk) return status;
       for (std::size_t row = 0; row < e.batch; ++row) {
-        float* c = common.c + row * e.units;
+        float* c = common.c + row * e.c_stride;
         if (c0 != nullptr) std::memcpy(c, c0 + row * hidden, hidden * sizeof(float));
         std::fill(c + (c0 != nullptr ? hidden : 0), c + e.units, 0.0f);
       }
@@ -250,20 +262,19 @@ Status Lstm<Matrix>::forward(const LstmCall& call) const {
       LstmStep step = {};
       step.rows = e.batch;
       step.hidden = hidden;
-      step.input_stride = e.gate_columns;
+      step.input_stride = e.gate_stride;
       step.cell = common.c;
-      step.cell_stride = e.units;
+      step.cell_stride = e.c_stride;
       step.output_stride = e.y_stride;
       for (std::size_t done = 0; done < call.steps; done += e.chunk_steps) {
         const std::size_t steps = std::min(e.chunk_steps, call.steps - done);
         // The chunk's first time, in the order of time; the reverse direction walks it backwards.
         const std::size_t first = direction == 0 ? done : call.steps - done - steps;
-        status = runner.input_gates(cell.input, first * e.batch, steps * e.batch, common.gates,
-                                    e.gate_columns);
+        status = runner.input_gates(cell.input, first * e.batch, steps * e.batch, common.gates);
         if (status != Status::kOk) return status;
         for (std::size_t i = 0; i < steps; ++i) {
           const std::size_t in_chunk = direction == 0 ? i : steps - 1 - i;
-          step.input_gates = common.gates + in_chunk * e.batch * e.gate_columns;
+          step.input_gates = common.gates + in_chunk * e.batch * e.gate_stride;
           step.output = out + (first + in_chunk) * e.batch * e.y_stride;
           status = runner.step(cell.hidden, h, step, groups, grain);
           if (status != Status::kOk) return status;
@@ -273,7 +284,7 @@ Status Lstm<Matrix>::forward(const LstmCall& call) const {
       for (std::size_t row = 0; row < e.batch; ++row) {
         const std::size_t to = index * e.state + row * hidden;
         std::memcpy(call.hn + to, h.data + row * h.stride, hidden * sizeof(float));
-        std::memcpy(call.cn + to, common.c + row * e.units, hidden * sizeof(float));
+        std::memcpy(call.cn + to, common.c + row * e.c_stride, hidden * sizeof(float));
       }
     }
     x = y;

@@ -113,8 +113,8 @@ constexpr std::uint64_t kQuietNs = 1000 * 1000;
 constexpr std::uint64_t kWorthWakingNs = 100 * 1000;
 // After it waited in vain for a member that had lost its CPU, a caller works alone for so many
 // times as long, within limits: that bounds what a busy machine can cost.
-constexpr std::uint64_t kAloneFactor = 16;
-constexpr std::uint64_t kMaxAloneNs = 500 * 1000 * 1000;
+constexpr std::uint64_t kAloneFactor = 4;
+constexpr std::uint64_t kMaxAloneNs = 20 * 1000 * 1000;
 // How long a caller looks at a claimed chunk before it lets others have its CPU. Longer than chunks
 // should take, because a nap is about 110 us.
 constexpr std::uint64_t kCallerSpinNs = 50 * 1000;
