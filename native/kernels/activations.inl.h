@@ -34,7 +34,8 @@ DYNAQUANT_INLINE F32 one_plus_exp_minus(F32 x) {
 // tanh(|x|) = e / (e + 2), e = expm1(2|x|): accurate near 0, where n = 0 and e is the polynomial.
 // From |x| = 9.02 on tanh is 1 in float32.
 DYNAQUANT_INLINE F32 expm1_of_twice_abs(F32 x) {
-  const Exponential e = exponential(min(set_f32(18.1f), mul(set_f32(2.0f), abs(x))));
+  const F32 magnitude = abs(x);
+  const Exponential e = exponential(min(set_f32(18.1f), add(magnitude, magnitude)));
   return fma(e.m, e.scale, sub(e.scale, set_f32(1.0f)));
 }
 

@@ -3,36 +3,56 @@
 // one row x 4 panels: enough independent sums to hide the instructions' latency, few enough to stay
 // in registers. Loops over tiles are written once, for int8 and float, over `multiply_tile`.
 
-// What the zero point weighs, taken off before the sum begins.
-inline S32 seed(const Int8Rows& a, size_t row, const Int8Panels& b, size_t panel) {
-  const int32_t zero_point = a.params.zero_points[row * a.params.step] - kStoredOffset;
-  return mul(set_s32(-zero_point), load(b.column_sums + panel * kPanelColumns));
-}
-// Sums to real numbers: fma(float(sum), scale * scales, bias).
-inline F32 finish(S32 sum, const Int8Rows& a, size_t row, const Int8Panels& b, size_t panel) {
-  const size_t column = panel * kPanelColumns;
-  const F32 scale = set_f32(a.params.scales[row * a.params.step]);
-  return fma(to_f32(sum), mul(scale, load(b.scales + column)), load(b.bias + column));
+// What a row's params make of a panel: the start of its sums, which takes off what the zero point
+// weighs, and the factor that makes them real numbers.
+struct Dequantize {
+  S32 seed;
+  F32 scale;
+};
+DYNAQUANT_INLINE Dequantize dequantize(const Int8Rows& a, size_t row, const Int8Panels& b,
+                                       size_t panel) {
+  const size_t i = row * a.params.step, column = panel * kPanelColumns;
+  const int32_t zero_point = a.params.zero_points[i] - kStoredOffset;
+  return {mul(set_s32(-zero_point), load(b.column_sums + column)),
+          mul(set_f32(a.params.scales[i]), load(b.scales + column))};
 }
 
 // The real results of kRows rows and the panels [panel, panel + kPanels), given to
-// `use(row, panel, F32)`.
-template <int kRows, int kPanels, typename Use>
-inline void multiply_tile(const Int8Rows& a, size_t row, const Int8Panels& b, size_t panel,
-                          const Use& use) {
+// `use(row, panel, F32)`: fma(float(sum), scale * scales, bias). With kOneParams all rows share
+// their params, and a panel's factors are made once.
+template <int kRows, int kPanels, bool kOneParams, typename Use>
+inline void multiply_int8_tile(const Int8Rows& a, size_t row, const Int8Panels& b, size_t panel,
+                               const Use& use) {
   S32 acc[kRows][kPanels];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) acc[r][p] = seed(a, row + r, b, panel + p);
+  for (int p = 0; p < kPanels; ++p) {
+    S32 seed = dequantize(a, row, b, panel + p).seed;
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      if (!kOneParams) seed = dequantize(a, row + r, b, panel + p).seed;
+      acc[r][p] = seed;
+    }
   }
   dot_tile<kRows, kPanels>(a.data + row * a.stride, a.stride, b, panel, acc);
 #pragma GCC unroll 4
   for (int p = 0; p < kPanels; ++p) {
+    F32 scale = dequantize(a, row, b, panel + p).scale;
+    const F32 bias = load(b.bias + (panel + p) * kPanelColumns);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      use(row + r, panel + p, finish(acc[r][p], a, row + r, b, panel + p));
+      if (!kOneParams) scale = dequantize(a, row + r, b, panel + p).scale;
+      use(row + r, panel + p, fma(to_f32(acc[r][p]), scale, bias));
     }
+  }
+}
+
+template <int kRows, int kPanels, typename Use>
+inline void multiply_tile(const Int8Rows& a, size_t row, const Int8Panels& b, size_t panel,
+                          const Use& use) {
+  if (kRows == 1 || a.params.step == 0) {
+    multiply_int8_tile<kRows, kPanels, true>(a, row, b, panel, use);
+  } else {
+    multiply_int8_tile<kRows, kPanels, false>(a, row, b, panel, use);
   }
 }
 
