@@ -157,7 +157,8 @@ describe('results', () => {
   ])('of hidden size %i, batch %i, %i steps do not change with later calls', (hiddenSize, batch, steps) => {
     manualSeed(hiddenSize);
     const lstm = new nn.LSTM(3, hiddenSize).eval();
-    const call = () => lstm.forward(randn(steps, batch, 3), [randn(1, batch, hiddenSize), randn(1, batch, hiddenSize)]);
+    const call = () =>
+      lstm.forward(randn(steps, batch, 3), [randn(1, batch, hiddenSize), randn(1, batch, hiddenSize)]);
     const [y, [h, c]] = call();
     const before = [y, h, c].map(bytesOf);
     call();
