@@ -82,7 +82,7 @@ describe('quantize', () => {
           const value = x[offset + row * stride + column]!;
           const expected = Math.min(255, Math.max(0, roundToEven(value) + zeroPoint));
           expect(bytes![i]).toBe(expected);
-        }
+        } else expect(bytes![i]).toBe(zeroPoint);
       }
     }
   });

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <memory>
 #include <type_traits>
-#include <vector>
 
 #include "bindings/arguments.h"
 #include "bindings/bindings.h"

@@ -135,7 +135,7 @@ struct KernelTable {
   void (*choose_params)(RangeLanes* ranges, size_t count, int steps, const RowParams& params);
 
   // q = clamp(rne(x * inverse) + zero_point, 0, 255), |x * inverse| < 2^22, in the table's stored
-  // form. A row is written in whole sixteens; what stands from `columns` on is not defined. Exact.
+  // form. A row is written in whole sixteens: those from `columns` on become the zero point. Exact.
   void (*quantize)(const FloatRows& x, size_t rows, size_t columns, const RowParams& params,
                    uint8_t* out, size_t out_stride);
 
