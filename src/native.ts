@@ -235,8 +235,17 @@ export function toSlot(slots: Float32Array, slot: number, data: Float32Array): S
 
 /** A new array for `count` results, or `undefined` when they fit a slot. */
 export function newOutput(count: number): Slotted {
-  return count > slotSize ? new Float32Array(count) : undefined;
+  return count > slotSize ? new Float32Array(newBuffer(count)) : undefined;
 }
+
+/**
+ * Memory for `count` floats that native code is about to fill. Large buffers come without zeros: setting
+ * them costs as much as writing the results, and twice that where it touches pages for the first time.
+ */
+function newBuffer(count: number): ArrayBuffer {
+  return count < unzeroedFrom ? new ArrayBuffer(4 * count) : Buffer.allocUnsafeSlow(4 * count).buffer;
+}
+const unzeroedFrom = 65536;
 
 /**
  * New arrays for an LSTM's output and two states, or `undefined` for those that fit a slot. Where the states
