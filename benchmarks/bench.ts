@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
 import { contenderFacets, contenders, type Contender, type Job } from './contenders/index.js';
@@ -48,6 +49,11 @@ const batchTime = 2000;
 const roundTime = 60_000;
 /** A call so long brings its own warm-up. */
 const longCall = 50_000;
+/**
+ * A rest before a turn with several threads, in milliseconds: ONNX Runtime's go on spinning for some 35 ms after
+ * their work, and whoever came next had half of a CPU less.
+ */
+const spinOut = 100;
 
 /** Float engines differ by rounding only. An 8-bit result is refused where it is no approximation at all. */
 const largestError = { float: 1e-3, eightBit: 0.8 };
@@ -196,6 +202,7 @@ async function measureTrial(trial: Trial, options: Options, file: string, note: 
   for (let round = 1; round <= rounds; round++) {
     for (const { index, contender, peer, usPerCall } of peers) {
       progress(`${note}: round ${round} of ${rounds}, ${contender.name}`);
+      if (trial.threads > 1) await setTimeout(spinOut);
       const calls = Math.max(1, Math.round(batchTime / usPerCall));
       const wanted = Math.max(1, Math.round(roundTime / (calls * usPerCall)));
       try {
