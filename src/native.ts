@@ -5,17 +5,43 @@ import { join } from 'node:path';
  */
 export type Slotted = Float32Array | undefined;
 
-/** A native LSTM, float or INT8: immutable, owns its packed weights and the kernels that packed them. */
-export interface LSTMHandle {
+/** The recurrent layers, by the names of PyTorch's `RNNBase.mode`. */
+export type RNNMode = 'LSTM' | 'GRU' | 'RNN_TANH' | 'RNN_RELU';
+
+/**
+ * A native stack of recurrent layers with float, float16 or INT8 weights: immutable, owns its packed weights and
+ * the kernels that packed them.
+ */
+export interface RNNHandle {
   /**
-   * Fills `y`, `hn` and `cn` (slots 0 to 5, in the order of the arguments) and returns a {@link Status}.
-   * `sizes` holds the steps, the batch, the first layer to run and how many: the states are those of the
-   * chosen layers.
+   * Fills `y`, `hn` and, for an LSTM, `cn` (slots 0 to 5, in the order of the arguments) and returns a
+   * {@link Status}. `sizes` holds the steps, the batch, the first layer to run and how many: the states are those
+   * of the chosen layers. `c0` and `cn` are null where the mode has no c.
    */
-  forward(x: Slotted, h0: Slotted | null, c0: Slotted | null, y: Slotted, hn: Slotted, cn: Slotted): Status;
+  forward(
+    x: Slotted,
+    h0: Slotted | null,
+    c0: Slotted | null,
+    y: Slotted,
+    hn: Slotted,
+    cn: Slotted | null,
+  ): Status;
+  /**
+   * The same for packed sequences, the longest first: `batchSizes` says how many have each step, `x` and `y`
+   * hold their rows, step by step. `sizes` begins with `batchSizes.length` and `batchSizes[0]`.
+   */
+  forwardPacked(
+    x: Slotted,
+    h0: Slotted | null,
+    c0: Slotted | null,
+    y: Slotted,
+    hn: Slotted,
+    cn: Slotted | null,
+    batchSizes: BigInt64Array,
+  ): Status;
 }
 
-/** A native Linear, float or INT8. */
+/** A native Linear with float, float16 or INT8 weights. */
 export interface LinearHandle {
   /** Fills `out` (slot 2; `x` is slot 0) with `rows` results. */
   forward(x: Slotted, rows: number, out: Slotted): Status;
@@ -27,6 +53,12 @@ export interface FloatMatrix {
   bias: Float32Array | null;
 }
 
+/** A float16 weight, raw bits, with a float bias. */
+export interface HalfMatrix {
+  weight: Uint16Array;
+  bias: Float32Array | null;
+}
+
 /** An INT8 weight with one scale, or one a row, and a float bias. */
 export interface Int8Matrix {
   weight: Int8Array;
@@ -34,10 +66,16 @@ export interface Int8Matrix {
   bias: Float32Array | null;
 }
 
-/** Adds what only INT8 handles have: their weights live nowhere else. */
-export interface Int8LSTMHandle extends LSTMHandle {
-  /** Writes a weight as it came; `matrix` counts W_ih and W_hh of each layer and direction. */
-  unpackWeight(matrix: number, out: Int8Array): void;
+/** What handles add whose weights live nowhere else. */
+export interface Unpack<Weight> {
+  /** Writes a weight as it came; `matrix` counts the constructor's `matrices`. */
+  unpackWeight(matrix: number, out: Weight): void;
+}
+export type HalfRNNHandle = RNNHandle & Unpack<Uint16Array>;
+export type Int8RNNHandle = RNNHandle & Unpack<Int8Array>;
+
+export interface HalfLinearHandle extends LinearHandle {
+  unpackWeight(out: Uint16Array): void;
 }
 
 /** Adds what only INT8 handles have. */
@@ -78,30 +116,59 @@ export function throwUnlessOk(status: Status): void {
 
 /** What the addon exports. It trusts nobody, but its errors are for us: users' mistakes are caught above. */
 export interface NativeAddon {
-  FloatLinear: new (matrix: FloatMatrix, inFeatures: number, outFeatures: number) => LinearHandle;
+  FloatLinear: new (
+    matrix: FloatMatrix,
+    inFeatures: number,
+    outFeatures: number,
+    relu: boolean,
+  ) => LinearHandle;
+  HalfLinear: new (
+    matrix: HalfMatrix,
+    inFeatures: number,
+    outFeatures: number,
+    relu: boolean,
+  ) => HalfLinearHandle;
   Int8Linear: new (
     matrix: Int8Matrix,
     inFeatures: number,
     outFeatures: number,
     perRow: boolean,
     reduceRange: boolean,
+    relu: boolean,
   ) => Int8LinearHandle;
-  FloatLSTM: new (
+  /**
+   * `projSize` 0 is none (only an LSTM may have one). `matrices`: for each layer and direction W_ih, W_hh and,
+   * with projections, W_hr, which has no bias; rows in PyTorch's order.
+   */
+  FloatRNN: new (
+    mode: RNNMode,
     inputSize: number,
     hiddenSize: number,
+    projSize: number,
     numLayers: number,
     directions: number,
     matrices: readonly FloatMatrix[],
-  ) => LSTMHandle;
-  Int8LSTM: new (
+  ) => RNNHandle;
+  HalfRNN: new (
+    mode: RNNMode,
     inputSize: number,
     hiddenSize: number,
+    projSize: number,
+    numLayers: number,
+    directions: number,
+    matrices: readonly HalfMatrix[],
+  ) => HalfRNNHandle;
+  Int8RNN: new (
+    mode: RNNMode,
+    inputSize: number,
+    hiddenSize: number,
+    projSize: number,
     numLayers: number,
     directions: number,
     matrices: readonly Int8Matrix[],
     perRow: boolean,
     reduceRange: boolean,
-  ) => Int8LSTMHandle;
+  ) => Int8RNNHandle;
 
   /** Memory that both sides know: slot i is the sixteen floats from 16 i on. */
   readonly slots: Float32Array;
@@ -118,6 +185,8 @@ export interface NativeAddon {
   chooseQuantizationParams(min: number, max: number, reduceRange: boolean): [number, number];
   /** Quantizes symmetrically with one scale, or one a row; false where a weight is not finite. */
   quantizeWeight(weight: Float32Array, rows: number, out: Int8Array, scales: Float32Array): boolean;
+  /** Rounds to float16, beyond its range to +-65504; false where a weight is not finite. */
+  quantizeHalf(weight: Float32Array, out: Uint16Array): boolean;
   sigmoid(x: Float32Array, out: Float32Array): void;
   tanh(x: Float32Array, out: Float32Array): void;
 

@@ -50,7 +50,7 @@ export class Linear extends Module {
         weight: weight.checked('weight') as Float32Array,
         bias: bias === null ? null : (bias.checked('bias') as Float32Array),
       };
-      return new (native().FloatLinear)(matrix, this.inFeatures, this.outFeatures);
+      return new (native().FloatLinear)(matrix, this.inFeatures, this.outFeatures, false);
     });
     return linearForward(handle, input, this.outFeatures);
   }

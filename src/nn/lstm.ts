@@ -1,5 +1,5 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import { fromSlot, native, newOutputs, throwUnlessOk, toSlot, type LSTMHandle } from '../native.js';
+import { fromSlot, native, newOutputs, throwUnlessOk, toSlot, type RNNHandle } from '../native.js';
 import { float32, isTensor, resultTensor, sameShape, Tensor } from '../tensor.js';
 import { dropout as applyDropout } from './dropout.js';
 import { uniform_ } from './init.js';
@@ -62,7 +62,7 @@ export abstract class LSTMBase extends Module {
   }
 
   protected abstract readonly inputDTypeError: (dtype: string) => string;
-  protected abstract handle(): LSTMHandle;
+  protected abstract handle(): RNNHandle;
 
   /**
    * Runs the sequence.
@@ -126,7 +126,7 @@ export abstract class LSTMBase extends Module {
 
   /** Layer by layer, with dropout on what passes between them. */
   private forwardWithDropout(
-    handle: LSTMHandle,
+    handle: RNNHandle,
     input: Float32Array,
     h0: Float32Array | null,
     c0: Float32Array | null,
@@ -210,7 +210,7 @@ export function lstmCellNames(lstm: LSTMBase): LSTMCellNames[] {
   });
 }
 
-const packed = new PackedOnce<LSTMHandle>();
+const packed = new PackedOnce<RNNHandle>();
 
 /**
  * A long short-term memory, as `torch.nn.LSTM`. For each step of each layer, with gate rows in the order
@@ -250,7 +250,7 @@ export class LSTM extends LSTMBase {
       `RNN input dtype (${dtype}) does not match weight dtype (float32). Convert input: input.float()`;
   }
 
-  protected override handle(): LSTMHandle {
+  protected override handle(): RNNHandle {
     const parameters = parametersOf(this);
     return packed.get(this, parameters, () => {
       const { inputSize, hiddenSize, numLayers, bias } = this;
@@ -263,7 +263,8 @@ export class LSTM extends LSTMBase {
           { weight: data[i + 1]!, bias: bias ? data[i + 3]! : null },
         );
       }
-      return new (native().FloatLSTM)(inputSize, hiddenSize, numLayers, this.bidirectional ? 2 : 1, matrices);
+      const directions = this.bidirectional ? 2 : 1;
+      return new (native().FloatRNN)('LSTM', inputSize, hiddenSize, 0, numLayers, directions, matrices);
     });
   }
 

@@ -178,6 +178,7 @@ export class Linear extends Module {
       this.outFeatures,
       mode.activation === 'perRow',
       mode.reduceRange,
+      false,
     );
     handles.set(packed, handle);
     return packed;

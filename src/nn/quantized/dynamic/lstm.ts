@@ -1,4 +1,4 @@
-import { native, type Int8LSTMHandle } from '../../../native.js';
+import { native, type Int8RNNHandle } from '../../../native.js';
 import { Tensor } from '../../../tensor.js';
 import {
   LSTMBase,
@@ -40,7 +40,7 @@ interface Packed {
   readonly mode: ActivationMode;
 }
 
-const handles = new WeakMap<Packed, Int8LSTMHandle>();
+const handles = new WeakMap<Packed, Int8RNNHandle>();
 
 /** A parameter of the float module: what it is called, and what it is here. */
 interface Entry {
@@ -118,7 +118,7 @@ export class LSTM extends LSTMBase {
   protected override get inputDTypeError() {
     return (dtype: string): string => `expected scalar type Float but found ${dtype}`;
   }
-  protected override handle(): Int8LSTMHandle {
+  protected override handle(): Int8RNNHandle {
     return handles.get(this.packed)!;
   }
   protected override reprName(): string {
@@ -213,9 +213,11 @@ export class LSTM extends LSTMBase {
       scales,
       bias: biases[i] ? (biases[i].data as Float32Array) : null,
     }));
-    const handle = new (native().Int8LSTM)(
+    const handle = new (native().Int8RNN)(
+      'LSTM',
       inputSize,
       hiddenSize,
+      0,
       numLayers,
       bidirectional ? 2 : 1,
       matrices,
