@@ -87,7 +87,7 @@ class Runner {
         team_(team),
         e_(e),
         step_(step_of(kernels, any.hidden)[static_cast<std::size_t>(mode)]),
-        raw_(any.projection ? scratch.take<float>(e.batch * e.unit_stride) : nullptr) {}
+        unprojected_(any.projection ? scratch.take<float>(e.batch * e.unit_stride) : nullptr) {}
 
   // Every row of the layer's input.
   Status start_layer(const Matrix& input, const float* x) {
@@ -104,20 +104,17 @@ class Runner {
   Status join(const FloatRows&, std::size_t, std::size_t) { return Status::kOk; }
   // From now on only the first `rows` of h take part.
   void narrow(const FloatRows&, std::size_t) {}
-  // `output` becomes h', projected or not.
-  Status step(const RnnCell<Matrix>& cell, const FloatRows& h, const RnnStep& step,
+  // `y` becomes h', `step.output` and what it points to are the runner's.
+  Status step(const RnnCell<Matrix>& cell, const FloatRows& h, RnnStep& step, float* y,
               std::size_t groups, std::size_t grain) {
-    RnnStep unprojected = step;
-    if (raw_ != nullptr) {
-      unprojected.output = raw_;
-      unprojected.output_stride = e_.unit_stride;
-    }
+    const bool projects = cell.projection.has_value();
+    step.output = projects ? unprojected_ : y;
     team_.run(groups, grain, [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
-      step_(h, cell.hidden.all(), unprojected, begin, end);
+      step_(h, cell.hidden.all(), step, begin, end);
     });
-    if (raw_ != nullptr) {
-      multiply(kernels_, team_, FloatRows{raw_, e_.unit_stride}, step.rows, *cell.projection,
-               step.output, step.output_stride, e_.output);
+    if (projects) {
+      multiply(kernels_, team_, FloatRows{unprojected_, step.output_stride}, step.rows,
+               *cell.projection, y, e_.y_stride, e_.output);
     }
     return Status::kOk;
   }
@@ -128,7 +125,7 @@ class Runner {
   const Extents& e_;
   void (*step_)(const FloatRows& h, const typename Matrix::Panels& b, const RnnStep& step,
                 std::size_t begin, std::size_t end);
-  float* raw_;
+  float* unprojected_;
   FloatRows x_ = {};
 };
 
@@ -147,9 +144,12 @@ class Runner<Int8Matrix> {
         h_(scratch, e.batch, e.output, activation_),
         h_rows_(h_.from(0)),
         ranges_count_(activation_.per_row ? e.batch : 1),
-        ranges_(scratch.take<RangeLanes>(ranges_count_ * team.size())),
-        raw_(any.projection ? scratch.take<float>(e.batch * e.unit_stride) : nullptr),
-        projected_(scratch, any.projection ? e.batch : 0, e.hidden, activation_) {}
+        ranges_(scratch.take<RangeLanes>(ranges_count_ * team.size())) {
+    if (any.projection) {
+      unprojected_ = scratch.take<float>(e.batch * e.unit_stride);
+      quantized_.emplace(scratch, e.batch, e.hidden, activation_);
+    }
+  }
 
   // One range for the whole sequence (or one a row), quantized once for all directions.
   Status start_layer(const Int8Matrix& input, const float* x) {
@@ -191,7 +191,7 @@ class Runner<Int8Matrix> {
   }
   // One range for the hidden state of the whole batch (or one a row), found while the last step
   // made it.
-  Status step(const RnnCell<Int8Matrix>& cell, const FloatRows& h, const RnnStep& step,
+  Status step(const RnnCell<Int8Matrix>& cell, const FloatRows& h, RnnStep& step, float* y,
               std::size_t groups, std::size_t grain) {
     quantize(h, step.rows, e_.output, h_);
     if (!proved_ || joined_) {
@@ -203,22 +203,18 @@ class Runner<Int8Matrix> {
       }
       joined_ = false;
     }
-    RnnStep unprojected = step;
-    if (raw_ != nullptr) {
-      unprojected.output = raw_;
-      unprojected.output_stride = e_.unit_stride;
-    }
+    const bool projects = cell.projection.has_value();
+    step.output = projects ? unprojected_ : y;
     team_.run(groups, grain,
               [&](std::size_t participant, std::size_t begin, std::size_t end) noexcept {
-                step_(h_rows_, cell.hidden.all(), unprojected, begin, end,
+                step_(h_rows_, cell.hidden.all(), step, begin, end,
                       ranges_ + participant * ranges_count_, h_.params.step);
               });
-    if (raw_ == nullptr) return Status::kOk;
-    quantize({raw_, e_.unit_stride}, step.rows, e_.hidden, projected_);
-    multiply(kernels_, team_, projected_.from(0), step.rows, *cell.projection, step.output,
-             step.output_stride, e_.output);
-    return kernels_.range({step.output, step.output_stride}, step.rows, e_.output, ranges_,
-                          h_.params.step)
+    if (!projects) return Status::kOk;
+    quantize({unprojected_, step.output_stride}, step.rows, e_.hidden, *quantized_);
+    multiply(kernels_, team_, quantized_->from(0), step.rows, *cell.projection, y, e_.y_stride,
+             e_.output);
+    return kernels_.range({y, e_.y_stride}, step.rows, e_.output, ranges_, h_.params.step)
                ? Status::kOk
                : Status::kOverflow;
   }
@@ -271,8 +267,8 @@ class Runner<Int8Matrix> {
   Int8Rows h_rows_;
   std::size_t ranges_count_;
   RangeLanes* ranges_;
-  float* raw_;
-  QuantizedRows projected_;
+  float* unprojected_ = nullptr;            // o * tanh(c'), and
+  std::optional<QuantizedRows> quantized_;  // the same
   double input_bound_ = 0;
   bool joined_ = true;
   bool proved_ = true;
@@ -362,17 +358,19 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
       step.input_stride = e.gate_stride;
       step.cell = common.c;
       step.cell_stride = e.unit_stride;
-      step.output_stride = e.y_stride;
+      step.output_stride = cell.projection ? e.unit_stride : e.y_stride;
       // The row where the next step's rows begin, or in the reverse direction end.
       std::size_t row = forward ? 0 : e.rows;
       for (std::size_t done = 0; done < call.steps;) {
         // A chunk: the next steps, one at least, whose input gates fit the buffer.
-        std::size_t chunk_rows = 0, chunk_end = done;
-        while (chunk_end < call.steps) {
-          const std::size_t more = batch_of(forward ? chunk_end : call.steps - 1 - chunk_end);
-          if (chunk_rows + more > e.chunk_rows) break;
-          chunk_rows += more;
-          ++chunk_end;
+        std::size_t chunk_end = call.steps, chunk_rows = call.rows;
+        if (call.rows > e.chunk_rows) {
+          chunk_rows = 0;
+          for (chunk_end = done; chunk_end < call.steps; ++chunk_end) {
+            const std::size_t more = batch_of(forward ? chunk_end : call.steps - 1 - chunk_end);
+            if (chunk_rows + more > e.chunk_rows) break;
+            chunk_rows += more;
+          }
         }
         const std::size_t chunk_row = forward ? row : row - chunk_rows;
         status = runner.input_gates(cell.input, chunk_row, chunk_rows, common.gates);
@@ -398,10 +396,10 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
           step.input_gates = common.gates + (row - chunk_row) * e.gate_stride;
           step.previous = h.data;
           step.previous_stride = h.stride;
-          step.output = y + row * e.y_stride + direction * e.output;
-          status = runner.step(cell, h, step, groups, grain);
+          float* out = y + row * e.y_stride + direction * e.output;
+          status = runner.step(cell, h, step, out, groups, grain);
           if (status != Status::kOk) return status;
-          h = {step.output, e.y_stride};
+          h = {out, e.y_stride};
           if (forward) row += rows;
         }
       }

@@ -99,23 +99,34 @@ inline void multiply_tile(const FloatRows& a, size_t row, const Panels& b, size_
   }
 }
 
-// Rows [row, row + count), count <= kRows, of `panels` panels from `panel`, the start of a block
-// and no more than one.
-template <int kRows, typename Rows, typename Panels, typename Use>
-inline void multiply_rows(const Rows& a, size_t row, size_t count, const Panels& b, size_t panel,
-                          size_t panels, const Use& use) {
+// A tile whose results go to memory: row r's of panel p to out[r * stride + 16 p].
+template <int kRows, int kPanels, typename Rows, typename Panels>
+DYNAQUANT_NOINLINE void store_tile(const Rows& a, size_t row, const Panels& b, size_t panel,
+                                   float* out, size_t stride) {
+  multiply_tile<kRows, kPanels>(a, row, b, panel, [=](size_t r, size_t p, F32 v) {
+    store(out + (r - row) * stride + (p - panel) * kPanelColumns, v);
+  });
+}
+
+// The same for rows [row, row + count), count <= kRows, and `panels` panels from `panel`, the start
+// of a block and no more than one.
+template <int kRows, typename Rows, typename Panels>
+inline void store_rows(const Rows& a, size_t row, size_t count, const Panels& b, size_t panel,
+                       size_t panels, float* out, size_t stride) {
   if constexpr (kRows > 1) {
     if (count < kRows) {
-      return multiply_rows<kRows - 1>(a, row, count, b, panel, panels, use);
+      return store_rows<kRows - 1>(a, row, count, b, panel, panels, out, stride);
     }
   }
   if constexpr (kRows == 1 || kTileWidePanels == 4) {
-    if (panels == 4) return multiply_tile<kRows, 4>(a, row, b, panel, use);
-    if (panels == 3) return multiply_tile<kRows, 3>(a, row, b, panel, use);
-    if (panels == 2) return multiply_tile<kRows, 2>(a, row, b, panel, use);
-    multiply_tile<kRows, 1>(a, row, b, panel, use);
+    if (panels == 4) return store_tile<kRows, 4>(a, row, b, panel, out, stride);
+    if (panels == 3) return store_tile<kRows, 3>(a, row, b, panel, out, stride);
+    if (panels == 2) return store_tile<kRows, 2>(a, row, b, panel, out, stride);
+    store_tile<kRows, 1>(a, row, b, panel, out, stride);
   } else {
-    for (; panels; ++panel, --panels) multiply_tile<kRows, 1>(a, row, b, panel, use);
+    for (; panels; ++panel, --panels, out += kPanelColumns) {
+      store_tile<kRows, 1>(a, row, b, panel, out, stride);
+    }
   }
 }
 
@@ -130,28 +141,42 @@ inline size_t block_of(const Int8Panels& b) { return b.block; }
 inline size_t block_of(const FloatPanels&) { return kMaxBlock; }
 inline size_t block_of(const HalfPanels&) { return kMaxBlock; }
 
+// The first `columns` of each row; `from` may be `to`.
+inline void copy_rows(const float* from, size_t from_stride, size_t rows, size_t columns, float* to,
+                      size_t to_stride, bool relu) {
+  // The bound goes first, so a NaN passes and -0 stays.
+  const F32 lowest = set_f32(relu ? 0.0f : -__builtin_inff());
+  for (; rows; --rows, from += from_stride, to += to_stride) {
+    size_t done = 0;
+    for (; columns - done >= kPanelColumns; done += kPanelColumns) {
+      store(to + done, max(lowest, load(from + done)));
+    }
+    if (done < columns) {
+      const size_t left = columns - done;
+      store_first(to + done, max(lowest, load_first(from + done, left)), left);
+    }
+  }
+}
+
 template <typename Rows, typename Panels>
 inline void gemm_kernel(const Rows& a, size_t rows, const Panels& b, float* out, size_t out_stride,
                         size_t columns, bool relu) {
-  // The bound goes first, so a NaN passes and -0 stays.
-  const F32 lowest = set_f32(relu ? 0.0f : -__builtin_inff());
-  const auto use = [=](size_t row, size_t panel, F32 v) {
-    float* p = out + row * out_stride + panel * kPanelColumns;
-    const size_t left = columns - panel * kPanelColumns;
-    v = max(lowest, v);
-    if (left >= kPanelColumns) {
-      store(p, v);
-    } else {
-      store_first(p, v, left);
-    }
-  };
   // Panels outside, rows inside: a block stays in L1 or L2 while all rows pass.
   const size_t block = block_of(b);
   for (size_t panel = 0; panel < b.panels; panel += block) {
     const size_t panels = b.panels - panel < block ? b.panels - panel : block;
+    const size_t left = columns - panel * kPanelColumns, whole = panels * kPanelColumns;
+    alignas(64) float ragged[kTileRows * kMaxBlock * kPanelColumns];
     for (size_t row = 0; row < rows;) {
       const size_t count = tile_rows(rows - row);
-      multiply_rows<kTileRows>(a, row, count, b, panel, panels, use);
+      float* to = out + row * out_stride + panel * kPanelColumns;
+      if (left >= whole) {
+        store_rows<kTileRows>(a, row, count, b, panel, panels, to, out_stride);
+        if (relu) copy_rows(to, out_stride, count, whole, to, out_stride, relu);
+      } else {
+        store_rows<kTileRows>(a, row, count, b, panel, panels, ragged, whole);
+        copy_rows(ragged, whole, count, left, to, out_stride, relu);
+      }
       row += count;
     }
   }

@@ -18,11 +18,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// For what must not become a call: vectors in a call go through memory.
+// For what must not become a call: vectors in a call go through memory. And for what must stay one,
+// for there is much of it.
 #if defined(_MSC_VER)
 #define DYNAQUANT_INLINE __forceinline
+#define DYNAQUANT_NOINLINE __declspec(noinline)
 #else
 #define DYNAQUANT_INLINE inline __attribute__((always_inline))
+#define DYNAQUANT_NOINLINE __attribute__((noinline))
 #endif
 
 namespace dynaquant {

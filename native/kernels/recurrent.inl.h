@@ -73,22 +73,23 @@ template <typename Mode>
 struct Tile {
   static constexpr size_t kPanels = block_panels(Mode::kGates);
   static constexpr size_t kGroups = kPanels / Mode::kGates;
+  static constexpr size_t kStride = kPanels * kPanelColumns;
+  alignas(64) float products[kTileRows * kStride];
   size_t row, count, group, groups;
-  F32 products[kTileRows][kPanels];
 };
 
 template <typename Mode, typename Seen>
 inline void step_tile(const Tile<Mode>& tile, const RnnStep& step, const Seen& seen) {
 #pragma GCC unroll 1
   for (size_t r = 0; r < tile.count; ++r) {
-    if constexpr (Tile<Mode>::kGroups == 1) {
-      step_group<Mode>(tile.products[r], step, tile.row + r, tile.group, seen);
-    } else {
+    const float* row = tile.products + r * Tile<Mode>::kStride;
 #pragma GCC unroll 1
-      for (size_t g = 0; g < tile.groups; ++g) {
-        step_group<Mode>(&tile.products[r][g * Mode::kGates], step, tile.row + r, tile.group + g,
-                         seen);
+    for (size_t g = 0; g < (Tile<Mode>::kGroups == 1 ? 1 : tile.groups); ++g) {
+      F32 products[Mode::kGates];
+      for (size_t gate = 0; gate < Mode::kGates; ++gate) {
+        products[gate] = load(row + (g * Mode::kGates + gate) * kPanelColumns);
       }
+      step_group<Mode>(products, step, tile.row + r, tile.group + g, seen);
     }
   }
 }
@@ -128,10 +129,8 @@ inline void step_groups(const Rows& h, const Panels& b, const RnnStep& step, siz
       tile.count = tile_rows(step.rows - row);
       tile.group = group;
       tile.groups = kGroups < end - group ? kGroups : end - group;
-      const size_t first = group * Mode::kGates;
-      multiply_rows<kTileRows>(
-          h, row, tile.count, b, first, tile.groups * Mode::kGates,
-          [&](size_t r, size_t panel, F32 v) { tile.products[r - row][panel - first] = v; });
+      store_rows<kTileRows>(h, row, tile.count, b, group * Mode::kGates, tile.groups * Mode::kGates,
+                            tile.products, Tile<Mode>::kStride);
       row += tile.count;
       current ^= 1;
       if (pending) step_tile(tiles[current], step, seen);
