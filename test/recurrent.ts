@@ -594,10 +594,26 @@ export function testHostile(name: Name): void {
   ])(`quantized ${name}: wrong %s`, (_, f, message) => {
     expect(() => f(nn.quantized.dynamic[name])).toThrow(message);
   });
-  test(`${name}: huge weights overflow with a RangeError or give finite results`, () => {
+  test(`${name}: huge weights and states overflow with a RangeError or give finite results`, () => {
     const huge = float();
     for (const p of huge.parameters()) p.fill_(3e38);
     const q = quantize(name, huge, defaultDynamicQConfig);
     expect(() => q.forward(randn(x.shape).mul(1e30))).toThrow(/overflows float32/);
+    const state = h0.clone().fill_(3e38);
+    const outcome = (): boolean =>
+      tensorsOf(quantize(name, float(), defaultDynamicQConfig).forward(x, lstm ? [state, c0] : state)).every(
+        (t) => Array.from(t.data, Number).every(Number.isFinite),
+      );
+    try {
+      expect(outcome()).toBe(true);
+    } catch (error) {
+      expect(String(error)).toMatch(/overflows float32/);
+    }
+  });
+  test(`quantized ${name}: another dtype is refused`, () => {
+    const q = quantize(name, float(), defaultDynamicQConfig);
+    expect(() => q.forward(zeros(x.shape, { dtype: 'float64' }))).toThrow(
+      'expected scalar type Float but found float64',
+    );
   });
 }
