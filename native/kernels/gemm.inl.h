@@ -101,8 +101,8 @@ inline void multiply_tile(const FloatRows& a, size_t row, const Panels& b, size_
 
 // A tile whose results go to memory: row r's of panel p to out[r * stride + 16 p].
 template <int kRows, int kPanels, typename Rows, typename Panels>
-DYNAQUANT_NOINLINE void store_tile(const Rows& a, size_t row, const Panels& b, size_t panel,
-                                   float* out, size_t stride) {
+inline void store_tile(const Rows& a, size_t row, const Panels& b, size_t panel, float* out,
+                       size_t stride) {
   multiply_tile<kRows, kPanels>(a, row, b, panel, [=](size_t r, size_t p, F32 v) {
     store(out + (r - row) * stride + (p - panel) * kPanelColumns, v);
   });
@@ -114,6 +114,7 @@ template <int kRows, typename Rows, typename Panels>
 inline void store_rows(const Rows& a, size_t row, size_t count, const Panels& b, size_t panel,
                        size_t panels, float* out, size_t stride) {
   if constexpr (kRows > 1) {
+    if (count == 1) return store_rows<1>(a, row, count, b, panel, panels, out, stride);
     if (count < kRows) {
       return store_rows<kRows - 1>(a, row, count, b, panel, panels, out, stride);
     }
