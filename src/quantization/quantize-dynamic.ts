@@ -1,7 +1,7 @@
 import { checkOptions, describe } from '../errors.js';
 import { Linear } from '../nn/linear.js';
 import { LSTM } from '../nn/lstm.js';
-import { copyModule, isModule, type Module } from '../nn/module.js';
+import { copyHooks, copyModule, isModule, type Module } from '../nn/module.js';
 import { Linear as QuantizedLinear } from '../nn/quantized/dynamic/linear.js';
 import { LSTM as QuantizedLSTM } from '../nn/quantized/dynamic/lstm.js';
 import { checkQConfig } from '../nn/quantized/dynamic/qconfig.js';
@@ -77,7 +77,9 @@ export function quantizeDynamic<M extends Module>(
     const qconfig = byName !== undefined ? byName : byType !== undefined ? byType : inherited;
     const target = mapping.get(module.constructor as ModuleClass);
     if (qconfig !== null && target !== undefined && !converted.has(module)) {
-      converted.set(module, target.fromFloat(module, qconfig));
+      const quantized = target.fromFloat(module, qconfig);
+      copyHooks(module, quantized);
+      converted.set(module, quantized);
     }
     visited.add(module);
     for (const [childName, child] of module.namedChildren()) {
