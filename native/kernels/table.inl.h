@@ -12,5 +12,6 @@
                                                      gemm_float_kernel,      \
                                                      lstm_step_int8_kernel,  \
                                                      lstm_step_float_kernel, \
+                                                     gather_row_kernel,      \
                                                      sigmoid_kernel,         \
                                                      tanh_kernel}
