@@ -92,6 +92,17 @@ test('packs again when a parameter changes', () => {
   expect(fused.forward(x).equal(zeros(2, 30))).toBe(true);
 });
 
+test('hooks of its children are called', () => {
+  const fused = make(4, 5);
+  const x = randn(2, 4);
+  const expected = bytesOf(fused.forward(x));
+  const calls: string[] = [];
+  fused.get(0).registerForwardHook(() => void calls.push('linear'));
+  fused.get(1).registerForwardHook(() => void calls.push('relu'));
+  expect(bytesOf(fused.forward(x))).toBe(expected);
+  expect(calls).toEqual(['linear', 'relu']);
+});
+
 test('takes exactly a Linear and a ReLU', () => {
   class OwnLinear extends nn.Linear {}
   expect(() => new LinearReLU(new nn.Linear(2, 2), new nn.Tanh() as never)).toThrow(

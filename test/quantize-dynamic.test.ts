@@ -104,7 +104,14 @@ describe('what is converted', () => {
     ['a parent’s name', new Set(['head']), ['head.0', 'head.2']],
     ['type and name', new Set([nn.LSTM, 'head.0']), ['lstm', 'head.0']],
     ['an unknown name', new Set(['nobody']), []],
-    ['the root’s name', new Map([['', defaultDynamicQConfig]]), ['lstm', 'head.0', 'head.2']],
+    [
+      'the root’s name',
+      new Map([
+        ['', defaultDynamicQConfig],
+        ['embedding', null],
+      ]),
+      ['lstm', 'head.0', 'head.2'],
+    ],
     [
       'null excludes',
       new Map<typeof nn.Linear | string, typeof defaultDynamicQConfig | null>([
@@ -195,6 +202,30 @@ describe('what is converted', () => {
       expect(quantizedNames(q)).toEqual(['rnn', 'rnnCell']);
       expect((q.rnn as unknown as { dtype: string }).dtype).toBe(dtype);
     }
+  });
+  test('embeddings, by their dtypes', () => {
+    const model = new nn.Sequential(new nn.Linear(4, 4), new nn.Embedding(4, 4), new nn.EmbeddingBag(4, 4));
+    const dtypesOf = (spec: QConfigSpec | null, dtype: 'quint8' | 'quint4x2'): unknown[] =>
+      [...quantizeDynamic(model, spec, { dtype })].map((m) => m.stateDict().metadata.get('')!['dtype']);
+    expect(dtypesOf(null, 'quint8')).toEqual([undefined, 'quint8', 'quint8']);
+    expect(dtypesOf(null, 'quint4x2')).toEqual([undefined, undefined, 'quint4x2']);
+    expect(dtypesOf(new Set([nn.Embedding]), 'quint4x2')).toEqual([undefined, 'quint4x2', undefined]);
+    const spec = new Map<typeof nn.Linear | typeof nn.Embedding, QConfig>([
+      [nn.Linear, float16DynamicQConfig],
+      [nn.Embedding, floatQParamsWeightOnlyQConfig],
+    ]);
+    expect(dtypesOf(spec, 'quint8')).toEqual(['float16', 'quint8', undefined]);
+    expect(() => quantizeDynamic(model, new Map([['', defaultDynamicQConfig]]))).toThrow(
+      /^Embedding quantization is only supported with float_qparams_weight_only_qconfig\./,
+    );
+  });
+  test('hooks go over to what is quantized', () => {
+    const model = new nn.Sequential(new nn.Linear(4, 4));
+    const calls: string[] = [];
+    model.get(0).registerForwardPreHook((m) => void calls.push(`before ${m.constructor === nn.Linear}`));
+    model.get(0).registerForwardHook((m) => void calls.push(`after ${m.constructor === nn.Linear}`));
+    quantizeDynamic(model).forward(randn(1, 4));
+    expect(calls).toEqual(['before false', 'after false']);
   });
   test('a LinearReLU is a unit', () => {
     const model = new nn.Sequential(new Everything().fused, new nn.Linear(4, 4));
