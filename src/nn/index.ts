@@ -15,6 +15,7 @@ export {
   Tanh,
   type GELUOptions,
 } from './activation.js';
+export { GRUCell, LSTMCell, RNNCell, type CellOptions, type RNNCellOptions } from './cells.js';
 export { ModuleDict, ModuleList, Sequential } from './container.js';
 export { Dropout } from './dropout.js';
 export {
@@ -24,9 +25,11 @@ export {
   type EmbeddingBagOptions,
   type EmbeddingOptions,
 } from './embedding.js';
+export { GRU } from './gru.js';
 export * as init from './init.js';
+export * as intrinsic from './intrinsic.js';
 export { Linear, type LinearOptions } from './linear.js';
-export { LSTM, type LSTMOptions, type LSTMState } from './lstm.js';
+export { LSTM } from './lstm.js';
 export {
   Module,
   Parameter,
@@ -40,3 +43,6 @@ export {
 } from './module.js';
 export { LayerNorm, type LayerNormOptions } from './normalization.js';
 export * as quantized from './quantized/index.js';
+export type { LSTMOptions, LSTMState, RNNBaseOptions, RNNOptions } from './rnn-base.js';
+export { RNN } from './rnn.js';
+export * as utils from './utils/index.js';

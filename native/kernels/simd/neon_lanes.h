@@ -32,6 +32,9 @@ inline F32 load(const float* p) {
 inline S32 load(const int32_t* p) {
   return each<S32>([=](int i) { return vld1q_s32(p + 4 * i); });
 }
+inline F32 load(const uint16_t* p) {
+  return each<F32>([=](int i) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))); });
+}
 inline S32 widen_u8(uint8x16_t u8x16) {
   const uint16x8_t low = vmovl_u8(vget_low_u8(u8x16)), high = vmovl_high_u8(u8x16);
   return {{vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low))),

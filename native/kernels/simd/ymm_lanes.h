@@ -20,6 +20,10 @@ inline F32 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p 
 inline S32 load(const int32_t* p) {
   return {_mm256_loadu_si256((const __m256i*)p), _mm256_loadu_si256((const __m256i*)(p + 8))};
 }
+inline F32 load(const uint16_t* p) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)),
+          _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 8)))};
+}
 inline S32 load_u8(const uint8_t* p) {
   const __m128i u8x16 = _mm_loadu_si128((const __m128i*)p);
   return {_mm256_cvtepu8_epi32(u8x16), _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(u8x16, u8x16))};
