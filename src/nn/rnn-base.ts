@@ -52,6 +52,9 @@ export interface RNNConfig extends RNNSizes {
   readonly dropout: number;
 }
 
+/** More is a mistake, or a file that means harm: their parameters alone would fill the memory. */
+const mostLayers = 65536;
+
 /**
  * The properties of a recurrent module, from its constructor's arguments.
  *
@@ -75,6 +78,9 @@ export function rnnConfig(
   const { numLayers = 1, bias = true, batchFirst = false, dropout = 0, bidirectional = false } = options;
   const { projSize = 0, nonlinearity = 'tanh' } = options;
   checkSize('num_layers', numLayers);
+  if (numLayers > mostLayers) {
+    throw new RangeError(`num_layers should be at most ${mostLayers}, got ${numLayers}`);
+  }
   checkBoolean('bias', bias);
   checkBoolean('batchFirst', batchFirst);
   checkBoolean('bidirectional', bidirectional);
