@@ -108,7 +108,14 @@ const kinds = {
     return (see) => {
       for (const c of inputs) {
         const { rows, depth, columns, weight, scales, bias } = c;
-        const handle = new addon.Int8Linear({ weight, scales, bias }, depth, columns, c.perRow, c.reduced);
+        const handle = new addon.Int8Linear(
+          { weight, scales, bias },
+          depth,
+          columns,
+          c.perRow,
+          c.reduced,
+          false,
+        );
         const out = new Float32Array(2 * (rows * columns + 2)).fill(7);
         handle.testMultiply(c.q, rows, c.stride, 0.5, 3, out.subarray(1, 1 + rows * columns));
         handle.forward(c.x, rows, out.subarray(3 + rows * columns, 3 + 2 * rows * columns));
@@ -129,7 +136,7 @@ const kinds = {
     return (see) => {
       for (const { rows, columns, depth, weight, bias, x } of inputs) {
         const out = new Float32Array(rows * columns + 2).fill(7);
-        const handle = new addon.FloatLinear({ weight, bias }, depth, columns);
+        const handle = new addon.FloatLinear({ weight, bias }, depth, columns, false);
         handle.forward(x, rows, out.subarray(1, 1 + rows * columns));
         see(out);
       }
@@ -151,6 +158,35 @@ const kinds = {
       for (const name of ['sigmoid', 'tanh']) {
         addon[name](Float32Array.of(NaN), nan);
         see(Uint8Array.of(Number.isNaN(nan[0]))); // which NaN, processors decide
+      }
+    };
+  },
+  embedding() {
+    const rows = 9;
+    const indices = Int32Array.from(integers(40, 0, rows - 1));
+    const weights = Float32Array.from(indices, () => random() * 3 - 1);
+    const bounds = Float64Array.of(0, 3, 3, 4, 20, 40);
+    const tables = lengths.flatMap((width) =>
+      [32, 8, 4].map((bits) => {
+        const count = rows * width;
+        const affines = Float32Array.from({ length: 2 * rows }, () => random() * 4 - 2);
+        if (bits === 32)
+          return [Float32Array.from({ length: count }, () => random() - 0.5), null, bits, width];
+        return [Uint8Array.from(integers(Math.ceil((count * bits) / 8), 0, 255)), affines, bits, width];
+      }),
+    );
+    return (see) => {
+      for (const table of tables) {
+        const width = table[3];
+        const out = new Float32Array(40 * width + 2).fill(7);
+        addon.embeddingLookup(...table, indices, out.subarray(1, 1 + 40 * width));
+        see(out);
+        for (const mode of [0, 1, 2]) {
+          const bags = new Float32Array(5 * width + 2).fill(7);
+          const target = bags.subarray(1, 1 + 5 * width);
+          addon.embeddingBag(...table, indices, target, bounds, mode, mode === 0 ? weights : null, 3);
+          see(bags);
+        }
       }
     };
   },
