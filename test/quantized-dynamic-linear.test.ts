@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 import { native } from '../src/native.js';
 import * as nn from '../src/nn/index.js';
 import { Linear as QuantizedLinear } from '../src/nn/quantized/dynamic/linear.js';
@@ -7,8 +11,10 @@ import {
   floatQParamsWeightOnlyQConfig,
   perChannelDynamicQConfig,
   perRowDynamicQConfig,
+  quantizeDynamic,
 } from '../src/quantization/index.js';
 import { manualSeed, randn } from '../src/random.js';
+import { loadSync, saveSync } from '../src/serialization/safetensors.js';
 import { cat, Tensor, zeros } from '../src/tensor.js';
 import { bytesOf, everyQConfig, expectClose, golden, pseudoRandom, qconfigOf, withIsa } from './support.js';
 
@@ -181,6 +187,34 @@ test('trained weights are summed in chains on AVX2', () => {
       const handle = new (native().Int8Linear)(matrix, 512, 64, false, qconfig.reduceRange!, false);
       if (qconfig.reduceRange) expect(handle.meanChain()).toBeGreaterThan(1);
     });
+  }
+});
+
+test.each(
+  [...everyQConfig, float16DynamicQConfig].flatMap((qconfig) =>
+    (['Linear', 'LinearReLU'] as const).map((name) => [name, JSON.stringify(qconfig), qconfig] as const),
+  ),
+)('%s keeps every bit in a file: %s', (name, _, qconfig) => {
+  const folder = mkdtempSync(join(tmpdir(), 'linear-'));
+  try {
+    const linear = new nn.Linear(9, 35, { bias: name === 'Linear' });
+    const float = name === 'Linear' ? linear : new nn.intrinsic.LinearReLU(linear, new nn.ReLU());
+    const q = quantizeDynamic<nn.Module>(float, new Map([['', qconfig]]));
+    const path = join(folder, 'q.safetensors');
+    saveSync(q.stateDict(), path);
+    const state = loadSync(path);
+    const { type, inFeatures, outFeatures, qscheme, ...options } = state.metadata.get('')!;
+    expect([type, qscheme === undefined]).toEqual([
+      `DynamicQuantized${name}`,
+      qconfig === float16DynamicQConfig,
+    ]);
+    const twin = new nn.quantized.dynamic[name](inFeatures as number, outFeatures as number, options);
+    twin.loadStateDict(state);
+    const x = randn(6, 9);
+    expect(bytesOf(twin.forward(x))).toBe(bytesOf(q.forward(x) as Tensor));
+    expect(String(twin)).toBe(String(q));
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });
 

@@ -68,8 +68,8 @@ DYNAQUANT_INLINE F32 sum_end(const HalfPanels& b, size_t column, F32 sum) {
 }
 
 template <int kRows, int kPanels, typename Panels, typename Use>
-inline void multiply_tile(const FloatRows& a, size_t row, const Panels& b, size_t panel,
-                          const Use& use) {
+inline void multiply_floats_tile(const FloatRows& a, size_t row, const Panels& b, size_t panel,
+                                 const Use& use) {
   F32 acc[kRows][kPanels];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -95,6 +95,34 @@ inline void multiply_tile(const FloatRows& a, size_t row, const Panels& b, size_
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       use(row + r, panel + p, sum_end(b, (panel + p) * kPanelColumns, acc[r][p]));
+    }
+  }
+}
+
+template <int kRows, int kPanels, typename Use>
+inline void multiply_tile(const FloatRows& a, size_t row, const FloatPanels& b, size_t panel,
+                          const Use& use) {
+  multiply_floats_tile<kRows, kPanels>(a, row, b, panel, use);
+}
+
+template <int kRows, int kPanels, typename Use>
+inline void multiply_tile(const FloatRows& a, size_t row, const HalfPanels& b, size_t panel,
+                          const Use& use) {
+  if constexpr (kRows > 1) {
+    multiply_floats_tile<kRows, kPanels>(a, row, b, panel, use);
+  } else {
+    HalfSum acc[kPanels] = {};
+    const size_t panel_size = b.depth * kPanelColumns;
+    const float* x = a.data + row * a.stride;
+    const uint16_t* weights = b.weights + panel * panel_size;
+    for (size_t k = 0; k < b.depth; ++k, weights += kPanelColumns) {
+      const F32 v = set_f32(x[k]);
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) acc[p] = add_product(acc[p], v, weights + p * panel_size);
+    }
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      use(row, panel + p, sum_end(b, (panel + p) * kPanelColumns, total(acc[p])));
     }
   }
 }
