@@ -344,7 +344,7 @@ describe('errors', () => {
     [
       'module',
       () => QuantizedLinear.fromFloat(new nn.LSTM(1, 1) as never, defaultDynamicQConfig),
-      /^module should be a Linear, got LSTM/,
+      /^module should be an instance of Linear, got LSTM/,
     ],
     [
       'weights of an embedding',

@@ -579,7 +579,7 @@ export function testHostile(name: Name): void {
     [
       'module',
       (Q) => Q.fromFloat(new nn.Linear(3, 4), defaultDynamicQConfig),
-      /^module should be a .*, got Linear/,
+      /^module should be an instance of .*, got Linear/,
     ],
     [
       'qconfig',
