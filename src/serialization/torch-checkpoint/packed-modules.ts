@@ -137,20 +137,7 @@ function recurrent(dict: Dict, prefix: string, bidirectional: boolean): Unpacked
   const { inputSize, hiddenSize, kind } = sizes[0]!;
   if (kind === 'RNN') fail(keys[0]!, `an LSTM's or a GRU's cell should have 4 or 3 rows a hidden unit`);
 
-  // The second cell is layer 1, whose input is the hidden state, or the other direction of layer 0. If both would fit,
-  // the third tells (layer 1 of two directions has an input twice as wide).
-  const second = sizes[1]?.inputSize;
-  const both = second === inputSize && second === hiddenSize;
-  const directions =
-    second === undefined || (both && sizes.length % 2 !== 0)
-      ? 1
-      : both && sizes.length === 2
-        ? bidirectional
-          ? 2
-          : 1
-        : (both ? sizes[2]!.inputSize !== hiddenSize : second !== hiddenSize)
-          ? 2
-          : 1;
+  const directions = directionsOf(sizes, bidirectional);
   const tensors = cells.flatMap((each, k) => {
     const layer = Math.floor(k / directions);
     const expected = layer === 0 ? inputSize : directions * hiddenSize;
@@ -183,6 +170,17 @@ function recurrent(dict: Dict, prefix: string, bidirectional: boolean): Unpacked
       ...weightMetadata(first.input.matrix, first.reduceRange),
     },
   };
+}
+
+/** The second cell is layer 1, whose input is the hidden state, or the other direction of layer 0. */
+function directionsOf(sizes: readonly CellSizes[], bidirectional: boolean): 1 | 2 {
+  const [{ inputSize, hiddenSize }, second, third] = sizes as [CellSizes, ...(CellSizes | undefined)[]];
+  if (second === undefined) return 1;
+  if (second.inputSize !== hiddenSize) return 2;
+  if (second.inputSize !== inputSize) return 1;
+  // Both fit. The input of layer 1 is twice as wide behind two directions.
+  if (third !== undefined) return third.inputSize === hiddenSize ? 1 : 2;
+  return bidirectional ? 2 : 1;
 }
 
 function embedding(dict: Dict, prefix: string): UnpackedModule {
@@ -239,10 +237,13 @@ function weightAndBias(key: string, value: unknown): WeightAndBias {
   return { matrix, bias };
 }
 
-function cellSizes(
-  key: string,
-  { input, hidden }: Cell,
-): { inputSize: number; hiddenSize: number; kind: string } {
+interface CellSizes {
+  readonly inputSize: number;
+  readonly hiddenSize: number;
+  readonly kind: string;
+}
+
+function cellSizes(key: string, { input, hidden }: Cell): CellSizes {
   const [rows, inputSize] = input.matrix.shape as [number, number];
   const [hiddenRows, hiddenSize] = hidden.matrix.shape as [number, number];
   const kind = { 4: 'LSTM', 3: 'GRU', 1: 'RNN' }[rows / hiddenSize];

@@ -12,6 +12,8 @@ interface Record {
   /** Of its local header. */
   readonly offset: number;
   readonly size: number;
+  /** Neither compressed nor encrypted. */
+  readonly plain: boolean;
   /** Where the next record, or the central directory, begins. */
   limit: number;
 }
@@ -64,8 +66,6 @@ function* readDirectory(file: OpenFile, budget: Budget): Steps<Map<string, Recor
     const fail = (what: string): never => failAt(begin + at, what);
     if (at + entrySize > bytes.length || view.getUint32(at, true) !== 0x02014b50)
       return fail('an entry of the central directory should begin');
-    const flags = view.getUint16(at + 8, true);
-    const method = view.getUint16(at + 10, true);
     const nameEnd = at + entrySize + view.getUint16(at + 28, true);
     const extraEnd = nameEnd + view.getUint16(at + 30, true);
     const next = extraEnd + view.getUint16(at + 32, true);
@@ -74,18 +74,13 @@ function* readDirectory(file: OpenFile, budget: Budget): Steps<Map<string, Recor
     const name = Buffer.from(bytes.subarray(at + entrySize, nameEnd)).toString();
     if (/\\|\0|^\/|(^|\/)\.{1,2}(\/|$)/.test(name)) fail(`record name ${describe(name)} is refused`);
     if (records.has(name)) fail(`record ${describe(name)} stands twice`);
-    if ((flags & 0x2041) !== 0) fail(`record ${describe(name)} is encrypted: save with torch.save`);
-    if (method !== 0) {
-      fail(
-        `record ${describe(name)} is compressed: torch.save stores, re-zipping with compression is no help`,
-      );
-    }
+    const plain = (view.getUint16(at + 8, true) & 0x2041) === 0 && view.getUint16(at + 10, true) === 0;
     const extra = new DataView(bytes.buffer, nameEnd, extraEnd - nameEnd);
     const sizes = [24, 20, 42].map((field) => view.getUint32(at + field, true));
     const [size, stored, offset] = zip64Sizes(sizes, extra, fail) as [number, number, number];
-    if (size !== stored) fail(`record ${describe(name)} has two sizes, ${size} and ${stored}`);
-    if (!(offset + localSize + size <= begin)) fail(`record ${describe(name)} should end before ${begin}`);
-    records.set(name, { name, offset, size, limit: begin });
+    if (plain && size !== stored) fail(`record ${describe(name)} has two sizes, ${size} and ${stored}`);
+    if (!(offset + localSize + stored <= begin)) fail(`record ${describe(name)} should end before ${begin}`);
+    records.set(name, { name, offset, size: stored, plain, limit: begin });
     at = next;
   }
   if (at !== bytes.length) failAt(begin + at, `${count} entries should fill the central directory`);
@@ -176,6 +171,13 @@ function checkRecords(records: ReadonlyMap<string, Record>): string {
     throw new CheckpointError(
       `a zip archive without ${describe(`${root}/data.pkl`)} is no checkpoint of PyTorch's`,
     );
+  }
+  for (const [name, { plain, offset }] of records) {
+    if (!plain)
+      failAt(
+        offset,
+        `record ${describe(name)} is compressed or encrypted: write the file with torch.save, as it is`,
+      );
   }
   const stranger = names.find((name) => !name.startsWith(`${root}/`));
   if (stranger !== undefined)
