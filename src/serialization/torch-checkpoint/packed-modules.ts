@@ -87,8 +87,8 @@ function linear(dict: Dict, prefix: string, name: string): UnpackedModule {
       : weightAndBias(packedKey, packed);
   const half = plainName(dict.entries.get(dtypeKey)) === float16;
   if (half !== (matrix.dtype === float32)) fail(dtypeKey, `should fit a weight of ${matrix.dtype}`);
-  // Without PyTorch's version 4 the input takes all 255 steps.
-  const version = versionOf(dict, name);
+  // Before version 4 the input took all 255 steps. A dict that was copied has no versions, but its layout is newer.
+  const version = versionOf(dict, name) ?? (packed === undefined ? 1 : 4);
   return {
     keys: [...parts, ...leftovers],
     tensors: [
@@ -100,7 +100,7 @@ function linear(dict: Dict, prefix: string, name: string): UnpackedModule {
       inFeatures: matrix.shape[1]!,
       outFeatures: matrix.shape[0]!,
       bias: bias !== null,
-      ...weightMetadata(matrix, version !== undefined && version >= 4),
+      ...weightMetadata(matrix, version >= 4),
     },
   };
 }
