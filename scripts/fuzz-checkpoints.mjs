@@ -201,7 +201,7 @@ function problemOf(value, seen = new Set()) {
     value.checked();
     return value.shape.every((n) => Number.isSafeInteger(n) && n >= 0) ? undefined : 'a shape';
   }
-  if (value instanceof Map) {
+  if (Object.prototype.toString.call(value) === '[object Map]') {
     for (const [key, item] of value) {
       const problem = problemOf(key, seen) ?? problemOf(item, seen);
       if (problem !== undefined) return problem;

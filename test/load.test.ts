@@ -177,8 +177,7 @@ describe('safetensors in parts', () => {
     await expect(load(path)).rejects.toMatchObject({ name: 'CheckpointError' });
   });
   test('a key that the index does not have', () => {
-    const { bfloat16: _, ...rest } = map;
-    writeFileSync(path, JSON.stringify({ weight_map: rest }));
+    index({ bfloat16: undefined });
     expect(() => loadSync(path)).toThrow(/key 'bfloat16': is in 'b.safetensors', but not in the index/);
   });
   test('other JSON', () => {
