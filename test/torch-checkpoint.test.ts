@@ -601,6 +601,42 @@ describe('what is refused', () => {
     ['a mark bomb', () => checkpoint(repeated('(', 3_000_000)), /unfolds to far more than its own size/],
     ['a dict bomb', () => checkpoint(repeated('}', 500_000)), /unfolds to far more than its own size/],
     ['a memo out of turn', () => checkpoint(`N${put(2 ** 32 - 1)}`), /memo 4294967295 is out of turn/],
+    [
+      'dicts made of one list',
+      () => {
+        const pairs = list(...Array.from({ length: 20_000 }, (_, i) => tuple(int(i), 'N')));
+        const made = `${name('collections', 'OrderedDict')}${get(0)}\x85R`;
+        return checkpoint(tuple(pairs, put(0), ...Array<string>(2000).fill(made)));
+      },
+      /unfolds to far more/,
+    ],
+    [
+      'tensors of one endless shape',
+      () => {
+        const sizes = tuple(...Array<string>(100_000).fill('K\x01'));
+        const made = call('torch._utils', '_rebuild_tensor', two, int(0), get(0), get(0));
+        return checkpoint(tuple(sizes, put(0), ...Array<string>(10_000).fill(made)));
+      },
+      /sizes with strides/,
+    ],
+    [
+      'quantized tensors of one list of scales',
+      () => {
+        const scales = list(...Array<string>(100_000).fill('K\x01'));
+        const quantizer = tuple(name('torch', 'per_channel_affine'), get(0), get(0), int(0));
+        const sizes = [tuple(int(100_000), int(0)), tuple(int(1), int(1))];
+        const made = call(
+          'torch._utils',
+          '_rebuild_qtensor',
+          storage('0', 0, 'QInt8'),
+          int(0),
+          ...sizes,
+          quantizer,
+        );
+        return checkpoint(tuple(scales, put(0), ...Array<string>(3000).fill(made)));
+      },
+      /unfolds to far more/,
+    ],
     ['an empty memo', () => checkpoint(get(2 ** 32 - 1)), /memo 4294967295 is empty/],
     ['billion-laughs tuples', () => checkpoint(laughs()), /unfolds to more than 10000000 values/],
     ['a list in itself', () => checkpoint(`]${put(0)}${get(0)}a`), /key '0': contains itself/],
@@ -973,5 +1009,13 @@ describe('what is refused', () => {
     expect(() => loadSync(bytes)).toThrow(message);
     expect(performance.now() - start).toBeLessThan(1000);
     await expect(load(bytes)).rejects.toMatchObject({ name: 'CheckpointError' });
+  });
+
+  test('a long key is not written out for each tensor beneath it', () => {
+    const tensors = Array.from({ length: 2000 }, (_, i) => int(i) + tensor(two, 0, [2], [1]));
+    const bytes = checkpoint(dict(text('k'.repeat(1_000_000)), dict(...tensors)), eight);
+    const start = performance.now();
+    expect([...loadSync<Map<string, Map<number, Tensor>>>(bytes).values()][0]!.size).toBe(2000);
+    expect(performance.now() - start).toBeLessThan(1000);
   });
 });
