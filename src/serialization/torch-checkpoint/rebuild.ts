@@ -20,7 +20,7 @@ import {
   type TensorData,
 } from '../../tensor.js';
 import { readInto, type Budget, type OpenFile, type Steps } from '../file.js';
-import { Dict, Global, List, nameOf, setItem, Tuple, type Fail } from './pickle.js';
+import { Dict, Global, List, nameOf, setItem, slotCost, Tuple, type Fail } from './pickle.js';
 
 // What the names in a checkpoint stand for. A call of `torch._utils._rebuild_*` gives a TensorRef: all of it is
 // checked at once, but the elements are read when everything else is known to be good.
@@ -397,7 +397,7 @@ function* readNumbers(
   where: Where,
 ): Steps<{ values: number[]; isFloat: boolean }> {
   if (from instanceof List) {
-    source.budget.spend(8 * from.items.length, where);
+    source.budget.spend(slotCost * from.items.length, where);
     if (!from.items.every((item) => typeof item === 'number'))
       throw new CheckpointError(`${where()}: scales and zero points should be numbers`);
     return { values: from.items, isFloat: false };
@@ -407,7 +407,7 @@ function* readNumbers(
     throw new CheckpointError(`${where()}: scales and zero points should be numbers, got ${from.dtype}`);
   }
   const data = yield* readElements(from, source, where);
-  source.budget.spend(8 * data.length, where);
+  source.budget.spend(slotCost * data.length, where);
   return { values: Array.from(data, Number), isFloat };
 }
 
