@@ -35,12 +35,20 @@ constexpr napi_typedarray_type typed_array_type<std::int64_t>() {
   return napi_bigint64_array;
 }
 template <>
+constexpr napi_typedarray_type typed_array_type<std::int32_t>() {
+  return napi_int32_array;
+}
+template <>
 constexpr napi_typedarray_type typed_array_type<std::int8_t>() {
   return napi_int8_array;
 }
 template <>
 constexpr napi_typedarray_type typed_array_type<std::uint8_t>() {
   return napi_uint8_array;
+}
+template <>
+constexpr napi_typedarray_type typed_array_type<std::uint16_t>() {
+  return napi_uint16_array;
 }
 
 // The product, or more than any array can hold where it overflows.

@@ -32,6 +32,22 @@ inline F32 load(const float* p) {
 inline S32 load(const int32_t* p) {
   return each<S32>([=](int i) { return vld1q_s32(p + 4 * i); });
 }
+inline F32 load(const uint16_t* p) {
+  return each<F32>([=](int i) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))); });
+}
+inline S32 widen_u8(uint8x16_t u8x16) {
+  const uint16x8_t low = vmovl_u8(vget_low_u8(u8x16)), high = vmovl_high_u8(u8x16);
+  return {{vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low))),
+           vreinterpretq_s32_u32(vmovl_high_u16(low)),
+           vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high))),
+           vreinterpretq_s32_u32(vmovl_high_u16(high))}};
+}
+inline S32 load_u8(const uint8_t* p) { return widen_u8(vld1q_u8(p)); }
+inline S32 widen_u4(uint64_t u4x16) {
+  const uint8x8_t pairs = vcreate_u8(u4x16);
+  const uint8x8_t even = vand_u8(pairs, vdup_n_u8(15)), odd = vshr_n_u8(pairs, 4);
+  return widen_u8(vcombine_u8(vzip1_u8(even, odd), vzip2_u8(even, odd)));
+}
 inline F32 load_first(const float* p, size_t count) {
   return each<F32>([=](int i) {
     const float* q = p + 4 * i;
@@ -82,6 +98,9 @@ inline F32 div(F32 a, F32 b) {
 inline F32 fma(F32 a, F32 b, F32 c) {
   return each<F32>([&](int i) { return vfmaq_f32(c.v[i], a.v[i], b.v[i]); });
 }
+using HalfSum = F32;
+inline HalfSum add_product(HalfSum sum, F32 x, const uint16_t* w) { return fma(x, load(w), sum); }
+inline F32 total(HalfSum sum) { return sum; }
 // Not fmin and fmax: those give NaN where either is NaN, and order the zeros.
 inline F32 min(F32 a, F32 b) {
   return each<F32>([&](int i) { return vbslq_f32(vcltq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]); });

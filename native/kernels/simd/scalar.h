@@ -54,6 +54,28 @@ inline S32 load(const int32_t* p) {
   DYNAQUANT_LANES v.lane[lane] = p[lane];
   return v;
 }
+// float16, raw bits.
+inline F32 load(const uint16_t* p) {
+  F32 v;
+  DYNAQUANT_LANES {
+    const uint32_t magnitude = p[lane] & 0x7fffu, sign = (uint32_t)(p[lane] & 0x8000u) << 16;
+    // As a float of the same bits, shifted: 2^112 too small, and of 31 an exponent like any other.
+    const float value = float_of(magnitude << 13) * 0x1p112f;
+    v.lane[lane] = float_of(bits_of(value) | sign | (magnitude >= 0x7c00u ? 0x7f800000u : 0u));
+  }
+  return v;
+}
+inline S32 load_u8(const uint8_t* p) {
+  S32 v;
+  DYNAQUANT_LANES v.lane[lane] = p[lane];
+  return v;
+}
+// Sixteen values of 4 bits, from the lowest on.
+inline S32 widen_u4(uint64_t u4x16) {
+  S32 v;
+  DYNAQUANT_LANES v.lane[lane] = (int32_t)(u4x16 >> (4 * lane) & 15);
+  return v;
+}
 // The first `count` lanes, 1..16; the others are 0 and their memory is not touched.
 inline F32 load_first(const float* p, size_t count) {
   F32 v;
@@ -91,6 +113,10 @@ inline F32 fma(F32 a, F32 b, F32 c) {
   DYNAQUANT_LANES a.lane[lane] = fmaf(a.lane[lane], b.lane[lane], c.lane[lane]);
   return a;
 }
+// The sum of a single row's products with float16 weights; not F32 where that is slow to widen to.
+using HalfSum = F32;
+inline HalfSum add_product(HalfSum sum, F32 x, const uint16_t* w) { return fma(x, load(w), sum); }
+inline F32 total(HalfSum sum) { return sum; }
 // b where either is NaN, as x86's minps and maxps have it.
 inline F32 min(F32 a, F32 b) {
   DYNAQUANT_LANES a.lane[lane] = a.lane[lane] < b.lane[lane] ? a.lane[lane] : b.lane[lane];

@@ -20,6 +20,22 @@ inline F32 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p 
 inline S32 load(const int32_t* p) {
   return {_mm256_loadu_si256((const __m256i*)p), _mm256_loadu_si256((const __m256i*)(p + 8))};
 }
+inline F32 load(const uint16_t* p) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)),
+          _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 8)))};
+}
+inline S32 load_u8(const uint8_t* p) {
+  const __m128i u8x16 = _mm_loadu_si128((const __m128i*)p);
+  return {_mm256_cvtepu8_epi32(u8x16), _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(u8x16, u8x16))};
+}
+inline S32 widen_u4(uint64_t u4x16) {
+  const __m256i shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28),
+                mask = _mm256_set1_epi32(15);
+  const __m256i low = _mm256_set1_epi32((int32_t)u4x16);
+  const __m256i high = _mm256_set1_epi32((int32_t)(u4x16 >> 32));
+  return {_mm256_and_si256(_mm256_srlv_epi32(low, shifts), mask),
+          _mm256_and_si256(_mm256_srlv_epi32(high, shifts), mask)};
+}
 // The first `count` of eight lanes.
 inline __m256i first_lanes(int count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -67,6 +83,9 @@ inline F32 div(F32 a, F32 b) {
 inline F32 fma(F32 a, F32 b, F32 c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
+using HalfSum = F32;
+inline HalfSum add_product(HalfSum sum, F32 x, const uint16_t* w) { return fma(x, load(w), sum); }
+inline F32 total(HalfSum sum) { return sum; }
 inline F32 min(F32 a, F32 b) {
   return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)};
 }
