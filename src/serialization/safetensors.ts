@@ -24,9 +24,10 @@ import { Budget, fileName, readBytes, readInto, type OpenFile, type Opener, type
 // data_offsets; and `__metadata__`, string to string), then the data without holes.
 //
 // A quantized tensor `w` is three entries: its integers under `w` (I8 of qint8, U8 of quint8 and quint4x2), `w.scale`
-// (F32, one or one a row) and `w.zero_point` (I32, or F32 of float qparams). Of quint4x2 `w` is the bytes, two values
-// each, the first in the low half, and `w.shape` (I64) the tensor's shape. `__metadata__.dynaquant` is the JSON of the state dict's module metadata, a list of
-// [name, what it is] (an object would not keep the order of names such as "0").
+// (F32, one or one a row) and `w.zero_point` (I32, or F32 of float qparams). Of quint4x2 `w` is the bytes, two
+// values each, the first in the low half, and `w.shape` (I64) the tensor's shape. `__metadata__.dynaquant` is the JSON
+// of the state dict's module metadata, a list of [name, what it is] (an object would not keep the order of names
+// such as "0").
 
 const dtypeNames: Record<string, DType | undefined> = {
   F64: 'float64',
