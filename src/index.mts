@@ -37,6 +37,7 @@ export {
   uint8,
   zeros,
   type DType,
+  type LoadOptions,
   type QScheme,
   type Quantization,
   type TensorData,

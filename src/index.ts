@@ -16,7 +16,8 @@ export { CheckpointError } from './errors.js';
 export * as nn from './nn/index.js';
 export * as quantization from './quantization/index.js';
 export { Generator, manualSeed, rand, randint, randn, randperm } from './random.js';
-export { load, loadSync, save, saveSync } from './serialization/safetensors.js';
+export { load, loadSync, type LoadOptions } from './serialization/load.js';
+export { save, saveSync } from './serialization/safetensors.js';
 export {
   arange,
   bfloat16,

@@ -11,7 +11,8 @@ import {
   perChannelDynamicQConfig,
 } from '../src/quantization/index.js';
 import { manualSeed, rand, randn } from '../src/random.js';
-import { loadSync, saveSync } from '../src/serialization/safetensors.js';
+import { loadSync } from '../src/serialization/load.js';
+import { saveSync } from '../src/serialization/safetensors.js';
 import { cat, isTensor, type Tensor, zeros } from '../src/tensor.js';
 import {
   bytesOf,

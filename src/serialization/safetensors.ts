@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { readFile, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { rename, rm, writeFile } from 'node:fs/promises';
 
 import { CheckpointError, describe } from '../errors.js';
 import { StateDict, type ModuleMetadata } from '../nn/module.js';
@@ -19,14 +18,16 @@ import {
   uint8,
   type DType,
 } from '../tensor.js';
+import { Budget, fileName, readBytes, readInto, type OpenFile, type Opener, type Steps } from './file.js';
 
 // A safetensors file: 8 bytes little-endian length of the header, the header (JSON: name -> dtype, shape,
 // data_offsets; and `__metadata__`, string to string), then the data without holes.
 //
 // A quantized tensor `w` is three entries: its integers under `w` (I8 of qint8, U8 of quint8 and quint4x2), `w.scale`
-// (F32, one or one a row) and `w.zero_point` (I32, or F32 of float qparams). Of quint4x2 `w` is the bytes, two values
-// each, the first in the low half, and `w.shape` (I64) the tensor's shape. `__metadata__.dynaquant` is the JSON of the state dict's module metadata, a list of
-// [name, what it is] (an object would not keep the order of names such as "0").
+// (F32, one or one a row) and `w.zero_point` (I32, or F32 of float qparams). Of quint4x2 `w` is the bytes, two
+// values each, the first in the low half, and `w.shape` (I64) the tensor's shape. `__metadata__.dynaquant` is the JSON
+// of the state dict's module metadata, a list of [name, what it is] (an object would not keep the order of names
+// such as "0").
 
 const dtypeNames: Record<string, DType | undefined> = {
   F64: 'float64',
@@ -44,27 +45,12 @@ const fileNames = new Map(Object.entries(dtypeNames).map(([file, dtype]) => [dty
 
 /** The reference implementation's limit on the header, 100 MB. */
 const maxHeader = 100_000_000;
+/** What a tensor takes in memory beside its data, about. */
+const tensorCost = 512;
 const metadataKey = '__metadata__';
 
 /** What {@link save} takes: a state dict, or anything that lists names and tensors. */
 export type Saveable = Iterable<readonly [string, Tensor]>;
-
-/**
- * Reads a safetensors file, float or quantized. Everything is checked before a tensor is made.
- *
- * @param source - a path, a file URL, the bytes themselves, or an open file (which stays open)
- * @throws {CheckpointError} when the file is broken, truncated or hostile; the sentence names offset or key
- */
-export async function load(source: string | URL | Uint8Array | FileHandle): Promise<StateDict> {
-  if (isBytes(source)) return parse(source);
-  if (typeof source === 'object' && 'readFile' in source) return parse(await source.readFile());
-  return parse(await readFile(checkPath(source)));
-}
-
-/** {@link load}, synchronously. */
-export function loadSync(source: string | URL | Uint8Array): StateDict {
-  return parse(isBytes(source) ? source : readFileSync(checkPath(source)));
-}
 
 /**
  * Writes a state dict as a safetensors file: to a temporary file beside it, renamed when complete.
@@ -74,7 +60,7 @@ export function loadSync(source: string | URL | Uint8Array): StateDict {
  */
 export async function save(state: Saveable, path: string | URL): Promise<void> {
   const bytes = serialize(state);
-  const target = fileName(checkPath(path));
+  const target = fileName(path);
   const temporary = temporaryName(target);
   try {
     await writeFile(temporary, bytes);
@@ -88,7 +74,7 @@ export async function save(state: Saveable, path: string | URL): Promise<void> {
 /** {@link save}, synchronously. */
 export function saveSync(state: Saveable, path: string | URL): void {
   const bytes = serialize(state);
-  const target = fileName(checkPath(path));
+  const target = fileName(path);
   const temporary = temporaryName(target);
   try {
     writeFileSync(temporary, bytes);
@@ -100,40 +86,94 @@ export function saveSync(state: Saveable, path: string | URL): void {
 }
 
 interface Entry {
-  dtype: DType;
-  shape: number[];
-  begin: number;
-  end: number;
+  readonly dtype: DType;
+  readonly shape: number[];
+  readonly begin: number;
+  readonly end: number;
+  tensor?: Tensor;
 }
 
-function parse(bytes: Uint8Array): StateDict {
-  if (bytes.length < 8)
-    throw new CheckpointError(`a safetensors file has at least 8 bytes, got ${bytes.length}`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const headerLength = view.getBigUint64(0, true);
-  const limit = Math.min(bytes.length - 8, maxHeader);
-  if (headerLength > BigInt(limit)) {
-    throw new CheckpointError(`offset 0: the header should have at most ${limit} bytes, got ${headerLength}`);
-  }
-  const start = 8 + Number(headerLength);
-  const header = parseHeader(bytes.subarray(8, start));
+/** Everything is checked before a tensor is made. */
+export function* readSafetensors(file: OpenFile): Steps<StateDict> {
   const state = new StateDict();
+  return assemble(yield* readEntries(file, state), state);
+}
+
+/** The `weight_map` of an index: which key is in which file. */
+export function* readIndex(file: OpenFile): Steps<Map<string, string>> {
+  if (file.size > maxHeader) throw new CheckpointError(`an index should have at most ${maxHeader} bytes`);
+  const { weight_map: map } = parseJson(yield* readBytes(file, 0, file.size), 0, new Budget(file));
+  if (!isRecord(map)) throw new CheckpointError('an index should have a weight_map');
+  for (const [key, name] of Object.entries(map)) {
+    if (typeof name !== 'string' || !/^[^/\\:\0]+\.safetensors$/.test(name)) {
+      throw new CheckpointError(
+        `key ${describe(key)}: should be in a .safetensors file beside the index, got ${describe(name)}`,
+      );
+    }
+  }
+  return new Map(Object.entries(map as Record<string, string>));
+}
+
+/** A state dict in parts; the index's order is its order. */
+export function* readShards(index: ReadonlyMap<string, string>, open: Opener): Steps<StateDict> {
+  const state = new StateDict();
+  const shards = new Map<string, Map<string, Entry>>();
+  for (const name of new Set(index.values())) {
+    const file = (yield open(name)) as OpenFile;
+    try {
+      shards.set(name, yield* readEntries(file, state));
+    } finally {
+      yield file.close();
+    }
+  }
+  const entries = new Map<string, Entry>();
+  for (const [key, name] of index) {
+    const entry = shards.get(name)!.get(key);
+    if (entry === undefined) throw new CheckpointError(`key ${describe(key)}: is not in ${describe(name)}`);
+    entries.set(key, entry);
+  }
+  for (const [name, shard] of shards) {
+    for (const key of shard.keys()) {
+      if (index.get(key) !== name)
+        throw new CheckpointError(`key ${describe(key)}: is in ${describe(name)}, but not in the index`);
+    }
+  }
+  return assemble(entries, state);
+}
+
+function* readEntries(file: OpenFile, state: StateDict): Steps<Map<string, Entry>> {
+  if (file.size < 8) throw new CheckpointError(`a safetensors file has at least 8 bytes, got ${file.size}`);
+  const length = new DataView((yield* readBytes(file, 0, 8)).buffer).getBigUint64(0, true);
+  const limit = Math.min(file.size - 8, maxHeader);
+  if (length > BigInt(limit)) {
+    throw new CheckpointError(`offset 0: the header should have at most ${limit} bytes, got ${length}`);
+  }
+  const start = 8 + Number(length);
+  const budget = new Budget(file);
+  const header = parseJson(yield* readBytes(file, 8, Number(length)), 8, budget);
   const entries = new Map<string, Entry>();
   for (const [key, value] of Object.entries(header)) {
     if (key === metadataKey) readMetadata(value, state);
-    else entries.set(key, checkEntry(key, value, bytes.length - start));
+    else {
+      budget.spend(tensorCost, () => `key ${describe(key)}`);
+      entries.set(key, checkEntry(key, value, file.size - start));
+    }
   }
-  checkCoverage(entries, bytes.length - start);
-
-  const read = (entry: Entry): Tensor => {
+  checkCoverage(entries, file.size - start);
+  for (const entry of entries.values()) {
+    const { dtype, shape, begin } = entry;
     const data = emptyArray(
-      entry.dtype,
-      entry.shape.reduce((product, n) => product * n, 1),
+      dtype,
+      shape.reduce((product, n) => product * n, 1),
     );
-    const target = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    target.set(bytes.subarray(start + entry.begin, start + entry.end));
-    return new Tensor(data, entry.shape, { dtype: entry.dtype });
-  };
+    yield* readInto(file, new Uint8Array(data.buffer), start + begin);
+    entry.tensor = new Tensor(data, shape, { dtype });
+  }
+  return entries;
+}
+
+function assemble(entries: ReadonlyMap<string, Entry>, state: StateDict): StateDict {
+  const read = (entry: Entry): Tensor => entry.tensor!;
   for (const [key, entry] of entries) {
     if (isCompanion(entries, key)) continue;
     state.set(key, isQuantized(entries, key) ? readQuantized(key, entries, read) : read(entry));
@@ -141,36 +181,49 @@ function parse(bytes: Uint8Array): StateDict {
   return state;
 }
 
-function parseHeader(bytes: Uint8Array): Record<string, unknown> {
-  let header: unknown;
+/** JSON that begins at an offset of the file. */
+function parseJson(bytes: Uint8Array, offset: number, budget: Budget): Record<string, unknown> {
+  let value: unknown;
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    header = JSON.parse(text);
-    refuseDuplicateKeys(text);
+    checkJson(text, offset, budget);
+    value = JSON.parse(text);
   } catch (error) {
     if ((error as Error).name === 'CheckpointError') throw error;
-    throw new CheckpointError(`offset 8: the header is no JSON: ${(error as Error).message}`, {
+    throw new CheckpointError(`offset ${offset}: the header is no JSON: ${(error as Error).message}`, {
       cause: error,
     });
   }
-  if (!isRecord(header)) throw new CheckpointError('offset 8: the header should be a JSON object');
-  return header;
+  if (!isRecord(value)) throw new CheckpointError(`offset ${offset}: the header should be a JSON object`);
+  return value;
 }
 
-/** JSON.parse keeps the last of equal keys; here two readers must not see two files. For valid JSON. */
-function refuseDuplicateKeys(text: string): void {
-  const stack: (Set<string> | null)[] = [];
-  for (const match of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g)) {
-    const token = match[0];
-    if (token === '{') stack.push(new Set());
-    else if (token === '[') stack.push(null);
-    else if (token === '}' || token === ']') stack.pop();
-    else if (match[1] !== undefined) {
-      const key = JSON.parse(token.slice(0, -match[1].length)) as string;
-      const keys = stack.at(-1)!;
-      if (keys!.has(key))
-        throw new CheckpointError(`offset ${8 + match.index}: key ${describe(key)} stands twice`);
-      keys!.add(key);
+/**
+ * Refuses what would become much larger than it is, and keys that stand twice: JSON.parse keeps the last of them, but
+ * two readers must not see two files.
+ */
+function checkJson(text: string, offset: number, budget: Budget): void {
+  const open: (Set<string> | null)[] = [];
+  let i = 0;
+  const where = (): string => `offset ${offset + i}`;
+  for (; i < text.length; i++) {
+    const c = text[i];
+    if (c === '{' || c === '[' || c === ',') budget.spend(c === ',' ? 32 : 160, where);
+    if (c === '{') open.push(new Set());
+    else if (c === '[') open.push(null);
+    else if (c === '}' || c === ']') open.pop();
+    else if (c === '"') {
+      const begin = i++;
+      while (i < text.length && text[i] !== '"') i += text[i] === '\\' ? 2 : 1;
+      let next = i + 1;
+      while (/\s/.test(text[next] ?? '')) next++;
+      const keys = open.at(-1);
+      if (text[next] !== ':' || !keys) continue;
+      const key = JSON.parse(text.slice(begin, i + 1)) as string;
+      if (keys.has(key))
+        throw new CheckpointError(`offset ${offset + begin}: key ${describe(key)} stands twice`);
+      keys.add(key);
+      budget.spend(160, where);
     }
   }
 }
@@ -392,20 +445,6 @@ function jsonObject(entries: readonly (readonly [string, unknown])[]): string {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function isBytes(value: unknown): value is Uint8Array {
-  return ArrayBuffer.isView(value) && value[Symbol.toStringTag as never] === 'Uint8Array';
-}
-
-function checkPath(path: unknown): string | URL {
-  if (typeof path === 'string' || Object.prototype.toString.call(path) === '[object URL]')
-    return path as string | URL;
-  throw new TypeError(`path should be a string or a URL, got ${describe(path)}`);
-}
-
-function fileName(path: string | URL): string {
-  return typeof path === 'string' ? path : fileURLToPath(path);
 }
 
 function temporaryName(target: string): string {
