@@ -3,7 +3,7 @@ import { LSTM as FloatLSTM } from '../../lstm.js';
 import type { PackedSequence } from '../../packed-sequence.js';
 import { rnnConfig, type LSTMOptions } from '../../rnn-config.js';
 import type { LSTMState, OutputOf } from '../../rnn-forward.js';
-import { dynamicOptionNames, type DynamicOptions, type QConfig } from './qconfig.js';
+import { dynamicOptionNames, type DynamicOptions, type QConfig } from '../qconfig.js';
 import { RNNBase } from './rnn-base.js';
 
 /** The float LSTM's options, and how weights and activations are quantized. */

@@ -13,7 +13,7 @@ import type { PackedSequence } from '../../packed-sequence.js';
 import { kindOf, rnnMetadata, rnnRepr, type RNNConfig } from '../../rnn-config.js';
 import { forwardRNN, type LSTMState, type RNNResult } from '../../rnn-forward.js';
 import { DynamicModule, type QuantizedMatrix } from './dynamic-module.js';
-import { checkFloat, type DynamicMode, type DynamicOptions, type QConfig } from './qconfig.js';
+import { checkFloat, type DynamicMode, type DynamicOptions, type QConfig } from '../qconfig.js';
 
 /** The native handle of a quantized recurrent layer or cell. */
 export type QuantizedRNNHandle = HalfRNNHandle | Int8RNNHandle;

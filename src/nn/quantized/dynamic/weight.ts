@@ -2,7 +2,7 @@ import { describe } from '../../../errors.js';
 import { native } from '../../../native.js';
 import { float16, float32, qint8, sameShape, Tensor, type Quantization } from '../../../tensor.js';
 import type { LayerParameter } from '../../layer-parameters.js';
-import type { DynamicMode, QConfig } from './qconfig.js';
+import type { DynamicMode, QConfig } from '../qconfig.js';
 
 /**
  * Quantizes a float weight `[rows, depth]`.
