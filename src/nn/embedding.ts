@@ -12,7 +12,7 @@ export interface EmbeddingOptions {
   paddingIdx?: number | null;
   /** Each row that is looked up and whose norm is larger is scaled to it, in the table itself. Default: none. */
   maxNorm?: number | null;
-  /** The p of the p-norm that `maxNorm` is compared with. Default: 2 */
+  /** The p of the p-norm that `maxNorm` is compared with. Default: 2. */
   normType?: number;
 }
 
@@ -22,9 +22,9 @@ const bagModes = ['sum', 'mean', 'max'] as const;
 export type BagMode = (typeof bagModes)[number];
 
 export interface BagOptions {
-  /** Default: `'mean'` */
+  /** Default: `'mean'`. */
   mode?: BagMode;
-  /** Whether `offsets` ends with one element more, the end of the last bag. Default: false */
+  /** Whether `offsets` ends with one element more, the end of the last bag. Default: false. */
   includeLastOffset?: boolean;
 }
 

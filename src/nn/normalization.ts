@@ -3,11 +3,11 @@ import { float32, isTensor, numelOf, resultTensor, type Tensor } from '../tensor
 import { emptyParameter, Module, pythonFloat, type ModuleMetadata, type Parameter } from './module.js';
 
 export interface LayerNormOptions {
-  /** Added to the variance. Default: 1e-5 */
+  /** Added to the variance. Default: 1e-5. */
   eps?: number;
-  /** Whether there are a `weight`, at first ones, and a `bias`, at first zeros. Default: true */
+  /** Whether there are a `weight`, at first ones, and a `bias`, at first zeros. Default: true. */
   elementwiseAffine?: boolean;
-  /** Whether there is a `bias` beside the weight. Default: true */
+  /** Whether there is a `bias` beside the weight. Default: true. */
   bias?: boolean;
 }
 

@@ -16,7 +16,7 @@ import {
   type BagOptions,
   type Table,
 } from '../embedding.js';
-import { Module, type ModuleMetadata } from '../module.js';
+import { Module, sizeMismatch, type ModuleMetadata } from '../module.js';
 import { checkFloat, type QConfig } from './qconfig.js';
 
 const tableDTypes = [quint8, quint4x2] as const;
@@ -26,7 +26,7 @@ const floatQParams = 'per_channel_affine_float_qparams';
 export interface QuantizedEmbeddingOptions {
   /** The row that stands for nothing; negative counts from the end. Default: none. */
   paddingIdx?: number | null;
-  /** 8 or 4 bits; `loadStateDict` takes it from the weight. Default: `'quint8'` */
+  /** 8 or 4 bits; `loadStateDict` takes it from the weight. Default: `'quint8'`. */
   dtype?: TableDType;
 }
 /** The mode's default is, as PyTorch's here, `'sum'`. */
@@ -252,9 +252,7 @@ function tableTensor(
 
 /** Why a tensor cannot be a module's table of that shape, or nothing. */
 function weightProblem(name: string, weight: Tensor, shape: readonly number[]): string | undefined {
-  if (!sameShape(weight.shape, shape)) {
-    return `size mismatch for ${name}: copying a param with shape torch.Size([${weight.shape.join(', ')}]) from checkpoint, the shape in current model is torch.Size([${shape.join(', ')}]).`;
-  }
+  if (!sameShape(weight.shape, shape)) return sizeMismatch(name, weight.shape, shape);
   weight.checked(name);
   if (weight.dtype !== quint8 && weight.dtype !== quint4x2) {
     return `${name} should be quint8 or quint4x2, got ${weight.dtype}: quantize the float model with quantizeDynamic instead.`;
