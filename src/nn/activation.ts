@@ -233,7 +233,8 @@ function erfc(x: number): number {
   return x < 0 ? 2 - value : value;
 }
 
-function floatInput(where: string, input: Tensor): { data: Float32Array; shape: readonly number[] } {
+/** A float32 tensor's numbers and shape. @throws {TypeError} for anything else */
+export function floatInput(where: string, input: Tensor): { data: Float32Array; shape: readonly number[] } {
   if (!isTensor(input) || input.dtype !== float32) {
     throw new TypeError(
       `${where}: input should be a float32 Tensor, got ${isTensor(input) ? input.dtype : describe(input)}`,

@@ -55,17 +55,10 @@ abstract class QuantizedTable extends Module {
     checkSize('embedding_dim', embeddingDim);
     checkOneOf('dtype', dtype, tableDTypes);
     this.paddingIdx = checkPaddingIdx(paddingIdx, numEmbeddings);
-    const scales = new Float32Array(numEmbeddings).fill(1);
     const shape = [numEmbeddings, embeddingDim];
-    this.packed = pack(
-      tableTensor(
-        emptyTable(shape, dtype),
-        shape,
-        dtype,
-        scales,
-        scales.map(() => 0),
-      ),
-    );
+    const scales = new Float32Array(numEmbeddings).fill(1);
+    const zeroPoints = new Float32Array(numEmbeddings);
+    this.packed = pack(tableTensor(emptyTable(shape, dtype), shape, dtype, scales, zeroPoints));
   }
 
   get dtype(): TableDType {
@@ -246,7 +239,11 @@ function tableTensor(
   zeroPoints: Float32Array,
 ): Tensor {
   return new Tensor(data, shape, {
-    ...{ dtype, qscheme: floatQParams, scales: Float64Array.from(scales), zeroPoints, axis: 0 },
+    dtype,
+    qscheme: floatQParams,
+    scales: Float64Array.from(scales),
+    zeroPoints,
+    axis: 0,
   });
 }
 
