@@ -1,4 +1,4 @@
-import { native, Status, type RNNHandle, type RNNMode } from '../src/native.js';
+import { native, Status, type LinearHandle, type RNNHandle, type RNNMode } from '../src/native.js';
 import { golden, pseudoRandom, withIsa } from './support.js';
 
 const isas = native().isas();
@@ -428,31 +428,44 @@ describe('rows of embedding tables', () => {
   });
 });
 
+/** A handle's product against plain sums, on every instruction set; nothing is written beside it. */
+function expectProduct(
+  [m, k, n]: [number, number, number],
+  random: () => number,
+  build: (weights: number[], bias: Float32Array) => { handle: LinearHandle; weights: ArrayLike<number> },
+): void {
+  const numbers = Array.from({ length: n * k }, () => random() - 0.5);
+  const bias = Float32Array.from({ length: n }, () => random() - 0.5);
+  const x = Float32Array.from({ length: 1 + m * k }, () => random() - 0.5).subarray(1);
+  const [bytes] = everywhere(() => {
+    const out = new Float32Array(m * n + 2).fill(7);
+    build(numbers, bias).handle.forward(x, m, out.subarray(1, 1 + m * n));
+    return [out];
+  });
+  const out = new Float32Array(bytes!.buffer);
+  expect([out[0], out[m * n + 1]]).toEqual([7, 7]);
+  const { weights } = build(numbers, bias);
+  let worst = 0;
+  for (let row = 0; row < m; row++) {
+    for (let column = 0; column < n; column++) {
+      let sum = bias[column]!;
+      for (let i = 0; i < k; i++) sum += x[row * k + i]! * weights[column * k + i]!;
+      worst = Math.max(worst, Math.abs(out[1 + row * n + column]! - sum));
+    }
+  }
+  expect(worst).toBeLessThan(2e-6);
+}
+
 describe('float product', () => {
-  test.each([1, 5, 16, 33].flatMap((k) => [1, 15, 16, 17, 64, 67].map((n) => [k, n])))(
+  test.each([1, 5, 16, 33].flatMap((k) => [1, 15, 16, 17, 64, 67].map((n) => [k, n] as const)))(
     'depth %i, %i columns',
     (k, n) => {
       const random = pseudoRandom(k * 100 + n);
       for (const m of [1, 2, 5, 6, 7, 13]) {
-        const weight = Float32Array.from({ length: n * k }, () => random() - 0.5);
-        const bias = Float32Array.from({ length: n }, () => random() - 0.5);
-        const x = Float32Array.from({ length: 1 + m * k }, () => random() - 0.5).subarray(1);
-        const [bytes] = everywhere(() => {
-          const out = new Float32Array(m * n + 2).fill(7);
-          new (native().FloatLinear)({ weight, bias }, k, n, false).forward(x, m, out.subarray(1, 1 + m * n));
-          return [out];
+        expectProduct([m, k, n], random, (numbers, bias) => {
+          const weight = Float32Array.from(numbers);
+          return { handle: new (native().FloatLinear)({ weight, bias }, k, n, false), weights: weight };
         });
-        const out = new Float32Array(bytes!.buffer);
-        expect([out[0], out[m * n + 1]]).toEqual([7, 7]);
-        let worst = 0;
-        for (let row = 0; row < m; row++) {
-          for (let column = 0; column < n; column++) {
-            let sum = bias[column]!;
-            for (let i = 0; i < k; i++) sum += x[row * k + i]! * weight[column * k + i]!;
-            worst = Math.max(worst, Math.abs(out[1 + row * n + column]! - sum));
-          }
-        }
-        expect(worst).toBeLessThan(2e-6);
       }
     },
   );
@@ -503,30 +516,16 @@ describe('float16', () => {
     const out = new Float32Array(bytes!.buffer);
     expect([...out]).toEqual([...weight].map((bits) => asFloat(bits) + 0));
   });
-  test.each([1, 2, 5, 33].flatMap((k) => [1, 15, 17, 33, 48, 67].map((n) => [k, n])))(
+  test.each([1, 2, 5, 33].flatMap((k) => [1, 15, 17, 33, 48, 67].map((n) => [k, n] as const)))(
     'product: depth %i, %i columns',
     (k, n) => {
       const random = pseudoRandom(k * 100 + n);
       for (const m of [1, 2, 5, 6, 7, 13]) {
-        const weight = Uint16Array.from(halfOf(Array.from({ length: n * k }, () => random() - 0.5)));
-        const bias = Float32Array.from({ length: n }, () => random() - 0.5);
-        const x = Float32Array.from({ length: 1 + m * k }, () => random() - 0.5).subarray(1);
-        const [bytes] = everywhere(() => {
-          const out = new Float32Array(m * n + 2).fill(7);
-          new (native().HalfLinear)({ weight, bias }, k, n, false).forward(x, m, out.subarray(1, 1 + m * n));
-          return [out];
+        expectProduct([m, k, n], random, (numbers, bias) => {
+          const weight = Uint16Array.from(halfOf(numbers));
+          const weights = Array.from(weight, asFloat);
+          return { handle: new (native().HalfLinear)({ weight, bias }, k, n, false), weights };
         });
-        const out = new Float32Array(bytes!.buffer);
-        expect([out[0], out[m * n + 1]]).toEqual([7, 7]);
-        let worst = 0;
-        for (let row = 0; row < m; row++) {
-          for (let column = 0; column < n; column++) {
-            let sum = bias[column]!;
-            for (let i = 0; i < k; i++) sum += x[row * k + i]! * asFloat(weight[column * k + i]!);
-            worst = Math.max(worst, Math.abs(out[1 + row * n + column]! - sum));
-          }
-        }
-        expect(worst).toBeLessThan(2e-6);
       }
     },
   );

@@ -158,6 +158,14 @@ test('prints as PyTorch does', () => {
       new nn.LSTM(2, 3, { numLayers: 2, bias: false, batchFirst: true, dropout: 0.1, bidirectional: true }),
     ),
   ).toBe('LSTM(2, 3, num_layers=2, bias=False, batch_first=True, dropout=0.1, bidirectional=True)');
+  for (const [dropout, text] of [
+    [1, '1.0'],
+    [1e-5, '1e-05'],
+  ] as const) {
+    expect(String(new nn.LSTM(2, 3, { numLayers: 2, dropout }))).toBe(
+      `LSTM(2, 3, num_layers=2, dropout=${text})`,
+    );
+  }
 });
 
 describe('results', () => {

@@ -293,3 +293,15 @@ describe('errors', () => {
     ['other data', () => new PackedSequence({} as never, int64(2)), /PackedSequence|data should be a Tensor/],
   ])('%s', (_, f, message) => expect(f).toThrow(message));
 });
+
+test('nothing but PyTorch’s names is public', () => {
+  expect(Object.keys(nn.utils.rnn).sort()).toEqual([
+    'PackedSequence',
+    'packPaddedSequence',
+    'packSequence',
+    'padPackedSequence',
+    'padSequence',
+    'unpackSequence',
+    'unpadSequence',
+  ]);
+});

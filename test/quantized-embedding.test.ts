@@ -1,11 +1,12 @@
 import * as nn from '../src/nn/index.js';
 import { copyModule } from '../src/nn/module.js';
 import { native } from '../src/native.js';
+import type { QConfig } from '../src/quantization/index.js';
 import { tensor, Tensor, zeros, type DType } from '../src/tensor.js';
 import { bytesOf, expectClose, golden, optionsOf, withIsa, type GoldenCase } from './support.js';
 
 const floatQParams = 'per_channel_affine_float_qparams';
-const qconfig = (dtype: string): nn.quantized.TableQConfig => ({ weight: { dtype, qscheme: floatQParams } });
+const qconfig = (dtype: string): QConfig => ({ weight: { dtype: dtype as 'quint8', qscheme: floatQParams } });
 const { Embedding, EmbeddingBag } = nn.quantized;
 const int64 = { dtype: 'int64' } as const;
 
@@ -199,12 +200,17 @@ describe('errors', () => {
     [
       'qconfig',
       () => Embedding.fromFloat(new nn.Embedding(1, 1), { weight: { qscheme: 'per_tensor_symmetric' } }),
-      /Embedding quantization is only supported with float_qparams_weight_only_qconfig.*got undefined and 'per_tensor_symmetric'/,
+      /Embedding quantization is only supported with float_qparams_weight_only_qconfig.*got qint8/,
     ],
     [
       'qconfig of a bag',
       () => EmbeddingBag.fromFloat(new nn.EmbeddingBag(1, 1), undefined as never),
-      /EmbeddingBag quantization is only supported with/,
+      /^qconfig should be an object with a weight, got undefined/,
+    ],
+    [
+      'module',
+      () => EmbeddingBag.fromFloat(new nn.Embedding(1, 1) as never, qconfig('quint8')),
+      /^module should be an instance of EmbeddingBag, got Embedding/,
     ],
     [
       'float',

@@ -31,8 +31,8 @@ const entry = (shape: number[], begin: number, end: number, dtype = 'F32'): obje
 });
 
 /** An Embedding and an EmbeddingBag of rows that begin in the middle of a byte. */
-function tables(dtype: string): nn.Sequential {
-  const qconfig = { weight: { dtype } };
+function tables(dtype: 'quint8' | 'quint4x2'): nn.Sequential {
+  const qconfig = { weight: { dtype, qscheme: 'per_channel_affine_float_qparams' } } as const;
   return new nn.Sequential(
     nn.quantized.Embedding.fromFloat(new nn.Embedding(5, 3), qconfig),
     nn.quantized.EmbeddingBag.fromFloat(new nn.EmbeddingBag(5, 3), qconfig),

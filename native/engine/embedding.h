@@ -12,8 +12,8 @@
 namespace dynaquant {
 
 struct EmbeddingTable {
-  const void* data;      // [rows][width] of `bits`, without padding: a row of 4 bits may begin in a
-                         // byte's middle
+  // [rows][width] of `bits`, without padding: a row of 4 bits may begin in a byte's middle.
+  const void* data;
   const float* affines;  // [row][2]: scale and offset; null for floats
   int bits;              // 32, 8 or 4
   std::size_t rows;
@@ -48,10 +48,10 @@ void lookup(const KernelTable& kernels, const EmbeddingTable& table, const Indic
 void lookup_bags(const KernelTable& kernels, const EmbeddingTable& table, const Indices& indices,
                  const Bags& bags, float* out);
 
-// Quantizes each row over its own range as PyTorch's float_qparams observer does: levels = 2^bits -
-// 1, scale = (max - min) / levels, or 1 unless that is above 2^-23; zero_point = -min / scale;
-// q = clamp(rne(w * (1 / scale) + zero_point), 0, levels). False where a weight is not finite or
-// its row's range is not. `out` is zeros on entry.
+// Quantizes each row over its own range as PyTorch's float_qparams observer does, in
+// levels = 2^bits - 1: scale = (max - min) / levels, or 1 unless that is above 2^-23;
+// zero_point = -min / scale; q = clamp(rne(w * (1 / scale) + zero_point), 0, levels).
+// False where a weight is not finite or its row's range is not. `out` is zeros on entry.
 bool quantize_table(const float* weight, std::size_t rows, std::size_t width, int bits,
                     std::uint8_t* out, float* scales, float* zero_points);
 

@@ -3,14 +3,12 @@
 // other table returns the same bits (tests compare them with no tolerance).
 //
 // Contract, for all kernels:
-// - Activations are uint8: with torch's reduced range 0..128 (128 is a rounding tie and does
-// occur),
+// - Activations are uint8: with torch's reduced range 0..128 (128 is a rounding tie, and occurs),
 //   with the full range 0..255. Weights are int8 in -128..127, sums int32, exact to a depth of
 //   131,071 (65,793 with the full range).
 // - A panel is 16 columns. Depth is padded with zero weights to a multiple of 4, columns to 16.
 // - Pointers into panels are 64-byte aligned; all others need only their element's alignment.
-// - Nothing is read or written outside rows x columns as stated; buffers may not alias unless
-// stated.
+// - Nothing is read or written outside rows x columns as stated. Buffers alias only where stated.
 // - No allocation, no exceptions, no state.
 #ifndef DYNAQUANT_KERNELS_KERNELS_H_
 #define DYNAQUANT_KERNELS_KERNELS_H_
@@ -94,8 +92,8 @@ struct HalfPanels {
   size_t panels;
 };
 
-// How rows are quantized: real = scale * (q - zero_point). One for all rows (step 0), or one a row
-// (step 1).
+// How rows are quantized: real = scale * (q - zero_point).
+// One for all rows (step 0), or one a row (step 1).
 struct RowParams {
   float* scales;
   float* inverses;  // 1 / scale
@@ -103,7 +101,7 @@ struct RowParams {
   size_t step;
 };
 
-// Quantized rows, as `quantize` of the same table wrote them. `stride` in bytes; 4 * quads of a row
+// Quantized rows, as `quantize` of the same table wrote them. `stride` in bytes, of which 4 * quads
 // are read.
 struct Int8Rows {
   const uint8_t* data;
@@ -130,12 +128,13 @@ struct RnnStep {
   size_t hidden;             // units; groups = ceil(hidden / 16)
   const float* input_gates;  // W_ih x + b_ih: [row][group][gate][16]
   size_t input_stride;       // floats
-  float* cell;         // LSTM: [row][groups * 16]; c on entry, c' on return; padding is and stays 0
-  size_t cell_stride;  // floats
-  const float* previous;  // GRU: h, [row][hidden]
-  size_t previous_stride;
-  float* output;         // h': [row][hidden]
-  size_t output_stride;  // floats
+  // LSTM: [row][groups * 16]; c on entry, c' on return; padding is and stays 0.
+  float* cell;
+  size_t cell_stride;      // floats
+  const float* previous;   // GRU: h, [row][hidden]
+  size_t previous_stride;  // floats
+  float* output;           // h': [row][hidden]
+  size_t output_stride;    // floats
 };
 
 // A row of an embedding table. Its values stand for value * scale + offset; integers are unsigned.
@@ -171,7 +170,7 @@ struct KernelTable {
                    uint8_t* out, size_t out_stride);
 
   // out[row][column] = fma(float(sum_k (q - zero_point) * w), scale * scales[column],
-  // bias[column]), and with `relu` 0 where that is below 0. Writes `columns` of each row (the last
+  // bias[column]), with `relu` 0 where that is below 0. Writes `columns` of each row (the last
   // panel may be partly used). Exact.
   void (*gemm_int8)(const Int8Rows& a, size_t rows, const Int8Panels& b, float* out,
                     size_t out_stride, size_t columns, bool relu);

@@ -31,7 +31,7 @@ export class Tanh extends Module {
 }
 
 export interface GELUOptions {
-  /** `'none'` for the exact formula, `'tanh'` for the approximation. Default: `'none'` */
+  /** `'none'` for the exact formula, `'tanh'` for the approximation. Default: `'none'`. */
   approximate?: 'none' | 'tanh';
 }
 
@@ -68,7 +68,7 @@ export class SiLU extends Module {
 /** `x` where it is positive, else `negativeSlope * x`. */
 export class LeakyReLU extends Module {
   readonly negativeSlope: number;
-  /** @param options.negativeSlope - Default: 0.01 */
+  /** @param options.negativeSlope - Default: 0.01. */
   constructor(options: { negativeSlope?: number } = {}) {
     super();
     ({ negativeSlope: this.negativeSlope } = numberOptions('LeakyReLU', { negativeSlope: 0.01 }, options));
@@ -85,7 +85,7 @@ export class LeakyReLU extends Module {
 /** `x` where it is positive, else `alpha * (exp(x) - 1)`. */
 export class ELU extends Module {
   readonly alpha: number;
-  /** @param options.alpha - Default: 1 */
+  /** @param options.alpha - Default: 1. */
   constructor(options: { alpha?: number } = {}) {
     super();
     ({ alpha: this.alpha } = numberOptions('ELU', { alpha: 1 }, options));
@@ -103,7 +103,7 @@ export class ELU extends Module {
 export class Softplus extends Module {
   readonly beta: number;
   readonly threshold: number;
-  /** @param options - Default: `beta` 1, `threshold` 20 */
+  /** @param options - Default: `beta` 1, `threshold` 20. */
   constructor(options: { beta?: number; threshold?: number } = {}) {
     super();
     const defaults = { beta: 1, threshold: 20 };
@@ -233,7 +233,8 @@ function erfc(x: number): number {
   return x < 0 ? 2 - value : value;
 }
 
-function floatInput(where: string, input: Tensor): { data: Float32Array; shape: readonly number[] } {
+/** A float32 tensor's numbers and shape. @throws {TypeError} for anything else */
+export function floatInput(where: string, input: Tensor): { data: Float32Array; shape: readonly number[] } {
   if (!isTensor(input) || input.dtype !== float32) {
     throw new TypeError(
       `${where}: input should be a float32 Tensor, got ${isTensor(input) ? input.dtype : describe(input)}`,

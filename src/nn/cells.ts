@@ -11,15 +11,9 @@ import {
 import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
 import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
 import { Module, type ModuleMetadata } from './module.js';
-import {
-  floatHandle,
-  forgetHandle,
-  initParameters,
-  kindOf,
-  nonlinearityOf,
-  nonlinearMode,
-  type LSTMState,
-} from './rnn-base.js';
+import { floatHandle, forgetHandle, initParameters } from './rnn-base.js';
+import { kindOf, nonlinearityOf, nonlinearMode } from './rnn-config.js';
+import { setSizes, type LSTMState } from './rnn-forward.js';
 
 export interface CellOptions {
   /** Use `bias_ih` and `bias_hh`. Default: true. */
@@ -114,10 +108,7 @@ export function forwardCell(
   const count = batch * hiddenSize;
   const x = input.checked('input') as Float32Array;
   const [yOut, hOut, cOut] = newOutputs(count, count, lstm ? count : 0);
-  sizes[0] = 1;
-  sizes[1] = batch;
-  sizes[2] = 0;
-  sizes[3] = 1;
+  setSizes(sizes, 1, batch, 0, 1);
   const status = handle.forward(
     toSlot(slots, 0, x),
     h0 && toSlot(slots, 1, h0),

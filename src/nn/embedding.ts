@@ -12,7 +12,7 @@ export interface EmbeddingOptions {
   paddingIdx?: number | null;
   /** Each row that is looked up and whose norm is larger is scaled to it, in the table itself. Default: none. */
   maxNorm?: number | null;
-  /** The p of the p-norm that `maxNorm` is compared with. Default: 2 */
+  /** The p of the p-norm that `maxNorm` is compared with. Default: 2. */
   normType?: number;
 }
 
@@ -22,9 +22,9 @@ const bagModes = ['sum', 'mean', 'max'] as const;
 export type BagMode = (typeof bagModes)[number];
 
 export interface BagOptions {
-  /** Default: `'mean'` */
+  /** Default: `'mean'`. */
   mode?: BagMode;
-  /** Whether `offsets` ends with one element more, the end of the last bag. Default: false */
+  /** Whether `offsets` ends with one element more, the end of the last bag. Default: false. */
   includeLastOffset?: boolean;
 }
 
@@ -227,6 +227,7 @@ export function tableIndices(name: string, indices: Tensor, numEmbeddings: numbe
 /** As many rows are copied here for what the way to native code costs, 0.3 µs. */
 const fewIndices = 3;
 
+/** The rows of these indices, which are inside the table; `shape` is the indices'. */
 export function lookup(table: Table, indices: Int32Array, shape: readonly number[]): Tensor {
   const { data, affines, bits, width } = table;
   const out = new Float32Array(indices.length * width);
@@ -281,14 +282,24 @@ export function bagArguments(
   return { indices, bounds, weights: perSampleWeights.checked('per_sample_weights') as Float32Array };
 }
 
+/** Each bag's sum, mean or maximum. */
 export function lookupBags(table: Table, bags: Bags, { mode, paddingIdx }: BagModule): Tensor {
   const { data, affines, bits, width } = table;
   const { indices, bounds, weights } = bags;
   const count = bounds.length - 1;
   const out = new Float32Array(count * width);
+  const padding = paddingIdx ?? -1;
   native().embeddingBag(
-    ...[data, affines, bits, width, indices, out, bounds],
-    ...[bagModes.indexOf(mode), weights, paddingIdx ?? -1],
+    data,
+    affines,
+    bits,
+    width,
+    indices,
+    out,
+    bounds,
+    bagModes.indexOf(mode),
+    weights,
+    padding,
   );
   return resultTensor(out, [count, width]);
 }

@@ -1,6 +1,8 @@
 import type { Tensor } from '../tensor.js';
-import { RNNBase, rnnConfig, type OutputOf, type RNNBaseOptions } from './rnn-base.js';
-import type { PackedSequence } from './utils/rnn.js';
+import type { PackedSequence } from './packed-sequence.js';
+import { RNNBase } from './rnn-base.js';
+import { rnnConfig, type RNNBaseOptions } from './rnn-config.js';
+import type { OutputOf } from './rnn-forward.js';
 
 /**
  * A gated recurrent unit, as `torch.nn.GRU`. For each step of each layer, with gate rows in the order r, z, n:

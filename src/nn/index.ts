@@ -22,6 +22,7 @@ export {
   Embedding,
   EmbeddingBag,
   type BagMode,
+  type BagOptions,
   type EmbeddingBagOptions,
   type EmbeddingOptions,
 } from './embedding.js';
@@ -43,6 +44,7 @@ export {
 } from './module.js';
 export { LayerNorm, type LayerNormOptions } from './normalization.js';
 export * as quantized from './quantized/index.js';
-export type { LSTMOptions, LSTMState, RNNBaseOptions, RNNOptions } from './rnn-base.js';
+export type { LSTMOptions, RNNBaseOptions, RNNOptions } from './rnn-config.js';
+export type { LSTMState, OutputOf } from './rnn-forward.js';
 export { RNN } from './rnn.js';
 export * as utils from './utils/index.js';

@@ -1,6 +1,8 @@
 import type { Tensor } from '../tensor.js';
-import { RNNBase, rnnConfig, type LSTMOptions, type LSTMState, type OutputOf } from './rnn-base.js';
-import type { PackedSequence } from './utils/rnn.js';
+import type { PackedSequence } from './packed-sequence.js';
+import { RNNBase } from './rnn-base.js';
+import { rnnConfig, type LSTMOptions } from './rnn-config.js';
+import type { LSTMState, OutputOf } from './rnn-forward.js';
 
 /**
  * A long short-term memory, as `torch.nn.LSTM`. For each step of each layer, with gate rows in the order

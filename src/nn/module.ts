@@ -235,9 +235,7 @@ export abstract class Module {
       const value = state.get(name);
       if (value === undefined) continue;
       if (!sameShape(value.shape, own.shape)) {
-        problems.push(
-          `size mismatch for ${prefix}${name}: copying a param with shape torch.Size([${value.shape.join(', ')}]) from checkpoint, the shape in current model is torch.Size([${own.shape.join(', ')}]).`,
-        );
+        problems.push(sizeMismatch(`${prefix}${name}`, value.shape, own.shape));
       } else if (value.quantization !== undefined) {
         problems.push(
           `${prefix}${name} is quantized (${value.dtype}), but this model is not: call quantizeDynamic first.`,
@@ -418,6 +416,11 @@ export function pythonFloat(x: number): string {
     return `${digits}e${e < 0 ? '-' : '+'}${String(Math.abs(e)).padStart(2, '0')}`;
   }
   return Number.isInteger(x) ? `${x}.0` : String(x);
+}
+
+/** PyTorch's sentence for a tensor of another shape than the module's. */
+export function sizeMismatch(name: string, given: readonly number[], own: readonly number[]): string {
+  return `size mismatch for ${name}: copying a param with shape torch.Size([${given.join(', ')}]) from checkpoint, the shape in current model is torch.Size([${own.join(', ')}]).`;
 }
 
 /** A new float32 parameter, not initialised. */

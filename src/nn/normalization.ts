@@ -1,13 +1,14 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import { float32, isTensor, numelOf, resultTensor, type Tensor } from '../tensor.js';
+import { numelOf, resultTensor, type Tensor } from '../tensor.js';
+import { floatInput } from './activation.js';
 import { emptyParameter, Module, pythonFloat, type ModuleMetadata, type Parameter } from './module.js';
 
 export interface LayerNormOptions {
-  /** Added to the variance. Default: 1e-5 */
+  /** Added to the variance. Default: 1e-5. */
   eps?: number;
-  /** Whether there are a `weight`, at first ones, and a `bias`, at first zeros. Default: true */
+  /** Whether there are a `weight`, at first ones, and a `bias`, at first zeros. Default: true. */
   elementwiseAffine?: boolean;
-  /** Whether there is a `bias` beside the weight. Default: true */
+  /** Whether there is a `bias` beside the weight. Default: true. */
   bias?: boolean;
 }
 
@@ -51,19 +52,14 @@ export class LayerNorm extends Module {
   /** @throws {TypeError} for another dtype @throws {RangeError} for another shape */
   override forward(input: Tensor): Tensor {
     const { normalizedShape, eps } = this;
-    if (!isTensor(input) || input.dtype !== float32) {
-      throw new TypeError(
-        `LayerNorm: input should be a float32 Tensor, got ${isTensor(input) ? input.dtype : describe(input)}`,
-      );
-    }
-    const start = input.dim() - normalizedShape.length;
-    if (start < 0 || normalizedShape.some((size, i) => size !== input.shape[start + i])) {
-      const shape = normalizedShape.join(', ');
+    const { data: x, shape } = floatInput('LayerNorm', input);
+    const start = shape.length - normalizedShape.length;
+    if (start < 0 || normalizedShape.some((size, i) => size !== shape[start + i])) {
+      const expected = normalizedShape.join(', ');
       throw new RangeError(
-        `Given normalized_shape=[${shape}], expected input with shape [*, ${shape}], but got input of size[${input.shape.join(', ')}]`,
+        `Given normalized_shape=[${expected}], expected input with shape [*, ${expected}], but got input of size[${shape.join(', ')}]`,
       );
     }
-    const x = input.checked('input') as Float32Array;
     const weight = this.weight?.checked('weight') as Float32Array | undefined;
     const bias = this.bias?.checked('bias') as Float32Array | undefined;
     const size = numelOf(normalizedShape);
@@ -79,7 +75,7 @@ export class LayerNorm extends Module {
       if (weight) for (let i = 0; i < size; i++) out[begin + i]! *= weight[i]!;
       if (bias) for (let i = 0; i < size; i++) out[begin + i]! += bias[i]!;
     }
-    return resultTensor(out, input.shape);
+    return resultTensor(out, shape);
   }
 
   override extraRepr(): string {

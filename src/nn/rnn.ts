@@ -1,6 +1,8 @@
 import type { Tensor } from '../tensor.js';
-import { nonlinearityOf, RNNBase, rnnConfig, type OutputOf, type RNNOptions } from './rnn-base.js';
-import type { PackedSequence } from './utils/rnn.js';
+import type { PackedSequence } from './packed-sequence.js';
+import { RNNBase } from './rnn-base.js';
+import { nonlinearityOf, rnnConfig, type RNNOptions } from './rnn-config.js';
+import type { OutputOf } from './rnn-forward.js';
 
 /**
  * An Elman network, as `torch.nn.RNN`. For each step of each layer

@@ -1,4 +1,4 @@
-import type { ActivationMode, QConfig } from '../nn/quantized/dynamic/qconfig.js';
+import type { ActivationMode, QConfig } from '../nn/quantized/qconfig.js';
 
 export type { ActivationMode, QConfig };
 

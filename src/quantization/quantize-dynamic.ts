@@ -6,7 +6,7 @@ import { LinearReLU } from '../nn/intrinsic.js';
 import { Linear } from '../nn/linear.js';
 import { LSTM } from '../nn/lstm.js';
 import { copyHooks, copyModule, isModule, type Module } from '../nn/module.js';
-import { checkQConfig } from '../nn/quantized/dynamic/qconfig.js';
+import { checkQConfig } from '../nn/quantized/qconfig.js';
 import * as quantized from '../nn/quantized/index.js';
 import { RNN } from '../nn/rnn.js';
 import { qint8, type DType } from '../tensor.js';

@@ -1,4 +1,4 @@
-import { checkOneOf, checkOptions, checkSize, describe } from '../../errors.js';
+import { checkOneOf, checkOptions, checkSize } from '../../errors.js';
 import { native } from '../../native.js';
 import { quint4x2, quint8, sameShape, Tensor } from '../../tensor.js';
 import {
@@ -6,31 +6,27 @@ import {
   bagOptionNames,
   checkBagOptions,
   checkPaddingIdx,
+  Embedding as FloatEmbedding,
+  EmbeddingBag as FloatEmbeddingBag,
   limitNorm,
   lookup,
   lookupBags,
   tableIndices,
   type BagMode,
   type BagOptions,
-  type Embedding as FloatEmbedding,
-  type EmbeddingBag as FloatEmbeddingBag,
   type Table,
 } from '../embedding.js';
-import { Module, type ModuleMetadata } from '../module.js';
+import { Module, sizeMismatch, type ModuleMetadata } from '../module.js';
+import { checkFloat, type QConfig } from './qconfig.js';
 
 const tableDTypes = [quint8, quint4x2] as const;
 type TableDType = (typeof tableDTypes)[number];
 const floatQParams = 'per_channel_affine_float_qparams';
 
-/** What of a qconfig concerns an embedding: PyTorch's `float_qparams_weight_only_qconfig` and its 4-bit twin. */
-export interface TableQConfig {
-  readonly weight: { readonly dtype?: string; readonly qscheme?: string };
-}
-
 export interface QuantizedEmbeddingOptions {
   /** The row that stands for nothing; negative counts from the end. Default: none. */
   paddingIdx?: number | null;
-  /** 8 or 4 bits; `loadStateDict` takes it from the weight. Default: `'quint8'` */
+  /** 8 or 4 bits; `loadStateDict` takes it from the weight. Default: `'quint8'`. */
   dtype?: TableDType;
 }
 /** The mode's default is, as PyTorch's here, `'sum'`. */
@@ -59,17 +55,10 @@ abstract class QuantizedTable extends Module {
     checkSize('embedding_dim', embeddingDim);
     checkOneOf('dtype', dtype, tableDTypes);
     this.paddingIdx = checkPaddingIdx(paddingIdx, numEmbeddings);
-    const scales = new Float32Array(numEmbeddings).fill(1);
     const shape = [numEmbeddings, embeddingDim];
-    this.packed = pack(
-      tableTensor(
-        emptyTable(shape, dtype),
-        shape,
-        dtype,
-        scales,
-        scales.map(() => 0),
-      ),
-    );
+    const scales = new Float32Array(numEmbeddings).fill(1);
+    const zeroPoints = new Float32Array(numEmbeddings);
+    this.packed = pack(tableTensor(emptyTable(shape, dtype), shape, dtype, scales, zeroPoints));
   }
 
   get dtype(): TableDType {
@@ -115,11 +104,11 @@ export class Embedding extends QuantizedTable {
   }
 
   /**
-   * @throws {TypeError} when `qconfig` is not one for embeddings
+   * @throws {TypeError | RangeError} when `module` is no Embedding, or `qconfig` none for embeddings
    * @throws {RangeError} when a weight is not finite, or a row's range is beyond what its scale can hold
    */
-  static fromFloat(module: FloatEmbedding, qconfig: TableQConfig): Embedding {
-    const weight = quantizeTable('Embedding', module, qconfig);
+  static fromFloat(module: FloatEmbedding, qconfig: QConfig): Embedding {
+    const weight = quantizeTable(FloatEmbedding, module, qconfig);
     const { numEmbeddings, embeddingDim, paddingIdx } = module;
     const result = new Embedding(numEmbeddings, embeddingDim, { paddingIdx });
     result.packed = pack(weight);
@@ -159,12 +148,9 @@ export class EmbeddingBag extends QuantizedTable {
     this.includeLastOffset = includeLastOffset;
   }
 
-  /**
-   * @throws {TypeError} when `qconfig` is not one for embeddings
-   * @throws {RangeError} when a weight is not finite, or a row's range is beyond what its scale can hold
-   */
-  static fromFloat(module: FloatEmbeddingBag, qconfig: TableQConfig): EmbeddingBag {
-    const weight = quantizeTable('EmbeddingBag', module, qconfig);
+  /** Throws what {@link Embedding.fromFloat} does. */
+  static fromFloat(module: FloatEmbeddingBag, qconfig: QConfig): EmbeddingBag {
+    const weight = quantizeTable(FloatEmbeddingBag, module, qconfig);
     const { numEmbeddings, embeddingDim, paddingIdx, mode, includeLastOffset } = module;
     const result = new EmbeddingBag(numEmbeddings, embeddingDim, { paddingIdx, mode, includeLastOffset });
     result.packed = pack(weight);
@@ -205,14 +191,15 @@ export class EmbeddingBag extends QuantizedTable {
 
 /** A float module's table, each row over its own range: PyTorch's PerChannelMinMaxObserver with float qparams. */
 function quantizeTable(
-  name: string,
+  Float: typeof FloatEmbedding | typeof FloatEmbeddingBag,
   module: FloatEmbedding | FloatEmbeddingBag,
-  qconfig: TableQConfig,
+  qconfig: QConfig,
 ): Tensor {
-  const { dtype, qscheme = floatQParams } = (qconfig as Partial<TableQConfig> | null)?.weight ?? {};
-  if ((dtype !== quint8 && dtype !== quint4x2) || qscheme !== floatQParams) {
-    throw new TypeError(
-      `${name} quantization is only supported with float_qparams_weight_only_qconfig. Its weight should be quint8 or quint4x2 and ${floatQParams}, got ${describe(dtype)} and ${describe(qscheme)}`,
+  checkFloat(module, Float, qconfig);
+  const { dtype = 'qint8' } = qconfig.weight;
+  if (dtype !== quint8 && dtype !== quint4x2) {
+    throw new RangeError(
+      `${Float.name} quantization is only supported with float_qparams_weight_only_qconfig. Its weight should be quint8 or quint4x2, got ${dtype}`,
     );
   }
   const { weight, embeddingDim: width, maxNorm, normType } = module;
@@ -252,15 +239,17 @@ function tableTensor(
   zeroPoints: Float32Array,
 ): Tensor {
   return new Tensor(data, shape, {
-    ...{ dtype, qscheme: floatQParams, scales: Float64Array.from(scales), zeroPoints, axis: 0 },
+    dtype,
+    qscheme: floatQParams,
+    scales: Float64Array.from(scales),
+    zeroPoints,
+    axis: 0,
   });
 }
 
 /** Why a tensor cannot be a module's table of that shape, or nothing. */
 function weightProblem(name: string, weight: Tensor, shape: readonly number[]): string | undefined {
-  if (!sameShape(weight.shape, shape)) {
-    return `size mismatch for ${name}: copying a param with shape torch.Size([${weight.shape.join(', ')}]) from checkpoint, the shape in current model is torch.Size([${shape.join(', ')}]).`;
-  }
+  if (!sameShape(weight.shape, shape)) return sizeMismatch(name, weight.shape, shape);
   weight.checked(name);
   if (weight.dtype !== quint8 && weight.dtype !== quint4x2) {
     return `${name} should be quint8 or quint4x2, got ${weight.dtype}: quantize the float model with quantizeDynamic instead.`;

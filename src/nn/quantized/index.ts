@@ -4,5 +4,4 @@ export {
   EmbeddingBag,
   type QuantizedEmbeddingBagOptions,
   type QuantizedEmbeddingOptions,
-  type TableQConfig,
 } from './embedding.js';

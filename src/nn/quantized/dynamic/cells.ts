@@ -13,9 +13,10 @@ import {
 } from '../../cells.js';
 import { cellParameters, type LayerParameter, type RNNCellSizes } from '../../layer-parameters.js';
 import type { ModuleMetadata } from '../../module.js';
-import { kindOf, nonlinearityOf, type LSTMState } from '../../rnn-base.js';
+import { kindOf, nonlinearityOf } from '../../rnn-config.js';
+import type { LSTMState } from '../../rnn-forward.js';
 import type { QuantizedMatrix } from './dynamic-module.js';
-import { dynamicOptionNames, type DynamicMode, type DynamicOptions, type QConfig } from './qconfig.js';
+import { dynamicOptionNames, type DynamicMode, type DynamicOptions, type QConfig } from '../qconfig.js';
 import { newRNNHandle, RecurrentModule, type QuantizedRNNHandle } from './rnn-base.js';
 
 /** The float LSTMCell's and GRUCell's options, and how weights and activations are quantized. */

@@ -9,7 +9,7 @@ import {
   type DynamicMode,
   type DynamicOptions,
   type QConfig,
-} from './qconfig.js';
+} from '../qconfig.js';
 import {
   checkQuantizedState,
   depthProblems,

@@ -1,8 +1,9 @@
 import type { Tensor } from '../../../tensor.js';
 import { GRU as FloatGRU } from '../../gru.js';
-import { rnnConfig, type OutputOf, type RNNBaseOptions } from '../../rnn-base.js';
-import type { PackedSequence } from '../../utils/rnn.js';
-import { dynamicOptionNames, type DynamicOptions, type QConfig } from './qconfig.js';
+import type { PackedSequence } from '../../packed-sequence.js';
+import { rnnConfig, type RNNBaseOptions } from '../../rnn-config.js';
+import type { OutputOf } from '../../rnn-forward.js';
+import { dynamicOptionNames, type DynamicOptions, type QConfig } from '../qconfig.js';
 import { RNNBase } from './rnn-base.js';
 
 /** The float GRU's options, and how weights and activations are quantized. */

@@ -18,7 +18,7 @@ import {
   type DynamicMode,
   type DynamicOptions,
   type QConfig,
-} from './qconfig.js';
+} from '../qconfig.js';
 
 /** The float Linear's options, and how weights and activations are quantized. */
 export interface QuantizedLinearOptions extends LinearOptions, DynamicOptions {}

@@ -1,8 +1,9 @@
 import type { Tensor } from '../../../tensor.js';
 import { LSTM as FloatLSTM } from '../../lstm.js';
-import { rnnConfig, type LSTMOptions, type LSTMState, type OutputOf } from '../../rnn-base.js';
-import type { PackedSequence } from '../../utils/rnn.js';
-import { dynamicOptionNames, type DynamicOptions, type QConfig } from './qconfig.js';
+import type { PackedSequence } from '../../packed-sequence.js';
+import { rnnConfig, type LSTMOptions } from '../../rnn-config.js';
+import type { LSTMState, OutputOf } from '../../rnn-forward.js';
+import { dynamicOptionNames, type DynamicOptions, type QConfig } from '../qconfig.js';
 import { RNNBase } from './rnn-base.js';
 
 /** The float LSTM's options, and how weights and activations are quantized. */

@@ -1,16 +1,22 @@
-import { native, type HalfMatrix, type Int8Matrix, type RNNHandle, type RNNMode } from '../../../native.js';
+import {
+  native,
+  type HalfMatrix,
+  type HalfRNNHandle,
+  type Int8Matrix,
+  type Int8RNNHandle,
+  type RNNMode,
+} from '../../../native.js';
 import { float16, type Tensor } from '../../../tensor.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from '../../layer-parameters.js';
 import type { Module, ModuleMetadata } from '../../module.js';
-import { forwardRNN, kindOf, rnnMetadata, rnnRepr, type LSTMState, type RNNConfig } from '../../rnn-base.js';
-import type { PackedSequence } from '../../utils/rnn.js';
+import type { PackedSequence } from '../../packed-sequence.js';
+import { kindOf, rnnMetadata, rnnRepr, type RNNConfig } from '../../rnn-config.js';
+import { forwardRNN, type LSTMState, type RNNResult } from '../../rnn-forward.js';
 import { DynamicModule, type QuantizedMatrix } from './dynamic-module.js';
-import { checkFloat, type DynamicMode, type DynamicOptions, type QConfig } from './qconfig.js';
+import { checkFloat, type DynamicMode, type DynamicOptions, type QConfig } from '../qconfig.js';
 
 /** The native handle of a quantized recurrent layer or cell. */
-export type QuantizedRNNHandle = RNNHandle & {
-  unpackWeight(matrix: number, out: Int8Array | Uint16Array): void;
-};
+export type QuantizedRNNHandle = HalfRNNHandle | Int8RNNHandle;
 
 export function newRNNHandle(
   { mode, inputSize, hiddenSize }: RNNCellSizes,
@@ -22,15 +28,9 @@ export function newRNNHandle(
 ): QuantizedRNNHandle {
   const { HalfRNN, Int8RNN } = native();
   const sizes = [mode, inputSize, hiddenSize, projSize, numLayers, directions] as const;
-  if (dynamic.dtype === float16)
-    return new HalfRNN(...sizes, matrices as readonly HalfMatrix[]) as QuantizedRNNHandle;
+  if (dynamic.dtype === float16) return new HalfRNN(...sizes, matrices as readonly HalfMatrix[]);
   const { activation, reduceRange } = dynamic;
-  return new Int8RNN(
-    ...sizes,
-    matrices as readonly Int8Matrix[],
-    activation === 'perRow',
-    reduceRange,
-  ) as QuantizedRNNHandle;
+  return new Int8RNN(...sizes, matrices as readonly Int8Matrix[], activation === 'perRow', reduceRange);
 }
 
 /** What the quantized recurrent modules and cells share. Not public. */
@@ -60,7 +60,7 @@ export abstract class RecurrentModule extends DynamicModule<QuantizedRNNHandle> 
     matrix: number,
     out: Int8Array | Uint16Array,
   ): void {
-    handle.unpackWeight(matrix, out);
+    handle.unpackWeight(matrix, out as never);
   }
 }
 
@@ -99,14 +99,7 @@ export abstract class RNNBase extends RecurrentModule implements RNNConfig {
   protected override metadata(): ModuleMetadata {
     return this.quantizedMetadata(rnnMetadata(this));
   }
-  protected run(
-    input: Tensor | PackedSequence,
-    state: LSTMState | Tensor | null | undefined,
-  ): ReturnType<typeof forwardRNN> {
-    return forwardRNN(this, this.handle(), input, state, quantizedDTypeError);
+  protected run(input: Tensor | PackedSequence, state: LSTMState | Tensor | null | undefined): RNNResult {
+    return forwardRNN(this, this.handle(), input, state, true);
   }
-}
-
-function quantizedDTypeError(dtype: string): string {
-  return `expected scalar type Float but found ${dtype}`;
 }

@@ -1,8 +1,9 @@
 import type { Tensor } from '../../../tensor.js';
-import { nonlinearityOf, rnnConfig, type OutputOf, type RNNOptions } from '../../rnn-base.js';
+import type { PackedSequence } from '../../packed-sequence.js';
+import { nonlinearityOf, rnnConfig, type RNNOptions } from '../../rnn-config.js';
+import type { OutputOf } from '../../rnn-forward.js';
 import { RNN as FloatRNN } from '../../rnn.js';
-import type { PackedSequence } from '../../utils/rnn.js';
-import { dynamicOptionNames, type DynamicOptions, type QConfig } from './qconfig.js';
+import { dynamicOptionNames, type DynamicOptions, type QConfig } from '../qconfig.js';
 import { RNNBase } from './rnn-base.js';
 
 /** The float RNN's options, and how weights and activations are quantized. */

@@ -2,7 +2,8 @@ import { describe } from '../../../errors.js';
 import { native } from '../../../native.js';
 import { float16, float32, qint8, sameShape, Tensor, type Quantization } from '../../../tensor.js';
 import type { LayerParameter } from '../../layer-parameters.js';
-import type { DynamicMode, QConfig } from './qconfig.js';
+import { sizeMismatch } from '../../module.js';
+import type { DynamicMode, QConfig } from '../qconfig.js';
 
 /**
  * Quantizes a float weight `[rows, depth]`.
@@ -20,18 +21,18 @@ export function quantizeWeight(name: string, weight: Tensor, { weight: target }:
   const scales = new Float32Array(perChannel ? rows : 1);
   const data = weight.checked(name) as Float32Array;
   const out = new Int8Array(data.length);
-  if (!native().quantizeWeight(data, rows, out, scales)) throw notFinite(name);
+  if (!native().quantizeWeight(data, rows, out, scales)) throw notQuantizable(name);
   return qint8Weight(out, weight.shape, scales, perChannel);
 }
 
 function halfWeight(name: string, weight: Tensor): Tensor {
   const data = weight.checked(name) as Float32Array;
   const out = new Uint16Array(data.length);
-  if (!native().quantizeHalf(data, out)) throw notFinite(name);
+  if (!native().quantizeHalf(data, out)) throw notQuantizable(name);
   return new Tensor(out, weight.shape, { dtype: float16 });
 }
 
-function notFinite(name: string): RangeError {
+function notQuantizable(name: string): RangeError {
   return new RangeError(`${name} should be finite to be quantized, but holds NaN or infinity`);
 }
 
@@ -74,6 +75,10 @@ export function emptyState(parameters: readonly LayerParameter[], mode: DynamicM
   return state;
 }
 
+function notFinite(name: string): string {
+  return `${name} should be finite, but holds NaN or infinity.`;
+}
+
 /** Why a tensor cannot be that parameter of a module with weights of that dtype, or nothing. */
 export function checkQuantizedState(
   name: string,
@@ -81,23 +86,18 @@ export function checkQuantizedState(
   { kind, shape }: LayerParameter,
   dtype: DynamicMode['dtype'],
 ): string | undefined {
-  if (!sameShape(value.shape, shape)) {
-    return `size mismatch for ${name}: copying a param with shape torch.Size([${value.shape.join(', ')}]) from checkpoint, the shape in current model is torch.Size([${shape.join(', ')}]).`;
-  }
+  if (!sameShape(value.shape, shape)) return sizeMismatch(name, value.shape, shape);
   value.checked(name);
   if (kind === 'bias') {
     if (value.dtype !== float32) return `${name} should be float32, got ${value.dtype}.`;
-    return (value.data as Float32Array).every(Number.isFinite)
-      ? undefined
-      : `${name} should be finite, but holds NaN or infinity.`;
+    return (value.data as Float32Array).every(Number.isFinite) ? undefined : notFinite(name);
   }
   if (value.dtype !== dtype) {
     return `${name} should be ${dtype}, got ${value.dtype}: quantize the float model with quantizeDynamic instead.`;
   }
   if (dtype === float16) {
-    return (value.data as Uint16Array).every((bits) => (bits & 0x7c00) !== 0x7c00)
-      ? undefined
-      : `${name} should be finite, but holds NaN or infinity.`;
+    const finite = (value.data as Uint16Array).every((bits) => (bits & 0x7c00) !== 0x7c00);
+    return finite ? undefined : notFinite(name);
   }
   const { axis, zeroPoints } = value.quantization!;
   if (axis !== 0) return `${name} should be quantized along axis 0, got ${describe(axis)}.`;

@@ -1,5 +1,5 @@
-import { checkBoolean, checkOneOf, checkOptions, describe } from '../../../errors.js';
-import type { Module, ModuleMetadata } from '../../module.js';
+import { checkBoolean, checkOneOf, checkOptions, describe } from '../../errors.js';
+import type { Module, ModuleMetadata } from '../module.js';
 
 /**
  * How an INT8 layer quantizes what enters its matrices, at each call: values from `lo` to `hi` (zero

@@ -1,0 +1,111 @@
+import { describe } from '../errors.js';
+import { isTensor, Tensor } from '../tensor.js';
+
+/**
+ * A batch of sequences of different lengths without padding, which every recurrent module takes in place of a
+ * padded tensor: `data` holds step 0 of all sequences, then step 1 of those that have one, and so on, longest
+ * sequence first. Made by `packPaddedSequence` and `packSequence`.
+ */
+export class PackedSequence {
+  /**
+   * @param data - `(sum of lengths, *)`
+   * @param batchSizes - int64: how many sequences have a step 0, a step 1, …
+   * @param sortedIndices - int64: the caller's number of each sequence of `data`; null: `data` has their order
+   * @param unsortedIndices - its inverse, by default computed
+   * @throws {TypeError | RangeError} when the four do not fit together
+   */
+  constructor(
+    readonly data: Tensor,
+    readonly batchSizes: Tensor,
+    readonly sortedIndices: Tensor | null = null,
+    readonly unsortedIndices: Tensor | null = invertPermutation(sortedIndices),
+  ) {
+    checkPacked(this);
+  }
+}
+
+/** Whether a value is a PackedSequence, of this copy of the package or another. */
+export function isPackedSequence(value: unknown): value is PackedSequence {
+  if (value instanceof PackedSequence) return true;
+  const p = value as Partial<PackedSequence> | null | undefined;
+  return typeof p === 'object' && p !== null && isTensor(p.data) && isTensor(p.batchSizes);
+}
+
+/** A packed sequence whose numbers were looked at. */
+export interface CheckedPacked {
+  data: Tensor;
+  batchSizes: number[];
+  sorted: number[] | null;
+  unsorted: number[] | null;
+}
+
+/** At each use, for what is in a tensor may change. @throws {TypeError | RangeError} naming what does not fit */
+export function checkPacked(sequence: PackedSequence): CheckedPacked {
+  if (!isPackedSequence(sequence)) {
+    throw new TypeError(`sequence should be a PackedSequence, got ${describe(sequence)}`);
+  }
+  const { data, sortedIndices, unsortedIndices } = sequence;
+  checkPlain('data', data);
+  const batchSizes = integersOf('batchSizes', sequence.batchSizes);
+  const batch = batchSizes[0];
+  if (batch === undefined || batchSizes.some((n, t) => !(n >= 1) || (t > 0 && n > batchSizes[t - 1]!))) {
+    throw new RangeError('batchSizes should be positive integers that do not grow');
+  }
+  const rows = batchSizes.reduce((sum, n) => sum + n, 0);
+  if (data.dim() === 0 || data.shape[0] !== rows) {
+    throw new RangeError(
+      `data should have ${rows} rows, the sum of batchSizes, but is [${data.shape.join(', ')}]`,
+    );
+  }
+  if ((sortedIndices === null) !== (unsortedIndices === null)) {
+    throw new TypeError('sortedIndices and unsortedIndices should both be tensors, or both null');
+  }
+  if (sortedIndices === null) return { data, batchSizes, sorted: null, unsorted: null };
+  const sorted = integersOf('sortedIndices', sortedIndices);
+  const unsorted = integersOf('unsortedIndices', unsortedIndices!);
+  if (
+    sorted.length !== batch ||
+    unsorted.length !== batch ||
+    !unsorted.every((i, b) => i >= 0 && sorted[i] === b)
+  ) {
+    throw new RangeError(
+      `sortedIndices and unsortedIndices should be permutations of 0 to ${batch - 1}, one the other's inverse`,
+    );
+  }
+  return { data, batchSizes, sorted, unsorted };
+}
+
+/** An int64 tensor. */
+export function indices(values: readonly number[]): Tensor {
+  return new Tensor(BigInt64Array.from(values, BigInt), [values.length]);
+}
+
+function invertPermutation(permutation: Tensor | null): Tensor | null {
+  if (permutation === null) return null;
+  const sorted = integersOf('sortedIndices', permutation);
+  const inverse = new Array<number>(sorted.length).fill(-1);
+  sorted.forEach((from, to) => {
+    if (from >= 0 && from < sorted.length) inverse[from] = to;
+  });
+  return indices(inverse);
+}
+
+/** A list of integers, or a tensor of them; fractions are cut off, as PyTorch does. */
+export function integersOf(name: string, values: Tensor | readonly number[]): number[] {
+  const list: unknown = isTensor(values) ? values.toArray() : values;
+  const flat = Array.isArray(list) && list.every((n) => typeof n === 'number');
+  if (!flat) throw new TypeError(`${name} should be integers in one dimension, got ${describe(values)}`);
+  return (list as number[]).map((n) => {
+    const integer = Math.trunc(n);
+    if (!Number.isSafeInteger(integer)) throw new RangeError(`${name} should be integers, but one is ${n}`);
+    return integer;
+  });
+}
+
+/** A tensor whose rows can be moved one by one. */
+export function checkPlain(name: string, tensor: unknown): asserts tensor is Tensor {
+  if (!isTensor(tensor)) throw new TypeError(`${name} should be a Tensor, got ${describe(tensor)}`);
+  if (tensor.quantization !== undefined) {
+    throw new TypeError(`${name} should not be quantized, got ${tensor.dtype}`);
+  }
+}

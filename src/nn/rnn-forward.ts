@@ -1,0 +1,297 @@
+import { describe } from '../errors.js';
+import { fromSlot, native, newOutputs, throwUnlessOk, toSlot, type RNNHandle } from '../native.js';
+import { float32, isTensor, resultTensor, Tensor } from '../tensor.js';
+import { dropout as applyDropout } from './dropout.js';
+import { checkPacked, isPackedSequence, PackedSequence } from './packed-sequence.js';
+import { kindOf, type RNNConfig } from './rnn-config.js';
+
+/** An LSTM's `[h, c]`. */
+export type LSTMState = readonly [Tensor, Tensor];
+
+/** What a recurrent module makes of its input: a packed sequence of a packed sequence, else a tensor. */
+export type OutputOf<X> = X extends PackedSequence ? PackedSequence : Tensor;
+
+/** The output, and the last states: `[hn, cn]` of an LSTM, else `hn`. */
+export type RNNResult = [Tensor | PackedSequence, Tensor | [Tensor, Tensor]];
+
+/** The forward of every recurrent module, float or quantized: checks, allocates, calls the handle. */
+export function forwardRNN(
+  module: RNNConfig & { readonly training: boolean },
+  handle: RNNHandle,
+  input: Tensor | PackedSequence,
+  state: LSTMState | Tensor | null | undefined,
+  quantized: boolean,
+): RNNResult {
+  if (!isTensor(input) && isPackedSequence(input)) {
+    return forwardPacked(module, handle, input, state, quantized);
+  }
+  const x = checkInput(input, quantized);
+  const rank = x.shape.length;
+  if (rank !== 2 && rank !== 3) {
+    throw new RangeError(`${kindOf(module.mode)}: Expected input to be 2D or 3D, got ${rank}D instead`);
+  }
+  checkFeatures(module, x);
+  const batched = rank === 3;
+  const swap = batched && module.batchFirst;
+  const transposed = swap ? x.transpose(0, 1) : x;
+  const steps = transposed.shape[0]!;
+  const batch = batched ? transposed.shape[1]! : 1;
+  if (steps === 0) throw new RangeError('Expected sequence length to be larger than 0 in RNN');
+  const features = featuresOf(module);
+  const result = run(
+    module,
+    handle,
+    transposed.checked('input') as Float32Array,
+    checkState(module, state, batched ? batch : null, true),
+    steps,
+    batch,
+    steps * batch,
+    null,
+    batched ? [steps, batch, features] : [steps, features],
+    batched,
+  );
+  if (swap) result[0] = (result[0] as Tensor).transpose(0, 1);
+  return result;
+}
+
+/** The states come and go in the caller's order; the handle has them in the data's. */
+function forwardPacked(
+  module: RNNConfig & { readonly training: boolean },
+  handle: RNNHandle,
+  input: PackedSequence,
+  state: LSTMState | Tensor | null | undefined,
+  quantized: boolean,
+): RNNResult {
+  const { data, batchSizes, sorted, unsorted } = checkPacked(input);
+  checkInput(data, quantized);
+  if (data.dim() !== 2) throw new RangeError(`input must have 2 dimensions, got ${data.dim()}`);
+  checkFeatures(module, data);
+  const batch = batchSizes[0]!;
+  const states = checkState(module, state, batch, false);
+  const [output, last] = run(
+    module,
+    handle,
+    data.checked('input') as Float32Array,
+    states.map((each) => each && permuted(each, batch, module, sorted)) as States,
+    batchSizes.length,
+    batch,
+    data.shape[0]!,
+    BigInt64Array.from(batchSizes, BigInt),
+    [data.shape[0]!, featuresOf(module)],
+    true,
+  );
+  const restored = (tensor: Tensor): Tensor =>
+    resultTensor(permuted(tensor.data as Float32Array, batch, module, unsorted), tensor.shape);
+  return [
+    new PackedSequence(output as Tensor, input.batchSizes, input.sortedIndices, input.unsortedIndices),
+    isTensor(last) ? restored(last) : [restored(last[0]), restored(last[1])],
+  ];
+}
+
+/** `(cells, batch, features)` with the batch in another order. */
+function permuted(
+  data: Float32Array,
+  batch: number,
+  module: RNNConfig,
+  order: readonly number[] | null,
+): Float32Array {
+  if (order === null) return data;
+  const out = new Float32Array(data.length);
+  const row = data.length / (cellsOf(module) * batch);
+  for (let to = 0; to < data.length; to += row) {
+    const i = to / row;
+    const from = (i - (i % batch) + order[i % batch]!) * row;
+    out.set(data.subarray(from, from + row), to);
+  }
+  return out;
+}
+
+type States = [h0: Float32Array | null, c0: Float32Array | null];
+
+function run(
+  module: RNNConfig & { readonly training: boolean },
+  handle: RNNHandle,
+  x: Float32Array,
+  states: States,
+  steps: number,
+  batch: number,
+  rows: number,
+  batchSizes: BigInt64Array | null,
+  outputShape: readonly number[],
+  batched: boolean,
+): RNNResult {
+  const { hiddenSize, numLayers } = module;
+  const lstm = module.mode === 'LSTM';
+  const cells = cellsOf(module);
+  const projected = module.projSize || hiddenSize;
+  const count = rows * outputShape[outputShape.length - 1]!;
+  const hiddenCount = cells * batch * projected;
+  const cellCount = lstm ? cells * batch * hiddenSize : 0;
+  // Indexed, for taking arrays apart costs 15 ns each.
+  const h0 = states[0];
+  const c0 = states[1];
+  let y, hn, cn: Float32Array;
+  if (module.training && module.dropout > 0 && numLayers > 1) {
+    y = new Float32Array(count);
+    hn = new Float32Array(hiddenCount);
+    cn = new Float32Array(cellCount);
+    runWithDropout(module, handle, x, h0, c0, y, hn, cn, steps, batch, batchSizes);
+  } else {
+    const addon = native();
+    const { slots } = addon;
+    setSizes(addon.sizes, steps, batch, 0, numLayers);
+    const outputs = newOutputs(count, hiddenCount, cellCount);
+    const yOut = outputs[0];
+    const hOut = outputs[1];
+    const cOut = outputs[2];
+    const xIn = toSlot(slots, 0, x);
+    const hIn = h0 && toSlot(slots, 1, h0);
+    const cIn = c0 && toSlot(slots, 2, c0);
+    const cLast = lstm ? cOut : null;
+    const status =
+      batchSizes === null
+        ? handle.forward(xIn, hIn, cIn, yOut, hOut, cLast)
+        : handle.forwardPacked(xIn, hIn, cIn, yOut, hOut, cLast, batchSizes);
+    throwUnlessOk(status, lstm ? 'hidden[0]' : 'hidden');
+    y = fromSlot(slots, 3, yOut, count);
+    hn = fromSlot(slots, 4, hOut, hiddenCount);
+    cn = fromSlot(slots, 5, cOut, cellCount);
+  }
+  const output = resultTensor(y, outputShape);
+  const hidden = resultTensor(hn, batched ? [cells, batch, projected] : [cells, projected]);
+  if (!lstm) return [output, hidden];
+  return [output, [hidden, resultTensor(cn, batched ? [cells, batch, hiddenSize] : [cells, hiddenSize])]];
+}
+
+/** Layer by layer, with dropout on what passes between them. */
+function runWithDropout(
+  { mode, dropout, numLayers }: RNNConfig,
+  handle: RNNHandle,
+  input: Float32Array,
+  h0: Float32Array | null,
+  c0: Float32Array | null,
+  y: Float32Array,
+  hn: Float32Array,
+  cn: Float32Array,
+  steps: number,
+  batch: number,
+  batchSizes: BigInt64Array | null,
+): void {
+  const lstm = mode === 'LSTM';
+  let x = input;
+  for (let layer = 0; layer < numLayers; layer++) {
+    const part = <A extends Float32Array | null>(state: A): A => {
+      const size = (state?.length ?? 0) / numLayers;
+      return state && (state.subarray(layer * size, (layer + 1) * size) as typeof state);
+    };
+    setSizes(native().sizes, steps, batch, layer, 1);
+    const status =
+      batchSizes === null
+        ? handle.forward(x, part(h0), part(c0), y, part(hn), lstm ? part(cn) : null)
+        : handle.forwardPacked(x, part(h0), part(c0), y, part(hn), lstm ? part(cn) : null, batchSizes);
+    throwUnlessOk(status, lstm ? 'hidden[0]' : 'hidden');
+    if (layer < numLayers - 1) {
+      x = applyDropout(new Tensor(y.slice(), [y.length]), dropout).data as Float32Array;
+    }
+  }
+}
+
+/** What the next call of a recurrent handle is to run. */
+export function setSizes(
+  sizes: Float64Array,
+  steps: number,
+  batch: number,
+  firstLayer: number,
+  layers: number,
+): void {
+  sizes[0] = steps;
+  sizes[1] = batch;
+  sizes[2] = firstLayer;
+  sizes[3] = layers;
+}
+
+function cellsOf({ numLayers, bidirectional }: RNNConfig): number {
+  return bidirectional ? 2 * numLayers : numLayers;
+}
+
+/** Features of the output. */
+function featuresOf({ hiddenSize, projSize, bidirectional }: RNNConfig): number {
+  return (bidirectional ? 2 : 1) * (projSize || hiddenSize);
+}
+
+function checkInput(input: Tensor, quantized: boolean): Tensor {
+  if (!isTensor(input)) throw new TypeError(`input should be a Tensor, got ${describe(input)}`);
+  if (input.dtype !== float32) {
+    throw new TypeError(
+      quantized
+        ? `expected scalar type Float but found ${input.dtype}`
+        : `RNN input dtype (${input.dtype}) does not match weight dtype (float32). Convert input: input.float()`,
+    );
+  }
+  return input;
+}
+
+function checkFeatures({ inputSize }: RNNConfig, { shape }: Tensor): void {
+  const size = shape[shape.length - 1]!;
+  if (size !== inputSize) {
+    throw new RangeError(`input.size(-1) must be equal to input_size. Expected ${inputSize}, got ${size}`);
+  }
+}
+
+/** @param batch - null for unbatched input @param sayRank - whether a wrong rank has a sentence of its own */
+function checkState(
+  module: RNNConfig,
+  state: LSTMState | Tensor | null | undefined,
+  batch: number | null,
+  sayRank: boolean,
+): States {
+  if (state === undefined || state === null) return [null, null];
+  const cells = cellsOf(module);
+  const { hiddenSize, projSize } = module;
+  const rank = batch === null ? 2 : 3;
+  if (module.mode !== 'LSTM') {
+    if (!isTensor(state)) throw new TypeError(`state should be a Tensor h0, got ${describe(state)}`);
+    if (sayRank && state.dim() !== rank)
+      throw wrongRank(rank, `hx should also be ${rank}-D`, `${state.dim()}-D tensor`);
+    return [stateData(state, cells, batch, hiddenSize, 'hidden'), null];
+  }
+  if (!Array.isArray(state) || state.length !== 2 || !isTensor(state[0]) || !isTensor(state[1])) {
+    throw new TypeError(`state should be a pair of Tensors [h0, c0], got ${describe(state)}`);
+  }
+  const [h0, c0] = state as unknown as LSTMState;
+  if (sayRank && (h0.dim() !== rank || c0.dim() !== rank)) {
+    throw wrongRank(rank, `hx and cx should also be ${rank}-D`, `(${h0.dim()}-D, ${c0.dim()}-D) tensors`);
+  }
+  return [
+    stateData(h0, cells, batch, projSize || hiddenSize, 'hidden[0]'),
+    stateData(c0, cells, batch, hiddenSize, 'hidden[1]'),
+  ];
+}
+
+function wrongRank(rank: number, expected: string, got: string): RangeError {
+  return new RangeError(
+    `For ${rank === 2 ? 'unbatched 2-D' : 'batched 3-D'} input, ${expected} but got ${got}`,
+  );
+}
+
+function stateData(
+  tensor: Tensor,
+  cells: number,
+  batch: number | null,
+  features: number,
+  name: string,
+): Float32Array {
+  if (tensor.dtype !== float32) {
+    throw new TypeError(`${name} should be a float32 Tensor, got ${tensor.dtype}`);
+  }
+  const { shape } = tensor;
+  const fits =
+    batch === null
+      ? shape.length === 2 && shape[0] === cells && shape[1] === features
+      : shape.length === 3 && shape[0] === cells && shape[1] === batch && shape[2] === features;
+  if (!fits) {
+    const expected = batch === null ? [cells, features] : [cells, batch, features];
+    throw new RangeError(`Expected ${name} size (${expected.join(', ')}), got [${shape.join(', ')}]`);
+  }
+  return tensor.checked(name) as Float32Array;
+}
