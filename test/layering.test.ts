@@ -19,8 +19,8 @@ describe('native', () => {
       'native/kernels',
       /^((stdint|stddef|string|math|immintrin|cpuid|intrin|arm_neon|windows)\.h|sys\/(auxv|sysctl)\.h|[a-z0-9_]+(\.inl)?\.h|simd\/.*\.h)$/,
     ],
-    // libuv is the only way to threads that needs no newer C library; Linux tells about CPUs in two headers.
-    ['native/engine', /^(c?[a-z_]+|(uv|sched|unistd|sys\/syscall)\.h|engine\/.*\.h|kernels\/kernels\.h)$/],
+    // libuv is the only way to threads that needs no newer C library; Linux tells about CPUs and pages in its own headers.
+    ['native/engine', /^(c?[a-z_]+|(uv|sched|unistd|sys\/(mman|syscall))\.h|engine\/.*\.h|kernels\/kernels\.h)$/],
     [
       'native/bindings',
       /^(napi\.h|[a-z_]+|(bindings|engine)\/.*\.h|kernels\/(kernels|dispatch|choose_params)\.h)$/,
