@@ -20,7 +20,10 @@ describe('native', () => {
       /^((stdint|stddef|string|math|immintrin|cpuid|intrin|arm_neon|windows)\.h|sys\/(auxv|sysctl)\.h|[a-z0-9_]+(\.inl)?\.h|simd\/.*\.h)$/,
     ],
     // libuv is the only way to threads that needs no newer C library; Linux tells about CPUs and pages in its own headers.
-    ['native/engine', /^(c?[a-z_]+|(uv|sched|unistd|sys\/(mman|syscall))\.h|engine\/.*\.h|kernels\/kernels\.h)$/],
+    [
+      'native/engine',
+      /^(c?[a-z_]+|(uv|sched|unistd|sys\/(mman|syscall))\.h|engine\/.*\.h|kernels\/kernels\.h)$/,
+    ],
     [
       'native/bindings',
       /^(napi\.h|[a-z_]+|(bindings|engine)\/.*\.h|kernels\/(kernels|dispatch|choose_params)\.h)$/,
