@@ -1,5 +1,5 @@
-import { describe } from '../errors.js';
-import { float32, isTensor, sameShape, Tensor } from '../tensor.js';
+import { checkBoolean, checkOptions, describe } from '../errors.js';
+import { float32, isPlain, isTensor, sameShape, Tensor } from '../tensor.js';
 
 /** A tensor that a module counts among its parameters. */
 export class Parameter extends Tensor {
@@ -144,7 +144,10 @@ export abstract class Module {
    * @throws {TypeError} when `state` holds no tensors
    * @throws {RangeError} with PyTorch's sentence when keys (if strict) or shapes do not fit, or a dtype does not
    */
-  loadStateDict(state: StateDictLike, { strict = true }: { strict?: boolean } = {}): IncompatibleKeys {
+  loadStateDict(state: StateDictLike, options: { strict?: boolean } = {}): IncompatibleKeys {
+    checkOptions('loadStateDict', options, ['strict']);
+    const { strict = true } = options;
+    checkBoolean('strict', strict);
     const given = entriesOf(state);
     const metadata = metadataOf(state);
     const known = new Set<string>();
@@ -238,6 +241,8 @@ export abstract class Module {
         problems.push(
           `${prefix}${name} is quantized (${value.dtype}), but this model is not: call quantizeDynamic first.`,
         );
+      } else if (value.dtype !== own.dtype && !isPlain(own.dtype)) {
+        problems.push(`${prefix}${name} should be ${own.dtype}, got ${value.dtype}.`);
       } else {
         value.checked(`${prefix}${name}`);
       }
