@@ -429,6 +429,25 @@ export function emptyParameter(shape: readonly number[]): Parameter {
   return new Parameter(new Float32Array(count), shape, { dtype: float32 });
 }
 
+/**
+ * A parameter's numbers, for it is a property that anyone may have replaced.
+ *
+ * @throws {TypeError} when it is no float32 tensor @throws {RangeError} when it is not of that shape
+ */
+export function parameterData(name: string, value: unknown, shape: readonly number[]): Float32Array {
+  if (!isTensor(value) || value.dtype !== float32) {
+    throw new TypeError(
+      `${name} should be a float32 Parameter, got ${isTensor(value) ? value.dtype : describe(value)}`,
+    );
+  }
+  if (!sameShape(value.shape, shape)) {
+    throw new RangeError(
+      `${name} should have the shape [${shape.join(', ')}], got [${value.shape.join(', ')}]`,
+    );
+  }
+  return value.checked(name) as Float32Array;
+}
+
 const buffersOf = new WeakMap<Module, Set<string>>();
 
 function bufferNames(module: Module): Set<string> {

@@ -12,7 +12,7 @@ import { float32, isTensor, resultTensor, Tensor } from '../tensor.js';
 import { dropout as applyDropout } from './dropout.js';
 import { uniform_ } from './init.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes, type RNNSizes } from './layer-parameters.js';
-import { emptyParameter, Module, type ModuleMetadata } from './module.js';
+import { emptyParameter, Module, parameterData, pythonFloat, type ModuleMetadata } from './module.js';
 import { PackedOnce } from './packed-once.js';
 import { checkPacked, isPackedSequence, PackedSequence } from './utils/rnn.js';
 
@@ -129,7 +129,7 @@ export function rnnRepr(config: RNNConfig): string {
     numLayers !== 1 && `num_layers=${numLayers}`,
     !bias && 'bias=False',
     batchFirst && 'batch_first=True',
-    dropout !== 0 && `dropout=${dropout === 1 ? '1.0' : dropout}`,
+    dropout !== 0 && `dropout=${pythonFloat(dropout)}`,
     bidirectional && 'bidirectional=True',
   ]
     .filter(Boolean)
@@ -469,8 +469,8 @@ export function floatHandle<M extends Module & RNNCellSizes>(
   }
   return packed.get(module, tensors, () => {
     const matrices: { weight: Float32Array; bias: Float32Array | null }[] = [];
-    parameters.forEach(({ name, kind, matrix }, i) => {
-      const data = tensors[i]!.checked(name) as Float32Array;
+    parameters.forEach(({ name, kind, shape, matrix }, i) => {
+      const data = parameterData(name, tensors[i], shape);
       if (kind === 'weight') matrices[matrix] = { weight: data, bias: null };
       else matrices[matrix]!.bias = data;
     });

@@ -16,7 +16,7 @@ import {
   type EmbeddingBag as FloatEmbeddingBag,
   type Table,
 } from '../embedding.js';
-import { Module, type ModuleMetadata } from '../module.js';
+import { Module, parameterData, type ModuleMetadata } from '../module.js';
 
 const tableDTypes = [quint8, quint4x2] as const;
 type TableDType = (typeof tableDTypes)[number];
@@ -215,8 +215,8 @@ function quantizeTable(
       `${name} quantization is only supported with float_qparams_weight_only_qconfig. Its weight should be quint8 or quint4x2 and ${floatQParams}, got ${describe(dtype)} and ${describe(qscheme)}`,
     );
   }
-  const { weight, embeddingDim: width, maxNorm, normType } = module;
-  let data = weight.checked('weight') as Float32Array;
+  const { weight, numEmbeddings, embeddingDim: width, maxNorm, normType } = module;
+  let data = parameterData('weight', weight, [numEmbeddings, width]);
   if (maxNorm !== null) {
     data = data.slice();
     for (let at = 0; at < data.length; at += width) {
@@ -224,8 +224,8 @@ function quantizeTable(
     }
   }
   const out = emptyTable(weight.shape, dtype);
-  const scales = new Float32Array(module.numEmbeddings);
-  const zeroPoints = new Float32Array(module.numEmbeddings);
+  const scales = new Float32Array(numEmbeddings);
+  const zeroPoints = new Float32Array(numEmbeddings);
   if (!native().quantizeTable(data, width, dtype === quint8 ? 8 : 4, out, scales, zeroPoints)) {
     throw new RangeError(
       data.every(Number.isFinite)
