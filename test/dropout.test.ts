@@ -24,5 +24,7 @@ test('the ends', () => {
   expect(new nn.Dropout(1).forward(ones(3)).toArray()).toEqual([0, 0, 0]);
   expect(new nn.Dropout(0).forward(ones(3)).toArray()).toEqual([1, 1, 1]);
   expect(() => new nn.Dropout(1.5)).toThrow(/between 0 and 1, but got 1.5/);
+  expect(() => new nn.Dropout({ p: 0.5 } as never)).toThrow(/^p should be a number, got Object/);
+  expect(() => new nn.Dropout().forward(null as never)).toThrow(/^input should be a Tensor, got null/);
   expect(String(new nn.Dropout(0.2))).toBe('Dropout(p=0.2, inplace=False)');
 });

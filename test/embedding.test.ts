@@ -144,6 +144,11 @@ test('kinds of errors', () => {
   expect(() => bag.forward(two, 5 as never)).toThrow(TypeError);
   expect(() => bag.forward(two, tensor([1n]))).toThrow(RangeError);
 });
+test('another table is checked: none of its rows is missing', () => {
+  const embedding = new nn.Embedding(4, 3);
+  Object.assign(embedding, { weight: zeros(1, 3) });
+  expect(() => embedding.forward(two)).toThrow(/^weight should have the shape \[4, 3\], got \[1, 3\]/);
+});
 test('a detached table or index is an error', () => {
   const detach = (t: Tensor): Tensor => {
     structuredClone(t.data.buffer, { transfer: [t.data.buffer as ArrayBuffer] });

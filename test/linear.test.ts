@@ -32,6 +32,17 @@ test('packed weights follow the parameters', () => {
   expect(bytesOf(linear.forward(x).sub(linear.bias!))).toBe(bytesOf(zeros(4, 2)));
 });
 
+test('what a parameter was replaced by is checked', () => {
+  const linear = new nn.Linear(3, 2);
+  const replace = (weight: unknown) => () => {
+    Object.assign(linear, { weight });
+    linear.forward(randn(1, 3));
+  };
+  expect(replace(null)).toThrow(/^weight should be a float32 Parameter, got null/);
+  expect(replace(zeros([2, 3], { dtype: 'float64' }))).toThrow(/^weight .* Parameter, got float64/);
+  expect(replace(zeros(3, 2))).toThrow(/^weight should have the shape \[2, 3\], got \[3, 2\]/);
+});
+
 describe('shapes', () => {
   const linear = new nn.Linear(3, 2);
   test('any rank above 0', () => {

@@ -158,6 +158,8 @@ test('prints as PyTorch does', () => {
       new nn.LSTM(2, 3, { numLayers: 2, bias: false, batchFirst: true, dropout: 0.1, bidirectional: true }),
     ),
   ).toBe('LSTM(2, 3, num_layers=2, bias=False, batch_first=True, dropout=0.1, bidirectional=True)');
+  const options = { numLayers: 2, dropout: 1e-5 };
+  expect(String(new nn.LSTM(2, 3, options))).toBe('LSTM(2, 3, num_layers=2, dropout=1e-05)');
   for (const [dropout, text] of [
     [1, '1.0'],
     [1e-5, '1e-05'],

@@ -151,6 +151,36 @@ describe('loadStateDict', () => {
       unexpectedKeys: ['extra'],
     });
   });
+  test('values that a buffer cannot hold are refused before anything changes', () => {
+    class Holder extends nn.Module {
+      readonly linear = new nn.Linear(1, 1);
+      readonly child = new nn.Sequential();
+      constructor() {
+        super();
+        this.child.registerBuffer('count', tensor([1n]));
+        this.child.registerBuffer('half', new Tensor(Uint16Array.of(1), [1], { dtype: 'float16' }));
+      }
+      override forward(): void {}
+    }
+    const holder = new Holder();
+    const before = bytesOf(holder.linear.weight);
+    const state = new Map([
+      ...holder.stateDict(),
+      ['linear.weight', tensor([[7]])],
+      ['child.half', zeros(1)],
+    ]);
+    expect(() => holder.loadStateDict(state)).toThrow(/child\.half should be float16, got float32\./);
+    expect(bytesOf(holder.linear.weight)).toBe(before);
+    state.delete('child.half');
+    holder.loadStateDict(state.set('child.count', tensor([2.5])), { strict: false });
+    expect(holder.stateDict().get('child.count')!.data).toEqual(BigInt64Array.of(2n));
+  });
+  test('options', () => {
+    const load = (options: unknown) => () => fresh().loadStateDict({}, options as never);
+    expect(load(null)).toThrow(/^loadStateDict: options should be an object, got null/);
+    expect(load({ strct: false })).toThrow(/^loadStateDict: unknown option 'strct'/);
+    expect(load({ strict: 'no' })).toThrow(/^strict should be a boolean, got 'no'/);
+  });
   test('what is no state dict', () => {
     expect(() => fresh().loadStateDict(5 as never)).toThrow(/Map of tensors, got 5/);
     expect(() => fresh().loadStateDict({ a: 1 } as never)).toThrow(/\[name, Tensor\] pairs, got 1/);

@@ -281,8 +281,9 @@ describe('errors', () => {
     ],
     ['unpad count', () => unpadSequence(x, [5, 5]), /^lengths should have 3 elements/],
     ['unpad length', () => unpadSequence(x, [5, 6, 1]), /^lengths should be from 0 to 5, .* but one is 6/],
-    ['batch sizes', () => new PackedSequence(zeros(3, 2), int64(1, 2)), /^batchSizes should be positive/],
-    ['no batch sizes', () => new PackedSequence(zeros(0, 2), zeros(0)), /^batchSizes should be positive/],
+    ['batch sizes', () => new PackedSequence(zeros(3, 2), int64(1, 2)), /^batchSizes .* got 2 after 1/],
+    ['batch size 0', () => new PackedSequence(zeros(3, 2), int64(0, 3)), /^batchSizes .* got 0$/],
+    ['no batch sizes', () => new PackedSequence(zeros(0, 2), zeros(0)), /^batchSizes should not be empty/],
     ['rows', () => new PackedSequence(zeros(4, 2), int64(2, 1)), /^data should have 3 rows/],
     ['permutation', () => new PackedSequence(zeros(2, 2), int64(2), int64(0, 0)), /should be permutations/],
     [

@@ -352,6 +352,15 @@ describe('what a spec asks for in vain is named', () => {
     ['a module', new Set(['2']), ["'2' (ReLU) is and holds nothing to quantize"]],
     ['a parent', new Set(['1']), ["'1' (Sequential) is and holds nothing to quantize"]],
     ['a parent’s type', new Set([nn.Sequential]), []],
+    [
+      'a name whose modules have qconfigs that go before',
+      new Map<typeof nn.Linear | string, QConfig>([
+        ['', defaultDynamicQConfig],
+        [nn.Linear, perRowDynamicQConfig],
+        ['1.0', defaultDynamicQConfig],
+      ]),
+      ["'1.0' (OwnLinear) is and holds nothing to quantize"],
+    ],
     ['an unsupported type', new Set([nn.ReLU]), ['there is no quantized class for ReLU']],
     ['a subclass', new Set([OwnLinear]), ['there is no quantized class for OwnLinear']],
     ['__proto__', new Set(['__proto__']), ["there is no module '__proto__'"]],

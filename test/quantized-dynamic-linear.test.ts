@@ -358,6 +358,23 @@ describe('errors', () => {
       /^reduceRange should be absent with float16 weights, which multiply floats, got false/,
     ],
   ])('%s', (_, f, message) => expect(f).toThrow(message));
+  test('what is no Parameter of the right kind is not quantized', () => {
+    const from = (weight: Tensor) => () =>
+      QuantizedLinear.fromFloat(Object.assign(new nn.Linear(3, 2), { weight }), defaultDynamicQConfig);
+    expect(from(zeros(2, 3))).toThrow(/^weight should be a float32 Parameter, got undefined/);
+    const { weight } = new nn.Linear(2, 3);
+    expect(from(weight)).toThrow(/^weight should have the shape \[2, 3\], got \[3, 2\]/);
+  });
+  test('scales that were spoilt after the tensor was made are refused', () => {
+    const q = QuantizedLinear.fromFloat(new nn.Linear(3, 2), defaultDynamicQConfig);
+    const before = bytesOf(q.forward(filled(0.5)));
+    for (const scale of [NaN, 0, -1, 1e300, 1e-60]) {
+      const state = q.stateDict();
+      state.get('weight')!.scales![0] = scale;
+      expect(() => q.loadStateDict(state)).toThrow(/weight should have scales that are positive and finite/);
+    }
+    expect(bytesOf(q.forward(filled(0.5)))).toBe(before);
+  });
   test('an output beyond float32 is refused, one within it is not', () => {
     const linear = new nn.Linear(3, 2, { bias: false });
     linear.weight.fill_(2);

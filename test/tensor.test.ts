@@ -223,6 +223,11 @@ describe('access', () => {
     expect(t.version).toBe(1);
     expect(() => t.copy_(zeros(3))).toThrow(/copy_ of shape/);
     expect(t.to('int64').data).toEqual(BigInt64Array.of(1n, -2n, 3n, 4n, 5n, -6n));
+    const least = -(2n ** 63n);
+    expect(tensor([1.5, -1.5, NaN, Infinity]).to('int64').data).toEqual(
+      BigInt64Array.of(1n, -1n, least, least),
+    );
+    expect(full(1, 2.5, { dtype: 'int64' }).fill_(-3.5).data).toEqual(BigInt64Array.of(-3n));
     expect(() => t.to('qint8')).toThrow(/plain float or integer/);
   });
   test('quantized', () => {

@@ -1,5 +1,6 @@
+import { describe } from '../errors.js';
 import { bernoulli } from '../random.js';
-import type { Tensor } from '../tensor.js';
+import { isTensor, type Tensor } from '../tensor.js';
 import { Module } from './module.js';
 
 /**
@@ -7,14 +8,17 @@ import { Module } from './module.js';
  * random stream; in evaluation, the identity.
  */
 export class Dropout extends Module {
-  /** @throws {RangeError} when `p` is no probability */
+  /** @throws {TypeError | RangeError} when `p` is no probability */
   constructor(readonly p = 0.5) {
     super();
-    if (typeof p !== 'number' || !(p >= 0 && p <= 1)) {
-      throw new RangeError(`dropout probability has to be between 0 and 1, but got ${String(p)}`);
+    if (typeof p !== 'number') throw new TypeError(`p should be a number, got ${describe(p)}`);
+    if (!(p >= 0 && p <= 1)) {
+      throw new RangeError(`dropout probability has to be between 0 and 1, but got ${p}`);
     }
   }
+  /** @throws {TypeError} when `input` is no Tensor */
   override forward(input: Tensor): Tensor {
+    if (!isTensor(input)) throw new TypeError(`input should be a Tensor, got ${describe(input)}`);
     return this.training ? dropout(input, this.p) : input;
   }
   override extraRepr(): string {

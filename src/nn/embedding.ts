@@ -2,7 +2,14 @@ import { checkBoolean, checkOneOf, checkOptions, checkSize, describe } from '../
 import { native } from '../native.js';
 import { float32, int32, int64, isTensor, resultTensor, sameShape, type Tensor } from '../tensor.js';
 import { normal_ } from './init.js';
-import { emptyParameter, Module, pythonFloat, type ModuleMetadata, type Parameter } from './module.js';
+import {
+  emptyParameter,
+  Module,
+  parameterData,
+  pythonFloat,
+  type ModuleMetadata,
+  type Parameter,
+} from './module.js';
 
 export interface EmbeddingOptions {
   /**
@@ -68,8 +75,8 @@ abstract class TableModule extends Module {
 
   /** The table with the rows of these indices ready to be looked up. */
   protected table(indices: Int32Array): Table {
-    const { embeddingDim: width, maxNorm, normType } = this;
-    const data = this.weight.checked('weight') as Float32Array;
+    const { numEmbeddings, embeddingDim: width, maxNorm, normType } = this;
+    const data = parameterData('weight', this.weight, [numEmbeddings, width]);
     if (maxNorm !== null) {
       for (const index of new Set(indices)) {
         const row = data.subarray(index * width, (index + 1) * width);

@@ -2,7 +2,7 @@ import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
 import { fromSlot, native, newOutput, throwUnlessOk, toSlot, type LinearHandle } from '../native.js';
 import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
-import { emptyParameter, Module, type ModuleMetadata, type Parameter } from './module.js';
+import { emptyParameter, Module, parameterData, type ModuleMetadata, type Parameter } from './module.js';
 import { PackedOnce } from './packed-once.js';
 
 export interface LinearOptions {
@@ -66,8 +66,8 @@ export function forwardFloat(owner: Module, linear: Linear, input: Tensor, relu:
   checkLinearInput(input, inFeatures, outFeatures);
   const handle = packed.get(owner, bias === null ? [weight] : [weight, bias], () => {
     const matrix = {
-      weight: weight.checked('weight') as Float32Array,
-      bias: bias === null ? null : (bias.checked('bias') as Float32Array),
+      weight: parameterData('weight', weight, [outFeatures, inFeatures]),
+      bias: bias === null ? null : parameterData('bias', bias, [outFeatures]),
     };
     return new (native().FloatLinear)(matrix, inFeatures, outFeatures, relu);
   });

@@ -1,5 +1,5 @@
-import { describe } from '../errors.js';
-import { float32, isTensor, sameShape, Tensor } from '../tensor.js';
+import { checkBoolean, checkOptions, describe } from '../errors.js';
+import { float32, isPlain, isTensor, sameShape, Tensor } from '../tensor.js';
 
 /** A tensor that a module counts among its parameters. */
 export class Parameter extends Tensor {
@@ -144,7 +144,10 @@ export abstract class Module {
    * @throws {TypeError} when `state` holds no tensors
    * @throws {RangeError} with PyTorch's sentence when keys (if strict) or shapes do not fit, or a dtype does not
    */
-  loadStateDict(state: StateDictLike, { strict = true }: { strict?: boolean } = {}): IncompatibleKeys {
+  loadStateDict(state: StateDictLike, options: { strict?: boolean } = {}): IncompatibleKeys {
+    checkOptions('loadStateDict', options, ['strict']);
+    const { strict = true } = options;
+    checkBoolean('strict', strict);
     const given = entriesOf(state);
     const metadata = metadataOf(state);
     const known = new Set<string>();
@@ -240,6 +243,8 @@ export abstract class Module {
         problems.push(
           `${prefix}${name} is quantized (${value.dtype}), but this model is not: call quantizeDynamic first.`,
         );
+      } else if (value.dtype !== own.dtype && !isPlain(own.dtype)) {
+        problems.push(`${prefix}${name} should be ${own.dtype}, got ${value.dtype}.`);
       } else {
         value.checked(`${prefix}${name}`);
       }
@@ -429,6 +434,25 @@ export function emptyParameter(shape: readonly number[]): Parameter {
   if (!Number.isSafeInteger(count))
     throw new RangeError(`a parameter of shape [${shape.join(', ')}] is too large`);
   return new Parameter(new Float32Array(count), shape, { dtype: float32 });
+}
+
+/**
+ * A parameter's numbers, for it is a property that anyone may have replaced.
+ *
+ * @throws {TypeError} when it is no float32 tensor @throws {RangeError} when it is not of that shape
+ */
+export function parameterData(name: string, value: unknown, shape: readonly number[]): Float32Array {
+  if (!isTensor(value) || value.dtype !== float32) {
+    throw new TypeError(
+      `${name} should be a float32 Parameter, got ${isTensor(value) ? value.dtype : describe(value)}`,
+    );
+  }
+  if (!sameShape(value.shape, shape)) {
+    throw new RangeError(
+      `${name} should have the shape [${shape.join(', ')}], got [${value.shape.join(', ')}]`,
+    );
+  }
+  return value.checked(name) as Float32Array;
 }
 
 const buffersOf = new WeakMap<Module, Set<string>>();

@@ -48,9 +48,13 @@ export function checkPacked(sequence: PackedSequence): CheckedPacked {
   checkPlain('data', data);
   const batchSizes = integersOf('batchSizes', sequence.batchSizes);
   const batch = batchSizes[0];
-  if (batch === undefined || batchSizes.some((n, t) => !(n >= 1) || (t > 0 && n > batchSizes[t - 1]!))) {
-    throw new RangeError('batchSizes should be positive integers that do not grow');
-  }
+  if (batch === undefined) throw new RangeError('batchSizes should not be empty');
+  batchSizes.forEach((n, t) => {
+    if (n < 1 || (t > 0 && n > batchSizes[t - 1]!)) {
+      const after = t === 0 ? '' : ` after ${batchSizes[t - 1]}`;
+      throw new RangeError(`batchSizes should be positive integers that do not grow, got ${n}${after}`);
+    }
+  });
   const rows = batchSizes.reduce((sum, n) => sum + n, 0);
   if (data.dim() === 0 || data.shape[0] !== rows) {
     throw new RangeError(

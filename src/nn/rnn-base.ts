@@ -2,7 +2,7 @@ import { native, type RNNHandle, type RNNMode } from '../native.js';
 import type { Tensor } from '../tensor.js';
 import { uniform_ } from './init.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from './layer-parameters.js';
-import { emptyParameter, Module, type ModuleMetadata } from './module.js';
+import { emptyParameter, Module, parameterData, type ModuleMetadata } from './module.js';
 import { PackedOnce } from './packed-once.js';
 import type { PackedSequence } from './packed-sequence.js';
 import { rnnMetadata, rnnRepr, type RNNConfig } from './rnn-config.js';
@@ -42,8 +42,8 @@ export function floatHandle<M extends Module & RNNCellSizes>(
   }
   return packed.get(module, tensors, () => {
     const matrices: { weight: Float32Array; bias: Float32Array | null }[] = [];
-    parameters.forEach(({ name, kind, matrix }, i) => {
-      const data = tensors[i]!.checked(name) as Float32Array;
+    parameters.forEach(({ name, kind, shape, matrix }, i) => {
+      const data = parameterData(name, tensors[i], shape);
       if (kind === 'weight') matrices[matrix] = { weight: data, bias: null };
       else matrices[matrix]!.bias = data;
     });

@@ -136,7 +136,7 @@ export function quantizeDynamic<M extends Module>(
     delete (module as { qconfig?: unknown }).qconfig;
   }
   const isDefault = spec === undefined || spec === null;
-  warnOfUnused(qconfigs, isDefault, used, mapping, named);
+  warnOfUnused(qconfigs, isDefault, used, mapping, named, converted);
   return ((converted.get(root) ?? root) as M).eval();
 }
 
@@ -202,13 +202,19 @@ function warnOfUnused(
   used: ReadonlySet<ModuleClass | string>,
   mapping: ReadonlyMap<ModuleClass, QuantizedModuleClass>,
   named: ReadonlyMap<string, Module>,
+  converted: ReadonlyMap<Module, Module>,
 ): void {
+  // By other qconfigs, perhaps, that go before this entry's.
+  const isConverted = (key: string): boolean =>
+    [...named].some(
+      ([name, module]) => (key === '' || name === key || name.startsWith(`${key}.`)) && converted.has(module),
+    );
   const complaints: string[] = [];
   for (const [key, qconfig] of qconfigs) {
     if (typeof key === 'string') {
       const module = named.get(key);
       if (module === undefined) complaints.push(`there is no module '${key}'`);
-      else if (qconfig !== null && !used.has(key)) {
+      else if (qconfig !== null && !used.has(key) && !isConverted(key)) {
         complaints.push(`'${key}' (${describe(module)}) is and holds nothing to quantize`);
       }
     } else if (qconfig !== null && !used.has(key)) {

@@ -16,7 +16,7 @@ import {
   type BagOptions,
   type Table,
 } from '../embedding.js';
-import { Module, sizeMismatch, type ModuleMetadata } from '../module.js';
+import { Module, parameterData, sizeMismatch, type ModuleMetadata } from '../module.js';
 import { checkFloat, type QConfig } from './qconfig.js';
 
 const tableDTypes = [quint8, quint4x2] as const;
@@ -202,8 +202,8 @@ function quantizeTable(
       `${Float.name} quantization is only supported with float_qparams_weight_only_qconfig. Its weight should be quint8 or quint4x2, got ${dtype}`,
     );
   }
-  const { weight, embeddingDim: width, maxNorm, normType } = module;
-  let data = weight.checked('weight') as Float32Array;
+  const { weight, numEmbeddings, embeddingDim: width, maxNorm, normType } = module;
+  let data = parameterData('weight', weight, [numEmbeddings, width]);
   if (maxNorm !== null) {
     data = data.slice();
     for (let at = 0; at < data.length; at += width) {
@@ -211,8 +211,8 @@ function quantizeTable(
     }
   }
   const out = emptyTable(weight.shape, dtype);
-  const scales = new Float32Array(module.numEmbeddings);
-  const zeroPoints = new Float32Array(module.numEmbeddings);
+  const scales = new Float32Array(numEmbeddings);
+  const zeroPoints = new Float32Array(numEmbeddings);
   if (!native().quantizeTable(data, width, dtype === quint8 ? 8 : 4, out, scales, zeroPoints)) {
     throw new RangeError(
       data.every(Number.isFinite)

@@ -1,6 +1,6 @@
 import { float16, Tensor } from '../../../tensor.js';
 import type { LayerParameter } from '../../layer-parameters.js';
-import { Module, type ModuleMetadata } from '../../module.js';
+import { Module, parameterData, type ModuleMetadata } from '../../module.js';
 import {
   adoptedMode,
   dynamicMode,
@@ -62,8 +62,9 @@ export abstract class DynamicModule<Handle extends object> extends Module {
   /** Takes a float module's parameters, by the names they have here. */
   protected quantize(state: ReadonlyMap<string, Tensor>, qconfig: QConfig): this {
     this.loadStateDict(
-      this.parameterList().map(({ name, kind }) => {
-        const value = state.get(name)!;
+      this.parameterList().map(({ name, kind, shape }) => {
+        const value = state.get(name)!; // unless the property was replaced
+        parameterData(name, value, shape);
         return [name, kind === 'weight' ? quantizeWeight(name, value, qconfig) : value] as const;
       }),
     );

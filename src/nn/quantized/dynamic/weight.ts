@@ -1,6 +1,14 @@
 import { describe } from '../../../errors.js';
 import { native } from '../../../native.js';
-import { float16, float32, qint8, sameShape, Tensor, type Quantization } from '../../../tensor.js';
+import {
+  float16,
+  float32,
+  isFloatScale,
+  qint8,
+  sameShape,
+  Tensor,
+  type Quantization,
+} from '../../../tensor.js';
 import type { LayerParameter } from '../../layer-parameters.js';
 import { sizeMismatch } from '../../module.js';
 import type { DynamicMode, QConfig } from '../qconfig.js';
@@ -99,8 +107,10 @@ export function checkQuantizedState(
     const finite = (value.data as Uint16Array).every((bits) => (bits & 0x7c00) !== 0x7c00);
     return finite ? undefined : notFinite(name);
   }
-  const { axis, zeroPoints } = value.quantization!;
+  const { axis, scales, zeroPoints } = value.quantization!;
   if (axis !== 0) return `${name} should be quantized along axis 0, got ${describe(axis)}.`;
+  // Checked when the tensor was made, but anyone may have written into them since.
+  if (!scales.every(isFloatScale)) return `${name} should have scales that are positive and finite.`;
   if (zeroPoints.some((zeroPoint) => zeroPoint !== 0)) return `${name} should have zero points of 0.`;
   return undefined;
 }
