@@ -14,6 +14,7 @@ import {
   sample,
   type Kind,
 } from './char-lm/char-lm.js';
+import { orExit, wholeNumber } from './options.js';
 import { savedBytes } from './saved-bytes.js';
 
 const help = `Usage: npm run recipe -- [options]
@@ -36,48 +37,38 @@ interface Options {
   json: boolean;
 }
 
-/** One line on stderr and exit code 2 for what cannot be understood. */
 function parseOptions(): Options {
-  try {
-    const text = { type: 'string' } as const;
-    const flag = { type: 'boolean', default: false } as const;
-    const { values } = parseArgs({
-      options: { dim: text, layers: text, sequence: text, batch: text, model: text, json: flag, help: flag },
-    });
-    if (values.help) {
-      process.stdout.write(help);
-      process.exit(0);
-    }
-    const size = (name: 'dim' | 'layers' | 'sequence' | 'batch', byDefault: number): number => {
-      const value = values[name];
-      if (value === undefined) return byDefault;
-      if (!/^[1-9]\d{0,5}$/.test(value)) {
-        throw new Error(`--${name} should be a whole number from 1 to 999999, got '${value}'`);
-      }
-      if (values.model === 'char-lm') throw new Error(`--${name} does not go with --model char-lm`);
-      return Number(value);
-    };
-    const model = values.model ?? 'lstm';
-    if (model !== 'lstm' && model !== 'char-lm') {
-      throw new Error(`--model should be lstm or char-lm, got '${model}'`);
-    }
-    return {
-      dim: size('dim', 8),
-      layers: size('layers', 1),
-      sequence: size('sequence', 20),
-      batch: size('batch', 1),
-      model,
-      json: values.json,
-    };
-  } catch (error) {
-    process.stderr.write(
-      `recipe: ${(error as Error).message.split('\n')[0]!.replace(/\. To specify.*/, '')}\n`,
-    );
-    process.exit(2);
+  const text = { type: 'string' } as const;
+  const flag = { type: 'boolean', default: false } as const;
+  const { values } = parseArgs({
+    options: { dim: text, layers: text, sequence: text, batch: text, model: text, json: flag, help: flag },
+  });
+  if (values.help) {
+    process.stdout.write(help);
+    process.exit(0);
   }
+  const size = (name: 'dim' | 'layers' | 'sequence' | 'batch', byDefault: number): number => {
+    const value = wholeNumber(name, values[name], byDefault, 999999);
+    if (values[name] !== undefined && values.model === 'char-lm') {
+      throw new Error(`--${name} does not go with --model char-lm`);
+    }
+    return value;
+  };
+  const model = values.model ?? 'lstm';
+  if (model !== 'lstm' && model !== 'char-lm') {
+    throw new Error(`--model should be lstm or char-lm, got '${model}'`);
+  }
+  return {
+    dim: size('dim', 8),
+    layers: size('layers', 1),
+    sequence: size('sequence', 20),
+    batch: size('batch', 1),
+    model,
+    json: values.json,
+  };
 }
 
-const options = parseOptions();
+const options = orExit('recipe', parseOptions);
 
 /** Text goes to the terminal as it comes, or nowhere with --json. */
 function say(text: string): void {

@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 
 import { manualSeed, nn, qint8, quantization, randint, setNumThreads, type Tensor } from 'dynaquant';
 
+import { orExit, wholeNumber } from './options.js';
 import { savedBytes } from './saved-bytes.js';
 
 /** What the tutorial prints, for a MacBook Pro and one thread. */
@@ -28,32 +29,22 @@ interface Options {
   json: boolean;
 }
 
-/** One line on stderr and exit code 2 for what cannot be understood. */
 function parseOptions(): Options {
-  try {
-    const text = { type: 'string' } as const;
-    const flag = { type: 'boolean', default: false } as const;
-    const { values } = parseArgs({ options: { words: text, threads: text, json: flag, help: flag } });
-    if (values.help) {
-      process.stdout.write(help);
-      process.exit(0);
-    }
-    const size = (name: 'words' | 'threads', byDefault: number, most: number): number => {
-      const value = values[name] ?? String(byDefault);
-      if (!/^[1-9]\d{0,5}$/.test(value) || Number(value) > most) {
-        throw new Error(`--${name} should be a whole number from 1 to ${most}, got '${value}'`);
-      }
-      return Number(value);
-    };
-    return { words: size('words', 1000, testWords), threads: size('threads', 1, 256), json: values.json };
-  } catch (error) {
-    const [line] = (error as Error).message.split('\n');
-    process.stderr.write(`word-language-model: ${line!.replace(/\. To specify.*/, '')}\n`);
-    process.exit(2);
+  const text = { type: 'string' } as const;
+  const flag = { type: 'boolean', default: false } as const;
+  const { values } = parseArgs({ options: { words: text, threads: text, json: flag, help: flag } });
+  if (values.help) {
+    process.stdout.write(help);
+    process.exit(0);
   }
+  return {
+    words: wholeNumber('words', values.words, 1000, testWords),
+    threads: wholeNumber('threads', values.threads, 1, 256),
+    json: values.json,
+  };
 }
 
-const options = parseOptions();
+const options = orExit('word-language-model', parseOptions);
 
 /** Text goes to the terminal as it comes, or nowhere with --json. */
 function say(text: string): void {

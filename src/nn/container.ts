@@ -62,6 +62,7 @@ export class Sequential extends Row {
     else for (const module of modules as Module[]) this.append(module);
   }
 
+  /** What the last module returns; of no modules, the input. */
   override forward(input: Tensor): Tensor {
     let value = input;
     for (const module of this.items.values()) value = module.forward(value) as Tensor;

@@ -9,3 +9,4 @@ export { GRU, type QuantizedGRUOptions } from './gru.js';
 export { Linear, LinearReLU, type QuantizedLinearOptions } from './linear.js';
 export { LSTM, type QuantizedLSTMOptions } from './lstm.js';
 export { RNN, type QuantizedRNNOptions } from './rnn.js';
+export type { DynamicOptions } from '../qconfig.js';
