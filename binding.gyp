@@ -5,10 +5,10 @@
     "warnings": ["-Wall", "-Wextra", "-Werror"],
     # gcc 12 sees uninitialized values inside its own intrinsics headers.
     "isa_flags": ["<@(warnings)", "-Wno-uninitialized", "-Wno-maybe-uninitialized"],
-    "avx2_flags": ["-mavx2", "-mfma"],
-    "avxvnni_flags": ["-mavx2", "-mfma", "-mavxvnni"],
+    "avx2_flags": ["-mavx2", "-mfma", "-mf16c"],
+    "avxvnni_flags": ["-mavx2", "-mfma", "-mf16c", "-mavxvnni"],
     "avx512vnni_flags": [
-      "-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"
+      "-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"
     ],
     "neon_dotprod_flags": ["-march=armv8.2-a+dotprod"],
     "neon_i8mm_flags": ["-march=armv8.2-a+dotprod+i8mm"],
@@ -39,13 +39,13 @@
         "native/addon.cc",
         "native/bindings/kernels_binding.cc",
         "native/bindings/linear_binding.cc",
-        "native/bindings/lstm_binding.cc",
+        "native/bindings/rnn_binding.cc",
         "native/bindings/random_binding.cc",
         "native/bindings/threads_binding.cc",
         "native/engine/activations.cc",
         "native/engine/cpu_count.cc",
         "native/engine/linear.cc",
-        "native/engine/lstm.cc",
+        "native/engine/rnn.cc",
         "native/engine/matrix.cc",
         "native/engine/quantize.cc",
         "native/engine/random.cc",

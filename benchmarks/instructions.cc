@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "engine/linear.h"
-#include "engine/lstm.h"
 #include "engine/matrix.h"
+#include "engine/rnn.h"
 #include "engine/thread_pool.h"
 #include "kernels/dispatch.h"
 
@@ -18,23 +18,34 @@ using namespace dynaquant;
 
 namespace {
 
+enum class Layer { kLinear, kLstm, kGru, kRnn };
+enum class Weights { kInt8, kFloat, kHalf };
+
 struct Case {
   const char* name;
-  bool int8;
-  std::size_t input, output, batch, steps;  // a Linear has 0 steps
+  Layer layer;
+  Weights weights;
+  std::size_t input, output, batch, steps;
 };
 
 constexpr Case kCases[] = {
-    {"lstm-int8-h8-b1-t1", true, 8, 8, 1, 1},
-    {"lstm-int8-h8-b1-t20", true, 8, 8, 1, 20},
-    {"lstm-int8-h128-b1-t20", true, 128, 128, 1, 20},
-    {"lstm-int8-h128-b8-t20", true, 128, 128, 8, 20},
-    {"lstm-int8-h256-b1-t1", true, 256, 256, 1, 1},
-    {"lstm-int8-h256-b8-t1", true, 256, 256, 8, 1},
-    {"lstm-float-h128-b1-t20", false, 128, 128, 1, 20},
-    {"linear-int8-512x512-b1", true, 512, 512, 1, 0},
-    {"linear-int8-512x512-b32", true, 512, 512, 32, 0},
-    {"linear-float-512x512-b1", false, 512, 512, 1, 0},
+    {"lstm-int8-h8-b1-t1", Layer::kLstm, Weights::kInt8, 8, 8, 1, 1},
+    {"lstm-int8-h8-b1-t20", Layer::kLstm, Weights::kInt8, 8, 8, 1, 20},
+    {"lstm-int8-h128-b1-t20", Layer::kLstm, Weights::kInt8, 128, 128, 1, 20},
+    {"lstm-int8-h128-b8-t20", Layer::kLstm, Weights::kInt8, 128, 128, 8, 20},
+    {"lstm-int8-h256-b1-t1", Layer::kLstm, Weights::kInt8, 256, 256, 1, 1},
+    {"lstm-int8-h256-b8-t1", Layer::kLstm, Weights::kInt8, 256, 256, 8, 1},
+    {"lstm-float-h128-b1-t20", Layer::kLstm, Weights::kFloat, 128, 128, 1, 20},
+    {"gru-int8-h8-b1-t20", Layer::kGru, Weights::kInt8, 8, 8, 1, 20},
+    {"gru-int8-h128-b1-t20", Layer::kGru, Weights::kInt8, 128, 128, 1, 20},
+    {"gru-int8-h128-b8-t20", Layer::kGru, Weights::kInt8, 128, 128, 8, 20},
+    {"gru-float-h128-b1-t20", Layer::kGru, Weights::kFloat, 128, 128, 1, 20},
+    {"gru-half-h128-b1-t20", Layer::kGru, Weights::kHalf, 128, 128, 1, 20},
+    {"rnn-int8-h128-b1-t20", Layer::kRnn, Weights::kInt8, 128, 128, 1, 20},
+    {"rnn-int8-h128-b8-t20", Layer::kRnn, Weights::kInt8, 128, 128, 8, 20},
+    {"linear-int8-512x512-b1", Layer::kLinear, Weights::kInt8, 512, 512, 1, 0},
+    {"linear-int8-512x512-b32", Layer::kLinear, Weights::kInt8, 512, 512, 32, 0},
+    {"linear-float-512x512-b1", Layer::kLinear, Weights::kFloat, 512, 512, 1, 0},
 };
 
 // A fixed sequence of numbers in -1..1.
@@ -72,6 +83,13 @@ FloatMatrix matrix(const KernelTable&, const GateLayout& layout, std::size_t dep
   return FloatMatrix(floats(layout.rows() * depth).data(), floats(layout.rows()).data(), layout,
                      depth);
 }
+// 0 to 2, by bits that hold no infinity.
+template <>
+HalfMatrix matrix(const KernelTable&, const GateLayout& layout, std::size_t depth) {
+  std::vector<std::uint16_t> weight(layout.rows() * depth);
+  for (std::uint16_t& value : weight) value = static_cast<std::uint16_t>(8192 + 8192 * next());
+  return HalfMatrix(weight.data(), floats(layout.rows()).data(), layout, depth);
+}
 }  // namespace
 
 // callgrind collects inside this function only (--toggle-collect=measured).
@@ -90,24 +108,29 @@ void measure(const Call& call) {
 }
 
 template <typename Matrix>
-void run_lstm(const KernelTable& kernels, const Case& c) {
-  const GateLayout layout = {kLstmGates, c.output};
-  std::vector<LstmCell<Matrix>> cells;
+void run_rnn(const KernelTable& kernels, const Case& c) {
+  const RnnMode mode = c.layer == Layer::kLstm  ? RnnMode::kLstm
+                       : c.layer == Layer::kGru ? RnnMode::kGru
+                                                : RnnMode::kTanh;
+  const RnnSizes sizes = {mode, c.input, c.output, 0, 1, 1};
+  const GateLayout layout = {sizes.gates(), c.output};
+  std::vector<RnnCell<Matrix>> cells;
   cells.push_back(
-      {matrix<Matrix>(kernels, layout, c.input), matrix<Matrix>(kernels, layout, c.output)});
-  const Lstm<Matrix> lstm(kernels, {c.input, c.output, 1, 1}, std::move(cells));
-  const std::size_t state = c.batch * c.output;
-  const std::vector<float> x = floats(c.steps * c.batch * c.input);
+      {matrix<Matrix>(kernels, layout, c.input), matrix<Matrix>(kernels, layout, c.output), {}});
+  const Rnn<Matrix> rnn(kernels, sizes, std::move(cells));
+  const std::size_t rows = c.steps * c.batch, state = c.batch * c.output;
+  const std::vector<float> x = floats(rows * c.input);
   const std::vector<float> h0 = floats(state), c0 = floats(state);
-  std::vector<float> y(c.steps * state), hn(state), cn(state);
-  const LstmCall call = {c.steps,   c.batch,   0,        1,         x.data(),
-                         h0.data(), c0.data(), y.data(), hn.data(), cn.data()};
-  measure([&] { return lstm.forward(call); });
+  std::vector<float> y(rows * c.output), hn(state), cn(state);
+  const RnnCall call = {c.steps,  c.batch,   nullptr,   rows,     0,         1,
+                        x.data(), h0.data(), c0.data(), y.data(), hn.data(), cn.data()};
+  measure([&] { return rnn.forward(call); });
 }
 
 template <typename Matrix>
 void run_linear(const KernelTable& kernels, const Case& c) {
-  const Linear<Matrix> linear(kernels, c.output, matrix<Matrix>(kernels, {1, c.output}, c.input));
+  const Linear<Matrix> linear(kernels, c.output, matrix<Matrix>(kernels, {1, c.output}, c.input),
+                              false);
   const std::vector<float> x = floats(c.batch * c.input);
   std::vector<float> out(c.batch * c.output);
   measure([&] { return linear.forward(x.data(), c.batch, out.data()); });
@@ -115,7 +138,7 @@ void run_linear(const KernelTable& kernels, const Case& c) {
 
 template <typename Matrix>
 void run_case(const KernelTable& kernels, const Case& c) {
-  c.steps != 0 ? run_lstm<Matrix>(kernels, c) : run_linear<Matrix>(kernels, c);
+  c.layer == Layer::kLinear ? run_linear<Matrix>(kernels, c) : run_rnn<Matrix>(kernels, c);
 }
 }  // namespace
 
@@ -129,7 +152,9 @@ int main(int argc, char** argv) {
   if (kernels == nullptr) return 2;
   for (const Case& c : kCases) {
     if (argc > 2 && std::strcmp(c.name, argv[2]) == 0) {
-      c.int8 ? run_case<Int8Matrix>(*kernels, c) : run_case<FloatMatrix>(*kernels, c);
+      if (c.weights == Weights::kInt8) run_case<Int8Matrix>(*kernels, c);
+      if (c.weights == Weights::kFloat) run_case<FloatMatrix>(*kernels, c);
+      if (c.weights == Weights::kHalf) run_case<HalfMatrix>(*kernels, c);
       return 0;
     }
   }

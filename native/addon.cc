@@ -18,8 +18,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("slots", slots);
   dynaquant::init_kernels(env, exports);
   dynaquant::init_linear(env, exports);
-  dynaquant::init_lstm(env, exports);
   dynaquant::init_random(env, exports);
+  dynaquant::init_rnn(env, exports);
   dynaquant::init_threads(env, exports);
   return exports;
 }

@@ -108,7 +108,14 @@ const kinds = {
     return (see) => {
       for (const c of inputs) {
         const { rows, depth, columns, weight, scales, bias } = c;
-        const handle = new addon.Int8Linear({ weight, scales, bias }, depth, columns, c.perRow, c.reduced);
+        const handle = new addon.Int8Linear(
+          { weight, scales, bias },
+          depth,
+          columns,
+          c.perRow,
+          c.reduced,
+          false,
+        );
         const out = new Float32Array(2 * (rows * columns + 2)).fill(7);
         handle.testMultiply(c.q, rows, c.stride, 0.5, 3, out.subarray(1, 1 + rows * columns));
         handle.forward(c.x, rows, out.subarray(3 + rows * columns, 3 + 2 * rows * columns));
@@ -129,7 +136,7 @@ const kinds = {
     return (see) => {
       for (const { rows, columns, depth, weight, bias, x } of inputs) {
         const out = new Float32Array(rows * columns + 2).fill(7);
-        const handle = new addon.FloatLinear({ weight, bias }, depth, columns);
+        const handle = new addon.FloatLinear({ weight, bias }, depth, columns, false);
         handle.forward(x, rows, out.subarray(1, 1 + rows * columns));
         see(out);
       }

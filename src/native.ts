@@ -5,17 +5,43 @@ import { join } from 'node:path';
  */
 export type Slotted = Float32Array | undefined;
 
-/** A native LSTM, float or INT8: immutable, owns its packed weights and the kernels that packed them. */
-export interface LSTMHandle {
+/** The recurrent layers, by the names of PyTorch's `RNNBase.mode`. */
+export type RNNMode = 'LSTM' | 'GRU' | 'RNN_TANH' | 'RNN_RELU';
+
+/**
+ * A native stack of recurrent layers with float, float16 or INT8 weights: immutable, owns its packed weights and
+ * the kernels that packed them.
+ */
+export interface RNNHandle {
   /**
-   * Fills `y`, `hn` and `cn` (slots 0 to 5, in the order of the arguments) and returns a {@link Status}.
-   * `sizes` holds the steps, the batch, the first layer to run and how many: the states are those of the
-   * chosen layers.
+   * Fills `y`, `hn` and, for an LSTM, `cn` (slots 0 to 5, in the order of the arguments) and returns a
+   * {@link Status}. `sizes` holds the steps, the batch, the first layer to run and how many: the states are those
+   * of the chosen layers. `c0` and `cn` are null where the mode has no c.
    */
-  forward(x: Slotted, h0: Slotted | null, c0: Slotted | null, y: Slotted, hn: Slotted, cn: Slotted): Status;
+  forward(
+    x: Slotted,
+    h0: Slotted | null,
+    c0: Slotted | null,
+    y: Slotted,
+    hn: Slotted,
+    cn: Slotted | null,
+  ): Status;
+  /**
+   * The same for packed sequences, the longest first: `batchSizes` says how many have each step, `x` and `y`
+   * hold their rows, step by step. `sizes` begins with `batchSizes.length` and `batchSizes[0]`.
+   */
+  forwardPacked(
+    x: Slotted,
+    h0: Slotted | null,
+    c0: Slotted | null,
+    y: Slotted,
+    hn: Slotted,
+    cn: Slotted | null,
+    batchSizes: BigInt64Array,
+  ): Status;
 }
 
-/** A native Linear, float or INT8. */
+/** A native Linear with float, float16 or INT8 weights. */
 export interface LinearHandle {
   /** Fills `out` (slot 2; `x` is slot 0) with `rows` results. */
   forward(x: Slotted, rows: number, out: Slotted): Status;
@@ -27,6 +53,12 @@ export interface FloatMatrix {
   bias: Float32Array | null;
 }
 
+/** A float16 weight, raw bits, with a float bias. */
+export interface HalfMatrix {
+  weight: Uint16Array;
+  bias: Float32Array | null;
+}
+
 /** An INT8 weight with one scale, or one a row, and a float bias. */
 export interface Int8Matrix {
   weight: Int8Array;
@@ -34,10 +66,16 @@ export interface Int8Matrix {
   bias: Float32Array | null;
 }
 
-/** Adds what only INT8 handles have: their weights live nowhere else. */
-export interface Int8LSTMHandle extends LSTMHandle {
-  /** Writes a weight as it came; `matrix` counts W_ih and W_hh of each layer and direction. */
-  unpackWeight(matrix: number, out: Int8Array): void;
+/** What handles add whose weights live nowhere else. */
+export interface Unpack<Weight> {
+  /** Writes a weight as it came; `matrix` counts the constructor's `matrices`. */
+  unpackWeight(matrix: number, out: Weight): void;
+}
+export type HalfRNNHandle = RNNHandle & Unpack<Uint16Array>;
+export type Int8RNNHandle = RNNHandle & Unpack<Int8Array>;
+
+export interface HalfLinearHandle extends LinearHandle {
+  unpackWeight(out: Uint16Array): void;
 }
 
 /** Adds what only INT8 handles have. */
@@ -66,42 +104,71 @@ export const Status = {
 } as const;
 export type Status = (typeof Status)[keyof typeof Status];
 
-/** Turns an INT8 layer's refusal into the sentence that names what was wrong. */
-export function throwUnlessOk(status: Status): void {
+/** Turns an INT8 layer's refusal into the sentence that names what was wrong; `hidden` is what h0 is called. */
+export function throwUnlessOk(status: Status, hidden = 'hidden[0]'): void {
   if (status === Status.Ok) return;
   const finite = 'should be finite for an INT8 layer, but holds NaN or infinity';
   if (status === Status.InputNotFinite) throw new RangeError(`input ${finite}`);
-  if (status === Status.HiddenNotFinite) throw new RangeError(`hidden[0] ${finite}`);
+  if (status === Status.HiddenNotFinite) throw new RangeError(`${hidden} ${finite}`);
   if (status === Status.CellNotFinite) throw new RangeError(`hidden[1] ${finite}`);
   throw new RangeError('the output overflows float32: input, state or weights are too large');
 }
 
 /** What the addon exports. It trusts nobody, but its errors are for us: users' mistakes are caught above. */
 export interface NativeAddon {
-  FloatLinear: new (matrix: FloatMatrix, inFeatures: number, outFeatures: number) => LinearHandle;
+  FloatLinear: new (
+    matrix: FloatMatrix,
+    inFeatures: number,
+    outFeatures: number,
+    relu: boolean,
+  ) => LinearHandle;
+  HalfLinear: new (
+    matrix: HalfMatrix,
+    inFeatures: number,
+    outFeatures: number,
+    relu: boolean,
+  ) => HalfLinearHandle;
   Int8Linear: new (
     matrix: Int8Matrix,
     inFeatures: number,
     outFeatures: number,
     perRow: boolean,
     reduceRange: boolean,
+    relu: boolean,
   ) => Int8LinearHandle;
-  FloatLSTM: new (
+  /**
+   * `projSize` 0 is none (only an LSTM may have one). `matrices`: for each layer and direction W_ih, W_hh and,
+   * with projections, W_hr, which has no bias; rows in PyTorch's order.
+   */
+  FloatRNN: new (
+    mode: RNNMode,
     inputSize: number,
     hiddenSize: number,
+    projSize: number,
     numLayers: number,
     directions: number,
     matrices: readonly FloatMatrix[],
-  ) => LSTMHandle;
-  Int8LSTM: new (
+  ) => RNNHandle;
+  HalfRNN: new (
+    mode: RNNMode,
     inputSize: number,
     hiddenSize: number,
+    projSize: number,
+    numLayers: number,
+    directions: number,
+    matrices: readonly HalfMatrix[],
+  ) => HalfRNNHandle;
+  Int8RNN: new (
+    mode: RNNMode,
+    inputSize: number,
+    hiddenSize: number,
+    projSize: number,
     numLayers: number,
     directions: number,
     matrices: readonly Int8Matrix[],
     perRow: boolean,
     reduceRange: boolean,
-  ) => Int8LSTMHandle;
+  ) => Int8RNNHandle;
 
   /** Memory that both sides know: slot i is the sixteen floats from 16 i on. */
   readonly slots: Float32Array;
@@ -118,6 +185,8 @@ export interface NativeAddon {
   chooseQuantizationParams(min: number, max: number, reduceRange: boolean): [number, number];
   /** Quantizes symmetrically with one scale, or one a row; false where a weight is not finite. */
   quantizeWeight(weight: Float32Array, rows: number, out: Int8Array, scales: Float32Array): boolean;
+  /** Rounds to float16, beyond its range to +-65504; false where a weight is not finite. */
+  quantizeHalf(weight: Float32Array, out: Uint16Array): boolean;
   sigmoid(x: Float32Array, out: Float32Array): void;
   tanh(x: Float32Array, out: Float32Array): void;
 
@@ -248,20 +317,30 @@ function newBuffer(count: number): ArrayBuffer {
 const unzeroedFrom = 65536;
 
 /**
- * New arrays for an LSTM's output and two states, or `undefined` for those that fit a slot. Where the states
- * are a good part of it all, as for a single step, the three share one buffer: each buffer costs some 0.7 µs,
- * most of it when it is collected. (Not for a long output: whoever keeps the states would keep it too.)
+ * New arrays for a recurrent layer's output and states (`cellCount` 0: it has one), or `undefined` for those that
+ * fit a slot. Where the states are a good part of it all, as for a single step, they share one buffer: each
+ * buffer costs some 0.7 µs, most of it when it is collected. (Not for a long output: whoever keeps the states
+ * would keep it too.)
  */
-export function newOutputs(count: number, stateCount: number): [Slotted, Slotted, Slotted] {
-  const total = count + 2 * stateCount;
-  if (count > 2 * stateCount || stateCount <= slotSize || total > largestShared) {
-    return [newOutput(count), newOutput(stateCount), newOutput(stateCount)];
+export function newOutputs(
+  count: number,
+  hiddenCount: number,
+  cellCount: number,
+): [Slotted, Slotted, Slotted] {
+  const total = count + hiddenCount + cellCount;
+  if (
+    count > hiddenCount + cellCount ||
+    hiddenCount <= slotSize ||
+    (cellCount > 0 && cellCount <= slotSize) ||
+    total > largestShared
+  ) {
+    return [newOutput(count), newOutput(hiddenCount), newOutput(cellCount)];
   }
   const buffer = new ArrayBuffer(4 * total);
   return [
     new Float32Array(buffer, 0, count),
-    new Float32Array(buffer, 4 * count, stateCount),
-    new Float32Array(buffer, 4 * (count + stateCount), stateCount),
+    new Float32Array(buffer, 4 * count, hiddenCount),
+    cellCount === 0 ? undefined : new Float32Array(buffer, 4 * (count + hiddenCount), cellCount),
   ];
 }
 const largestShared = 16384;

@@ -129,7 +129,7 @@ function multiply(
   },
 ): Float32Array {
   const [bytes, unpackedBytes] = everywhere(() => {
-    const handle = new (native().Int8Linear)({ weight, scales, bias }, k, n, false, reduceRange);
+    const handle = new (native().Int8Linear)({ weight, scales, bias }, k, n, false, reduceRange, false);
     const out = new Float32Array(m * n + 2).fill(7);
     handle.testMultiply(q, m, stride, 0.5, zeroPoint, out.subarray(1, 1 + m * n));
     const unpacked = new Int8Array(n * k);
@@ -224,7 +224,7 @@ describe.each(ranges)('chains, activations to $largest', ({ reduceRange, largest
     if (!isas.includes('avx2')) return NaN;
     return withIsa('avx2', () => {
       const matrix = { weight, scales: Float32Array.of(1), bias: null };
-      return new (native().Int8Linear)(matrix, k, n, false, reduceRange).meanChain();
+      return new (native().Int8Linear)(matrix, k, n, false, reduceRange, false).meanChain();
     });
   }
   const onAvx2 = (found: number, expected: number): void => {
@@ -354,7 +354,7 @@ describe('float product', () => {
         const x = Float32Array.from({ length: 1 + m * k }, () => random() - 0.5).subarray(1);
         const [bytes] = everywhere(() => {
           const out = new Float32Array(m * n + 2).fill(7);
-          new (native().FloatLinear)({ weight, bias }, k, n).forward(x, m, out.subarray(1, 1 + m * n));
+          new (native().FloatLinear)({ weight, bias }, k, n, false).forward(x, m, out.subarray(1, 1 + m * n));
           return [out];
         });
         const out = new Float32Array(bytes!.buffer);

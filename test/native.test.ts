@@ -75,12 +75,12 @@ function int8(
   reduceRange = true,
 ): Int8LinearHandle {
   const matrix = { weight: new Int8Array(weights), scales: new Float32Array(scales).fill(1), bias: null };
-  return new (native().Int8Linear)(matrix, inFeatures, outFeatures, false, reduceRange);
+  return new (native().Int8Linear)(matrix, inFeatures, outFeatures, false, reduceRange, false);
 }
 
 test('a borrowed method refuses a foreign receiver', () => {
   const addon = native();
-  const float = new addon.FloatLinear({ weight: new Float32Array(1), bias: null }, 1, 1);
+  const float = new addon.FloatLinear({ weight: new Float32Array(1), bias: null }, 1, 1, false);
   const forward = float.forward as (...args: unknown[]) => unknown;
   for (const receiver of [{}, null, int8(1, 1, 1, 1)]) {
     expect(() => forward.call(receiver, new Float32Array(1), 1, new Float32Array(1))).toThrow();
@@ -89,7 +89,7 @@ test('a borrowed method refuses a foreign receiver', () => {
 
 describe('native code checks lengths of its own', () => {
   const addon = native();
-  const lstm = new addon.FloatLSTM(1, 1, 1, 1, [
+  const lstm = new addon.FloatRNN('LSTM', 1, 1, 0, 1, 1, [
     { weight: new Float32Array(4), bias: null },
     { weight: new Float32Array(4), bias: null },
   ]);
@@ -99,16 +99,19 @@ describe('native code checks lengths of its own', () => {
     return lstm.forward(x, h0, null, y, one(), one());
   };
   test.each<[string, () => unknown]>([
-    ['short weight', () => new addon.FloatLinear({ weight: new Float32Array(5), bias: null }, 2, 3)],
-    ['short bias', () => new addon.FloatLinear({ weight: new Float32Array(6), bias: one() }, 2, 3)],
-    ['overflowing size', () => new addon.FloatLinear({ weight: one(), bias: null }, 2 ** 40, 2 ** 40)],
-    ['negative size', () => new addon.FloatLinear({ weight: one(), bias: null }, -1, 1)],
-    ['wrong array', () => new addon.FloatLinear({ weight: new Int8Array(1) as never, bias: null }, 1, 1)],
+    ['short weight', () => new addon.FloatLinear({ weight: new Float32Array(5), bias: null }, 2, 3, false)],
+    ['short bias', () => new addon.FloatLinear({ weight: new Float32Array(6), bias: one() }, 2, 3, false)],
+    ['overflowing size', () => new addon.FloatLinear({ weight: one(), bias: null }, 2 ** 40, 2 ** 40, false)],
+    ['negative size', () => new addon.FloatLinear({ weight: one(), bias: null }, -1, 1, false)],
+    [
+      'wrong array',
+      () => new addon.FloatLinear({ weight: new Int8Array(1) as never, bias: null }, 1, 1, false),
+    ],
     ['scales', () => int8(6, 2, 2, 3)],
     ['depth', () => int8(131072, 1, 131072, 1)],
     ['full-range depth', () => int8(65794, 1, 65794, 1, false)],
-    ['matrices', () => new addon.FloatLSTM(1, 1, 1, 1, [])],
-    ['directions', () => new addon.FloatLSTM(1, 1, 1, 3, [])],
+    ['matrices', () => new addon.FloatRNN('LSTM', 1, 1, 0, 1, 1, [])],
+    ['directions', () => new addon.FloatRNN('LSTM', 1, 1, 0, 1, 3, [])],
     ['x', () => run(one(), null, one(), 2, 1)],
     ['y', () => run(new Float32Array(2), null, one(), 2, 1)],
     ['h0', () => run(one(), new Float32Array(2), one(), 1, 1)],
@@ -121,8 +124,8 @@ describe('native code checks lengths of its own', () => {
     [
       'no arguments',
       () =>
-        (addon.FloatLSTM as unknown as new () => unknown) &&
-        new (addon.FloatLSTM as unknown as new () => unknown)(),
+        (addon.FloatRNN as unknown as new () => unknown) &&
+        new (addon.FloatRNN as unknown as new () => unknown)(),
     ],
     ['no call', () => (addon.FloatLinear as unknown as () => void)()],
     ['no options', () => (addon.quantizeWeight as unknown as () => void)()],

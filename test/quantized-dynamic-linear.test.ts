@@ -134,7 +134,7 @@ test('trained weights are summed in chains on AVX2', () => {
         scales: Float32Array.from(state.scales!),
         bias: null,
       };
-      const handle = new (native().Int8Linear)(matrix, 512, 64, false, qconfig.reduceRange!);
+      const handle = new (native().Int8Linear)(matrix, 512, 64, false, qconfig.reduceRange!, false);
       if (qconfig.reduceRange) expect(handle.meanChain()).toBeGreaterThan(1);
     });
   }

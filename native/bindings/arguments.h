@@ -42,6 +42,10 @@ template <>
 constexpr napi_typedarray_type typed_array_type<std::uint8_t>() {
   return napi_uint8_array;
 }
+template <>
+constexpr napi_typedarray_type typed_array_type<std::uint16_t>() {
+  return napi_uint16_array;
+}
 
 // The product, or more than any array can hold where it overflows.
 inline std::size_t product(std::initializer_list<std::size_t> factors) {

@@ -44,8 +44,8 @@ inline float* slotted_array(Napi::Env env, napi_value value, const char* name, s
 
 void init_kernels(Napi::Env env, Napi::Object exports);
 void init_linear(Napi::Env env, Napi::Object exports);
-void init_lstm(Napi::Env env, Napi::Object exports);
 void init_random(Napi::Env env, Napi::Object exports);
+void init_rnn(Napi::Env env, Napi::Object exports);
 void init_threads(Napi::Env env, Napi::Object exports);
 
 }  // namespace dynaquant

@@ -85,6 +85,14 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
       env, quantize_weight(weight.data, rows, weight.size / rows, scales.size, out, scales.data));
 }
 
+// quantizeHalf(weight, out): boolean, false where a weight is not finite
+Napi::Value to_half(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Span<float> weight = typed_array<float>(env, info[0], "weight");
+  std::uint16_t* out = typed_array<std::uint16_t>(env, info[1], "out", weight.size);
+  return Napi::Boolean::New(env, quantize_half(weight.data, weight.size, out));
+}
+
 template <void (*KernelTable::*kernel)(const float*, std::size_t, float*)>
 void elementwise(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -141,6 +149,7 @@ void init_kernels(Napi::Env env, Napi::Object exports) {
   exports.Set("selectIsa", Napi::Function::New<select_isa>(env));
   exports.Set("chooseQuantizationParams", Napi::Function::New<chosen_params>(env));
   exports.Set("quantizeWeight", Napi::Function::New<quantize>(env));
+  exports.Set("quantizeHalf", Napi::Function::New<to_half>(env));
   exports.Set("sigmoid", Napi::Function::New<elementwise<&KernelTable::sigmoid>>(env));
   exports.Set("tanh", Napi::Function::New<elementwise<&KernelTable::tanh>>(env));
   exports.Set("testRange", Napi::Function::New<test_range>(env));

@@ -11,17 +11,20 @@
 namespace dynaquant {
 namespace {
 
-// new FloatLinear(matrix, inFeatures, outFeatures)
-// new Int8Linear(matrix, inFeatures, outFeatures, perRow, reduceRange)
+// new FloatLinear(matrix, inFeatures, outFeatures, relu)
+// new HalfLinear(matrix, inFeatures, outFeatures, relu)
+// new Int8Linear(matrix, inFeatures, outFeatures, perRow, reduceRange, relu)
 template <typename Matrix>
 std::unique_ptr<Linear<Matrix>> make_linear(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::size_t in = size_argument(env, info[1], "inFeatures");
   const std::size_t out = size_argument(env, info[2], "outFeatures");
+  constexpr std::size_t kRelu = std::is_same<Matrix, Int8Matrix>::value ? 5 : 3;
   return std::make_unique<Linear<Matrix>>(
       selected_kernels(env), out,
       matrix_argument(env, info[0], {1, out}, in, mode_argument(info, 3),
-                      static_cast<Matrix*>(nullptr)));
+                      static_cast<Matrix*>(nullptr)),
+      info[kRelu].ToBoolean());
 }
 
 template <typename Matrix>
@@ -63,12 +66,7 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Matrix>> {
 
   // unpackWeight(out)
   void unpack_weight(const Napi::CallbackInfo& info) {
-    if constexpr (std::is_same<Matrix, Int8Matrix>::value) {
-      linear_->matrix().unpack(typed_array<std::int8_t>(
-          info.Env(), info[0], "out", linear_->in_features() * linear_->out_features()));
-    } else {
-      throw Napi::Error::New(info.Env(), "a float Linear keeps its weight in JavaScript");
-    }
+    unpack_argument(info.Env(), info[0], linear_->matrix());
   }
 
   // meanChain(): number
@@ -76,7 +74,7 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Matrix>> {
     if constexpr (std::is_same<Matrix, Int8Matrix>::value) {
       return Napi::Number::New(info.Env(), linear_->matrix().mean_chain());
     } else {
-      throw Napi::Error::New(info.Env(), "a float Linear has no chains");
+      throw Napi::Error::New(info.Env(), "this Linear has no chains");
     }
   }
 
@@ -109,7 +107,7 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Matrix>> {
       multiply(kernels, team, x, rows, linear_->matrix(), out, linear_->out_features(),
                linear_->out_features());
     } else {
-      throw Napi::Error::New(env, "a float Linear has no integer product");
+      throw Napi::Error::New(env, "this Linear has no integer product");
     }
   }
 
@@ -120,6 +118,7 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Matrix>> {
 
 void init_linear(Napi::Env env, Napi::Object exports) {
   LinearHandle<FloatMatrix>::define(env, exports, "FloatLinear");
+  LinearHandle<HalfMatrix>::define(env, exports, "HalfLinear");
   LinearHandle<Int8Matrix>::define(env, exports, "Int8Linear");
 }
 

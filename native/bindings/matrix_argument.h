@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Reads the weights that Linear and LSTM are constructed from.
+// Reads the weights that layers are constructed from, and writes them back.
 #ifndef DYNAQUANT_BINDINGS_MATRIX_ARGUMENT_H_
 #define DYNAQUANT_BINDINGS_MATRIX_ARGUMENT_H_
 
@@ -14,15 +14,16 @@ inline ActivationMode mode_argument(const Napi::CallbackInfo& info, std::size_t 
   return {info[first].ToBoolean(), info[first + 1].ToBoolean()};
 }
 
-// { weight, bias | null }
-inline FloatMatrix matrix_argument(Napi::Env env, const Napi::Value& value,
-                                   const GateLayout& layout, std::size_t depth,
-                                   const ActivationMode&, FloatMatrix*) {
+// { weight, bias | null }, the weight of floats or float16 bits
+template <typename Weight, typename Panels>
+PlainMatrix<Weight, Panels> matrix_argument(Napi::Env env, const Napi::Value& value,
+                                            const GateLayout& layout, std::size_t depth,
+                                            const ActivationMode&, PlainMatrix<Weight, Panels>*) {
   const Napi::Object source = value.ToObject();
-  const float* weight =
-      typed_array<float>(env, source.Get("weight"), "weight", product({layout.rows(), depth}));
+  const Weight* weight =
+      typed_array<Weight>(env, source.Get("weight"), "weight", product({layout.rows(), depth}));
   const float* bias = optional_array<float>(env, source.Get("bias"), "bias", layout.rows());
-  return FloatMatrix(weight, bias, layout, depth);
+  return PlainMatrix<Weight, Panels>(weight, bias, layout, depth);
 }
 
 // { weight, scales, bias | null }
@@ -41,6 +42,13 @@ inline Int8Matrix matrix_argument(Napi::Env env, const Napi::Value& value, const
   const float* bias = optional_array<float>(env, source.Get("bias"), "bias", layout.rows());
   return Int8Matrix(selected_kernels(env), mode, {weight, scales.data, scales.size, bias}, layout,
                     depth);
+}
+
+// The weight as it came.
+template <typename Matrix>
+void unpack_argument(Napi::Env env, napi_value out, const Matrix& matrix) {
+  matrix.unpack(typed_array<typename Matrix::Element>(env, out, "out",
+                                                      matrix.layout().rows() * matrix.depth()));
 }
 
 }  // namespace dynaquant

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What float and int8 matrices do with rows of activations, over a team of threads: int8 quantizes
-// them first.
+// What matrices do with rows of activations, over a team of threads: int8 quantizes them first.
 #ifndef DYNAQUANT_ENGINE_ACTIVATIONS_H_
 #define DYNAQUANT_ENGINE_ACTIVATIONS_H_
 
@@ -27,12 +26,14 @@ constexpr double kWorthSharingNs = 1000;
 inline double product_ns(const Int8Matrix& matrix, std::size_t rows) {
   return static_cast<double>(rows) * matrix.multiply_adds() / 200;
 }
-inline double product_ns(const FloatMatrix& matrix, std::size_t rows) {
+template <typename Weight, typename Panels>
+double product_ns(const PlainMatrix<Weight, Panels>& matrix, std::size_t rows) {
   return static_cast<double>(rows) * matrix.multiply_adds() / 50;
 }
-// The least share of `count` parts in a phase: all of them where it is not worth sharing.
-inline std::size_t grain_for(double ns, std::size_t count) {
-  return ns < kWorthSharingNs ? std::max<std::size_t>(count, 1) : 1;
+// The least share of `count` parts in a phase, `least` of which belong together: all of them where
+// it is not worth sharing.
+inline std::size_t grain_for(double ns, std::size_t count, std::size_t least = 1) {
+  return ns < kWorthSharingNs ? std::max(count, least) : least;
 }
 // Threads wanted by a call that takes so long on one.
 inline std::size_t threads_for(double ns) { return ns < kWorthSharingNs ? 1 : num_threads(); }
@@ -70,27 +71,35 @@ bool all_finite(const KernelTable& kernels, const FloatRows& x, std::size_t rows
                 std::size_t columns);
 
 inline void gemm(const KernelTable& kernels, const FloatRows& x, std::size_t rows,
-                 const FloatPanels& panels, float* out, std::size_t stride, std::size_t columns) {
-  kernels.gemm_float(x, rows, panels, out, stride, columns);
+                 const FloatPanels& panels, float* out, std::size_t stride, std::size_t columns,
+                 bool relu) {
+  kernels.gemm_float(x, rows, panels, out, stride, columns, relu);
+}
+inline void gemm(const KernelTable& kernels, const FloatRows& x, std::size_t rows,
+                 const HalfPanels& panels, float* out, std::size_t stride, std::size_t columns,
+                 bool relu) {
+  kernels.gemm_half(x, rows, panels, out, stride, columns, relu);
 }
 inline void gemm(const KernelTable& kernels, const Int8Rows& x, std::size_t rows,
-                 const Int8Panels& panels, float* out, std::size_t stride, std::size_t columns) {
-  kernels.gemm_int8(x, rows, panels, out, stride, columns);
+                 const Int8Panels& panels, float* out, std::size_t stride, std::size_t columns,
+                 bool relu) {
+  kernels.gemm_int8(x, rows, panels, out, stride, columns, relu);
 }
 
-// out[row][column] for `columns` of the matrix's columns, its panels shared out in fours.
+// out[row][column] for `columns` of the matrix's columns, its blocks of panels shared out.
 template <typename Rows, typename Matrix>
 void multiply(const KernelTable& kernels, Team& team, const Rows& x, std::size_t rows,
-              const Matrix& matrix, float* out, std::size_t stride, std::size_t columns) {
-  constexpr std::size_t kPanels = 4;
+              const Matrix& matrix, float* out, std::size_t stride, std::size_t columns,
+              bool relu = false) {
+  const std::size_t block = matrix.layout().block();
   const std::size_t panels = matrix.all().panels;
-  const std::size_t blocks = (panels + kPanels - 1) / kPanels;
+  const std::size_t blocks = (panels + block - 1) / block;
   team.run(blocks, grain_for(product_ns(matrix, rows), blocks),
            [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
-             const std::size_t first = begin * kPanels, last = std::min(end * kPanels, panels);
+             const std::size_t first = begin * block, last = std::min(end * block, panels);
              const std::size_t column = first * kPanelColumns;
              gemm(kernels, x, rows, matrix.slice(first, last), out + column, stride,
-                  std::min(columns, last * kPanelColumns) - column);
+                  std::min(columns, last * kPanelColumns) - column, relu);
            });
 }
 

@@ -5,12 +5,12 @@
 
 namespace dynaquant {
 
-template <>
-Status Linear<FloatMatrix>::forward(const float* x, std::size_t rows, float* out) const {
+template <typename Matrix>
+Status Linear<Matrix>::forward(const float* x, std::size_t rows, float* out) const {
   const double ns = product_ns(matrix_, rows);
   Team team(threads_for(ns), static_cast<std::uint64_t>(ns));
   multiply(kernels_, team, FloatRows{x, in_features()}, rows, matrix_, out, out_features_,
-           out_features_);
+           out_features_, relu_);
   return Status::kOk;
 }
 
@@ -23,11 +23,15 @@ Status Linear<Int8Matrix>::forward(const float* x, std::size_t rows, float* out)
   if (!quantize_rows(kernels_, team, matrix_.mode(), {x, in_features()}, rows, in_features(), *q)) {
     return Status::kInputNotFinite;
   }
-  multiply(kernels_, team, q->from(0), rows, matrix_, out, out_features_, out_features_);
+  multiply(kernels_, team, q->from(0), rows, matrix_, out, out_features_, out_features_, relu_);
   const bool proved = matrix_.bound(q->largest_scale(rows)) < kSafeMagnitude;
   return proved || all_finite(kernels_, {out, out_features_}, rows, out_features_)
              ? Status::kOk
              : Status::kOverflow;
 }
+
+template class Linear<FloatMatrix>;
+template class Linear<HalfMatrix>;
+template class Linear<Int8Matrix>;
 
 }  // namespace dynaquant

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// y = x W^T + b, float or int8 with activations quantized on the way in.
+// y = x W^T + b with float or float16 weights, or int8 with activations quantized on the way in.
 #ifndef DYNAQUANT_ENGINE_LINEAR_H_
 #define DYNAQUANT_ENGINE_LINEAR_H_
 
@@ -21,12 +21,12 @@ enum class Status : int {
   kOverflow = 4,  // finite inputs, but an output beyond float32
 };
 
-// y = x W^T + b for float and int8.
+// y = x W^T + b, or with `relu` y = x W^T + b < 0 ? 0 : x W^T + b.
 template <typename Matrix>
 class Linear {
  public:
-  Linear(const KernelTable& kernels, std::size_t out_features, Matrix matrix)
-      : kernels_(kernels), out_features_(out_features), matrix_(std::move(matrix)) {}
+  Linear(const KernelTable& kernels, std::size_t out_features, Matrix matrix, bool relu)
+      : kernels_(kernels), out_features_(out_features), matrix_(std::move(matrix)), relu_(relu) {}
 
   // x: [rows][in_features], out: [rows][out_features]. The outputs are undefined unless kOk is
   // returned.
@@ -42,12 +42,14 @@ class Linear {
   const KernelTable& kernels_;
   std::size_t out_features_;
   Matrix matrix_;
+  bool relu_;
 };
 
 template <>
-Status Linear<FloatMatrix>::forward(const float* x, std::size_t rows, float* out) const;
-template <>
 Status Linear<Int8Matrix>::forward(const float* x, std::size_t rows, float* out) const;
+extern template class Linear<FloatMatrix>;
+extern template class Linear<HalfMatrix>;
+extern template class Linear<Int8Matrix>;
 
 }  // namespace dynaquant
 

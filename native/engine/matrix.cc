@@ -35,26 +35,45 @@ std::size_t chain_length(const std::int8_t* quads, std::size_t count, const Lane
 
 }  // namespace
 
-FloatMatrix::FloatMatrix(const float* weight, const float* bias, const GateLayout& layout,
-                         std::size_t depth)
-    : depth_(depth), weights_(layout.columns() * depth), bias_(layout.columns()) {
+template <typename Weight, typename Panels>
+PlainMatrix<Weight, Panels>::PlainMatrix(const Weight* weight, const float* bias,
+                                         const GateLayout& layout, std::size_t depth)
+    : depth_(depth), layout_(layout), weights_(layout.columns() * depth), bias_(layout.columns()) {
   for (std::size_t column = 0; column < layout.columns(); ++column) {
     const std::size_t row = layout.row_of(column);
     const bool padding = row == layout.rows();
-    float* out =
-        weights_.data() + column / kPanelColumns * kPanelColumns * depth + column % kPanelColumns;
     for (std::size_t k = 0; k < depth; ++k) {
-      out[k * kPanelColumns] = padding ? 0.0f : weight[row * depth + k];
+      weights_.data()[place(column, k)] = padding ? Weight{0} : weight[row * depth + k];
     }
     bias_.data()[column] = padding || bias == nullptr ? 0.0f : bias[row];
   }
   all_ = slice(0, layout.panels());
 }
 
-FloatPanels FloatMatrix::slice(std::size_t begin, std::size_t end) const {
+template <typename Weight, typename Panels>
+Panels PlainMatrix<Weight, Panels>::slice(std::size_t begin, std::size_t end) const {
   return {weights_.data() + begin * kPanelColumns * depth_, bias_.data() + begin * kPanelColumns,
           depth_, end - begin};
 }
+
+template <typename Weight, typename Panels>
+std::size_t PlainMatrix<Weight, Panels>::place(std::size_t column, std::size_t k) const {
+  return (column / kPanelColumns * depth_ + k) * kPanelColumns + column % kPanelColumns;
+}
+
+template <typename Weight, typename Panels>
+void PlainMatrix<Weight, Panels>::unpack(Weight* weight) const {
+  for (std::size_t column = 0; column < layout_.columns(); ++column) {
+    const std::size_t row = layout_.row_of(column);
+    if (row == layout_.rows()) continue;
+    for (std::size_t k = 0; k < depth_; ++k) {
+      weight[row * depth_ + k] = weights_.data()[place(column, k)];
+    }
+  }
+}
+
+template class PlainMatrix<float, FloatPanels>;
+template class PlainMatrix<std::uint16_t, HalfPanels>;
 
 Int8Matrix::Int8Matrix(const KernelTable& kernels, const ActivationMode& mode,
                        const Int8Weight& source, const GateLayout& layout, std::size_t depth)
@@ -63,7 +82,8 @@ Int8Matrix::Int8Matrix(const KernelTable& kernels, const ActivationMode& mode,
       quads_((depth + kQuad - 1) / kQuad),
       layout_(layout),
       interleaved_(kernels.wide_tiles && layout.columns() * quads_ * kQuad > kCached),
-      weights_((layout.panels() + 3) / 4 * 4 * quads_ * kQuadBytes),
+      weights_((layout.panels() + layout.block() - 1) / layout.block() * layout.block() * quads_ *
+               kQuadBytes),
       column_sums_(layout.columns()),
       scales_(layout.columns()),
       bias_(layout.columns()) {
@@ -121,11 +141,11 @@ void Int8Matrix::plan_panels() {
 Int8Panels Int8Matrix::slice(std::size_t begin, std::size_t end) const {
   const std::size_t column = begin * kPanelColumns;
   const std::size_t panel_bytes = quads_ * kQuadBytes;
-  const std::size_t block_stride = 4 * panel_bytes;
-  return {weights_.data() + begin / 4 * block_stride,
-          block_stride,
+  const std::size_t block = layout_.block();
+  return {weights_.data() + begin * panel_bytes,
+          block,
           interleaved_ ? kQuadBytes : panel_bytes,
-          interleaved_ ? 4 * kQuadBytes : kQuadBytes,
+          interleaved_ ? block * kQuadBytes : kQuadBytes,
           column_sums_.data() + column,
           scales_.data() + column,
           bias_.data() + column,
@@ -137,9 +157,10 @@ Int8Panels Int8Matrix::slice(std::size_t begin, std::size_t end) const {
 
 std::size_t Int8Matrix::place(std::size_t column, std::size_t k) const {
   const std::size_t panel = column / kPanelColumns, quad = k / kQuad;
-  const std::size_t block = panel / 4 * 4 * quads_;
-  const std::size_t in_block = interleaved_ ? quad * 4 + panel % 4 : panel % 4 * quads_ + quad;
-  return (block + in_block) * kQuadBytes + column % kPanelColumns * kQuad + k % kQuad;
+  const std::size_t block = layout_.block(), in_block = panel % block;
+  const std::size_t line = (panel - in_block) * quads_ +
+                           (interleaved_ ? quad * block + in_block : in_block * quads_ + quad);
+  return line * kQuadBytes + column % kPanelColumns * kQuad + k % kQuad;
 }
 
 std::size_t Int8Matrix::bytes() const {

@@ -22,6 +22,7 @@ struct GateLayout {
   std::size_t rows() const { return gates * units; }
   std::size_t groups() const { return (units + kPanelColumns - 1) / kPanelColumns; }
   std::size_t panels() const { return groups() * gates; }
+  std::size_t block() const { return block_panels(gates); }
   std::size_t columns() const { return panels() * kPanelColumns; }
   // The row of the weight that stands in a packed column, or rows() for padding.
   std::size_t row_of(std::size_t column) const {
@@ -31,25 +32,40 @@ struct GateLayout {
   }
 };
 
-class FloatMatrix {
+// Weights that multiply floats: floats themselves, or float16, whose bits travel as uint16.
+template <typename Weight, typename PanelsOf>
+class PlainMatrix {
  public:
-  using Panels = FloatPanels;
+  using Element = Weight;
+  using Panels = PanelsOf;
   // weight: [layout.rows()][depth]; bias: [layout.rows()] or null.
-  FloatMatrix(const float* weight, const float* bias, const GateLayout& layout, std::size_t depth);
+  PlainMatrix(const Weight* weight, const float* bias, const GateLayout& layout, std::size_t depth);
 
-  // All panels, and some of them.
-  const FloatPanels& all() const { return all_; }
-  FloatPanels slice(std::size_t begin, std::size_t end) const;
+  // All panels, and some of them, `begin` at the start of a block.
+  const Panels& all() const { return all_; }
+  Panels slice(std::size_t begin, std::size_t end) const;
   std::size_t depth() const { return depth_; }
+  const GateLayout& layout() const { return layout_; }
   double multiply_adds() const { return static_cast<double>(weights_.size()); }  // of one row
   std::size_t bytes() const { return weights_.bytes() + bias_.bytes(); }
 
+  // The weight as it came, [layout.rows()][depth].
+  void unpack(Weight* weight) const;
+
  private:
+  // Index of a packed weight.
+  std::size_t place(std::size_t column, std::size_t k) const;
+
   std::size_t depth_;
-  AlignedBuffer<float> weights_;
+  GateLayout layout_;
+  AlignedBuffer<Weight> weights_;
   AlignedBuffer<float> bias_;
-  FloatPanels all_;
+  Panels all_;
 };
+using FloatMatrix = PlainMatrix<float, FloatPanels>;
+using HalfMatrix = PlainMatrix<std::uint16_t, HalfPanels>;
+extern template class PlainMatrix<float, FloatPanels>;
+extern template class PlainMatrix<std::uint16_t, HalfPanels>;
 
 // How a matrix's activations are quantized.
 struct ActivationMode {
@@ -71,14 +87,16 @@ struct Int8Weight {
 
 class Int8Matrix {
  public:
+  using Element = std::int8_t;
   using Panels = Int8Panels;
   Int8Matrix(const KernelTable& kernels, const ActivationMode& mode, const Int8Weight& source,
              const GateLayout& layout, std::size_t depth);
 
   const Int8Panels& all() const { return all_; }
-  // `begin` is a multiple of four.
+  // `begin` at the start of a block.
   Int8Panels slice(std::size_t begin, std::size_t end) const;
   std::size_t depth() const { return depth_; }
+  const GateLayout& layout() const { return layout_; }
   double multiply_adds() const { return static_cast<double>(weights_.size()); }  // of one row
   const ActivationMode& mode() const { return mode_; }
   // Bytes of a quantized row: the kernels write them in whole sixteens.

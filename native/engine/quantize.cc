@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace dynaquant {
 namespace {
@@ -33,6 +34,27 @@ bool quantize_weight(const float* weight, std::size_t rows, std::size_t depth,
       out[i] = static_cast<std::int8_t>(std::clamp(q, -128.0f, 127.0f));
     }
     scales[g] = scale;
+  }
+  return true;
+}
+
+bool quantize_half(const float* weight, std::size_t count, std::uint16_t* out) {
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!std::isfinite(weight[i])) return false;
+    const float magnitude = std::min(std::fabs(weight[i]), 65504.0f);
+    std::uint32_t bits;
+    if (magnitude < 0x1p-14f) {
+      // Below the normal numbers a step is 2^-24: adding 1/2 leaves that step's bits alone.
+      const float steps = magnitude + 0.5f;
+      std::memcpy(&bits, &steps, sizeof bits);
+      bits -= 0x3f000000u;
+    } else {
+      // Thirteen bits less of a fraction, and an exponent with a bias of 15 instead of 127; a carry
+      // goes where it should.
+      std::memcpy(&bits, &magnitude, sizeof bits);
+      bits = (bits - (112u << 23) + 0xfffu + (bits >> 13 & 1)) >> 13;
+    }
+    out[i] = static_cast<std::uint16_t>(bits | (std::signbit(weight[i]) ? 0x8000u : 0u));
   }
   return true;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Weights to int8, PyTorch's formula to the bit. Activations: kernels/choose_params.h.
+// Weights to int8 and float16, PyTorch's formulas to the bit. Activations: kernels/choose_params.h.
 #ifndef DYNAQUANT_ENGINE_QUANTIZE_H_
 #define DYNAQUANT_ENGINE_QUANTIZE_H_
 
@@ -13,6 +13,10 @@ namespace dynaquant {
 // clamped to -128..127. Returns false, with the outputs undefined, when a weight is not finite.
 bool quantize_weight(const float* weight, std::size_t rows, std::size_t depth,
                      std::size_t scale_count, std::int8_t* out, float* scales);
+
+// Rounds weights to float16 (ties to even), those beyond it to its ends, +-65504. Returns false,
+// with the output undefined, when a weight is not finite.
+bool quantize_half(const float* weight, std::size_t count, std::uint16_t* out);
 
 }  // namespace dynaquant
 

@@ -5,7 +5,7 @@
 #include "dispatch.h"
 #include "kernels.h"
 
-#if !defined(__AVX2__) || !defined(__FMA__)
+#if !defined(__AVX2__) || !defined(__FMA__) || !defined(__F16C__)
 #error "this file is compiled with its instruction set's flags only: see binding.gyp"
 #endif
 
@@ -18,9 +18,9 @@ namespace {
 #include "activations.inl.h"
 #include "chains.inl.h"
 #include "gemm.inl.h"
-#include "lstm.inl.h"
 #include "params.inl.h"
 #include "quantize.inl.h"
+#include "recurrent.inl.h"
 }  // namespace
 #include "table.inl.h"
 DYNAQUANT_KERNEL_TABLE(avx2);

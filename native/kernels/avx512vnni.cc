@@ -16,9 +16,9 @@ namespace {
 #include "activations.inl.h"
 #include "dot.inl.h"
 #include "gemm.inl.h"
-#include "lstm.inl.h"
 #include "params.inl.h"
 #include "quantize.inl.h"
+#include "recurrent.inl.h"
 }  // namespace
 #include "table.inl.h"
 DYNAQUANT_KERNEL_TABLE(avx512vnni);

@@ -60,7 +60,8 @@ CpuFeatures detect_cpu_features() {
   const bool os_avx = (saved & 0x06) == 0x06;     // xmm, ymm
   const bool os_avx512 = (saved & 0xe6) == 0xe6;  // and opmask, zmm 0-15, zmm 16-31
   CpuFeatures cpu = {};
-  cpu.avx2 = os_avx && has(leaf1.ecx, 28) && has(leaf1.ecx, 12) && has(leaf7.ebx, 5);
+  cpu.avx2 =
+      os_avx && has(leaf1.ecx, 28) && has(leaf1.ecx, 12) && has(leaf1.ecx, 29) && has(leaf7.ebx, 5);
   // eax of leaf 7 is its highest subleaf.
   cpu.avxvnni = cpu.avx2 && leaf7.eax >= 1 && has(cpuid(7, 1).eax, 4);
   cpu.avx512vnni = cpu.avx2 && os_avx512 && has(leaf7.ebx, 16) && has(leaf7.ebx, 17) &&

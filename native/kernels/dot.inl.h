@@ -3,12 +3,12 @@
 // (or, as scalar, does not care): weights of a quad into registers, then each row's four bytes.
 // Tables whose `planned` is true have their own: chains.inl.h.
 
-// acc[r][p] += the products of row r (bytes at rows + r * stride) and panel + p. A tile of several
-// panels begins at a multiple of four and has no more.
+// acc[r][p] += the products of row r (bytes at rows + r * stride) and panel + p. A tile begins
+// at the start of a block and has no more, or else the panels stand one after the other.
 template <int kRows, int kPanels>
 inline void dot_tile(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
                      S32 (&acc)[kRows][kPanels]) {
-  const int8_t* weights = b.weights + panel / 4 * b.block_stride + panel % 4 * b.panel_stride;
+  const int8_t* weights = b.weights + panel * b.quads * (kQuad * kPanelColumns);
   for (size_t quad = 0; quad < b.quads; ++quad) {
     Weights w[kPanels];
 #pragma GCC unroll 4

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Products of rows and panels in register tiles. A tile is at most kTileRows x kTileWidePanels, or
 // one row x 4 panels: enough independent sums to hide the instructions' latency, few enough to stay
-// in registers. Loops over tiles are written once, for int8 and float, over `multiply_tile`.
+// in registers. Loops over tiles are written once, for int8, float and float16, over
+// `multiply_tile`.
 
 // What a row's params make of a panel: the start of its sums, which takes off what the zero point
 // weighs, and the factor that makes them real numbers.
@@ -56,22 +57,32 @@ inline void multiply_tile(const Int8Rows& a, size_t row, const Int8Panels& b, si
   }
 }
 
-template <int kRows, int kPanels, typename Use>
-inline void multiply_tile(const FloatRows& a, size_t row, const FloatPanels& b, size_t panel,
+// Float weights take part in the sums from the bias on, float16 ones in sums of their own.
+DYNAQUANT_INLINE F32 sum_start(const FloatPanels& b, size_t column) {
+  return load(b.bias + column);
+}
+DYNAQUANT_INLINE F32 sum_end(const FloatPanels&, size_t, F32 sum) { return sum; }
+DYNAQUANT_INLINE F32 sum_start(const HalfPanels&, size_t) { return set_f32(0.0f); }
+DYNAQUANT_INLINE F32 sum_end(const HalfPanels& b, size_t column, F32 sum) {
+  return add(sum, load(b.bias + column));
+}
+
+template <int kRows, int kPanels, typename Panels, typename Use>
+inline void multiply_tile(const FloatRows& a, size_t row, const Panels& b, size_t panel,
                           const Use& use) {
   F32 acc[kRows][kPanels];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) acc[r][p] = load(b.bias + (panel + p) * kPanelColumns);
+    for (int p = 0; p < kPanels; ++p) acc[r][p] = sum_start(b, (panel + p) * kPanelColumns);
   }
   const float* rows = a.data + row * a.stride;
-  const size_t panel_floats = b.depth * kPanelColumns;
-  const float* weights = b.weights + panel * panel_floats;
+  const size_t panel_size = b.depth * kPanelColumns;
+  const auto* weights = b.weights + panel * panel_size;
   for (size_t k = 0; k < b.depth; ++k) {
     F32 w[kPanels];
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) w[p] = load(weights + p * panel_floats + k * kPanelColumns);
+    for (int p = 0; p < kPanels; ++p) w[p] = load(weights + p * panel_size + k * kPanelColumns);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const F32 x = set_f32(rows[r * a.stride + k]);
@@ -82,25 +93,40 @@ inline void multiply_tile(const FloatRows& a, size_t row, const FloatPanels& b, 
 #pragma GCC unroll 4
   for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) use(row + r, panel + p, acc[r][p]);
+    for (int r = 0; r < kRows; ++r) {
+      use(row + r, panel + p, sum_end(b, (panel + p) * kPanelColumns, acc[r][p]));
+    }
   }
 }
 
-// Rows [row, row + count), count <= kRows, of `panels` panels from `panel`.
-template <int kRows, typename Rows, typename Panels, typename Use>
-inline void multiply_rows(const Rows& a, size_t row, size_t count, const Panels& b, size_t panel,
-                          size_t panels, const Use& use) {
+// A tile whose results go to memory: row r's of panel p to out[r * stride + 16 p].
+template <int kRows, int kPanels, typename Rows, typename Panels>
+DYNAQUANT_NOINLINE void store_tile(const Rows& a, size_t row, const Panels& b, size_t panel,
+                                   float* out, size_t stride) {
+  multiply_tile<kRows, kPanels>(a, row, b, panel, [=](size_t r, size_t p, F32 v) {
+    store(out + (r - row) * stride + (p - panel) * kPanelColumns, v);
+  });
+}
+
+// The same for rows [row, row + count), count <= kRows, and `panels` panels from `panel`, the start
+// of a block and no more than one.
+template <int kRows, typename Rows, typename Panels>
+inline void store_rows(const Rows& a, size_t row, size_t count, const Panels& b, size_t panel,
+                       size_t panels, float* out, size_t stride) {
   if constexpr (kRows > 1) {
     if (count < kRows) {
-      return multiply_rows<kRows - 1>(a, row, count, b, panel, panels, use);
+      return store_rows<kRows - 1>(a, row, count, b, panel, panels, out, stride);
     }
   }
-  constexpr int kWide = kRows == 1 ? 4 : kTileWidePanels;
-  for (; panels >= kWide; panel += kWide, panels -= kWide) {
-    multiply_tile<kRows, kWide>(a, row, b, panel, use);
-  }
-  if constexpr (kWide > 1) {
-    for (; panels; ++panel, --panels) multiply_tile<kRows, 1>(a, row, b, panel, use);
+  if constexpr (kRows == 1 || kTileWidePanels == 4) {
+    if (panels == 4) return store_tile<kRows, 4>(a, row, b, panel, out, stride);
+    if (panels == 3) return store_tile<kRows, 3>(a, row, b, panel, out, stride);
+    if (panels == 2) return store_tile<kRows, 2>(a, row, b, panel, out, stride);
+    store_tile<kRows, 1>(a, row, b, panel, out, stride);
+  } else {
+    for (; panels; ++panel, --panels, out += kPanelColumns) {
+      store_tile<kRows, 1>(a, row, b, panel, out, stride);
+    }
   }
 }
 
@@ -111,36 +137,47 @@ inline size_t tile_rows(size_t left) {
   return (left + tiles - 1) / tiles;
 }
 
-template <typename Rows, typename Panels>
-inline void gemm(const Rows& a, size_t rows, const Panels& b, float* out, size_t out_stride,
-                 size_t columns) {
-  const auto use = [=](size_t row, size_t panel, F32 v) {
-    float* p = out + row * out_stride + panel * kPanelColumns;
-    const size_t left = columns - panel * kPanelColumns;
-    if (left >= kPanelColumns) {
-      store(p, v);
-    } else {
-      store_first(p, v, left);
+inline size_t block_of(const Int8Panels& b) { return b.block; }
+inline size_t block_of(const FloatPanels&) { return kMaxBlock; }
+inline size_t block_of(const HalfPanels&) { return kMaxBlock; }
+
+// The first `columns` of each row; `from` may be `to`.
+inline void copy_rows(const float* from, size_t from_stride, size_t rows, size_t columns, float* to,
+                      size_t to_stride, bool relu) {
+  // The bound goes first, so a NaN passes and -0 stays.
+  const F32 lowest = set_f32(relu ? 0.0f : -__builtin_inff());
+  for (; rows; --rows, from += from_stride, to += to_stride) {
+    size_t done = 0;
+    for (; columns - done >= kPanelColumns; done += kPanelColumns) {
+      store(to + done, max(lowest, load(from + done)));
     }
-  };
-  // Panels outside, rows inside: four panels stay in L1 or L2 while all rows pass.
-  constexpr size_t kBlock = 4;
-  for (size_t panel = 0; panel < b.panels; panel += kBlock) {
-    const size_t panels = b.panels - panel < kBlock ? b.panels - panel : kBlock;
-    for (size_t row = 0; row < rows;) {
-      const size_t count = tile_rows(rows - row);
-      multiply_rows<kTileRows>(a, row, count, b, panel, panels, use);
-      row += count;
+    if (done < columns) {
+      const size_t left = columns - done;
+      store_first(to + done, max(lowest, load_first(from + done, left)), left);
     }
   }
 }
 
-inline void gemm_int8_kernel(const Int8Rows& a, size_t rows, const Int8Panels& b, float* out,
-                             size_t out_stride, size_t columns) {
-  gemm(a, rows, b, out, out_stride, columns);
-}
-
-inline void gemm_float_kernel(const FloatRows& a, size_t rows, const FloatPanels& b, float* out,
-                              size_t out_stride, size_t columns) {
-  gemm(a, rows, b, out, out_stride, columns);
+template <typename Rows, typename Panels>
+inline void gemm_kernel(const Rows& a, size_t rows, const Panels& b, float* out, size_t out_stride,
+                        size_t columns, bool relu) {
+  // Panels outside, rows inside: a block stays in L1 or L2 while all rows pass.
+  const size_t block = block_of(b);
+  for (size_t panel = 0; panel < b.panels; panel += block) {
+    const size_t panels = b.panels - panel < block ? b.panels - panel : block;
+    const size_t left = columns - panel * kPanelColumns, whole = panels * kPanelColumns;
+    alignas(64) float ragged[kTileRows * kMaxBlock * kPanelColumns];
+    for (size_t row = 0; row < rows;) {
+      const size_t count = tile_rows(rows - row);
+      float* to = out + row * out_stride + panel * kPanelColumns;
+      if (left >= whole) {
+        store_rows<kTileRows>(a, row, count, b, panel, panels, to, out_stride);
+        if (relu) copy_rows(to, out_stride, count, whole, to, out_stride, relu);
+      } else {
+        store_rows<kTileRows>(a, row, count, b, panel, panels, ragged, whole);
+        copy_rows(ragged, whole, count, left, to, out_stride, relu);
+      }
+      row += count;
+    }
+  }
 }

@@ -18,18 +18,31 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// For what must not become a call: vectors in a call go through memory.
+// For what must not become a call: vectors in a call go through memory. And for what must stay one,
+// for there is much of it.
 #if defined(_MSC_VER)
 #define DYNAQUANT_INLINE __forceinline
+#define DYNAQUANT_NOINLINE __declspec(noinline)
 #else
 #define DYNAQUANT_INLINE inline __attribute__((always_inline))
+#define DYNAQUANT_NOINLINE __attribute__((noinline))
 #endif
 
 namespace dynaquant {
 
 constexpr size_t kPanelColumns = 16;  // columns of a panel, lanes of a vocabulary's vectors
 constexpr size_t kQuad = 4;           // depth values one dot instruction eats per column
-constexpr size_t kLstmGates = 4;      // panels of an LSTM group: i, f, g, o of the same 16 units
+constexpr size_t kMaxBlock = 4;       // panels that a tile takes together, at most
+
+// What a recurrent layer's step does. PyTorch's modes; the first two have four and three gates.
+enum class RnnMode : uint8_t { kLstm, kGru, kTanh, kRelu };
+constexpr size_t kRnnModes = 4;
+// Panels of a group, the same 16 units each: i, f, g, o; r, z, n; one.
+constexpr size_t gates_of(RnnMode mode) {
+  return mode == RnnMode::kLstm ? 4 : (mode == RnnMode::kGru ? 3 : 1);
+}
+// Panels of a block: those of whole groups that fit a tile.
+constexpr size_t block_panels(size_t gates) { return kMaxBlock / gates * gates; }
 
 // How an instruction set without an 8-bit dot product may sum a panel's products; what the packer
 // proved from the weights. Each column of a quad makes two int16 lanes, a0 w0 + a1 w1 and
@@ -51,14 +64,14 @@ struct PanelPlan {
   uint32_t first_chain;  // index of the panel's first chain length
 };
 
-// An int8 matrix, packed: a quad of a panel is [column][4], 64 bytes, and stands at
-// weights + panel / 4 * block_stride + panel % 4 * panel_stride + quad * quad_stride: panels one
-// after the other, or (tables of `wide_tiles`) the quads of four panels in turn. `bias` is
-// -0.0 where there is none, so that fma(sum, scale, bias) is the product alone, its sign of zero
-// included.
+// An int8 matrix, packed: a quad of a panel is [column][4], 64 bytes. Panels stand in blocks of
+// `block` (the last one may be partly used); quad q of panel p of the block that begins at panel b
+// is at weights + b * quads * 64 + p * panel_stride + q * quad_stride: panels one after the other,
+// or (tables of `wide_tiles`) the quads of a block's panels in turn. `bias` is -0.0 where there is
+// none, so that fma(sum, scale, bias) is the product alone, its sign of zero included.
 struct Int8Panels {
   const int8_t* weights;
-  size_t block_stride, panel_stride, quad_stride;
+  size_t block, panel_stride, quad_stride;
   const int32_t* column_sums;  // sum of a column's weights: what the activations' zero point weighs
   const float* scales;         // one a column
   const float* bias;           // one a column
@@ -72,6 +85,14 @@ struct Int8Panels {
 struct FloatPanels {
   const float* weights;
   const float* bias;  // one a column, 0 where there is none
+  size_t depth;
+  size_t panels;
+};
+
+// The same of float16 weights, raw bits.
+struct HalfPanels {
+  const uint16_t* weights;
+  const float* bias;
   size_t depth;
   size_t panels;
 };
@@ -106,23 +127,25 @@ struct RangeLanes {
   float max[kPanelColumns];
 };
 
-// One time step of one direction of an LSTM layer, all but the recurrent product.
-struct LstmStep {
+// One time step of one direction of a recurrent layer, all but the recurrent product.
+struct RnnStep {
   size_t rows;               // batch
   size_t hidden;             // units; groups = ceil(hidden / 16)
   const float* input_gates;  // W_ih x + b_ih: [row][group][gate][16]
   size_t input_stride;       // floats
-  float* cell;               // [row][groups * 16]; c on entry, c' on return; padding is and stays 0
-  size_t cell_stride;        // floats
-  float* output;             // h': [row][hidden]
-  size_t output_stride;      // floats
+  float* cell;         // LSTM: [row][groups * 16]; c on entry, c' on return; padding is and stays 0
+  size_t cell_stride;  // floats
+  const float* previous;  // GRU: h, [row][hidden]
+  size_t previous_stride;
+  float* output;         // h': [row][hidden]
+  size_t output_stride;  // floats
 };
 
 struct KernelTable {
   const char* name;
   // Wants Int8Panels::plans: it has no 8-bit dot product with 32-bit sums.
   bool planned;
-  // Its tiles take four panels at once, so that large weights may stand in that order.
+  // Its tiles take a block of panels at once, so that large weights may stand in that order.
   bool wide_tiles;
   // A quantized byte is stored as q - stored_offset: 128 where the dot product is of signed bytes.
   int32_t stored_offset;
@@ -140,22 +163,31 @@ struct KernelTable {
                    uint8_t* out, size_t out_stride);
 
   // out[row][column] = fma(float(sum_k (q - zero_point) * w), scale * scales[column],
-  // bias[column]). Writes `columns` of each row (the last panel may be partly used). Exact.
+  // bias[column]), and with `relu` 0 where that is below 0. Writes `columns` of each row (the last
+  // panel may be partly used). Exact.
   void (*gemm_int8)(const Int8Rows& a, size_t rows, const Int8Panels& b, float* out,
-                    size_t out_stride, size_t columns);
+                    size_t out_stride, size_t columns, bool relu);
 
-  // out[row][column] = bias[column] + sum_k a * w, one fma a term, in rising k.
+  // out[row][column] = bias[column] + sum_k a * w, one fma a term, in rising k. Half: the sum
+  // alone, then the bias.
   void (*gemm_float)(const FloatRows& a, size_t rows, const FloatPanels& b, float* out,
-                     size_t out_stride, size_t columns);
+                     size_t out_stride, size_t columns, bool relu);
+  void (*gemm_half)(const FloatRows& a, size_t rows, const HalfPanels& b, float* out,
+                    size_t out_stride, size_t columns, bool relu);
 
-  // gates = gemm(h) + input_gates; c' = sigmoid(f) * c + sigmoid(i) * tanh(g);
-  // h' = sigmoid(o) * tanh(c'), for the groups [begin, end), each the panels of i, f, g, o of its
-  // units. See lstm.inl.h for the roundings. The int8 step extends ranges[row * ranges_step] by h'
+  // A step of each mode, for the groups [begin, end), `begin` at the start of a block; gi = the
+  // input gates, gh = gemm(h):
+  //   kLstm  c' = sigmoid(f) * c + sigmoid(i) * tanh(g), h' = sigmoid(o) * tanh(c'), of gh + gi
+  //   kGru   r, z = sigmoid(gh + gi), n = tanh(gi_n + gh_n * r), h' = (h - n) * z + n
+  //   kTanh, kRelu   h' = tanh(gh + gi), h' = relu(gh + gi)
+  // See recurrent.inl.h for the roundings. The int8 step extends ranges[row * ranges_step] by h'
   // (and by 0 for padding).
-  void (*lstm_step_int8)(const Int8Rows& h, const Int8Panels& b, const LstmStep& step, size_t begin,
-                         size_t end, RangeLanes* ranges, size_t ranges_step);
-  void (*lstm_step_float)(const FloatRows& h, const FloatPanels& b, const LstmStep& step,
-                          size_t begin, size_t end);
+  void (*step_int8[kRnnModes])(const Int8Rows& h, const Int8Panels& b, const RnnStep& step,
+                               size_t begin, size_t end, RangeLanes* ranges, size_t ranges_step);
+  void (*step_float[kRnnModes])(const FloatRows& h, const FloatPanels& b, const RnnStep& step,
+                                size_t begin, size_t end);
+  void (*step_half[kRnnModes])(const FloatRows& h, const HalfPanels& b, const RnnStep& step,
+                               size_t begin, size_t end);
 
   // Elementwise; within 2 ulp of exact for |x| <= 87 (beyond: 0 and 1 to 2e-38). NaN stays NaN.
   void (*sigmoid)(const float* x, size_t count, float* out);

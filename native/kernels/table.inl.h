@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT
 // The one table an ISA file exports, over the kernels above it in the same anonymous namespace.
-#define DYNAQUANT_KERNEL_TABLE(isa)                                          \
-  extern "C" const KernelTable kernel_table_##isa = {#isa,                   \
-                                                     kPlanned,               \
-                                                     kTileWidePanels == 4,   \
-                                                     kStoredOffset,          \
-                                                     range_kernel,           \
-                                                     choose_params_kernel,   \
-                                                     quantize_kernel,        \
-                                                     gemm_int8_kernel,       \
-                                                     gemm_float_kernel,      \
-                                                     lstm_step_int8_kernel,  \
-                                                     lstm_step_float_kernel, \
-                                                     sigmoid_kernel,         \
+#define DYNAQUANT_STEPS(kernel) {kernel<Lstm>, kernel<Gru>, kernel<TanhRnn>, kernel<ReluRnn>}
+#define DYNAQUANT_KERNEL_TABLE(isa)                                                      \
+  extern "C" const KernelTable kernel_table_##isa = {#isa,                               \
+                                                     kPlanned,                           \
+                                                     kTileWidePanels == 4,               \
+                                                     kStoredOffset,                      \
+                                                     range_kernel,                       \
+                                                     choose_params_kernel,               \
+                                                     quantize_kernel,                    \
+                                                     gemm_kernel,                        \
+                                                     gemm_kernel,                        \
+                                                     gemm_kernel,                        \
+                                                     DYNAQUANT_STEPS(step_int8_kernel),  \
+                                                     DYNAQUANT_STEPS(step_float_kernel), \
+                                                     DYNAQUANT_STEPS(step_half_kernel),  \
+                                                     sigmoid_kernel,                     \
                                                      tanh_kernel}

@@ -43,21 +43,12 @@ export class Linear extends Module {
 
   /** @throws {TypeError} for another dtype @throws {RangeError} when the last dimension is not `inFeatures` */
   override forward(input: Tensor): Tensor {
-    checkLinearInput(input, this.inFeatures, this.outFeatures);
-    const { weight, bias } = this;
-    const handle = packed.get(this, bias === null ? [weight] : [weight, bias], () => {
-      const matrix = {
-        weight: weight.checked('weight') as Float32Array,
-        bias: bias === null ? null : (bias.checked('bias') as Float32Array),
-      };
-      return new (native().FloatLinear)(matrix, this.inFeatures, this.outFeatures);
-    });
-    return linearForward(handle, input, this.outFeatures);
+    return forwardFloat(this, this, input, false);
   }
 
   /** To be called after a direct write into a parameter's `.data`: the next forward packs the weights again. */
   repack(): void {
-    packed.forget(this);
+    forgetLinear(this);
   }
 
   override extraRepr(): string {
@@ -67,6 +58,25 @@ export class Linear extends Module {
     const { inFeatures, outFeatures } = this;
     return { type: 'Linear', inFeatures, outFeatures, bias: this.bias !== null };
   }
+}
+
+/** A float Linear's forward, `relu` after it if asked for; `owner` is the module that packs. */
+export function forwardFloat(owner: Module, linear: Linear, input: Tensor, relu: boolean): Tensor {
+  const { inFeatures, outFeatures, weight, bias } = linear;
+  checkLinearInput(input, inFeatures, outFeatures);
+  const handle = packed.get(owner, bias === null ? [weight] : [weight, bias], () => {
+    const matrix = {
+      weight: weight.checked('weight') as Float32Array,
+      bias: bias === null ? null : (bias.checked('bias') as Float32Array),
+    };
+    return new (native().FloatLinear)(matrix, inFeatures, outFeatures, relu);
+  });
+  return linearForward(handle, input, outFeatures);
+}
+
+/** Forgets what a module packed. */
+export function forgetLinear(owner: Module): void {
+  packed.forget(owner);
 }
 
 function checkLinearInput(input: Tensor, inFeatures: number, outFeatures: number): void {

@@ -1,5 +1,9 @@
 export {
+  bestDynamicQConfig,
   defaultDynamicQConfig,
+  float16DynamicQConfig,
+  floatQParamsWeightOnlyQConfig,
+  floatQParamsWeightOnlyQConfig4Bit,
   perChannelDynamicQConfig,
   perRowDynamicQConfig,
   type ActivationMode,

@@ -1,12 +1,21 @@
-import { checkOptions, describe } from '../errors.js';
+import { checkBoolean, checkOptions, describe } from '../errors.js';
+import { GRUCell, LSTMCell, RNNCell } from '../nn/cells.js';
+import { GRU } from '../nn/gru.js';
+import { LinearReLU } from '../nn/intrinsic.js';
 import { Linear } from '../nn/linear.js';
 import { LSTM } from '../nn/lstm.js';
 import { copyModule, isModule, type Module } from '../nn/module.js';
-import { Linear as QuantizedLinear } from '../nn/quantized/dynamic/linear.js';
-import { LSTM as QuantizedLSTM } from '../nn/quantized/dynamic/lstm.js';
+import * as quantized from '../nn/quantized/dynamic/index.js';
 import { checkQConfig } from '../nn/quantized/dynamic/qconfig.js';
+import { RNN } from '../nn/rnn.js';
 import { qint8, type DType } from '../tensor.js';
-import { defaultDynamicQConfig, type QConfig } from './qconfig.js';
+import {
+  defaultDynamicQConfig,
+  float16DynamicQConfig,
+  floatQParamsWeightOnlyQConfig,
+  floatQParamsWeightOnlyQConfig4Bit,
+  type QConfig,
+} from './qconfig.js';
 
 /** A class of modules, abstract or not. */
 export type ModuleClass = abstract new (...args: never[]) => Module;
@@ -16,12 +25,15 @@ export interface QuantizedModuleClass {
   fromFloat(module: Module, qconfig: QConfig): Module;
 }
 
-/** What to quantize: types and dotted names, with the default qconfig (a set) or each with its own (a map). */
+/** What to quantize: types and dotted names, with `dtype`'s qconfig (a set) or each with its own (a map). */
 export type QConfigSpec =
   ReadonlySet<ModuleClass | string> | ReadonlyMap<ModuleClass | string, QConfig | null>;
 
 export interface QuantizeDynamicOptions {
-  /** The weights' type where the spec is no map. Default, and for now the only one: `qint8`. */
+  /**
+   * The weights' type where the spec is no map. Default: `qint8`, which like `float16` is for Linear, LinearReLU
+   * and the recurrent modules and cells; `quint8` and `quint4x2` are for embeddings.
+   */
   dtype?: DType;
   /** Float class to quantized class, by exact type. Default: {@link defaultDynamicMapping}. */
   mapping?: ReadonlyMap<ModuleClass, QuantizedModuleClass>;
@@ -29,32 +41,49 @@ export interface QuantizeDynamicOptions {
   inplace?: boolean;
 }
 
-/** PyTorch's `DEFAULT_DYNAMIC_QUANT_MODULE_MAPPINGS`, as far as the classes exist. */
-export const defaultDynamicMapping: ReadonlyMap<ModuleClass, QuantizedModuleClass> = new Map<
-  ModuleClass,
-  QuantizedModuleClass
->([
-  [Linear, QuantizedLinear as QuantizedModuleClass],
-  [LSTM, QuantizedLSTM as QuantizedModuleClass],
-]);
+const layers: [ModuleClass, QuantizedModuleClass][] = [
+  [Linear, quantized.Linear as QuantizedModuleClass],
+  [LinearReLU, quantized.LinearReLU as QuantizedModuleClass],
+  [LSTM, quantized.LSTM as QuantizedModuleClass],
+  [GRU, quantized.GRU as QuantizedModuleClass],
+  [RNN, quantized.RNN as QuantizedModuleClass],
+  [LSTMCell, quantized.LSTMCell as QuantizedModuleClass],
+  [GRUCell, quantized.GRUCell as QuantizedModuleClass],
+  [RNNCell, quantized.RNNCell as QuantizedModuleClass],
+];
+
+/** PyTorch's `DEFAULT_DYNAMIC_QUANT_MODULE_MAPPINGS`, and RNN. */
+export const defaultDynamicMapping: ReadonlyMap<ModuleClass, QuantizedModuleClass> = new Map(layers);
+
+/** For each dtype the qconfig of a spec's types and names, and the types where there is no spec. */
+const defaults: Partial<Record<DType, { qconfig: QConfig; types: readonly ModuleClass[] }>> = {
+  qint8: { qconfig: defaultDynamicQConfig, types: layers.map(([type]) => type) },
+  float16: { qconfig: float16DynamicQConfig, types: layers.map(([type]) => type) },
+  quint8: { qconfig: floatQParamsWeightOnlyQConfig, types: [] },
+  quint4x2: { qconfig: floatQParamsWeightOnlyQConfig4Bit, types: [] },
+};
 
 /**
- * Replaces float modules by dynamically quantized ones: weights become INT8 once, here; activations are
- * quantized at each call. PyTorch's `torch.ao.quantization.quantize_dynamic`.
+ * Replaces float modules by dynamically quantized ones: weights become INT8 (or float16) once, here; activations
+ * are quantized at each call. PyTorch's `torch.ao.quantization.quantize_dynamic`.
  *
  * A module's qconfig is, in rising priority: its parent's, the spec's entry for its exact type, the entry
- * for its dotted name (the root's is `''`). `null` in a map excludes. Subclasses of a mapped type are left
- * alone, as in PyTorch. The result is in evaluation mode.
+ * for its dotted name (the root's is `''`), its own property `qconfig`, which the result no longer has. `null`
+ * excludes. A module is converted when it has one and its exact type is in the mapping: subclasses are left alone,
+ * as in PyTorch, and a LinearReLU is converted as a unit or not at all. Forward hooks go over to the quantized
+ * module. The result is in evaluation mode.
  *
- * Two deliberate differences: a root that is itself quantizable is converted and returned (PyTorch ignores
- * it silently), and a module that stands under two names stays one module (PyTorch converts one name, or
- * makes two copies). It also draws no random numbers.
+ * Deliberate differences: RNN and LinearReLU are converted too, by default and when named (PyTorch skips RNN
+ * always, LinearReLU by default); a root that is itself quantizable is converted and returned (PyTorch ignores it);
+ * a module that stands under two names stays one module (PyTorch converts one name, or makes two copies); no
+ * random numbers are drawn; and where an entry of the spec finds nothing to quantize (an unknown name, a type that
+ * has no quantized class or whose only instances are of subclasses), a warning names it.
  *
  * @param model - a float model; left untouched unless `inplace`
- * @param spec - what to quantize; default: every Linear and LSTM
+ * @param spec - what to quantize; default: every module of the types that `dtype` is for
  * @throws {TypeError} for a spec, mapping, qconfig or option of the wrong kind
- * @throws {RangeError} for a `dtype` that is not supported, weights that are not finite, or a product deeper
- * than 131,071 (65,793 with the full activation range); the model is then unchanged
+ * @throws {RangeError} for a `dtype` or qconfig that is not for these modules, weights that are not finite, or an
+ * INT8 product deeper than 131,071 (65,793 with the full activation range); the model is then unchanged
  */
 export function quantizeDynamic<M extends Module>(
   model: M,
@@ -65,60 +94,123 @@ export function quantizeDynamic<M extends Module>(
   checkOptions('quantizeDynamic', options, ['dtype', 'mapping', 'inplace']);
   const { dtype = qint8, mapping = defaultDynamicMapping, inplace = false } = options;
   if (tagOf(mapping) !== 'Map') throw new TypeError(`mapping should be a Map, got ${describe(mapping)}`);
+  checkBoolean('inplace', inplace);
   const qconfigs = resolveSpec(spec, dtype);
 
   const root = inplace ? model : copyModule(model);
   // Converted first, swapped after: a failed conversion leaves even an inplace model as it was.
   const converted = new Map<Module, Module>();
-  const visited = new Set<Module>();
-  const visit = (module: Module, name: string, inherited: QConfig | null): void => {
-    const byType = qconfigs.get(module.constructor as ModuleClass);
-    const byName = qconfigs.get(name);
-    const qconfig = byName !== undefined ? byName : byType !== undefined ? byType : inherited;
-    const target = mapping.get(module.constructor as ModuleClass);
-    if (qconfig !== null && target !== undefined && !converted.has(module)) {
-      converted.set(module, target.fromFloat(module, qconfig));
+  const named = new Map<string, Module>();
+  const used = new Set<ModuleClass | string>();
+  const visit = (module: Module, name: string, inherited: Source, above: readonly Module[]): void => {
+    if (above.includes(module)) throw new RangeError(`module '${name}' contains itself`);
+    named.set(name, module);
+    const type = module.constructor as ModuleClass;
+    const source = ownSource(module, name, qconfigs) ?? inherited;
+    const target = mapping.get(type);
+    // A fused module is a unit: what is in it is not converted by itself.
+    const fused = above.at(-1)?.constructor === LinearReLU;
+    if (source.qconfig !== null && target !== undefined && !fused) {
+      if (source.key !== undefined) used.add(source.key);
+      if (!converted.has(module)) converted.set(module, target.fromFloat(module, source.qconfig));
     }
-    visited.add(module);
     for (const [childName, child] of module.namedChildren()) {
-      visit(child, name === '' ? childName : `${name}.${childName}`, qconfig);
+      visit(child, name === '' ? childName : `${name}.${childName}`, source, [...above, module]);
     }
   };
-  visit(root, '', null);
-  for (const module of visited) module.replaceChildren((child) => converted.get(child) ?? child);
-  const result = (converted.get(root) ?? root) as M;
-  return result.eval();
+  visit(root, '', { qconfig: null }, []);
+  for (const module of new Set(named.values())) {
+    module.replaceChildren((child) => converted.get(child) ?? child);
+    delete (module as { qconfig?: unknown }).qconfig;
+  }
+  const isDefault = spec === undefined || spec === null;
+  warnOfUnused(qconfigs, isDefault, used, mapping, named);
+  return ((converted.get(root) ?? root) as M).eval();
 }
 
-function resolveSpec(
-  spec: QConfigSpec | null | undefined,
-  dtype: DType,
-): ReadonlyMap<ModuleClass | string, QConfig | null> {
+/** A qconfig, and the entry of the spec that it comes from. */
+interface Source {
+  readonly qconfig: QConfig | null;
+  readonly key?: ModuleClass | string;
+}
+
+function ownSource(module: Module, name: string, qconfigs: ResolvedSpec): Source | undefined {
+  const { qconfig } = module as { qconfig?: QConfig | null };
+  if (qconfig !== undefined) {
+    if (qconfig !== null) checkQConfig(`the qconfig of module '${name}'`, qconfig);
+    return { qconfig };
+  }
+  for (const key of [name, module.constructor as ModuleClass]) {
+    const entry = qconfigs.get(key);
+    if (entry !== undefined) return { qconfig: entry, key };
+  }
+  return undefined;
+}
+
+type ResolvedSpec = ReadonlyMap<ModuleClass | string, QConfig | null>;
+
+function resolveSpec(spec: QConfigSpec | null | undefined, dtype: DType): ResolvedSpec {
   if (tagOf(spec) === 'Map') {
-    for (const [key, qconfig] of spec as ReadonlyMap<ModuleClass | string, QConfig | null>) {
+    for (const [key, qconfig] of spec as ResolvedSpec) {
       checkKey(key);
       const name = typeof key === 'string' ? `'${key}'` : key.name;
       if (qconfig !== null) checkQConfig(`spec's qconfig for ${name}`, qconfig);
     }
-    return spec as ReadonlyMap<ModuleClass | string, QConfig | null>;
+    return spec as ResolvedSpec;
   }
+  const known = Object.hasOwn(defaults, dtype) ? defaults[dtype] : undefined;
   if (spec === undefined || spec === null) {
-    if (dtype !== qint8) {
+    if (known === undefined) {
       throw new RangeError(
         `Don't know how to quantize with default settings for ${String(dtype)}. Provide full qconfig please`,
       );
     }
-    return new Map([...defaultDynamicMapping.keys()].map((type) => [type, defaultDynamicQConfig]));
+    return new Map(known.types.map((type) => [type, known.qconfig]));
   }
   if (tagOf(spec) !== 'Set') {
     throw new TypeError(
       `spec should be a Set of module classes and names, or a Map of them to qconfigs, got ${describe(spec)}`,
     );
   }
-  if (dtype !== qint8) throw new RangeError(`Unknown dtype specified for quantize_dynamic: ${String(dtype)}`);
+  if (known === undefined) {
+    throw new RangeError(`Unknown dtype specified for quantize_dynamic: ${String(dtype)}`);
+  }
   const keys = [...(spec as ReadonlySet<ModuleClass | string>)];
   keys.forEach(checkKey);
-  return new Map(keys.map((key) => [key, defaultDynamicQConfig]));
+  return new Map(keys.map((key) => [key, known.qconfig]));
+}
+
+/**
+ * What a spec asks for in vain is most often a mistake that costs memory and time later; but a type that the model
+ * happens not to have is none.
+ */
+function warnOfUnused(
+  qconfigs: ResolvedSpec,
+  isDefault: boolean,
+  used: ReadonlySet<ModuleClass | string>,
+  mapping: ReadonlyMap<ModuleClass, QuantizedModuleClass>,
+  named: ReadonlyMap<string, Module>,
+): void {
+  const complaints: string[] = [];
+  for (const [key, qconfig] of qconfigs) {
+    if (typeof key === 'string') {
+      const module = named.get(key);
+      if (module === undefined) complaints.push(`there is no module '${key}'`);
+      else if (qconfig !== null && !used.has(key)) {
+        complaints.push(`'${key}' (${describe(module)}) is and holds nothing to quantize`);
+      }
+    } else if (qconfig !== null && !used.has(key)) {
+      const subclass = [...named].find(([, module]) => module.constructor !== key && module instanceof key);
+      if (!mapping.has(key)) {
+        if (!isDefault) complaints.push(`there is no quantized class for ${key.name}`);
+      } else if (subclass !== undefined) {
+        complaints.push(
+          `${key.name} means exactly this type, but '${subclass[0]}' is a subclass, ${describe(subclass[1])}`,
+        );
+      }
+    }
+  }
+  if (complaints.length > 0) process.emitWarning(`quantizeDynamic: ${complaints.join('; ')}`);
 }
 
 function checkKey(key: unknown): void {

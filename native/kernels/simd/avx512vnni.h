@@ -25,6 +25,9 @@ inline F32 set_f32(float x) { return {_mm512_set1_ps(x)}; }
 inline S32 set_s32(int32_t x) { return {_mm512_set1_epi32(x)}; }
 inline F32 load(const float* p) { return {_mm512_loadu_ps(p)}; }
 inline S32 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+inline F32 load(const uint16_t* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p))};
+}
 inline __mmask16 first_lanes(size_t count) { return (__mmask16)((1u << count) - 1u); }
 inline F32 load_first(const float* p, size_t count) {
   if (count == 8) return {_mm512_zextps256_ps512(_mm256_loadu_ps(p))};  // see store_first

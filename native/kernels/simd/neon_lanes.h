@@ -32,6 +32,9 @@ inline F32 load(const float* p) {
 inline S32 load(const int32_t* p) {
   return each<S32>([=](int i) { return vld1q_s32(p + 4 * i); });
 }
+inline F32 load(const uint16_t* p) {
+  return each<F32>([=](int i) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))); });
+}
 inline F32 load_first(const float* p, size_t count) {
   return each<F32>([=](int i) {
     const float* q = p + 4 * i;

@@ -54,6 +54,17 @@ inline S32 load(const int32_t* p) {
   DYNAQUANT_LANES v.lane[lane] = p[lane];
   return v;
 }
+// float16, raw bits.
+inline F32 load(const uint16_t* p) {
+  F32 v;
+  DYNAQUANT_LANES {
+    const uint32_t magnitude = p[lane] & 0x7fffu, sign = (uint32_t)(p[lane] & 0x8000u) << 16;
+    // As a float of the same bits, shifted: 2^112 too small, and of 31 an exponent like any other.
+    const float value = float_of(magnitude << 13) * 0x1p112f;
+    v.lane[lane] = float_of(bits_of(value) | sign | (magnitude >= 0x7c00u ? 0x7f800000u : 0u));
+  }
+  return v;
+}
 // The first `count` lanes, 1..16; the others are 0 and their memory is not touched.
 inline F32 load_first(const float* p, size_t count) {
   F32 v;

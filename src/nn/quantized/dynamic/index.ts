@@ -1,2 +1,11 @@
-export { Linear, type QuantizedLinearOptions } from './linear.js';
+export {
+  GRUCell,
+  LSTMCell,
+  RNNCell,
+  type QuantizedCellOptions,
+  type QuantizedRNNCellOptions,
+} from './cells.js';
+export { GRU, type QuantizedGRUOptions } from './gru.js';
+export { Linear, LinearReLU, type QuantizedLinearOptions } from './linear.js';
 export { LSTM, type QuantizedLSTMOptions } from './lstm.js';
+export { RNN, type QuantizedRNNOptions } from './rnn.js';

@@ -1,103 +1,67 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../../../errors.js';
-import { native, type Int8LinearHandle } from '../../../native.js';
-import { float32, isTensor, Tensor } from '../../../tensor.js';
-import { linearForward, type Linear as FloatLinear, type LinearOptions } from '../../linear.js';
-import { Module, type ModuleMetadata } from '../../module.js';
 import {
-  activationMode,
-  activationOptionNames,
-  adoptedMode,
-  checkDepths,
-  checkQConfig,
-  modeProblems,
-  modeRepr,
-  type ActivationMode,
+  native,
+  type HalfLinearHandle,
+  type HalfMatrix,
+  type Int8LinearHandle,
+  type Int8Matrix,
+} from '../../../native.js';
+import { float16, float32, isTensor, type Tensor } from '../../../tensor.js';
+import { LinearReLU as FloatLinearReLU } from '../../intrinsic.js';
+import type { LayerParameter } from '../../layer-parameters.js';
+import { Linear as FloatLinear, linearForward, type LinearOptions } from '../../linear.js';
+import type { ModuleMetadata } from '../../module.js';
+import { DynamicModule, type QuantizedMatrix } from './dynamic-module.js';
+import {
+  checkFloat,
+  dynamicOptionNames,
+  type DynamicMode,
+  type DynamicOptions,
   type QConfig,
 } from './qconfig.js';
-import {
-  checkQuantizedState,
-  qint8Weight,
-  quantizeWeight,
-  weightScales,
-  type WeightScales,
-} from './weight.js';
 
-/** The float Linear's options, and how activations are quantized. */
-export interface QuantizedLinearOptions extends LinearOptions, Partial<ActivationMode> {}
+/** The float Linear's options, and how weights and activations are quantized. */
+export interface QuantizedLinearOptions extends LinearOptions, DynamicOptions {}
 
-/** What is loaded: the integers live in the handle that was made of this record. */
-interface Packed extends WeightScales {
-  readonly bias: Tensor | null;
-  readonly mode: ActivationMode;
-}
-
-const handles = new WeakMap<Packed, Int8LinearHandle>();
-
-/**
- * `y = x W^T + b` with an INT8 weight, as `torch.ao.nn.quantized.dynamic.Linear` (fbgemm): the input is
- * quantized at each call, by default with one range over all of it, in 127 steps; the sums are exact int32;
- * `y = fma(float(sum), scale_x * scale_w, bias)`. Equal to PyTorch bit for bit.
- *
- * `activation: 'perRow'` gives each row of the input its own range: its result then has the same bits alone and
- * in any batch. `reduceRange: false` takes 255 steps. See {@link ActivationMode}.
- *
- * Shape: `(*, inFeatures)` to `(*, outFeatures)`, float32, at least 2-D.
- */
-export class Linear extends Module {
+/** What Linear and LinearReLU share. Not public. */
+abstract class LinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHandle> {
   readonly bias: boolean;
-  private packed: Packed;
 
-  /** A weight of zeros; `fromFloat` or `loadStateDict` fill it. */
   constructor(
+    private readonly kind: 'Linear' | 'LinearReLU',
     readonly inFeatures: number,
     readonly outFeatures: number,
-    options: QuantizedLinearOptions = {},
+    options: QuantizedLinearOptions,
   ) {
     super();
     checkSize('in_features', inFeatures);
     checkSize('out_features', outFeatures);
-    checkOptions('Linear', options, ['bias', ...activationOptionNames]);
+    checkOptions(kind, options, ['bias', ...dynamicOptionNames]);
     const { bias = true } = options;
     checkBoolean('bias', bias);
-    const mode = activationMode(options);
-    checkDepths([['in_features', inFeatures]], mode);
     this.bias = bias;
-    const weight = qint8Weight(
-      new Int8Array(outFeatures * inFeatures),
-      [outFeatures, inFeatures],
-      Float32Array.of(1),
-      false,
-    );
-    const zeros = bias ? new Tensor(new Float32Array(outFeatures), [outFeatures]) : null;
-    this.packed = this.pack(weight, zeros, mode);
+    this.initialise(options);
   }
 
-  /**
-   * @throws {TypeError | RangeError} when `qconfig` is none
-   * @throws {RangeError} when a weight or bias is not finite, or `inFeatures` above 131,071 (65,793 with the full
-   * range)
-   */
-  static fromFloat(module: FloatLinear, qconfig: QConfig): Linear {
-    checkQConfig('qconfig', qconfig);
-    const { inFeatures, outFeatures, weight, bias } = module;
-    const { activation, reduceRange } = qconfig;
-    const result = new Linear(inFeatures, outFeatures, { bias: bias !== null, activation, reduceRange });
-    const state: [string, Tensor][] = [['weight', quantizeWeight('weight', weight, qconfig)]];
-    if (bias !== null) state.push(['bias', bias]);
-    result.loadStateDict(state);
-    return result;
+  protected static convert<Q extends LinearBase>(
+    Quantized: new (inFeatures: number, outFeatures: number, options: QuantizedLinearOptions) => Q,
+    linear: FloatLinear,
+    state: ReadonlyMap<string, Tensor>,
+    qconfig: QConfig,
+  ): Q {
+    const { weight, activation, reduceRange } = qconfig;
+    const { dtype = 'qint8' } = weight;
+    if (dtype !== 'qint8' && dtype !== float16) {
+      throw new RangeError(
+        `The only supported dtypes for dynamic quantized linear are qint8 and float16, got: ${dtype}`,
+      );
+    }
+    const { inFeatures, outFeatures } = linear;
+    const options = { bias: linear.bias !== null, dtype, activation, reduceRange };
+    return new Quantized(inFeatures, outFeatures, options).quantize(state, qconfig);
   }
 
-  /** What shares an activation range; `loadStateDict` takes it from the state dict's metadata. */
-  get activation(): ActivationMode['activation'] {
-    return this.packed.mode.activation;
-  }
-  /** Whether activations have 127 steps, or 255; `loadStateDict` takes it from the state dict's metadata. */
-  get reduceRange(): boolean {
-    return this.packed.mode.reduceRange;
-  }
-
-  /** @throws {TypeError} for another dtype @throws {RangeError} for a wrong shape, or NaN or infinity */
+  /** @throws {TypeError} for another dtype @throws {RangeError} for a wrong shape, or NaN or infinity (INT8) */
   override forward(input: Tensor): Tensor {
     const { inFeatures, outFeatures } = this;
     if (!isTensor(input)) throw new TypeError(`input should be a Tensor, got ${describe(input)}`);
@@ -112,74 +76,94 @@ export class Linear extends Module {
         `The number of rows in the packB should be equal to K: ${input.size(-1)}, but it is ${inFeatures}`,
       );
     }
-    return linearForward(handles.get(this.packed)!, input, outFeatures);
+    return linearForward(this.handle(), input, outFeatures);
   }
 
+  protected override parameterList(): LayerParameter[] {
+    const { inFeatures, outFeatures } = this;
+    // A float LinearReLU's parameters are its first child's.
+    const prefix = this.kind === 'Linear' ? '' : '0.';
+    const weight: LayerParameter = {
+      name: `${prefix}weight`,
+      kind: 'weight',
+      shape: [outFeatures, inFeatures],
+      matrix: 0,
+    };
+    if (!this.bias) return [weight];
+    return [weight, { name: `${prefix}bias`, kind: 'bias', shape: [outFeatures], matrix: 0 }];
+  }
+  protected override newHandle(
+    mode: DynamicMode,
+    [matrix]: readonly QuantizedMatrix[],
+  ): Int8LinearHandle | HalfLinearHandle {
+    const { inFeatures, outFeatures } = this;
+    const relu = this.kind === 'LinearReLU';
+    const { HalfLinear, Int8Linear } = native();
+    if (mode.dtype === float16) return new HalfLinear(matrix as HalfMatrix, inFeatures, outFeatures, relu);
+    const { activation, reduceRange } = mode;
+    const perRow = activation === 'perRow';
+    return new Int8Linear(matrix as Int8Matrix, inFeatures, outFeatures, perRow, reduceRange, relu);
+  }
+  protected override unpackWeight(
+    handle: Int8LinearHandle | HalfLinearHandle,
+    _matrix: number,
+    out: Int8Array | Uint16Array,
+  ): void {
+    handle.unpackWeight(out as never);
+  }
   protected override reprName(): string {
-    return 'DynamicQuantizedLinear';
+    return `DynamicQuantized${this.kind}`;
   }
   override extraRepr(): string {
-    const qscheme = this.packed.perChannel ? 'torch.per_channel_affine' : 'torch.per_tensor_affine';
-    return `in_features=${this.inFeatures}, out_features=${this.outFeatures}, dtype=torch.qint8, qscheme=${qscheme}${modeRepr(this.packed.mode)}`;
+    const { inFeatures, outFeatures, dtype, qscheme } = this;
+    const scheme = qscheme === undefined ? '' : `, qscheme=torch.${qscheme}`;
+    return `in_features=${inFeatures}, out_features=${outFeatures}, dtype=torch.${dtype}${scheme}${this.modeRepr()}`;
   }
   protected override metadata(): ModuleMetadata {
-    const { inFeatures, outFeatures, bias } = this;
-    return {
-      type: 'DynamicQuantizedLinear',
-      inFeatures,
-      outFeatures,
-      bias,
-      dtype: 'qint8',
-      qscheme: this.packed.perChannel ? 'per_channel_affine' : 'per_tensor_affine',
-      ...this.packed.mode,
-    };
+    const { kind, inFeatures, outFeatures, bias } = this;
+    return this.quantizedMetadata({ type: kind, inFeatures, outFeatures, bias });
   }
-  protected override *ownState(): IterableIterator<[string, Tensor]> {
-    const { inFeatures, outFeatures, packed } = this;
-    const weight = new Int8Array(outFeatures * inFeatures);
-    handles.get(packed)!.unpackWeight(weight);
-    yield ['weight', qint8Weight(weight, [outFeatures, inFeatures], packed.scales, packed.perChannel)];
-    if (packed.bias !== null) yield ['bias', packed.bias.clone()];
-  }
-  protected override checkOwnState(
-    state: ReadonlyMap<string, Tensor>,
-    prefix: string,
-    metadata?: ModuleMetadata,
-  ): string[] {
-    const { inFeatures, outFeatures } = this;
-    const expected = [
-      ['weight', 'weight', [outFeatures, inFeatures]],
-      ['bias', 'bias', [outFeatures]],
-    ] as const;
-    const problems = expected.flatMap(([name, kind, shape]) => {
-      const value = state.get(name);
-      return (value && checkQuantizedState(prefix + name, value, kind, shape)) ?? [];
-    });
-    const depths = [['in_features', inFeatures]] as const;
-    return [...problems, ...modeProblems(prefix, metadata, this.packed.mode, depths)];
-  }
-  protected override loadOwnState(state: ReadonlyMap<string, Tensor>, metadata?: ModuleMetadata): void {
-    const current = new Map(this.ownState());
-    const bias = state.get('bias')?.clone() ?? current.get('bias') ?? null;
-    const weight = state.get('weight') ?? current.get('weight')!;
-    this.packed = this.pack(weight, bias, adoptedMode(metadata, this.packed.mode));
+}
+
+/**
+ * `y = x W^T + b` with an INT8 weight, as `torch.ao.nn.quantized.dynamic.Linear` (fbgemm): the input is
+ * quantized at each call, by default with one range over all of it, in 127 steps; the sums are exact int32;
+ * `y = fma(float(sum), scale_x * scale_w, bias)`. Equal to PyTorch bit for bit.
+ *
+ * `activation: 'perRow'` gives each row of the input its own range: its result then has the same bits alone and
+ * in any batch. `reduceRange: false` takes 255 steps. See {@link ActivationMode}.
+ *
+ * `dtype: 'float16'`: a weight rounded to float16, arithmetic in float32.
+ *
+ * Shape: `(*, inFeatures)` to `(*, outFeatures)`, float32, at least 2-D.
+ */
+export class Linear extends LinearBase {
+  /** A weight of zeros; `fromFloat` or `loadStateDict` fill it. */
+  constructor(inFeatures: number, outFeatures: number, options: QuantizedLinearOptions = {}) {
+    super('Linear', inFeatures, outFeatures, options);
   }
 
-  private pack(weight: Tensor, bias: Tensor | null, mode: ActivationMode): Packed {
-    const packed = { ...weightScales(weight.quantization!), bias, mode };
-    const matrix = {
-      weight: weight.data as Int8Array,
-      scales: packed.scales,
-      bias: bias && (bias.data as Float32Array),
-    };
-    const handle = new (native().Int8Linear)(
-      matrix,
-      this.inFeatures,
-      this.outFeatures,
-      mode.activation === 'perRow',
-      mode.reduceRange,
-    );
-    handles.set(packed, handle);
-    return packed;
+  /**
+   * @throws {TypeError | RangeError} when `module` is no Linear, or `qconfig` none for a Linear
+   * @throws {RangeError} when a weight or bias is not finite, or for INT8 `inFeatures` above 131,071 (65,793 with
+   * the full range)
+   */
+  static fromFloat(module: FloatLinear, qconfig: QConfig): Linear {
+    checkFloat(module, FloatLinear, qconfig);
+    return this.convert(Linear, module, module.stateDict(), qconfig);
+  }
+}
+
+/** `y = relu(x W^T + b)`, as `torch.ao.nn.intrinsic.quantized.dynamic.LinearReLU`; all else is {@link Linear}'s. */
+export class LinearReLU extends LinearBase {
+  /** A weight of zeros; `fromFloat` or `loadStateDict` fill it. */
+  constructor(inFeatures: number, outFeatures: number, options: QuantizedLinearOptions = {}) {
+    super('LinearReLU', inFeatures, outFeatures, options);
+  }
+
+  /** Throws what {@link Linear.fromFloat} does. */
+  static fromFloat(module: FloatLinearReLU, qconfig: QConfig): LinearReLU {
+    checkFloat(module, FloatLinearReLU, qconfig);
+    return this.convert(LinearReLU, module.get(0) as FloatLinear, module.stateDict(), qconfig);
   }
 }

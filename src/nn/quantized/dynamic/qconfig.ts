@@ -1,5 +1,5 @@
 import { checkBoolean, checkOneOf, checkOptions, describe } from '../../../errors.js';
-import type { ModuleMetadata } from '../../module.js';
+import type { Module, ModuleMetadata } from '../../module.js';
 
 /**
  * How an INT8 layer quantizes what enters its matrices, at each call: values from `lo` to `hi` (zero
@@ -9,12 +9,12 @@ export interface ActivationMode {
   /**
    * What shares a range. Default: `'perTensor'`.
    *
-   * - `'perTensor'`, as PyTorch: all that enters a matrix together. For Linear all rows; for a layer of an LSTM
+   * - `'perTensor'`, as PyTorch: all that enters a matrix together. For Linear all rows; for a recurrent layer
    *   the input of the whole sequence, and at each step the hidden state of the whole batch. A result depends
    *   on who shares the batch and on how a sequence is cut.
-   * - `'perRow'`: each vector has its own. For Linear a row; for an LSTM one step of one sequence, as input
-   *   and as hidden state (a deeper layer's input is the vector of both directions). A result has the same bits
-   *   alone and in any batch and, in one direction, however a sequence is cut into chunks.
+   * - `'perRow'`: each vector has its own. For Linear a row; for a recurrent layer one step of one sequence, as
+   *   input and as hidden state (a deeper layer's input is the vector of both directions). A result has the
+   *   same bits alone and in any batch and, in one direction, however a sequence is cut into chunks.
    */
   readonly activation: 'perTensor' | 'perRow';
   /**
@@ -24,84 +24,110 @@ export interface ActivationMode {
   readonly reduceRange: boolean;
 }
 
-/** How a module is quantized: its weights once, its activations at each call. */
+/** How a module is quantized: its weights once, its activations (of INT8 layers) at each call. */
 export interface QConfig extends Partial<ActivationMode> {
   readonly weight: {
-    /** One symmetric scale for the whole matrix, or one for each output row. */
-    readonly qscheme: 'per_tensor_symmetric' | 'per_channel_symmetric';
+    /** Default: `'qint8'`. `'quint8'` and `'quint4x2'` are for embeddings, the others for all else. */
+    readonly dtype?: 'qint8' | 'float16' | 'quint8' | 'quint4x2';
+    /**
+     * For qint8 one symmetric scale for the whole matrix, or one for each output row; for quint8 and quint4x2
+     * `'per_channel_affine_float_qparams'`; for float16 none.
+     */
+    readonly qscheme?: 'per_tensor_symmetric' | 'per_channel_symmetric' | 'per_channel_affine_float_qparams';
   };
 }
 
-const activations = ['perTensor', 'perRow'] as const;
-const qschemes = ['per_tensor_symmetric', 'per_channel_symmetric'] as const;
+/** How a dynamically quantized layer multiplies: float16 weights with float32, or int8 ones with what `ActivationMode` says. */
+export type DynamicMode =
+  | ({ readonly dtype: 'qint8' } & ActivationMode)
+  | { readonly dtype: 'float16'; readonly activation?: undefined; readonly reduceRange?: undefined };
 
-export const activationOptionNames = ['activation', 'reduceRange'] as const;
+/** What the constructors of quantized modules take beside the float module's options. */
+export interface DynamicOptions extends Partial<ActivationMode> {
+  /** The weights' type. Default: `'qint8'`. With `'float16'` there is no activation mode. */
+  dtype?: 'qint8' | 'float16';
+}
+
+const activations = ['perTensor', 'perRow'] as const;
+const activationOptionNames = ['activation', 'reduceRange'] as const;
+export const dynamicOptionNames = ['dtype', ...activationOptionNames] as const;
+
+const qschemes = {
+  qint8: ['per_tensor_symmetric', 'per_channel_symmetric'],
+  quint8: ['per_channel_affine_float_qparams'],
+  quint4x2: ['per_channel_affine_float_qparams'],
+} as const;
+const dtypes = ['qint8', 'float16', 'quint8', 'quint4x2'] as const;
 
 /** @throws {TypeError | RangeError} naming what is wrong; `name` begins the sentence */
 export function checkQConfig(name: string, qconfig: unknown): asserts qconfig is QConfig {
-  if (typeof qconfig !== 'object' || qconfig === null) {
+  const { weight, ...mode } = (qconfig ?? {}) as Partial<QConfig>;
+  if (typeof qconfig !== 'object' || typeof weight !== 'object' || weight === null) {
     throw new TypeError(`${name} should be an object with a weight, got ${describe(qconfig)}`);
   }
   checkOptions(name, qconfig, ['weight', ...activationOptionNames]);
-  const { weight, ...mode } = qconfig as Partial<QConfig>;
-  checkOneOf(`${name}: weight.qscheme`, weight?.qscheme, qschemes);
-  activationMode(mode, `${name}: `);
+  checkOptions(`${name}: weight`, weight, ['dtype', 'qscheme']);
+  const { dtype = 'qint8', qscheme } = weight;
+  checkOneOf(`${name}: weight.dtype`, dtype, dtypes);
+  if (dtype === 'float16') {
+    if (qscheme !== undefined) {
+      throw new TypeError(`${name}: weight.qscheme should be absent with float16, got ${describe(qscheme)}`);
+    }
+  } else {
+    checkOneOf(`${name}: weight.qscheme`, qscheme, qschemes[dtype]);
+  }
+  if (dtype === 'qint8') activationMode(mode, `${name}: `);
+  else refuseMode(dtype, mode, `${name}: `);
+}
+
+/** What every `fromFloat` asks of its arguments. */
+export function checkFloat(
+  module: unknown,
+  Float: abstract new (...args: never[]) => Module,
+  qconfig: unknown,
+): void {
+  if (!(module instanceof Float)) {
+    throw new TypeError(`module should be a ${Float.name}, got ${describe(module)}`);
+  }
+  checkQConfig('qconfig', qconfig);
 }
 
 /** The mode that these options ask for; `prefix` begins the sentence. */
-export function activationMode(
+export function dynamicMode(options: DynamicOptions, prefix = ''): DynamicMode {
+  const { dtype = 'qint8' } = options;
+  checkOneOf(`${prefix}dtype`, dtype, ['qint8', 'float16']);
+  if (dtype === 'qint8') return { dtype, ...activationMode(options, prefix) };
+  refuseMode(dtype, options, prefix);
+  return { dtype };
+}
+
+function activationMode(
   { activation = 'perTensor', reduceRange = true }: Partial<ActivationMode>,
-  prefix = '',
+  prefix: string,
 ): ActivationMode {
   checkOneOf(`${prefix}activation`, activation, activations);
   checkBoolean(`${prefix}reduceRange`, reduceRange);
   return { activation, reduceRange };
 }
 
-/** What the matrices of a module multiply: names and numbers of features. */
-export type Depths = readonly (readonly [name: string, depth: number])[];
-
-/** @throws {RangeError} when a product is so deep that its int32 sum could wrap */
-export function checkDepths(depths: Depths, mode: ActivationMode): void {
-  const [problem] = depthProblems(depths, mode);
-  if (problem !== undefined) throw new RangeError(problem);
-}
-
-// 128 * 128 * 131,071 and 255 * 128 * 65,793 are below 2^31; PyTorch wraps silently.
-function depthProblems(depths: Depths, { reduceRange }: ActivationMode): string[] {
-  const most = reduceRange ? 131071 : 65793;
-  const layer = `an INT8 layer${reduceRange ? '' : ' with reduceRange: false'}`;
-  return depths
-    .filter(([, depth]) => depth > most)
-    .map(
-      ([name, depth]) => `${name} should be at most ${most} for ${layer}, whose sums are int32, got ${depth}`,
+function refuseMode(dtype: string, mode: Partial<ActivationMode>, prefix: string): void {
+  for (const name of activationOptionNames) {
+    if (mode[name] === undefined) continue;
+    throw new TypeError(
+      `${prefix}${name} should be absent with ${dtype} weights, which multiply floats, got ${describe(mode[name])}`,
     );
+  }
 }
 
-/** The mode that a state dict's metadata gives a module, or else the one it has. */
-export function adoptedMode(metadata: ModuleMetadata | undefined, current: ActivationMode): ActivationMode {
+/** The mode that a state dict's metadata gives a module, or else the one it has; not checked. */
+export function adoptedMode(metadata: ModuleMetadata | undefined, current: DynamicMode): DynamicMode {
+  if (current.dtype === 'float16') return current;
   const { activation = current.activation, reduceRange = current.reduceRange } =
     (metadata as Partial<ActivationMode> | undefined) ?? {};
-  return { activation, reduceRange };
-}
-
-/** Why a module cannot take the mode of the metadata. `prefix` begins the names in the sentences. */
-export function modeProblems(
-  prefix: string,
-  metadata: ModuleMetadata | undefined,
-  current: ActivationMode,
-  depths: Depths,
-): string[] {
-  const mode = adoptedMode(metadata, current);
-  try {
-    activationMode(mode, `the metadata's ${prefix}`);
-  } catch (error) {
-    return [`${(error as Error).message}.`];
-  }
-  return depthProblems(depths, mode).map((problem) => `${prefix}${problem}.`);
+  return { dtype: 'qint8', activation, reduceRange };
 }
 
 /** What `extraRepr` adds to PyTorch's text in the modes that PyTorch does not have. */
-export function modeRepr({ activation, reduceRange }: ActivationMode): string {
-  return `${activation === 'perRow' ? ', activation=per_row' : ''}${reduceRange ? '' : ', reduce_range=False'}`;
+export function modeRepr({ activation, reduceRange }: DynamicMode): string {
+  return `${activation === 'perRow' ? ', activation=per_row' : ''}${reduceRange === false ? ', reduce_range=False' : ''}`;
 }

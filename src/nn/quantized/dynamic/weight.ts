@@ -1,24 +1,38 @@
 import { describe } from '../../../errors.js';
 import { native } from '../../../native.js';
-import { qint8, sameShape, Tensor, type Quantization } from '../../../tensor.js';
-import type { QConfig } from './qconfig.js';
+import { float16, float32, qint8, sameShape, Tensor, type Quantization } from '../../../tensor.js';
+import type { LayerParameter } from '../../layer-parameters.js';
+import type { DynamicMode, QConfig } from './qconfig.js';
 
 /**
- * Quantizes a float weight `[rows, depth]` symmetrically to int8, as PyTorch's MinMaxObserver does:
- * `scale = max(max|w| / 127.5, 2^-23)`, `q = clamp(rne(w * (1 / scale)), -128, 127)`, one scale for all or
- * one a row.
+ * Quantizes a float weight `[rows, depth]`.
+ *
+ * To qint8 symmetrically as PyTorch's MinMaxObserver does: `scale = max(max|w| / 127.5, 2^-23)`,
+ * `q = clamp(rne(w * (1 / scale)), -128, 127)`, one scale for all or one a row. To float16 by rounding, with
+ * what is beyond +-65504 brought there.
  *
  * @throws {RangeError} when a weight is NaN or infinite
  */
-export function quantizeWeight(name: string, weight: Tensor, { weight: { qscheme } }: QConfig): Tensor {
+export function quantizeWeight(name: string, weight: Tensor, { weight: target }: QConfig): Tensor {
+  if (target.dtype === float16) return halfWeight(name, weight);
   const rows = weight.shape[0]!;
-  const scales = new Float32Array(qscheme === 'per_channel_symmetric' ? rows : 1);
+  const perChannel = target.qscheme === 'per_channel_symmetric';
+  const scales = new Float32Array(perChannel ? rows : 1);
   const data = weight.checked(name) as Float32Array;
   const out = new Int8Array(data.length);
-  if (!native().quantizeWeight(data, rows, out, scales)) {
-    throw new RangeError(`${name} should be finite to be quantized, but holds NaN or infinity`);
-  }
-  return qint8Weight(out, weight.shape, scales, qscheme === 'per_channel_symmetric');
+  if (!native().quantizeWeight(data, rows, out, scales)) throw notFinite(name);
+  return qint8Weight(out, weight.shape, scales, perChannel);
+}
+
+function halfWeight(name: string, weight: Tensor): Tensor {
+  const data = weight.checked(name) as Float32Array;
+  const out = new Uint16Array(data.length);
+  if (!native().quantizeHalf(data, out)) throw notFinite(name);
+  return new Tensor(out, weight.shape, { dtype: float16 });
+}
+
+function notFinite(name: string): RangeError {
+  return new RangeError(`${name} should be finite to be quantized, but holds NaN or infinity`);
 }
 
 /** A qint8 tensor of these integers and scales, zero points 0. */
@@ -37,7 +51,7 @@ export function qint8Weight(
   });
 }
 
-/** What a quantized module keeps of a weight beside the packed integers. */
+/** What a quantized module keeps of an INT8 weight beside the packed integers. */
 export interface WeightScales {
   readonly scales: Float32Array;
   readonly perChannel: boolean;
@@ -47,30 +61,64 @@ export function weightScales({ scales, qscheme }: Quantization): WeightScales {
   return { scales: Float32Array.from(scales), perChannel: qscheme === 'per_channel_affine' };
 }
 
-/** Why a tensor cannot be a quantized module's weight or bias of that shape, or nothing. */
+/** Weights and biases of zeros. */
+export function emptyState(parameters: readonly LayerParameter[], mode: DynamicMode): Map<string, Tensor> {
+  const state = new Map<string, Tensor>();
+  for (const { name, kind, shape } of parameters) {
+    const count = shape.reduce((product, n) => product * n, 1);
+    if (kind === 'bias') state.set(name, new Tensor(new Float32Array(count), shape));
+    else if (mode.dtype === float16)
+      state.set(name, new Tensor(new Uint16Array(count), shape, { dtype: float16 }));
+    else state.set(name, qint8Weight(new Int8Array(count), shape, Float32Array.of(1), false));
+  }
+  return state;
+}
+
+/** Why a tensor cannot be that parameter of a module with weights of that dtype, or nothing. */
 export function checkQuantizedState(
   name: string,
   value: Tensor,
-  kind: 'weight' | 'bias',
-  shape: readonly number[],
+  { kind, shape }: LayerParameter,
+  dtype: DynamicMode['dtype'],
 ): string | undefined {
   if (!sameShape(value.shape, shape)) {
     return `size mismatch for ${name}: copying a param with shape torch.Size([${value.shape.join(', ')}]) from checkpoint, the shape in current model is torch.Size([${shape.join(', ')}]).`;
   }
   value.checked(name);
   if (kind === 'bias') {
-    if (value.dtype !== 'float32') return `${name} should be float32, got ${value.dtype}.`;
-    if (!(value.data as Float32Array).every(Number.isFinite))
-      return `${name} should be finite, but holds NaN or infinity.`;
-    return undefined;
+    if (value.dtype !== float32) return `${name} should be float32, got ${value.dtype}.`;
+    return (value.data as Float32Array).every(Number.isFinite)
+      ? undefined
+      : `${name} should be finite, but holds NaN or infinity.`;
   }
-  const quantization = value.quantization;
-  if (value.dtype !== qint8 || quantization === undefined) {
-    return `${name} should be qint8, got ${value.dtype}: quantize the float model with quantizeDynamic instead.`;
+  if (value.dtype !== dtype) {
+    return `${name} should be ${dtype}, got ${value.dtype}: quantize the float model with quantizeDynamic instead.`;
   }
-  if (quantization.axis !== 0)
-    return `${name} should be quantized along axis 0, got ${describe(quantization.axis)}.`;
-  if (quantization.zeroPoints.some((zeroPoint) => zeroPoint !== 0))
-    return `${name} should have zero points of 0.`;
+  if (dtype === float16) {
+    return (value.data as Uint16Array).every((bits) => (bits & 0x7c00) !== 0x7c00)
+      ? undefined
+      : `${name} should be finite, but holds NaN or infinity.`;
+  }
+  const { axis, zeroPoints } = value.quantization!;
+  if (axis !== 0) return `${name} should be quantized along axis 0, got ${describe(axis)}.`;
+  if (zeroPoints.some((zeroPoint) => zeroPoint !== 0)) return `${name} should have zero points of 0.`;
   return undefined;
+}
+
+/** Why weights are too deep for these activations: an int32 sum could wrap (PyTorch's does, silently). */
+export function depthProblems(
+  parameters: readonly LayerParameter[],
+  mode: DynamicMode,
+  prefix = '',
+): string[] {
+  if (mode.dtype === float16) return [];
+  // 128 * 128 * 131,071 and 255 * 128 * 65,793 are below 2^31.
+  const most = mode.reduceRange ? 131071 : 65793;
+  const layer = `an INT8 layer${mode.reduceRange ? '' : ' with reduceRange: false'}`;
+  return parameters
+    .filter(({ kind, shape }) => kind === 'weight' && shape[1]! > most)
+    .map(
+      ({ name, shape }) =>
+        `${prefix}${name} should be at most ${most} deep for ${layer}, whose sums are int32, got ${shape[1]}`,
+    );
 }

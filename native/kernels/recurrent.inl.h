@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+// One step of a recurrent layer: the recurrent product of a group (the gates of 16 units), its
+// gates and the new state in one pass. A tile takes a block: one group of an LSTM or GRU, four of
+// an RNN, whose one gate would make it narrow. Its products go through a buffer of at most
+// kTileRows x 64 floats, which stays in L1, and its gates are computed after the next tile's
+// products: they then run in the shadow of those instead of waiting for the end of their own sums.
+
+// A mode: the gates of a group, in PyTorch's order, and what becomes of them. `gh` are the
+// products, `gi` the input gates, `unit` is the first of the group's units and `units` how many are
+// left.
+
+// c' = (f * c) + (i * g); h' = o * tanh(c'). i * g and o * tanh(c') are one division each.
+struct Lstm {
+  static constexpr size_t kGates = gates_of(RnnMode::kLstm);
+  DYNAQUANT_INLINE static F32 next(const F32* gh, const float* gi, const RnnStep& step, size_t row,
+                                   size_t unit, size_t) {
+    float* cell = step.cell + row * step.cell_stride + unit;
+    const F32 i = add(gh[0], load(gi)), f = add(gh[1], load(gi + 16));
+    const F32 g = add(gh[2], load(gi + 32)), o = add(gh[3], load(gi + 48));
+    const F32 c = add(mul(sigmoid(f), load(cell)), sigmoid_times_tanh(i, g));
+    store(cell, c);
+    return sigmoid_times_tanh(o, c);
+  }
+};
+
+// n = tanh(gi_n + (gh_n * r)); h' = ((h - n) * z) + n. A sigmoid's product is one division.
+struct Gru {
+  static constexpr size_t kGates = gates_of(RnnMode::kGru);
+  DYNAQUANT_INLINE static F32 next(const F32* gh, const float* gi, const RnnStep& step, size_t row,
+                                   size_t unit, size_t units) {
+    const float* previous = step.previous + row * step.previous_stride + unit;
+    const F32 h = units >= kPanelColumns ? load(previous) : load_first(previous, units);
+    const F32 r = add(gh[0], load(gi)), z = add(gh[1], load(gi + 16));
+    const F32 n = tanh(add(load(gi + 32), div(gh[2], one_plus_exp_minus(r))));
+    return add(div(sub(h, n), one_plus_exp_minus(z)), n);
+  }
+};
+
+struct TanhRnn {
+  static constexpr size_t kGates = gates_of(RnnMode::kTanh);
+  DYNAQUANT_INLINE static F32 next(const F32* gh, const float* gi, const RnnStep&, size_t, size_t,
+                                   size_t) {
+    return tanh(add(gh[0], load(gi)));
+  }
+};
+
+struct ReluRnn {
+  static constexpr size_t kGates = gates_of(RnnMode::kRelu);
+  DYNAQUANT_INLINE static F32 next(const F32* gh, const float* gi, const RnnStep&, size_t, size_t,
+                                   size_t) {
+    return max(set_f32(0.0f), add(gh[0], load(gi)));
+  }
+};
+
+// A row of a group, from its products.
+template <typename Mode, typename Seen>
+DYNAQUANT_INLINE void step_group(const F32* products, const RnnStep& step, size_t row, size_t group,
+                                 const Seen& seen) {
+  const size_t unit = group * kPanelColumns;
+  const size_t units = step.hidden - unit;
+  const float* gi = step.input_gates + row * step.input_stride + unit * Mode::kGates;
+  float* out = step.output + row * step.output_stride + unit;
+  const F32 h = Mode::next(products, gi, step, row, unit, units);
+  if (units >= kPanelColumns) {
+    store(out, h);
+  } else {
+    store_first(out, h, units);
+  }
+  seen(row, h);
+}
+
+template <typename Mode>
+struct Tile {
+  static constexpr size_t kPanels = block_panels(Mode::kGates);
+  static constexpr size_t kGroups = kPanels / Mode::kGates;
+  static constexpr size_t kStride = kPanels * kPanelColumns;
+  alignas(64) float products[kTileRows * kStride];
+  size_t row, count, group, groups;
+};
+
+template <typename Mode, typename Seen>
+inline void step_tile(const Tile<Mode>& tile, const RnnStep& step, const Seen& seen) {
+#pragma GCC unroll 1
+  for (size_t r = 0; r < tile.count; ++r) {
+    const float* row = tile.products + r * Tile<Mode>::kStride;
+#pragma GCC unroll 1
+    for (size_t g = 0; g < (Tile<Mode>::kGroups == 1 ? 1 : tile.groups); ++g) {
+      F32 products[Mode::kGates];
+      for (size_t gate = 0; gate < Mode::kGates; ++gate) {
+        products[gate] = load(row + (g * Mode::kGates + gate) * kPanelColumns);
+      }
+      step_group<Mode>(products, step, tile.row + r, tile.group + g, seen);
+    }
+  }
+}
+
+// One row of blocks of one group: its products stay in registers, where there are many (with 16 of
+// 256 bits it is 20 % slower than through memory).
+template <typename Mode, typename Rows, typename Panels, typename Seen>
+inline void step_one(const Rows& h, const Panels& b, const RnnStep& step, size_t begin, size_t end,
+                     const Seen& seen) {
+  constexpr size_t kGates = Mode::kGates;
+  F32 last[kGates];
+  for (size_t group = begin; group < end; ++group) {
+    const size_t first = group * kGates;
+    F32 products[kGates];
+    multiply_tile<1, kGates>(h, 0, b, first,
+                             [&](size_t, size_t panel, F32 v) { products[panel - first] = v; });
+    if (group > begin) step_group<Mode>(last, step, 0, group - 1, seen);
+    for (size_t gate = 0; gate < kGates; ++gate) last[gate] = products[gate];
+  }
+  if (end > begin) step_group<Mode>(last, step, 0, end - 1, seen);
+}
+
+template <typename Mode, typename Rows, typename Panels, typename Seen>
+inline void step_groups(const Rows& h, const Panels& b, const RnnStep& step, size_t begin,
+                        size_t end, const Seen& seen) {
+  constexpr size_t kGroups = Tile<Mode>::kGroups;
+  if constexpr (kTileWidePanels > 1 && kGroups == 1) {
+    if (step.rows == 1) return step_one<Mode>(h, b, step, begin, end, seen);
+  }
+  Tile<Mode> tiles[2];
+  bool pending = false;
+  int current = 0;
+  for (size_t group = begin; group < end; group += kGroups) {
+    for (size_t row = 0; row < step.rows;) {
+      Tile<Mode>& tile = tiles[current];
+      tile.row = row;
+      tile.count = tile_rows(step.rows - row);
+      tile.group = group;
+      tile.groups = kGroups < end - group ? kGroups : end - group;
+      store_rows<kTileRows>(h, row, tile.count, b, group * Mode::kGates, tile.groups * Mode::kGates,
+                            tile.products, Tile<Mode>::kStride);
+      row += tile.count;
+      current ^= 1;
+      if (pending) step_tile(tiles[current], step, seen);
+      pending = true;
+    }
+  }
+  if (pending) step_tile(tiles[current ^ 1], step, seen);
+}
+
+template <typename Mode>
+inline void step_int8_kernel(const Int8Rows& h, const Int8Panels& b, const RnnStep& step,
+                             size_t begin, size_t end, RangeLanes* ranges, size_t ranges_step) {
+  step_groups<Mode>(h, b, step, begin, end, [=](size_t row, F32 v) {
+    RangeLanes* range = ranges + row * ranges_step;
+    store(range->min, min(v, load(range->min)));
+    store(range->max, max(v, load(range->max)));
+  });
+}
+
+template <typename Mode>
+inline void step_float_kernel(const FloatRows& h, const FloatPanels& b, const RnnStep& step,
+                              size_t begin, size_t end) {
+  step_groups<Mode>(h, b, step, begin, end, [](size_t, F32) {});
+}
+
+template <typename Mode>
+inline void step_half_kernel(const FloatRows& h, const HalfPanels& b, const RnnStep& step,
+                             size_t begin, size_t end) {
+  step_groups<Mode>(h, b, step, begin, end, [](size_t, F32) {});
+}

@@ -1,0 +1,264 @@
+import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
+import {
+  fromSlot,
+  native,
+  newOutputs,
+  throwUnlessOk,
+  toSlot,
+  type RNNHandle,
+  type RNNMode,
+} from '../native.js';
+import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
+import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
+import { Module, type ModuleMetadata } from './module.js';
+import {
+  floatHandle,
+  forgetHandle,
+  initParameters,
+  kindOf,
+  nonlinearityOf,
+  nonlinearMode,
+  type LSTMState,
+} from './rnn-base.js';
+
+export interface CellOptions {
+  /** Use `bias_ih` and `bias_hh`. Default: true. */
+  bias?: boolean;
+}
+
+export interface RNNCellOptions extends CellOptions {
+  /** Default: `'tanh'`. */
+  nonlinearity?: 'tanh' | 'relu';
+}
+
+/**
+ * The properties of a cell, from its constructor's arguments.
+ *
+ * @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options
+ */
+export function cellConfig(
+  kind: 'LSTM' | 'GRU' | 'RNN',
+  inputSize: number,
+  hiddenSize: number,
+  options: RNNCellOptions,
+  moreOptions: readonly string[] = [],
+): RNNCellSizes {
+  checkSize('input_size', inputSize);
+  checkSize('hidden_size', hiddenSize);
+  const own = kind === 'RNN' ? ['bias', 'nonlinearity'] : ['bias'];
+  checkOptions(`${kind}Cell`, options, [...own, ...moreOptions]);
+  const { bias = true, nonlinearity = 'tanh' } = options;
+  checkBoolean('bias', bias);
+  return { mode: kind === 'RNN' ? nonlinearMode(nonlinearity) : kind, inputSize, hiddenSize, bias };
+}
+
+/** PyTorch's `RNNCellBase.extra_repr`. */
+export function cellRepr({ mode, inputSize, hiddenSize, bias }: RNNCellSizes): string {
+  const nonlinearity = mode === 'RNN_RELU' ? ', nonlinearity=relu' : '';
+  return `${inputSize}, ${hiddenSize}${bias ? '' : ', bias=False'}${nonlinearity}`;
+}
+
+/** What a state dict says of a cell: its type and its constructor's arguments. */
+export function cellMetadata({ mode, inputSize, hiddenSize, bias }: RNNCellSizes): ModuleMetadata {
+  const type = kindOf(mode);
+  const nonlinearity = nonlinearityOf(mode);
+  return { type: `${type}Cell`, inputSize, hiddenSize, bias, ...(type === 'RNN' && { nonlinearity }) };
+}
+
+/** The forward of every cell, float or quantized: one step of its handle. `[h, c]` of an LSTMCell, else `h`. */
+export function forwardCell(
+  cell: RNNCellSizes,
+  handle: RNNHandle,
+  input: Tensor,
+  state: LSTMState | Tensor | null | undefined,
+  quantized: boolean,
+): Tensor | [Tensor, Tensor] {
+  const { mode, inputSize, hiddenSize } = cell;
+  const lstm = mode === 'LSTM';
+  if (!isTensor(input)) throw new TypeError(`input should be a Tensor, got ${describe(input)}`);
+  if (input.dtype !== float32) {
+    throw new TypeError(
+      quantized
+        ? `expected scalar type Float but found ${input.dtype}`
+        : `mat1 and mat2 must have the same dtype, but got ${input.dtype} and float32`,
+    );
+  }
+  const { shape } = input;
+  const rank = shape.length;
+  if (rank !== 1 && rank !== 2) {
+    throw new RangeError(`${kindOf(mode)}Cell: Expected input to be 1D or 2D, got ${rank}D instead`);
+  }
+  if (shape[rank - 1] !== inputSize) {
+    throw new RangeError(
+      `input has inconsistent input_size: got ${shape[rank - 1]}${quantized ? ',' : ''} expected ${inputSize}`,
+    );
+  }
+  const batch = rank === 2 ? shape[0]! : 1;
+  let h0: Float32Array | null = null;
+  let c0: Float32Array | null = null;
+  if (state !== undefined && state !== null) {
+    if (!lstm) {
+      if (!isTensor(state)) throw new TypeError(`state should be a Tensor h, got ${describe(state)}`);
+      const label = quantized ? 'hidden' : 'hidden0';
+      h0 = stateData(cell, state, rank, batch, 'hidden', label);
+    } else {
+      if (!Array.isArray(state) || state.length !== 2 || !isTensor(state[0]) || !isTensor(state[1])) {
+        throw new TypeError(`state should be a pair of Tensors [h, c], got ${describe(state)}`);
+      }
+      h0 = stateData(cell, state[0], rank, batch, 'hx[0]', quantized ? 'hidden[0]' : 'hidden0');
+      c0 = stateData(cell, state[1], rank, batch, 'hx[1]', quantized ? 'hidden[1]' : 'hidden1');
+    }
+  }
+  const addon = native();
+  const { slots, sizes } = addon;
+  const count = batch * hiddenSize;
+  const x = input.checked('input') as Float32Array;
+  const [yOut, hOut, cOut] = newOutputs(count, count, lstm ? count : 0);
+  sizes[0] = 1;
+  sizes[1] = batch;
+  sizes[2] = 0;
+  sizes[3] = 1;
+  const status = handle.forward(
+    toSlot(slots, 0, x),
+    h0 && toSlot(slots, 1, h0),
+    c0 && toSlot(slots, 2, c0),
+    yOut,
+    hOut,
+    lstm ? cOut : null,
+  );
+  throwUnlessOk(status, lstm ? 'hidden[0]' : 'hidden');
+  const stateShape = rank === 2 ? [batch, hiddenSize] : [hiddenSize];
+  const h = resultTensor(fromSlot(slots, 4, hOut, count), stateShape);
+  return lstm ? [h, resultTensor(fromSlot(slots, 5, cOut, count), stateShape.slice())] : h;
+}
+
+function stateData(
+  { mode, hiddenSize }: RNNCellSizes,
+  state: Tensor,
+  rank: number,
+  batch: number,
+  name: string,
+  label: string,
+): Float32Array {
+  if (state.dtype !== float32) {
+    throw new TypeError(`${label} should be a float32 Tensor, got ${state.dtype}`);
+  }
+  const { shape } = state;
+  if (shape.length !== 1 && shape.length !== 2) {
+    throw new RangeError(
+      `${kindOf(mode)}Cell: Expected ${name} to be 1D or 2D, got ${shape.length}D instead`,
+    );
+  }
+  if (shape.length !== rank) {
+    throw new RangeError(
+      `Expected ${rank}D ${label} (${rank === 2 ? 'batch x hidden_size' : 'hidden_size'}), but got ${shape.length}D tensor`,
+    );
+  }
+  if (rank === 2 && shape[0] !== batch) {
+    throw new RangeError(`Input batch size ${batch} doesn't match ${label} batch size ${shape[0]}`);
+  }
+  if (shape[rank - 1] !== hiddenSize) {
+    throw new RangeError(
+      `${label} has inconsistent hidden_size: got ${shape[rank - 1]}, expected ${hiddenSize}`,
+    );
+  }
+  return state.checked(label) as Float32Array;
+}
+
+/** PyTorch's `RNNCellBase`: what the float cells share. Not public. */
+abstract class RNNCellBase extends Module implements RNNCellSizes {
+  declare readonly mode: RNNMode;
+  declare readonly inputSize: number;
+  declare readonly hiddenSize: number;
+  declare readonly bias: boolean;
+
+  constructor(config: RNNCellSizes) {
+    super();
+    Object.assign(this, config);
+    initParameters(this, cellParameters(config), config.hiddenSize);
+  }
+
+  /** To be called after a direct write into a parameter's `.data`: the next forward packs the weights again. */
+  repack(): void {
+    forgetHandle(this);
+  }
+  override extraRepr(): string {
+    return cellRepr(this);
+  }
+  protected override metadata(): ModuleMetadata {
+    return cellMetadata(this);
+  }
+  protected step(input: Tensor, state: LSTMState | Tensor | null | undefined): Tensor | [Tensor, Tensor] {
+    return forwardCell(this, floatHandle(this, cellParameters, 0, 1, 1), input, state, false);
+  }
+}
+
+/**
+ * One step of one layer of an {@link LSTM}, with its equations.
+ *
+ * Parameters, H the hiddenSize: `weight_ih` `[4 * H, inputSize]`, `weight_hh` `[4 * H, H]`, `bias_ih` and
+ * `bias_hh` `[4 * H]`, at first all from U(-s, s) with `s = 1 / sqrt(H)`.
+ */
+export class LSTMCell extends RNNCellBase {
+  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  constructor(inputSize: number, hiddenSize: number, options: CellOptions = {}) {
+    super(cellConfig('LSTM', inputSize, hiddenSize, options));
+  }
+
+  /**
+   * @param input - `(B, inputSize)`, or unbatched `(inputSize)`; float32
+   * @param state - `[h, c]`, each `(B, H)` (unbatched: `(H)`); absent: zeros
+   * @returns the next `[h, c]`
+   * @throws {TypeError} for what is no float32 tensor
+   * @throws {RangeError} for wrong shapes
+   */
+  override forward(input: Tensor, state?: LSTMState | null): [Tensor, Tensor] {
+    return this.step(input, state) as [Tensor, Tensor];
+  }
+}
+
+/**
+ * One step of one layer of a {@link GRU}, with its equations.
+ *
+ * Parameters, H the hiddenSize: `weight_ih` `[3 * H, inputSize]`, `weight_hh` `[3 * H, H]`, `bias_ih` and
+ * `bias_hh` `[3 * H]`, at first all from U(-s, s) with `s = 1 / sqrt(H)`.
+ */
+export class GRUCell extends RNNCellBase {
+  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  constructor(inputSize: number, hiddenSize: number, options: CellOptions = {}) {
+    super(cellConfig('GRU', inputSize, hiddenSize, options));
+  }
+
+  /**
+   * @param input - `(B, inputSize)`, or unbatched `(inputSize)`; float32
+   * @param state - h `(B, H)` (unbatched: `(H)`); absent: zeros
+   * @returns the next h
+   * @throws {TypeError} for what is no float32 tensor
+   * @throws {RangeError} for wrong shapes
+   */
+  override forward(input: Tensor, state?: Tensor | null): Tensor {
+    return this.step(input, state) as Tensor;
+  }
+}
+
+/**
+ * One step of one layer of an {@link RNN}, with its equation.
+ *
+ * Parameters, H the hiddenSize: `weight_ih` `[H, inputSize]`, `weight_hh` `[H, H]`, `bias_ih` and `bias_hh`
+ * `[H]`, at first all from U(-s, s) with `s = 1 / sqrt(H)`.
+ */
+export class RNNCell extends RNNCellBase {
+  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  constructor(inputSize: number, hiddenSize: number, options: RNNCellOptions = {}) {
+    super(cellConfig('RNN', inputSize, hiddenSize, options));
+  }
+
+  get nonlinearity(): 'tanh' | 'relu' {
+    return nonlinearityOf(this.mode);
+  }
+
+  /** One step. Arguments, result and errors are {@link GRUCell}'s. */
+  override forward(input: Tensor, state?: Tensor | null): Tensor {
+    return this.step(input, state) as Tensor;
+  }
+}

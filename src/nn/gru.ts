@@ -1,0 +1,44 @@
+import type { Tensor } from '../tensor.js';
+import { RNNBase, rnnConfig, type OutputOf, type RNNBaseOptions } from './rnn-base.js';
+import type { PackedSequence } from './utils/rnn.js';
+
+/**
+ * A gated recurrent unit, as `torch.nn.GRU`. For each step of each layer, with gate rows in the order r, z, n:
+ *
+ * ```
+ * r, z = sigmoid(W_i* x + b_i* + W_h* h + b_h*)
+ * n = tanh(W_in x + b_in + r * (W_hn h + b_hn))     h' = (h - n) * z + n
+ * ```
+ *
+ * (The reset gate multiplies the whole recurrent term, its bias included.)
+ *
+ * Parameters, for layer `k` (and `_reverse`), H the hiddenSize: `weight_ih_l{k}` `[3 * H, in]`,
+ * `weight_hh_l{k}` `[3 * H, H]`, `bias_ih_l{k}` and `bias_hh_l{k}` `[3 * H]`, at first all from U(-s, s) with
+ * `s = 1 / sqrt(H)`. `in` is the inputSize, or for deeper layers what the layer before gives.
+ */
+export class GRU extends RNNBase {
+  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  constructor(inputSize: number, hiddenSize: number, options: RNNBaseOptions = {}) {
+    super(rnnConfig('GRU', inputSize, hiddenSize, options));
+  }
+
+  /**
+   * Runs the sequence.
+   *
+   * @param input - `(T, B, inputSize)`, or `(B, T, inputSize)` with `batchFirst`, or unbatched
+   * `(T, inputSize)`, or a packed sequence; float32, T at least 1
+   * @param state - h0 `(numLayers * directions, B, H)` (unbatched: without B; packed: in the caller's order);
+   * absent: zeros
+   * @returns `[output, hn]`: output `(T, B, directions * H)`, forward features first, packed if the input is, and
+   * the last state in the shape of the first. After a short sequence both may share one `ArrayBuffer`:
+   * `clone()` before transferring one of them to another thread.
+   * @throws {TypeError} for what is no float32 tensor
+   * @throws {RangeError} for wrong shapes
+   */
+  override forward<X extends Tensor | PackedSequence>(
+    input: X,
+    state?: Tensor | null,
+  ): [OutputOf<X>, Tensor] {
+    return this.run(input, state) as [OutputOf<X>, Tensor];
+  }
+}

@@ -1,0 +1,29 @@
+import { describe } from '../errors.js';
+import type { Tensor } from '../tensor.js';
+import { ReLU } from './activation.js';
+import { forgetLinear, forwardFloat, Linear } from './linear.js';
+import { Sequential } from './sequential.js';
+
+/**
+ * Linear and ReLU as a unit, as `torch.ao.nn.intrinsic.LinearReLU`: `y = relu(x W^T + b)`, with the children
+ * `'0'` and `'1'` that it was made of. `quantizeDynamic` makes one quantized module of it.
+ */
+export class LinearReLU extends Sequential {
+  /** @throws {TypeError} when the arguments are not exactly a Linear and a ReLU */
+  constructor(linear: Linear, relu: ReLU) {
+    if (linear?.constructor !== Linear || relu?.constructor !== ReLU) {
+      throw new TypeError(`Incorrect types for input modules: ${describe(linear)} and ${describe(relu)}`);
+    }
+    super(linear, relu);
+  }
+
+  /** @throws {TypeError} for another dtype @throws {RangeError} when the last dimension is not `inFeatures` */
+  override forward(input: Tensor): Tensor {
+    return forwardFloat(this, this.get(0) as Linear, input, true);
+  }
+
+  /** To be called after a direct write into a parameter's `.data`: the next forward packs the weights again. */
+  repack(): void {
+    forgetLinear(this);
+  }
+}

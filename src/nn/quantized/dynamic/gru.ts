@@ -1,0 +1,34 @@
+import type { Tensor } from '../../../tensor.js';
+import { GRU as FloatGRU } from '../../gru.js';
+import { rnnConfig, type OutputOf, type RNNBaseOptions } from '../../rnn-base.js';
+import type { PackedSequence } from '../../utils/rnn.js';
+import { dynamicOptionNames, type DynamicOptions, type QConfig } from './qconfig.js';
+import { RNNBase } from './rnn-base.js';
+
+/** The float GRU's options, and how weights and activations are quantized. */
+export interface QuantizedGRUOptions extends RNNBaseOptions, DynamicOptions {}
+
+/**
+ * A GRU with INT8 or float16 weights, as `torch.ao.nn.quantized.dynamic.GRU` (fbgemm). What is quantized when,
+ * and the modes, are the quantized {@link LSTM}'s; equations and shapes are the float GRU's. What PyTorch's
+ * quantized GRU refuses is allowed: `bias: false` and unbatched input.
+ */
+export class GRU extends RNNBase {
+  /** Weights of zeros; `fromFloat` or `loadStateDict` fill them. */
+  constructor(inputSize: number, hiddenSize: number, options: QuantizedGRUOptions = {}) {
+    super(rnnConfig('GRU', inputSize, hiddenSize, options, dynamicOptionNames), options);
+  }
+
+  /** Throws what the quantized LSTM's does. */
+  static fromFloat(module: FloatGRU, qconfig: QConfig): GRU {
+    return this.convert(GRU, FloatGRU, module, qconfig);
+  }
+
+  /** @see {@link FloatGRU.forward} */
+  override forward<X extends Tensor | PackedSequence>(
+    input: X,
+    state?: Tensor | null,
+  ): [OutputOf<X>, Tensor] {
+    return this.run(input, state) as [OutputOf<X>, Tensor];
+  }
+}

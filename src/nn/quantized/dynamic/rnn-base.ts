@@ -1,0 +1,111 @@
+import { native, type HalfMatrix, type Int8Matrix, type RNNHandle, type RNNMode } from '../../../native.js';
+import { float16, type Tensor } from '../../../tensor.js';
+import { rnnParameters, type LayerParameter, type RNNCellSizes } from '../../layer-parameters.js';
+import type { Module, ModuleMetadata } from '../../module.js';
+import { forwardRNN, kindOf, rnnMetadata, rnnRepr, type LSTMState, type RNNConfig } from '../../rnn-base.js';
+import type { PackedSequence } from '../../utils/rnn.js';
+import { DynamicModule, type QuantizedMatrix } from './dynamic-module.js';
+import { checkFloat, type DynamicMode, type DynamicOptions, type QConfig } from './qconfig.js';
+
+/** The native handle of a quantized recurrent layer or cell. */
+export type QuantizedRNNHandle = RNNHandle & {
+  unpackWeight(matrix: number, out: Int8Array | Uint16Array): void;
+};
+
+export function newRNNHandle(
+  { mode, inputSize, hiddenSize }: RNNCellSizes,
+  projSize: number,
+  numLayers: number,
+  directions: number,
+  dynamic: DynamicMode,
+  matrices: readonly QuantizedMatrix[],
+): QuantizedRNNHandle {
+  const { HalfRNN, Int8RNN } = native();
+  const sizes = [mode, inputSize, hiddenSize, projSize, numLayers, directions] as const;
+  if (dynamic.dtype === float16)
+    return new HalfRNN(...sizes, matrices as readonly HalfMatrix[]) as QuantizedRNNHandle;
+  const { activation, reduceRange } = dynamic;
+  return new Int8RNN(
+    ...sizes,
+    matrices as readonly Int8Matrix[],
+    activation === 'perRow',
+    reduceRange,
+  ) as QuantizedRNNHandle;
+}
+
+/** What the quantized recurrent modules and cells share. Not public. */
+export abstract class RecurrentModule extends DynamicModule<QuantizedRNNHandle> {
+  /** `fromFloat`: the float module's metadata are its constructor's arguments. */
+  protected static convert<Q extends RecurrentModule>(
+    Quantized: new (inputSize: number, hiddenSize: number, options: never) => Q,
+    Float: abstract new (...args: never[]) => Module & RNNCellSizes,
+    module: Module & RNNCellSizes,
+    qconfig: QConfig,
+  ): Q {
+    checkFloat(module, Float, qconfig);
+    const { weight, activation, reduceRange } = qconfig;
+    const { dtype = 'qint8' } = weight;
+    if (dtype !== 'qint8' && dtype !== float16) {
+      throw new RangeError(`Unsupported dtype for dynamic RNN quantization: ${dtype}`);
+    }
+    const state = module.stateDict();
+    const { type: _, inputSize, hiddenSize, ...options } = state.metadata.get('')!;
+    const all = { ...options, dtype, activation, reduceRange };
+    return new Quantized(inputSize as number, hiddenSize as number, all as never).quantize(state, qconfig);
+  }
+
+  protected override unpackWeight(
+    handle: QuantizedRNNHandle,
+    matrix: number,
+    out: Int8Array | Uint16Array,
+  ): void {
+    handle.unpackWeight(matrix, out);
+  }
+}
+
+/** What the quantized LSTM, GRU and RNN share. Not public. */
+export abstract class RNNBase extends RecurrentModule implements RNNConfig {
+  declare readonly mode: RNNMode;
+  declare readonly inputSize: number;
+  declare readonly hiddenSize: number;
+  declare readonly projSize: number;
+  declare readonly numLayers: number;
+  declare readonly bias: boolean;
+  declare readonly batchFirst: boolean;
+  declare readonly dropout: number;
+  declare readonly bidirectional: boolean;
+
+  constructor(config: RNNConfig, options: DynamicOptions) {
+    super();
+    Object.assign(this, config);
+    this.training = false;
+    this.initialise(options);
+  }
+
+  protected override parameterList(): LayerParameter[] {
+    return rnnParameters(this);
+  }
+  protected override newHandle(mode: DynamicMode, matrices: readonly QuantizedMatrix[]): QuantizedRNNHandle {
+    const directions = this.bidirectional ? 2 : 1;
+    return newRNNHandle(this, this.projSize, this.numLayers, directions, mode, matrices);
+  }
+  protected override reprName(): string {
+    return `DynamicQuantized${kindOf(this.mode)}`;
+  }
+  override extraRepr(): string {
+    return rnnRepr(this) + this.modeRepr();
+  }
+  protected override metadata(): ModuleMetadata {
+    return this.quantizedMetadata(rnnMetadata(this));
+  }
+  protected run(
+    input: Tensor | PackedSequence,
+    state: LSTMState | Tensor | null | undefined,
+  ): ReturnType<typeof forwardRNN> {
+    return forwardRNN(this, this.handle(), input, state, quantizedDTypeError);
+  }
+}
+
+function quantizedDTypeError(dtype: string): string {
+  return `expected scalar type Float but found ${dtype}`;
+}

@@ -1,0 +1,37 @@
+import type { Tensor } from '../../../tensor.js';
+import { nonlinearityOf, rnnConfig, type OutputOf, type RNNOptions } from '../../rnn-base.js';
+import { RNN as FloatRNN } from '../../rnn.js';
+import type { PackedSequence } from '../../utils/rnn.js';
+import { dynamicOptionNames, type DynamicOptions, type QConfig } from './qconfig.js';
+import { RNNBase } from './rnn-base.js';
+
+/** The float RNN's options, and how weights and activations are quantized. */
+export interface QuantizedRNNOptions extends RNNOptions, DynamicOptions {}
+
+/**
+ * An RNN with INT8 or float16 weights; PyTorch has none. What is quantized when, and the modes, are the
+ * quantized {@link LSTM}'s; the equation and shapes are the float RNN's.
+ */
+export class RNN extends RNNBase {
+  /** Weights of zeros; `fromFloat` or `loadStateDict` fill them. */
+  constructor(inputSize: number, hiddenSize: number, options: QuantizedRNNOptions = {}) {
+    super(rnnConfig('RNN', inputSize, hiddenSize, options, dynamicOptionNames), options);
+  }
+
+  /** Throws what the quantized LSTM's does. */
+  static fromFloat(module: FloatRNN, qconfig: QConfig): RNN {
+    return this.convert(RNN, FloatRNN, module, qconfig);
+  }
+
+  get nonlinearity(): 'tanh' | 'relu' {
+    return nonlinearityOf(this.mode);
+  }
+
+  /** @see {@link FloatRNN.forward} */
+  override forward<X extends Tensor | PackedSequence>(
+    input: X,
+    state?: Tensor | null,
+  ): [OutputOf<X>, Tensor] {
+    return this.run(input, state) as [OutputOf<X>, Tensor];
+  }
+}

@@ -1,0 +1,35 @@
+import type { Tensor } from '../tensor.js';
+import { nonlinearityOf, RNNBase, rnnConfig, type OutputOf, type RNNOptions } from './rnn-base.js';
+import type { PackedSequence } from './utils/rnn.js';
+
+/**
+ * An Elman network, as `torch.nn.RNN`. For each step of each layer
+ *
+ * ```
+ * h' = tanh(W_ih x + b_ih + W_hh h + b_hh)
+ * ```
+ *
+ * or `relu` in place of `tanh`.
+ *
+ * Parameters, for layer `k` (and `_reverse`), H the hiddenSize: `weight_ih_l{k}` `[H, in]`, `weight_hh_l{k}`
+ * `[H, H]`, `bias_ih_l{k}` and `bias_hh_l{k}` `[H]`, at first all from U(-s, s) with `s = 1 / sqrt(H)`. `in` is
+ * the inputSize, or for deeper layers what the layer before gives.
+ */
+export class RNN extends RNNBase {
+  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  constructor(inputSize: number, hiddenSize: number, options: RNNOptions = {}) {
+    super(rnnConfig('RNN', inputSize, hiddenSize, options));
+  }
+
+  get nonlinearity(): 'tanh' | 'relu' {
+    return nonlinearityOf(this.mode);
+  }
+
+  /** Runs the sequence. Arguments, results and errors are {@link GRU}'s. */
+  override forward<X extends Tensor | PackedSequence>(
+    input: X,
+    state?: Tensor | null,
+  ): [OutputOf<X>, Tensor] {
+    return this.run(input, state) as [OutputOf<X>, Tensor];
+  }
+}

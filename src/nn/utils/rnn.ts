@@ -1,0 +1,367 @@
+import { checkBoolean, checkOneOf, checkOptions, describe } from '../../errors.js';
+import { emptyArray, full, isTensor, Tensor } from '../../tensor.js';
+
+/**
+ * A batch of sequences of different lengths without padding, which every recurrent module takes in place of a
+ * padded tensor: `data` holds step 0 of all sequences, then step 1 of those that have one, and so on, longest
+ * sequence first. Made by {@link packPaddedSequence} and {@link packSequence}.
+ */
+export class PackedSequence {
+  /**
+   * @param data - `(sum of lengths, *)`
+   * @param batchSizes - int64: how many sequences have a step 0, a step 1, …
+   * @param sortedIndices - int64: the caller's number of each sequence of `data`; null: `data` has their order
+   * @param unsortedIndices - its inverse, by default computed
+   * @throws {TypeError | RangeError} when the four do not fit together
+   */
+  constructor(
+    readonly data: Tensor,
+    readonly batchSizes: Tensor,
+    readonly sortedIndices: Tensor | null = null,
+    readonly unsortedIndices: Tensor | null = invertPermutation(sortedIndices),
+  ) {
+    checkPacked(this);
+  }
+}
+
+export interface PackPaddedSequenceOptions {
+  /** The input is `(batch, steps, *)`. Default: false. */
+  batchFirst?: boolean;
+  /** Refuse lengths that do not fall; otherwise the sequences are sorted here, and back when unpacked. Default: true. */
+  enforceSorted?: boolean;
+}
+
+export interface PadPackedSequenceOptions {
+  /** The output is `(batch, steps, *)`. Default: false. */
+  batchFirst?: boolean;
+  /** What stands behind the end of a sequence. Default: 0. */
+  paddingValue?: number;
+  /** Steps of the output; default: the longest sequence's. */
+  totalLength?: number;
+}
+
+export interface PadSequenceOptions {
+  /** The output is `(batch, steps, *)`. Default: false. */
+  batchFirst?: boolean;
+  /** What stands beside a sequence. Default: 0. */
+  paddingValue?: number;
+  /** Where. Default: `'right'`. */
+  paddingSide?: 'left' | 'right';
+}
+
+/**
+ * Packs a padded batch.
+ *
+ * @param input - `(T, B, *)`, or `(B, T, *)` with `batchFirst`
+ * @param lengths - B lengths from 1 to T, as numbers or a tensor
+ * @throws {RangeError} with PyTorch's sentences; also for a length beyond T, where PyTorch reads foreign memory
+ */
+export function packPaddedSequence(
+  input: Tensor,
+  lengths: Tensor | readonly number[],
+  options: PackPaddedSequenceOptions = {},
+): PackedSequence {
+  checkPlain('input', input);
+  checkOptions('packPaddedSequence', options, ['batchFirst', 'enforceSorted']);
+  const { batchFirst = false, enforceSorted = true } = options;
+  checkBoolean('batchFirst', batchFirst);
+  checkBoolean('enforceSorted', enforceSorted);
+  if (input.dim() < 2) throw new RangeError(`input should have at least 2 dimensions, got ${input.dim()}`);
+  const data = input.checked('input');
+  if (data.length === 0) throw new RangeError('Cannot pack empty tensors.');
+  const [batch, steps] = batchFirst ? [input.shape[0]!, input.shape[1]!] : [input.shape[1]!, input.shape[0]!];
+  const sizes = integersOf('lengths', lengths);
+  if (sizes.length !== batch) {
+    throw new RangeError(
+      `Expected \`len(lengths)\` to be equal to batch_size, but got ${sizes.length} (batch_size=${batch})`,
+    );
+  }
+  if (!sizes.every((length) => length > 0)) {
+    throw new RangeError(
+      "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0",
+    );
+  }
+  const tooLong = sizes.find((length) => !(length <= steps));
+  if (tooLong !== undefined) {
+    throw new RangeError(`lengths should be at most ${steps}, the steps of the input, but one is ${tooLong}`);
+  }
+  const order = Array.from(sizes.keys());
+  // JavaScript's sort is stable, so equal lengths keep their order.
+  if (!enforceSorted) order.sort((a, b) => sizes[b]! - sizes[a]!);
+  else if (sizes.some((length, i) => i > 0 && length > sizes[i - 1]!)) {
+    throw new RangeError(
+      '`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass `enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this requirement if you do not need ONNX exportability.',
+    );
+  }
+  const batchSizes = batchSizesOf(order.map((i) => sizes[i]!));
+  const rowShape = input.shape.slice(2);
+  const row = data.length / (batch * steps);
+  const rows = sizes.reduce((sum, length) => sum + length, 0);
+  const out = emptyArray(input.dtype, rows * row);
+  const [stepStride, batchStride] = batchFirst ? [row, steps * row] : [batch * row, row];
+  let to = 0;
+  batchSizes.forEach((active, t) => {
+    for (let i = 0; i < active; i++, to += row) {
+      const from = t * stepStride + order[i]! * batchStride;
+      out.set(data.subarray(from, from + row) as never, to);
+    }
+  });
+  return new PackedSequence(
+    new Tensor(out, [rows, ...rowShape], { dtype: input.dtype }),
+    indices(batchSizes),
+    enforceSorted ? null : indices(order),
+  );
+}
+
+/**
+ * Undoes {@link packPaddedSequence}: the padded batch, `(T, B, *)` or `(B, T, *)` with `batchFirst`, and the
+ * lengths (int64), both in the caller's order.
+ *
+ * @throws {RangeError} when `totalLength` is shorter than the longest sequence
+ */
+export function padPackedSequence(
+  sequence: PackedSequence,
+  options: PadPackedSequenceOptions = {},
+): [padded: Tensor, lengths: Tensor] {
+  const { data, batchSizes, unsorted } = checkPacked(sequence);
+  checkOptions('padPackedSequence', options, ['batchFirst', 'paddingValue', 'totalLength']);
+  const { batchFirst = false, paddingValue = 0, totalLength = batchSizes.length } = options;
+  checkBoolean('batchFirst', batchFirst);
+  checkNumber('paddingValue', paddingValue);
+  if (!Number.isSafeInteger(totalLength)) {
+    throw new TypeError(`totalLength should be an integer, got ${describe(totalLength)}`);
+  }
+  if (totalLength < batchSizes.length) {
+    throw new RangeError(
+      `Expected total_length to be at least the length of the longest sequence in input, but got total_length=${totalLength} and max sequence length being ${batchSizes.length}`,
+    );
+  }
+  const batch = batchSizes[0]!;
+  const sorted = new Array<number>(batch).fill(0);
+  for (const active of batchSizes) for (let i = 0; i < active; i++) sorted[i]!++;
+  // The place in the caller's batch of each sequence of the data.
+  const place = new Array<number>(batch);
+  const lengths = new Array<number>(batch);
+  for (let b = 0; b < batch; b++) {
+    const i = unsorted === null ? b : unsorted[b]!;
+    place[i] = b;
+    lengths[b] = sorted[i]!;
+  }
+  const rowShape = data.shape.slice(1);
+  const leading = batchFirst ? [batch, totalLength] : [totalLength, batch];
+  const padded = full([...leading, ...rowShape], paddingValue, { dtype: data.dtype });
+  const source = data.checked('data');
+  const row = source.length / data.shape[0]!;
+  const [stepStride, batchStride] = batchFirst ? [row, totalLength * row] : [batch * row, row];
+  let from = 0;
+  batchSizes.forEach((active, t) => {
+    for (let i = 0; i < active; i++, from += row) {
+      const to = t * stepStride + place[i]! * batchStride;
+      padded.data.set(source.subarray(from, from + row) as never, to);
+    }
+  });
+  return [padded, indices(lengths)];
+}
+
+/**
+ * Sequences `(L, *)` of one dtype as one padded batch `(T, B, *)`, or `(B, T, *)` with `batchFirst`.
+ *
+ * @throws {RangeError} for no sequences, or such that differ in more than their length
+ */
+export function padSequence(sequences: Iterable<Tensor>, options: PadSequenceOptions = {}): Tensor {
+  const list = listOf(sequences);
+  checkOptions('padSequence', options, ['batchFirst', 'paddingValue', 'paddingSide']);
+  const { batchFirst = false, paddingValue = 0, paddingSide = 'right' } = options;
+  checkBoolean('batchFirst', batchFirst);
+  checkNumber('paddingValue', paddingValue);
+  checkOneOf('paddingSide', paddingSide, ['left', 'right']);
+  const first = list[0]!;
+  const rowShape = first.shape.slice(1);
+  for (const { dtype, shape } of list) {
+    if (dtype !== first.dtype) {
+      throw new TypeError(`sequences should have one dtype, got ${first.dtype} and ${dtype}`);
+    }
+    if (shape.length !== first.shape.length || rowShape.some((n, d) => shape[d + 1] !== n)) {
+      throw new RangeError(
+        `sequences should have one shape after their length, got [${first.shape.join(', ')}] and [${shape.join(', ')}]`,
+      );
+    }
+  }
+  const steps = list.reduce((most, sequence) => Math.max(most, sequence.shape[0]!), 0);
+  const leading = batchFirst ? [list.length, steps] : [steps, list.length];
+  const padded = full([...leading, ...rowShape], paddingValue, { dtype: first.dtype });
+  const row = rowShape.reduce((product, n) => product * n, 1);
+  list.forEach((sequence, b) => {
+    const source = sequence.checked('sequences');
+    const length = sequence.shape[0]!;
+    const begin = paddingSide === 'left' ? steps - length : 0;
+    for (let t = 0; t < length; t++) {
+      const to = (batchFirst ? b * steps + begin + t : (begin + t) * list.length + b) * row;
+      padded.data.set(source.subarray(t * row, (t + 1) * row) as never, to);
+    }
+  });
+  return padded;
+}
+
+/**
+ * The sequences `(L, *)` of a padded batch, without their padding.
+ *
+ * @throws {RangeError} when there are more or fewer lengths than sequences, or one is beyond the data
+ */
+export function unpadSequence(
+  padded: Tensor,
+  lengths: Tensor | readonly number[],
+  options: { batchFirst?: boolean } = {},
+): Tensor[] {
+  checkPlain('padded', padded);
+  checkOptions('unpadSequence', options, ['batchFirst']);
+  const { batchFirst = false } = options;
+  checkBoolean('batchFirst', batchFirst);
+  if (padded.dim() < 2) throw new RangeError(`padded should have at least 2 dimensions, got ${padded.dim()}`);
+  const [batch, steps] = batchFirst
+    ? [padded.shape[0]!, padded.shape[1]!]
+    : [padded.shape[1]!, padded.shape[0]!];
+  const sizes = integersOf('lengths', lengths);
+  if (sizes.length !== batch) {
+    throw new RangeError(`lengths should have ${batch} elements, one a sequence, got ${sizes.length}`);
+  }
+  return sizes.map((length, b) => {
+    if (!(length >= 0 && length <= steps)) {
+      throw new RangeError(
+        `lengths should be from 0 to ${steps}, the steps of the batch, but one is ${length}`,
+      );
+    }
+    return padded.select(batchFirst ? 0 : 1, b).slice(0, 0, length);
+  });
+}
+
+/** Packs sequences `(L, *)`: {@link padSequence}, then {@link packPaddedSequence}. */
+export function packSequence(
+  sequences: Iterable<Tensor>,
+  options: { enforceSorted?: boolean } = {},
+): PackedSequence {
+  checkOptions('packSequence', options, ['enforceSorted']);
+  const list = listOf(sequences);
+  const lengths = list.map((sequence) => sequence.shape[0]!);
+  return packPaddedSequence(padSequence(list), lengths, options);
+}
+
+/** Undoes {@link packSequence}: the sequences `(L, *)` in the caller's order. */
+export function unpackSequence(sequence: PackedSequence): Tensor[] {
+  return unpadSequence(...padPackedSequence(sequence));
+}
+
+// For the recurrent modules ----------------------------------------------------------------------------------
+
+/** Whether a value is a PackedSequence, of this copy of the package or another. */
+export function isPackedSequence(value: unknown): value is PackedSequence {
+  if (value instanceof PackedSequence) return true;
+  const p = value as Partial<PackedSequence> | null | undefined;
+  return typeof p === 'object' && p !== null && isTensor(p.data) && isTensor(p.batchSizes);
+}
+
+/** A packed sequence whose numbers were looked at. */
+export interface CheckedPacked {
+  data: Tensor;
+  batchSizes: number[];
+  sorted: number[] | null;
+  unsorted: number[] | null;
+}
+
+/** At each use, for what is in a tensor may change. @throws {TypeError | RangeError} naming what does not fit */
+export function checkPacked(sequence: PackedSequence): CheckedPacked {
+  if (!isPackedSequence(sequence)) {
+    throw new TypeError(`sequence should be a PackedSequence, got ${describe(sequence)}`);
+  }
+  const { data, sortedIndices, unsortedIndices } = sequence;
+  checkPlain('data', data);
+  const batchSizes = integersOf('batchSizes', sequence.batchSizes);
+  const batch = batchSizes[0];
+  if (batch === undefined || batchSizes.some((n, t) => !(n >= 1) || (t > 0 && n > batchSizes[t - 1]!))) {
+    throw new RangeError('batchSizes should be positive integers that do not grow');
+  }
+  const rows = batchSizes.reduce((sum, n) => sum + n, 0);
+  if (data.dim() === 0 || data.shape[0] !== rows) {
+    throw new RangeError(
+      `data should have ${rows} rows, the sum of batchSizes, but is [${data.shape.join(', ')}]`,
+    );
+  }
+  if ((sortedIndices === null) !== (unsortedIndices === null)) {
+    throw new TypeError('sortedIndices and unsortedIndices should both be tensors, or both null');
+  }
+  if (sortedIndices === null) return { data, batchSizes, sorted: null, unsorted: null };
+  const sorted = integersOf('sortedIndices', sortedIndices);
+  const unsorted = integersOf('unsortedIndices', unsortedIndices!);
+  if (
+    sorted.length !== batch ||
+    unsorted.length !== batch ||
+    !unsorted.every((i, b) => i >= 0 && sorted[i] === b)
+  ) {
+    throw new RangeError(
+      `sortedIndices and unsortedIndices should be permutations of 0 to ${batch - 1}, one the other's inverse`,
+    );
+  }
+  return { data, batchSizes, sorted, unsorted };
+}
+
+/** An int64 tensor. */
+function indices(values: readonly number[]): Tensor {
+  return new Tensor(BigInt64Array.from(values, BigInt), [values.length]);
+}
+
+function invertPermutation(permutation: Tensor | null): Tensor | null {
+  if (permutation === null) return null;
+  const sorted = integersOf('sortedIndices', permutation);
+  const inverse = new Array<number>(sorted.length).fill(-1);
+  sorted.forEach((from, to) => {
+    if (from >= 0 && from < sorted.length) inverse[from] = to;
+  });
+  return indices(inverse);
+}
+
+/** How many of these falling lengths reach each step. */
+function batchSizesOf(lengths: readonly number[]): number[] {
+  let active = lengths.length;
+  return Array.from({ length: lengths[0]! }, (_, t) => {
+    while (lengths[active - 1]! <= t) active--;
+    return active;
+  });
+}
+
+/** A list of integers, or a tensor of them; fractions are cut off, as PyTorch does. */
+function integersOf(name: string, values: Tensor | readonly number[]): number[] {
+  const list: unknown = isTensor(values) ? values.toArray() : values;
+  const flat = Array.isArray(list) && list.every((n) => typeof n === 'number');
+  if (!flat) throw new TypeError(`${name} should be integers in one dimension, got ${describe(values)}`);
+  return (list as number[]).map((n) => {
+    const integer = Math.trunc(n);
+    if (!Number.isSafeInteger(integer)) throw new RangeError(`${name} should be integers, but one is ${n}`);
+    return integer;
+  });
+}
+
+function listOf(sequences: Iterable<Tensor>): Tensor[] {
+  if (typeof sequences !== 'object' || sequences === null || !(Symbol.iterator in sequences)) {
+    throw new TypeError(
+      `pad_sequence: Expected iterable for input sequences, but got arg of type: ${describe(sequences)}`,
+    );
+  }
+  const list = [...sequences];
+  if (list.length === 0) throw new RangeError('received an empty list of sequences');
+  for (const sequence of list) {
+    checkPlain('sequences', sequence);
+    if (sequence.dim() === 0) throw new RangeError('sequences should have at least 1 dimension, got 0');
+  }
+  return list;
+}
+
+function checkPlain(name: string, tensor: unknown): asserts tensor is Tensor {
+  if (!isTensor(tensor)) throw new TypeError(`${name} should be a Tensor, got ${describe(tensor)}`);
+  if (tensor.quantization !== undefined) {
+    throw new TypeError(`${name} should not be quantized, got ${tensor.dtype}`);
+  }
+}
+
+function checkNumber(name: string, value: unknown): asserts value is number {
+  if (typeof value !== 'number') throw new TypeError(`${name} should be a number, got ${describe(value)}`);
+}
