@@ -1,33 +1,12 @@
 import * as nn from '../src/nn/index.js';
+import { quantizeDynamic } from '../src/quantization/index.js';
 import { manualSeed, randn } from '../src/random.js';
 import { Tensor, zeros } from '../src/tensor.js';
-import { native } from '../src/native.js';
-import { bytesOf, expectClose, golden, withIsa } from './support.js';
+import { testFloatLayer, testInit } from './recurrent.js';
+import { bytesOf } from './support.js';
 
-const group = golden('float');
-const cases = group.cases.filter((c) => c.cls === 'LSTM' && !c.packed && c.kwargs.proj_size === undefined);
-
-describe.each(native().isas())('float LSTM on %s', (isa) => {
-  test.each(cases.map((c) => [JSON.stringify({ seed: c.seed, layers: c.num_layers, ...c.kwargs }), c]))(
-    'equals PyTorch: %s',
-    (_, c) => {
-      const { batch_first: batchFirst, ...kwargs } = c.kwargs;
-      const lstm = new nn.LSTM(c.input_size, c.hidden_size, {
-        numLayers: c.num_layers,
-        batchFirst,
-        ...kwargs,
-      }).eval();
-      lstm.loadStateDict(group.state(c.params));
-      const state: nn.LSTMState | undefined = c.hx ? [group.tensor(c.h0), group.tensor(c.c0)] : undefined;
-      const [y, [hn, cn]] = withIsa(isa, () => lstm.forward(group.tensor(c.x), state));
-      expectClose(y, group.tensor(c.float.y));
-      expectClose(hn, group.tensor(c.float.hn));
-      expectClose(cn, group.tensor(c.float.cn));
-    },
-  );
-});
-
-test('there are golden cases', () => expect(cases.length).toBeGreaterThanOrEqual(13));
+testFloatLayer('LSTM', 19);
+testInit('LSTM', 8);
 
 describe('packed weights follow the parameters', () => {
   const x = randn(3, 2, 4);
@@ -76,6 +55,20 @@ describe('training', () => {
   });
 });
 
+test('dropout on a single layer warns', () => {
+  const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+  new nn.LSTM(4, 5, { dropout: 0.5, numLayers: 2 });
+  expect(warn).not.toHaveBeenCalled();
+  const lstm = new nn.LSTM(4, 5, { dropout: 0.5 });
+  quantizeDynamic(lstm);
+  expect(warn.mock.calls).toEqual([
+    [
+      'dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects num_layers greater than 1, but got dropout=0.5 and num_layers=1',
+    ],
+  ]);
+  warn.mockRestore();
+});
+
 describe('an empty batch gives empty results', () => {
   test('B = 0', () => {
     const [y, [hn, cn]] = new nn.LSTM(4, 5).forward(zeros(3, 0, 4));
@@ -121,6 +114,24 @@ describe('errors', () => {
     ['fraction', () => new nn.LSTM(4, 2.5), /hidden_size should be of type int/],
     ['layers', () => new nn.LSTM(4, 5, { numLayers: 0 }), /num_layers must be greater than zero/],
     ['dropout', () => new nn.LSTM(4, 5, { dropout: 2 }), /number in range \[0, 1\]/],
+    ['kind of dropout', () => new nn.LSTM(4, 5, { dropout: true as never }), /number in range .*, got true/],
+    ['projSize', () => new nn.LSTM(4, 5, { projSize: 5 }), /^proj_size has to be smaller than hidden_size/],
+    [
+      'negative projSize',
+      () => new nn.LSTM(4, 5, { projSize: -1 }),
+      /^proj_size should be a positive integer or zero to disable projections/,
+    ],
+    [
+      'kind of projSize',
+      () => new nn.LSTM(4, 5, { projSize: 1.5 }),
+      /^proj_size should be of type int, got: 1.5/,
+    ],
+    [
+      'h0 of a projection',
+      () => new nn.LSTM(4, 5, { projSize: 2 }).forward(zeros(3, 2, 4), state(1, 2, 5)),
+      /^Expected hidden\[0\] size \(1, 2, 2\), got \[1, 2, 5\]/,
+    ],
+    ['options', () => new nn.LSTM(4, 5, null as never), /^LSTM: options should be an object, got null/],
     [
       'option',
       () => new nn.LSTM(4, 5, { numLayer: 2 } as never),

@@ -256,7 +256,7 @@ describe('errors', () => {
     [
       'option',
       () => new QuantizedLinear(1, 1, { perRow: true } as never),
-      /unknown option 'perRow'; the options are bias, activation, reduceRange/,
+      /unknown option 'perRow'; the options are bias, dtype, activation, reduceRange/,
     ],
     [
       'qconfig',

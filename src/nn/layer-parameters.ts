@@ -6,6 +6,8 @@ export interface LayerParameter {
   readonly name: string;
   readonly kind: 'weight' | 'bias';
   readonly shape: readonly number[];
+  /** What a weight's columns are, by PyTorch's name of the size. */
+  readonly columns?: string;
   /** Index of the weight among the handle's matrices; a bias has its weight's. */
   readonly matrix: number;
 }
@@ -37,39 +39,35 @@ export function rnnParameters(sizes: RNNSizes): LayerParameter[] {
     const layer = Math.floor(i / directions);
     const features = layer === 0 ? inputSize : directions * (projSize || hiddenSize);
     const suffix = `_l${layer}${i % directions === 1 ? '_reverse' : ''}`;
-    return parameters({ ...sizes, inputSize: features }, projSize, suffix, i * matrices);
+    const columns = layer === 0 ? 'input_size' : 'hidden_size of all directions';
+    return parameters({ ...sizes, inputSize: features }, projSize, suffix, columns, i * matrices);
   }).flat();
 }
 
 /** A cell's parameters in PyTorch's order. */
 export function cellParameters(sizes: RNNCellSizes): LayerParameter[] {
-  return parameters(sizes, 0, '', 0);
+  return parameters(sizes, 0, '', 'input_size', 0);
 }
 
 function parameters(
   { mode, inputSize, hiddenSize, bias }: RNNCellSizes,
   projSize: number,
   suffix: string,
+  columns: string,
   first: number,
 ): LayerParameter[] {
   const rows = gatesOf[mode] * hiddenSize;
-  const list: LayerParameter[] = [
-    { name: `weight_ih${suffix}`, kind: 'weight', shape: [rows, inputSize], matrix: first },
-    { name: `weight_hh${suffix}`, kind: 'weight', shape: [rows, projSize || hiddenSize], matrix: first + 1 },
+  const weight = (name: string, shape: readonly number[], columns: string, i: number): LayerParameter => {
+    return { name: `weight_${name}${suffix}`, kind: 'weight', shape, columns, matrix: first + i };
+  };
+  const biasOf = (name: string, i: number): LayerParameter => {
+    return { name: `bias_${name}${suffix}`, kind: 'bias', shape: [rows], matrix: first + i };
+  };
+  const hidden = projSize > 0 ? 'proj_size' : 'hidden_size';
+  return [
+    weight('ih', [rows, inputSize], columns, 0),
+    weight('hh', [rows, projSize || hiddenSize], hidden, 1),
+    ...(bias ? [biasOf('ih', 0), biasOf('hh', 1)] : []),
+    ...(projSize > 0 ? [weight('hr', [projSize, hiddenSize], 'hidden_size', 2)] : []),
   ];
-  if (bias) {
-    list.push(
-      { name: `bias_ih${suffix}`, kind: 'bias', shape: [rows], matrix: first },
-      { name: `bias_hh${suffix}`, kind: 'bias', shape: [rows], matrix: first + 1 },
-    );
-  }
-  if (projSize > 0) {
-    list.push({
-      name: `weight_hr${suffix}`,
-      kind: 'weight',
-      shape: [projSize, hiddenSize],
-      matrix: first + 2,
-    });
-  }
-  return list;
 }

@@ -87,6 +87,7 @@ abstract class LinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHan
       name: `${prefix}weight`,
       kind: 'weight',
       shape: [outFeatures, inFeatures],
+      columns: 'in_features',
       matrix: 0,
     };
     if (!this.bias) return [weight];

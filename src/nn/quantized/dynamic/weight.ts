@@ -118,7 +118,7 @@ export function depthProblems(
   return parameters
     .filter(({ kind, shape }) => kind === 'weight' && shape[1]! > most)
     .map(
-      ({ name, shape }) =>
-        `${prefix}${name} should be at most ${most} deep for ${layer}, whose sums are int32, got ${shape[1]}`,
+      ({ columns, shape }) =>
+        `${prefix}${columns} should be at most ${most} for ${layer}, whose sums are int32, got ${shape[1]}`,
     );
 }
