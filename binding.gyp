@@ -37,6 +37,7 @@
       "target_name": "addon",
       "sources": [
         "native/addon.cc",
+        "native/bindings/embedding_binding.cc",
         "native/bindings/kernels_binding.cc",
         "native/bindings/linear_binding.cc",
         "native/bindings/rnn_binding.cc",
@@ -44,6 +45,7 @@
         "native/bindings/threads_binding.cc",
         "native/engine/activations.cc",
         "native/engine/cpu_count.cc",
+        "native/engine/embedding.cc",
         "native/engine/linear.cc",
         "native/engine/rnn.cc",
         "native/engine/matrix.cc",

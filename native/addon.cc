@@ -16,6 +16,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
       tables[0], Napi::Persistent(slots), Napi::Persistent(sizes), slots.Data(), sizes.Data()});
   exports.Set("sizes", sizes);
   exports.Set("slots", slots);
+  dynaquant::init_embedding(env, exports);
   dynaquant::init_kernels(env, exports);
   dynaquant::init_linear(env, exports);
   dynaquant::init_random(env, exports);

@@ -187,6 +187,43 @@ export interface NativeAddon {
   quantizeWeight(weight: Float32Array, rows: number, out: Int8Array, scales: Float32Array): boolean;
   /** Rounds to float16, beyond its range to +-65504; false where a weight is not finite. */
   quantizeHalf(weight: Float32Array, out: Uint16Array): boolean;
+  /**
+   * `out` = the rows of `indices` of a table of `width` columns: a Float32Array (`affines` null, 32 bits), or
+   * integers of 8 or 4 bits with `affines` holding each row's scale and offset.
+   */
+  embeddingLookup(
+    table: Float32Array | Uint8Array,
+    affines: Float32Array | null,
+    bits: number,
+    width: number,
+    indices: Int32Array,
+    out: Float32Array,
+  ): void;
+  /**
+   * `out` = a result for each bag of indices, which `bounds` (one more than bags) part. `mode` is 0 for sums, 1 for
+   * means, 2 for maxima; `padding` an index that counts for nothing, or -1.
+   */
+  embeddingBag(
+    table: Float32Array | Uint8Array,
+    affines: Float32Array | null,
+    bits: number,
+    width: number,
+    indices: Int32Array,
+    out: Float32Array,
+    bounds: Float64Array,
+    mode: number,
+    weights: Float32Array | null,
+    padding: number,
+  ): void;
+  /** Quantizes each row to 8 or 4 bits; false where a weight, or a row's range, is not finite. */
+  quantizeTable(
+    weight: Float32Array,
+    width: number,
+    bits: number,
+    out: Uint8Array,
+    scales: Float32Array,
+    zeroPoints: Float32Array,
+  ): boolean;
   sigmoid(x: Float32Array, out: Float32Array): void;
   tanh(x: Float32Array, out: Float32Array): void;
 

@@ -54,14 +54,16 @@ const dtypeOf: Record<string, DType | undefined> = {
   BigInt64Array: int64,
 };
 
-export type QScheme = 'per_tensor_affine' | 'per_channel_affine';
+const qschemes = ['per_tensor_affine', 'per_channel_affine', 'per_channel_affine_float_qparams'] as const;
+export type QScheme = (typeof qschemes)[number];
 
 /** How a quantized tensor's integers stand for reals: `real = scales[i] * (q - zeroPoints[i])`. */
 export interface Quantization {
   readonly qscheme: QScheme;
   /** One for the tensor, or one for each index of `axis`. */
   readonly scales: Float64Array;
-  readonly zeroPoints: Int32Array;
+  /** Whole numbers; of `per_channel_affine_float_qparams` (embedding tables) any, in a Float32Array. */
+  readonly zeroPoints: Int32Array | Float32Array;
   /** The dimension the scales belong to; 0 per tensor. */
   readonly axis: number;
 }
@@ -146,7 +148,7 @@ export class Tensor {
   get scales(): Float64Array | undefined {
     return this.quantization?.scales;
   }
-  get zeroPoints(): Int32Array | undefined {
+  get zeroPoints(): Int32Array | Float32Array | undefined {
     return this.quantization?.zeroPoints;
   }
   get axis(): number | undefined {
@@ -300,6 +302,7 @@ export class Tensor {
     const first = Math.min(a, b);
     const last = Math.max(a, b);
     if (first === last) return this.clone();
+    this.checkMovable('transpose');
     const shape = [...this.shape];
     [shape[first], shape[last]] = [shape[last]!, shape[first]!];
     const outer = numelOf(this.shape.slice(0, first));
@@ -342,6 +345,7 @@ export class Tensor {
   }
   /** A copy of the indices `start` (default 0) up to and without `end` (default all) of a dimension. */
   slice(dim: number, start = 0, end?: number): Tensor {
+    this.checkMovable('slice');
     const { outer, length, inner, rank } = this.along(dim);
     const clamp = (index: number): number =>
       Math.min(Math.max(index < 0 ? index + length : index, 0), length);
@@ -439,20 +443,20 @@ export class Tensor {
   float(): Tensor {
     return this.to(float32);
   }
-  /** A quantized tensor's integers. */
+  /** A quantized tensor's integers; quint4x2's one a byte (PyTorch's stay packed). */
   intRepr(): Tensor {
     this.quantized();
-    return new Tensor(this.checked().slice(), this.shape);
+    return new Tensor(this.integers().slice(), this.shape);
   }
   /** A quantized tensor's reals: `scale * (q - zero_point)`, float32. */
   dequantize(): Tensor {
     const { scales, zeroPoints, axis } = this.quantized();
     const inner = numelOf(this.shape.slice(axis + 1));
-    const data = this.checked();
+    const data = this.integers();
     const out = new Float32Array(data.length);
     for (let i = 0; i < out.length; i++) {
       const channel = scales.length === 1 ? 0 : Math.floor(i / inner) % scales.length;
-      out[i] = (Number(data[i]) - zeroPoints[channel]!) * Math.fround(scales[channel]!);
+      out[i] = Math.fround(Number(data[i]) - zeroPoints[channel]!) * Math.fround(scales[channel]!);
     }
     return new Tensor(out, this.shape);
   }
@@ -475,6 +479,20 @@ export class Tensor {
     if (this.quantization === undefined)
       throw new TypeError(`expected a quantized tensor, got ${this.dtype}`);
     return this.quantization;
+  }
+  /** A quantized tensor's data, one integer an element. */
+  private integers(): TensorData {
+    const data = this.checked();
+    if (this.dtype !== quint4x2) return data;
+    return Uint8Array.from({ length: this.numel }, (_, i) => (Number(data[i >> 1]) >> (4 * (i & 1))) & 15);
+  }
+  /** Refuses tensors whose elements cannot be moved one by one. */
+  private checkMovable(name: string): void {
+    if (this.dtype === quint4x2 || (this.quantization?.scales.length ?? 1) !== 1) {
+      throw new TypeError(
+        `${name} is not defined for ${this.dtype} with a scale a channel: dequantize() or intRepr() first`,
+      );
+    }
   }
   private like(data: TensorData, shape: readonly number[]): Tensor {
     return new Tensor(data, shape, { dtype: this.dtype, ...this.quantization });
@@ -849,12 +867,10 @@ function broadcastStrides(shape: readonly number[], to: readonly number[]): numb
 
 function checkQuantization(quantization: Quantization, shape: readonly number[]): Quantization {
   const { qscheme, scales, zeroPoints, axis } = quantization;
-  if (qscheme !== 'per_tensor_affine' && qscheme !== 'per_channel_affine') {
-    throw new TypeError(
-      `qscheme should be per_tensor_affine or per_channel_affine, got ${describe(qscheme)}`,
-    );
+  if (!qschemes.includes(qscheme)) {
+    throw new TypeError(`qscheme should be one of ${qschemes.join(', ')}, got ${describe(qscheme)}`);
   }
-  const count = qscheme === 'per_channel_affine' ? shape[axis] : 1;
+  const count = qscheme === 'per_tensor_affine' ? 1 : shape[axis];
   if (scales?.length !== count || zeroPoints?.length !== count) {
     throw new RangeError(
       `scales and zeroPoints should have ${count} elements, got ${scales?.length} and ${zeroPoints?.length}`,
@@ -862,6 +878,9 @@ function checkQuantization(quantization: Quantization, shape: readonly number[])
   }
   if (!scales.every((s) => Math.fround(s) > 0 && Number.isFinite(Math.fround(s)))) {
     throw new RangeError('scales should be positive finite numbers');
+  }
+  if (!Array.prototype.every.call(zeroPoints, Number.isFinite)) {
+    throw new RangeError('zeroPoints should be finite numbers');
   }
   return quantization;
 }

@@ -1,5 +1,6 @@
 import * as nn from '../src/nn/index.js';
-import { copyModule } from '../src/nn/module.js';
+import { copyModule, pythonFloat } from '../src/nn/module.js';
+import { quantizeDynamic } from '../src/quantization/index.js';
 import { randn } from '../src/random.js';
 import { tensor, Tensor, zeros } from '../src/tensor.js';
 import { bytesOf } from './support.js';
@@ -178,4 +179,114 @@ test('a module that contains itself is an error, not a hang', () => {
 });
 test('a buffer is a tensor', () => {
   expect(() => new Model().registerBuffer('x', 1 as never)).toThrow(/buffer 'x' should be a Tensor/);
+});
+
+describe('hooks', () => {
+  const x = tensor([[1, -2]]);
+  class Twice extends nn.Module {
+    override forward(input: Tensor, factor = 2): Tensor {
+      return input.mul(factor);
+    }
+  }
+
+  test('see and replace arguments and output, in order', () => {
+    const seen: unknown[] = [];
+    const module = new Twice();
+    module.registerForwardPreHook((m, args) => void seen.push('a', m === module, args.length));
+    module.registerForwardPreHook((_, [input]) => [(input as Tensor).add(1), 10]);
+    module.registerForwardPreHook((_, args) => void seen.push('b', args[1]));
+    module.registerForwardHook((_, args, output) => void seen.push(args[1], (output as Tensor).toArray()));
+    module.registerForwardHook((_, __, output) => (output as Tensor).neg());
+    expect(module.forward(x).toArray()).toEqual([[-20, 10]]);
+    expect(seen).toEqual(['a', true, 1, 'b', 10, 10, [[20, -10]]]);
+  });
+  test('one value stands for the only argument', () => {
+    const module = new Twice();
+    module.registerForwardPreHook((_, [input]) => (input as Tensor).neg());
+    expect(module.forward(x).toArray()).toEqual([[-2, 4]]);
+  });
+  test('a child’s hooks run in its owner’s forward', () => {
+    const model = new nn.Sequential(new Twice(), new nn.ReLU());
+    const shapes: unknown[] = [];
+    for (const child of model) {
+      child.registerForwardHook(
+        (m, _, output) => void shapes.push(m.constructor.name, (output as Tensor).shape),
+      );
+    }
+    model.forward(x);
+    expect(shapes).toEqual(['Twice', [1, 2], 'ReLU', [1, 2]]);
+  });
+  test('without hooks there is nothing, before and after', () => {
+    const module = new Twice();
+    const keys = Reflect.ownKeys(module);
+    const first = module.registerForwardHook(() => x);
+    const second = module.registerForwardPreHook(() => undefined);
+    expect(module.forward).not.toBe(Twice.prototype.forward);
+    expect(Object.keys(module)).toEqual(['training']);
+    first.remove();
+    first.remove();
+    expect(module.forward(x).toArray()).toEqual([[2, -4]]);
+    second.remove();
+    expect(module.forward).toBe(Twice.prototype.forward);
+    expect(Reflect.ownKeys(module)).toEqual(keys);
+    module.registerForwardHook(() => x);
+    second.remove();
+    expect(module.forward(tensor([0]))).toBe(x);
+  });
+  test('a hook may remove itself while it runs', () => {
+    const module = new Twice();
+    let calls = 0;
+    const handle = module.registerForwardHook(() => {
+      calls++;
+      handle.remove();
+    });
+    module.forward(x);
+    module.forward(x);
+    expect(calls).toBe(1);
+  });
+  test('copies keep them, each its own', () => {
+    const model = new nn.Sequential(new Twice());
+    const modules: nn.Module[] = [];
+    const handle = model.get(0).registerForwardHook((module) => void modules.push(module));
+    const copy = copyModule(model);
+    handle.remove();
+    model.forward(x);
+    copy.forward(x);
+    expect(modules).toEqual([copy.get(0)]);
+  });
+  test('quantizeDynamic carries them over to what it puts in a module’s place', () => {
+    const model = new nn.Sequential(new nn.Linear(2, 3), new nn.ReLU());
+    const seen: unknown[] = [];
+    const linear = model.get(0);
+    linear.registerForwardPreHook((_, [input]) => (input as Tensor).mul(0));
+    linear.registerForwardHook((module) => void seen.push(module));
+    const quantized = quantizeDynamic(model);
+    const out = quantized.forward(x);
+    expect(seen).toEqual([quantized.get(0)]);
+    expect(String(seen[0])).toMatch(/^DynamicQuantizedLinear/);
+    expect(out.toArray()).toEqual(quantized.forward(zeros(1, 2)).toArray());
+    expect([...quantized.stateDict().keys()]).toEqual(['0.weight', '0.bias']);
+  });
+  test('errors', () => {
+    expect(() => new Twice().registerForwardHook(5 as never)).toThrow(/hook should be a function, got 5/);
+    class Arrow extends nn.Module {
+      override forward = (input: Tensor): Tensor => input;
+    }
+    expect(() => new Arrow().registerForwardPreHook(() => undefined)).toThrow(
+      /forward should be a method of Arrow for hooks/,
+    );
+    const module = new Twice();
+    module.registerForwardHook(() => {
+      throw new Error('from the hook');
+    });
+    expect(() => module.forward(x)).toThrow(/from the hook/);
+  });
+});
+
+test('floats print as Python’s', () => {
+  const numbers = [1, 0.1, 1e-5, 1e-4, 0.00015, 1.5e-7, 1e15, 1e16, 2.5e22, -2, 0, Infinity, -Infinity, NaN];
+  expect(numbers.map(pythonFloat)).toEqual([
+    ...['1.0', '0.1', '1e-05', '0.0001', '0.00015', '1.5e-07', '1000000000000000.0', '1e+16', '2.5e+22'],
+    ...['-2.0', '0.0', 'inf', '-inf', 'nan'],
+  ]);
 });

@@ -26,7 +26,7 @@ const arrays = {
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- each group has its own shape of case
 export type GoldenCase = any;
 
-/** A group of reference data made with PyTorch (test/fixtures/make_golden.py, make_modes.py). */
+/** A group of reference data made with PyTorch (test/fixtures/make_*.py). */
 export class Golden {
   readonly cases: GoldenCase[];
   private readonly entries: Record<string, TensorEntry>;
@@ -47,6 +47,13 @@ export class Golden {
     return new Tensor(new arrays[dtype](this.bytes.slice(offset, offset + nbytes)), shape);
   }
 
+  /** A case's named inputs. */
+  inputs(c: GoldenCase): Record<string, Tensor | undefined> {
+    return Object.fromEntries(
+      Object.entries<string>(c.inputs).map(([name, key]) => [name, this.tensor(key)]),
+    );
+  }
+
   /** `{ parameter: tensor name }` as a state dict. */
   state(names: Record<string, string>): StateDict {
     const state = new StateDict();
@@ -57,6 +64,16 @@ export class Golden {
 
 export function golden(name: string): Golden {
   return new Golden(name);
+}
+
+/** Python's keyword arguments as options: camelCase, and infinity, which JSON does not have, from its name. */
+export function optionsOf(kwargs: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(kwargs).map(([name, value]) => [
+      name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase()),
+      value === 'Infinity' ? Infinity : value,
+    ]),
+  );
 }
 
 /** Bits, so that -0 and 0 differ and NaN equals itself. */

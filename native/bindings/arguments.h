@@ -35,6 +35,10 @@ constexpr napi_typedarray_type typed_array_type<std::int64_t>() {
   return napi_bigint64_array;
 }
 template <>
+constexpr napi_typedarray_type typed_array_type<std::int32_t>() {
+  return napi_int32_array;
+}
+template <>
 constexpr napi_typedarray_type typed_array_type<std::int8_t>() {
   return napi_int8_array;
 }

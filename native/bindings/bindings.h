@@ -42,6 +42,7 @@ inline float* slotted_array(Napi::Env env, napi_value value, const char* name, s
   return typed_array<float>(env, value, name, size);
 }
 
+void init_embedding(Napi::Env env, Napi::Object exports);
 void init_kernels(Napi::Env env, Napi::Object exports);
 void init_linear(Napi::Env env, Napi::Object exports);
 void init_random(Napi::Env env, Napi::Object exports);

@@ -6,16 +6,6 @@
 #include <cstring>
 
 namespace dynaquant {
-namespace {
-
-// Round to nearest even without a library call, for |x| < 2^22: adding 1.5 * 2^23 leaves no bits
-// for a fraction.
-inline float round_to_even(float x) {
-  constexpr float kMagic = 12582912.0f;
-  return (x + kMagic) - kMagic;
-}
-
-}  // namespace
 
 bool quantize_weight(const float* weight, std::size_t rows, std::size_t depth,
                      std::size_t scale_count, std::int8_t* out, float* scales) {

@@ -8,6 +8,13 @@
 
 namespace dynaquant {
 
+// Round to nearest even without a library call, for |x| < 2^22: adding 1.5 * 2^23 leaves no bits
+// for a fraction.
+inline float round_to_even(float x) {
+  constexpr float kMagic = 12582912.0f;
+  return (x + kMagic) - kMagic;
+}
+
 // Quantizes a row-major weight matrix symmetrically to int8: one scale for all (scale_count 1) or
 // one a row (scale_count == rows). scale = max(max|w| / 127.5, 2^-23), q = rne(w * (1 / scale))
 // clamped to -128..127. Returns false, with the outputs undefined, when a weight is not finite.

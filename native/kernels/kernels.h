@@ -141,6 +141,17 @@ struct RnnStep {
   size_t output_stride;  // floats
 };
 
+// A row of an embedding table. Its values stand for value * scale + offset; integers are unsigned.
+struct TableRow {
+  const void* data;  // the row's first value; of 4 bits, the byte it stands in
+  int bits;          // 32: floats; 8; 4: two a byte, the first in its low half
+  bool high;         // of 4 bits: the row's first value is in its byte's high half
+  float scale;
+  float offset;
+};
+// What becomes of a result that meets a row.
+enum class Gather : uint8_t { kSet, kAdd, kMax };
+
 struct KernelTable {
   const char* name;
   // Wants Int8Panels::plans: it has no 8-bit dot product with 32-bit sums.
@@ -188,6 +199,10 @@ struct KernelTable {
                                 size_t begin, size_t end);
   void (*step_half[kRnnModes])(const FloatRows& h, const HalfPanels& b, const RnnStep& step,
                                size_t begin, size_t end);
+
+  // kSet: out = fma(value, scale, offset); kAdd: out = fma(value, scale, out + offset); kMax: the
+  // larger of out and fma(value, scale, offset), for each of the `columns`. Exact.
+  void (*gather_row)(const TableRow& row, size_t columns, Gather gather, float* out);
 
   // Elementwise; within 2 ulp of exact for |x| <= 87 (beyond: 0 and 1 to 2e-38). NaN stays NaN.
   void (*sigmoid)(const float* x, size_t count, float* out);

@@ -17,6 +17,7 @@ namespace {
 // Kernels, written once over the vocabulary.
 #include "activations.inl.h"
 #include "dot.inl.h"
+#include "embedding.inl.h"
 #include "gemm.inl.h"
 #include "params.inl.h"
 #include "quantize.inl.h"

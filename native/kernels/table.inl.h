@@ -15,5 +15,6 @@
                                                      DYNAQUANT_STEPS(step_int8_kernel),  \
                                                      DYNAQUANT_STEPS(step_float_kernel), \
                                                      DYNAQUANT_STEPS(step_half_kernel),  \
+                                                     gather_row_kernel,                  \
                                                      sigmoid_kernel,                     \
                                                      tanh_kernel}

@@ -1,16 +1,12 @@
-import { describe } from '../errors.js';
+import { checkOneOf, checkOptions, describe } from '../errors.js';
 import { native } from '../native.js';
 import { float32, isTensor, Tensor } from '../tensor.js';
-import { Module } from './module.js';
+import { Module, pythonFloat } from './module.js';
 
 /** `max(x, 0)`; a NaN stays NaN. */
 export class ReLU extends Module {
   override forward(input: Tensor): Tensor {
-    const { data, shape } = floatInput('ReLU', input);
-    return new Tensor(
-      data.map((x) => (x < 0 ? 0 : x)),
-      shape,
-    );
+    return map('ReLU', input, (x) => (x < 0 ? 0 : x));
   }
 }
 
@@ -31,6 +27,132 @@ export class Tanh extends Module {
     const out = new Float32Array(data.length);
     native().tanh(data, out);
     return new Tensor(out, shape);
+  }
+}
+
+export interface GELUOptions {
+  /** `'none'` for the exact formula, `'tanh'` for the approximation. Default: `'none'` */
+  approximate?: 'none' | 'tanh';
+}
+
+/**
+ * `x * Phi(x)`, Phi being the normal distribution's cumulative function; or, with `approximate: 'tanh'`,
+ * `0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`.
+ */
+export class GELU extends Module {
+  readonly approximate: 'none' | 'tanh';
+  constructor(options: GELUOptions = {}) {
+    super();
+    checkOptions('GELU', options, ['approximate']);
+    const { approximate = 'none' } = options;
+    checkOneOf('approximate', approximate, ['none', 'tanh']);
+    this.approximate = approximate;
+  }
+  override forward(input: Tensor): Tensor {
+    if (this.approximate === 'none') return map('GELU', input, (x) => 0.5 * x * erfc(-x * Math.SQRT1_2));
+    const factor = Math.sqrt(2 / Math.PI);
+    return map('GELU', input, (x) => 0.5 * x * (1 + Math.tanh(factor * (x + 0.044715 * x ** 3))));
+  }
+  override extraRepr(): string {
+    return `approximate='${this.approximate}'`;
+  }
+}
+
+/** `x / (1 + exp(-x))`. */
+export class SiLU extends Module {
+  override forward(input: Tensor): Tensor {
+    return map('SiLU', input, (x) => x / (1 + Math.exp(-x)));
+  }
+}
+
+/** `x` where it is positive, else `negativeSlope * x`. */
+export class LeakyReLU extends Module {
+  readonly negativeSlope: number;
+  /** @param options.negativeSlope - Default: 0.01 */
+  constructor(options: { negativeSlope?: number } = {}) {
+    super();
+    ({ negativeSlope: this.negativeSlope } = numberOptions('LeakyReLU', { negativeSlope: 0.01 }, options));
+  }
+  override forward(input: Tensor): Tensor {
+    const slope = Math.fround(this.negativeSlope);
+    return map('LeakyReLU', input, (x) => (x > 0 ? x : x * slope));
+  }
+  override extraRepr(): string {
+    return `negative_slope=${pythonFloat(this.negativeSlope)}`;
+  }
+}
+
+/** `x` where it is positive, else `alpha * (exp(x) - 1)`. */
+export class ELU extends Module {
+  readonly alpha: number;
+  /** @param options.alpha - Default: 1 */
+  constructor(options: { alpha?: number } = {}) {
+    super();
+    ({ alpha: this.alpha } = numberOptions('ELU', { alpha: 1 }, options));
+  }
+  override forward(input: Tensor): Tensor {
+    const { alpha } = this;
+    return map('ELU', input, (x) => (x > 0 ? x : alpha * Math.expm1(x)));
+  }
+  override extraRepr(): string {
+    return `alpha=${pythonFloat(this.alpha)}`;
+  }
+}
+
+/** `log(1 + exp(beta * x)) / beta`; `x` where `beta * x` is above the threshold. */
+export class Softplus extends Module {
+  readonly beta: number;
+  readonly threshold: number;
+  /** @param options - Default: `beta` 1, `threshold` 20 */
+  constructor(options: { beta?: number; threshold?: number } = {}) {
+    super();
+    const defaults = { beta: 1, threshold: 20 };
+    ({ beta: this.beta, threshold: this.threshold } = numberOptions('Softplus', defaults, options));
+  }
+  override forward(input: Tensor): Tensor {
+    const { beta, threshold } = this;
+    return map('Softplus', input, (x) => (x * beta > threshold ? x : Math.log1p(Math.exp(x * beta)) / beta));
+  }
+  override extraRepr(): string {
+    return `beta=${pythonFloat(this.beta)}, threshold=${pythonFloat(this.threshold)}`;
+  }
+}
+
+/** `x` clamped to `minVal`..`maxVal`. */
+export class Hardtanh extends Module {
+  readonly minVal: number;
+  readonly maxVal: number;
+  /**
+   * @param options - Default: `minVal` -1, `maxVal` 1
+   * @throws {RangeError} unless `minVal` is below `maxVal`
+   */
+  constructor(options: { minVal?: number; maxVal?: number } = {}) {
+    super();
+    const defaults = { minVal: -1, maxVal: 1 };
+    ({ minVal: this.minVal, maxVal: this.maxVal } = numberOptions('Hardtanh', defaults, options));
+    if (!(this.minVal < this.maxVal)) {
+      throw new RangeError(`minVal should be below maxVal, got ${this.minVal} and ${this.maxVal}`);
+    }
+  }
+  override forward(input: Tensor): Tensor {
+    return map('Hardtanh', input, (x) => Math.min(Math.max(x, this.minVal), this.maxVal));
+  }
+  override extraRepr(): string {
+    return `min_val=${pythonFloat(this.minVal)}, max_val=${pythonFloat(this.maxVal)}`;
+  }
+}
+
+/** `min(max(x + 3, 0), 6) / 6`. */
+export class Hardsigmoid extends Module {
+  override forward(input: Tensor): Tensor {
+    return map('Hardsigmoid', input, hardsigmoid);
+  }
+}
+
+/** `x * min(max(x + 3, 0), 6) / 6`. */
+export class Hardswish extends Module {
+  override forward(input: Tensor): Tensor {
+    return map('Hardswish', input, (x) => x * hardsigmoid(x));
   }
 }
 
@@ -71,6 +193,44 @@ export class Identity extends Module {
 
 function checkDim(where: string, dim: unknown): void {
   if (!Number.isInteger(dim)) throw new TypeError(`${where}: dim should be an integer, got ${describe(dim)}`);
+}
+
+function map(where: string, input: Tensor, f: (x: number) => number): Tensor {
+  const { data, shape } = floatInput(where, input);
+  const out = new Float32Array(data.length);
+  for (let i = 0; i < data.length; i++) out[i] = f(data[i]!);
+  return new Tensor(out, shape);
+}
+
+/** The options over the defaults, all numbers. */
+function numberOptions<T extends Record<string, number>>(where: string, defaults: T, options: Partial<T>): T {
+  checkOptions(where, options, Object.keys(defaults));
+  const result: Record<string, number> = { ...defaults };
+  for (const [name, value] of Object.entries(options) as [string, unknown][]) {
+    if (value === undefined) continue;
+    if (typeof value !== 'number')
+      throw new TypeError(`${where}: ${name} should be a number, got ${describe(value)}`);
+    result[name] = value;
+  }
+  return result as T;
+}
+
+function hardsigmoid(x: number): number {
+  return Math.min(Math.max(x + 3, 0), 6) / 6;
+}
+
+// log(erfc(z) * exp(z^2) / t) as a polynomial in t = 1 / (1 + z / 2), z in 0..11, by least squares: 1e-8.
+const erfcTerms = [
+  -1.265567181, 1.001567659, 0.355683863, 0.2189875361, -0.6869118971, 1.605924692, -3.451372282, 4.129996795,
+  -2.715159806, 0.9440863251, -0.1372356992,
+];
+
+/** 1 - erf(x), within 1e-8 of itself, so also where it is small: `1 - erf` would have no digits left there. */
+function erfc(x: number): number {
+  const z = Math.abs(x);
+  const t = 1 / (1 + z / 2);
+  const value = t * Math.exp(erfcTerms.reduceRight((sum, term) => sum * t + term, 0) - z * z);
+  return x < 0 ? 2 - value : value;
 }
 
 function floatInput(where: string, input: Tensor): { data: Float32Array; shape: readonly number[] } {

@@ -1,11 +1,92 @@
-import { checkOptions, checkSize, describe } from '../errors.js';
-import { int32, int64, isTensor, Tensor } from '../tensor.js';
+import { checkBoolean, checkOneOf, checkOptions, checkSize, describe } from '../errors.js';
+import { native } from '../native.js';
+import { float32, int32, int64, isTensor, resultTensor, sameShape, type Tensor } from '../tensor.js';
 import { normal_ } from './init.js';
-import { emptyParameter, Module, type ModuleMetadata, type Parameter } from './module.js';
+import { emptyParameter, Module, pythonFloat, type ModuleMetadata, type Parameter } from './module.js';
 
 export interface EmbeddingOptions {
-  /** The row that starts as zeros; negative counts from the end. Default: none. */
+  /**
+   * A row that stands for nothing; negative counts from the end. It starts as zeros, and a bag leaves it out.
+   * Default: none.
+   */
   paddingIdx?: number | null;
+  /** Each row that is looked up and whose norm is larger is scaled to it, in the table itself. Default: none. */
+  maxNorm?: number | null;
+  /** The p of the p-norm that `maxNorm` is compared with. Default: 2 */
+  normType?: number;
+}
+
+const bagModes = ['sum', 'mean', 'max'] as const;
+
+/** How a bag's vectors become one. */
+export type BagMode = (typeof bagModes)[number];
+
+export interface BagOptions {
+  /** Default: `'mean'` */
+  mode?: BagMode;
+  /** Whether `offsets` ends with one element more, the end of the last bag. Default: false */
+  includeLastOffset?: boolean;
+}
+
+export interface EmbeddingBagOptions extends EmbeddingOptions, BagOptions {}
+
+const tableOptionNames = ['paddingIdx', 'maxNorm', 'normType'];
+export const bagOptionNames = ['mode', 'includeLastOffset'];
+
+/** What Embedding and EmbeddingBag have in common: the table. */
+abstract class TableModule extends Module {
+  readonly weight: Parameter;
+  readonly paddingIdx: number | null;
+  readonly maxNorm: number | null;
+  readonly normType: number;
+
+  constructor(
+    readonly numEmbeddings: number,
+    readonly embeddingDim: number,
+    { paddingIdx, maxNorm = null, normType = 2 }: EmbeddingOptions,
+  ) {
+    super();
+    checkSize('num_embeddings', numEmbeddings);
+    checkSize('embedding_dim', embeddingDim);
+    this.paddingIdx = checkPaddingIdx(paddingIdx, numEmbeddings);
+    if (maxNorm !== null && typeof maxNorm !== 'number')
+      throw new TypeError(`max_norm should be a number or null, got ${describe(maxNorm)}`);
+    if (typeof normType !== 'number')
+      throw new TypeError(`norm_type should be a number, got ${describe(normType)}`);
+    if ((maxNorm !== null && !(maxNorm >= 0)) || !(normType > 0)) {
+      throw new RangeError(
+        `max_norm should not be negative, norm_type be positive, got ${maxNorm} and ${normType}`,
+      );
+    }
+    this.maxNorm = maxNorm;
+    this.normType = normType;
+    this.weight = emptyParameter([numEmbeddings, embeddingDim]);
+    normal_(this.weight);
+    const start = (this.paddingIdx ?? numEmbeddings) * embeddingDim;
+    this.weight.data.fill(0 as never, start, start + embeddingDim);
+  }
+
+  /** The table with the rows of these indices ready to be looked up. */
+  protected table(indices: Int32Array): Table {
+    const { embeddingDim: width, maxNorm, normType } = this;
+    const data = this.weight.checked('weight') as Float32Array;
+    if (maxNorm !== null) {
+      for (const index of new Set(indices)) {
+        const row = data.subarray(index * width, (index + 1) * width);
+        if (limitNorm(row, maxNorm, normType)) this.weight.version++;
+      }
+    }
+    return { data, affines: null, bits: 32, width };
+  }
+  protected normRepr(): string {
+    const { maxNorm, normType } = this;
+    const max = maxNorm === null ? '' : `, max_norm=${pythonFloat(maxNorm)}`;
+    return max + (normType === 2 ? '' : `, norm_type=${pythonFloat(normType)}`);
+  }
+  protected override metadata(): ModuleMetadata {
+    const { numEmbeddings, embeddingDim, paddingIdx, maxNorm, normType } = this;
+    return { type: this.reprName(), numEmbeddings, embeddingDim, paddingIdx, maxNorm, normType };
+  }
 }
 
 /**
@@ -14,62 +95,228 @@ export interface EmbeddingOptions {
  * Shape: indices int32 or int64 of any shape `(*)` to float32 `(*, embeddingDim)`. `weight` is
  * `[numEmbeddings, embeddingDim]`, at first from N(0, 1).
  */
-export class Embedding extends Module {
-  readonly weight: Parameter;
-  readonly paddingIdx: number | null;
-
+export class Embedding extends TableModule {
   /** @throws {TypeError | RangeError} for sizes that are no positive integers, or `paddingIdx` outside the table */
-  constructor(
-    readonly numEmbeddings: number,
-    readonly embeddingDim: number,
-    options: EmbeddingOptions = {},
-  ) {
-    super();
-    checkSize('num_embeddings', numEmbeddings);
-    checkSize('embedding_dim', embeddingDim);
-    checkOptions('Embedding', options, ['paddingIdx']);
-    const padding = options.paddingIdx ?? null;
-    if (
-      padding !== null &&
-      (!Number.isInteger(padding) || padding < -numEmbeddings || padding >= numEmbeddings)
-    ) {
-      throw new RangeError(`Padding_idx must be within num_embeddings, got ${describe(padding)}`);
-    }
-    this.paddingIdx = padding !== null && padding < 0 ? padding + numEmbeddings : padding;
-    this.weight = emptyParameter([numEmbeddings, embeddingDim]);
-    normal_(this.weight);
-    if (this.paddingIdx !== null) {
-      this.weight.data.fill(0 as never, this.paddingIdx * embeddingDim, (this.paddingIdx + 1) * embeddingDim);
-    }
+  constructor(numEmbeddings: number, embeddingDim: number, options: EmbeddingOptions = {}) {
+    checkOptions('Embedding', options, tableOptionNames);
+    super(numEmbeddings, embeddingDim, options);
   }
 
   /** @throws {TypeError} for other index types @throws {RangeError} for an index outside the table */
   override forward(indices: Tensor): Tensor {
-    if (!isTensor(indices) || (indices.dtype !== int64 && indices.dtype !== int32)) {
-      throw new TypeError(
-        `Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got ${isTensor(indices) ? indices.dtype : describe(indices)} instead`,
-      );
-    }
-    const { numEmbeddings, embeddingDim: width } = this;
-    const table = this.weight.checked('weight') as Float32Array;
-    const data = indices.checked('indices');
-    const out = new Float32Array(data.length * width);
-    for (let i = 0; i < data.length; i++) {
-      const index = Number(data[i]);
-      if (index < 0 || index >= numEmbeddings) {
-        throw new RangeError(`index out of range in self: got ${index}, expected 0 to ${numEmbeddings - 1}`);
-      }
-      out.set(table.subarray(index * width, (index + 1) * width), i * width);
-    }
-    return new Tensor(out, [...indices.shape, width]);
+    const list = tableIndices('indices', indices, this.numEmbeddings);
+    return lookup(this.table(list), list, indices.shape);
   }
 
   override extraRepr(): string {
     const padding = this.paddingIdx === null ? '' : `, padding_idx=${this.paddingIdx}`;
-    return `${this.numEmbeddings}, ${this.embeddingDim}${padding}`;
+    return `${this.numEmbeddings}, ${this.embeddingDim}${padding}${this.normRepr()}`;
+  }
+}
+
+/**
+ * Sums, means or maxima of a table's vectors: for each bag of indices `i_1 … i_n`,
+ * `out[bag, :] = reduce(weight[i_1, :] * w_1, …, weight[i_n, :] * w_n)`; zeros for a bag of none. Indices equal
+ * to `paddingIdx` are left out, and not counted by a mean.
+ *
+ * Shape: indices `(B, N)`, B bags of N; or `(M)` with `offsets` `(B)`, where each bag begins. Both int32 or int64.
+ * `perSampleWeights` (only for sums) is float32 of the indices' shape. Output: float32 `(B, embeddingDim)`.
+ */
+export class EmbeddingBag extends TableModule {
+  readonly mode: BagMode;
+  readonly includeLastOffset: boolean;
+
+  /**
+   * @throws {TypeError | RangeError} for sizes that are no positive integers, `paddingIdx` outside the table, or
+   * another mode
+   */
+  constructor(numEmbeddings: number, embeddingDim: number, options: EmbeddingBagOptions = {}) {
+    checkOptions('EmbeddingBag', options, [...bagOptionNames, ...tableOptionNames]);
+    const { mode, includeLastOffset } = checkBagOptions(options, 'mean');
+    super(numEmbeddings, embeddingDim, options);
+    this.mode = mode;
+    this.includeLastOffset = includeLastOffset;
+  }
+
+  /**
+   * @throws {TypeError} for tensors of another kind
+   * @throws {RangeError} for an index outside the table, offsets that do not rise from 0 within the indices, or
+   * weights of another shape or for another mode than `'sum'`
+   */
+  override forward(input: Tensor, offsets?: Tensor | null, perSampleWeights?: Tensor | null): Tensor {
+    const bags = bagArguments(this, input, offsets, perSampleWeights);
+    return lookupBags(this.table(bags.indices), bags, this);
+  }
+
+  override extraRepr(): string {
+    const padding = this.paddingIdx === null ? '' : `, padding_idx=${this.paddingIdx}`;
+    return `${this.numEmbeddings}, ${this.embeddingDim}${this.normRepr()}, mode='${this.mode}'${padding}`;
   }
   protected override metadata(): ModuleMetadata {
-    const { numEmbeddings, embeddingDim, paddingIdx } = this;
-    return { type: 'Embedding', numEmbeddings, embeddingDim, paddingIdx };
+    return { ...super.metadata(), mode: this.mode, includeLastOffset: this.includeLastOffset };
   }
+}
+
+// What the quantized twins share ---------------------------------------------------------------------------
+
+/** A table as native code reads it: floats, or integers of 8 or 4 bits and each row's scale and offset. */
+export interface Table {
+  readonly data: Float32Array | Uint8Array;
+  readonly affines: Float32Array | null;
+  readonly bits: 32 | 8 | 4;
+  readonly width: number;
+}
+
+/** Bag b is the indices from `bounds[b]` up to `bounds[b + 1]`. */
+export interface Bags {
+  readonly indices: Int32Array;
+  readonly bounds: Float64Array;
+  readonly weights: Float32Array | null;
+}
+
+/** The sizes and options that a bag's arguments are checked against. */
+export interface BagModule extends Required<BagOptions> {
+  readonly numEmbeddings: number;
+  readonly paddingIdx: number | null;
+}
+
+/** The row that `paddingIdx` means, or null. */
+export function checkPaddingIdx(padding: number | null | undefined, numEmbeddings: number): number | null {
+  if (padding === null || padding === undefined) return null;
+  if (!Number.isInteger(padding) || padding < -numEmbeddings || padding >= numEmbeddings) {
+    throw new RangeError(`Padding_idx must be within num_embeddings, got ${describe(padding)}`);
+  }
+  return padding < 0 ? padding + numEmbeddings : padding;
+}
+
+export function checkBagOptions(options: BagOptions, defaultMode: BagMode): Required<BagOptions> {
+  const { mode = defaultMode, includeLastOffset = false } = options;
+  checkOneOf('mode', mode, bagModes);
+  checkBoolean('includeLastOffset', includeLastOffset);
+  return { mode, includeLastOffset };
+}
+
+/** Scales a row down to a norm, as PyTorch's embedding_renorm_; whether it had to be. */
+export function limitNorm(row: Float32Array, maxNorm: number, normType: number): boolean {
+  let norm = 0;
+  if (normType === Infinity) norm = row.reduce((largest, x) => Math.max(largest, Math.abs(x)), 0);
+  else norm = row.reduce((sum, x) => sum + Math.abs(x) ** normType, 0) ** (1 / normType);
+  if (!(norm > maxNorm)) return false;
+  const scale = Math.fround(maxNorm / (norm + 1e-7));
+  for (let i = 0; i < row.length; i++) row[i]! *= scale;
+  return true;
+}
+
+/** Indices as native code takes them, each inside the table. */
+export function tableIndices(name: string, indices: Tensor, numEmbeddings: number): Int32Array {
+  const data = integers(name, indices);
+  const out = data[Symbol.toStringTag] === 'Int32Array' ? (data as Int32Array) : new Int32Array(data.length);
+  for (let i = 0; i < data.length; i++) {
+    const index = Number(data[i]);
+    if (index < 0 || index >= numEmbeddings) {
+      throw new RangeError(`index out of range in self: got ${index}, expected 0 to ${numEmbeddings - 1}`);
+    }
+    out[i] = index;
+  }
+  return out;
+}
+
+export function lookup(table: Table, indices: Int32Array, shape: readonly number[]): Tensor {
+  const { data, affines, bits, width } = table;
+  const out = new Float32Array(indices.length * width);
+  native().embeddingLookup(data, affines, bits, width, indices, out);
+  return resultTensor(out, [...shape, width]);
+}
+
+/** A bag layer's arguments, checked, with PyTorch's sentences. */
+export function bagArguments(
+  { numEmbeddings, mode, includeLastOffset }: BagModule,
+  input: Tensor,
+  offsets: Tensor | null | undefined,
+  perSampleWeights: Tensor | null | undefined,
+): Bags {
+  const indices = tableIndices('input', input, numEmbeddings);
+  let bounds: Float64Array;
+  if (input.dim() === 2) {
+    if (offsets !== undefined && offsets !== null) {
+      throw new RangeError(
+        `if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length sequences. However, found offsets of type ${describe(offsets)}`,
+      );
+    }
+    const [bags, length] = input.shape as [number, number];
+    bounds = Float64Array.from({ length: bags + 1 }, (_, i) => i * length);
+  } else if (input.dim() === 1) {
+    bounds = offsetBounds(offsets, indices.length, includeLastOffset);
+  } else {
+    throw new RangeError(`input has to be 1D or 2D Tensor, but got Tensor of dimension ${input.dim()}`);
+  }
+  if (perSampleWeights === undefined || perSampleWeights === null) return { indices, bounds, weights: null };
+  if (!isTensor(perSampleWeights) || perSampleWeights.dtype !== float32) {
+    const got = isTensor(perSampleWeights) ? perSampleWeights.dtype : describe(perSampleWeights);
+    throw new TypeError(`per_sample_weights should be a float32 Tensor, got ${got}`);
+  }
+  if (!sameShape(perSampleWeights.shape, input.shape)) {
+    throw new RangeError(
+      `embedding_bag: If per_sample_weights (torch.Size([${perSampleWeights.shape.join(', ')}])) is not None, then it must have the same shape as the input (torch.Size([${input.shape.join(', ')}]))`,
+    );
+  }
+  if (mode !== 'sum') {
+    throw new RangeError(
+      `embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got mode='${mode}').`,
+    );
+  }
+  return { indices, bounds, weights: perSampleWeights.checked('per_sample_weights') as Float32Array };
+}
+
+export function lookupBags(table: Table, bags: Bags, { mode, paddingIdx }: BagModule): Tensor {
+  const { data, affines, bits, width } = table;
+  const { indices, bounds, weights } = bags;
+  const count = bounds.length - 1;
+  const out = new Float32Array(count * width);
+  native().embeddingBag(
+    ...[data, affines, bits, width, indices, out, bounds],
+    ...[bagModes.indexOf(mode), weights, paddingIdx ?? -1],
+  );
+  return resultTensor(out, [count, width]);
+}
+
+function offsetBounds(
+  offsets: Tensor | null | undefined,
+  length: number,
+  includeLastOffset: boolean,
+): Float64Array {
+  if (offsets === undefined || offsets === null) {
+    throw new TypeError('offsets has to be a 1D Tensor but got None');
+  }
+  const starts = Float64Array.from(integers('offsets', offsets), Number);
+  if (offsets.dim() !== 1) throw new RangeError(`offsets has to be a 1D Tensor, got ${offsets.dim()}D`);
+  if (includeLastOffset && starts.length === 0) {
+    throw new RangeError('include_last_offset: number of offset should be at least 1');
+  }
+  if (starts.length > 0 && starts[0] !== 0) {
+    throw new RangeError(
+      `offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got ${starts[0]}`,
+    );
+  }
+  starts.forEach((start, i) => {
+    if (i > 0 && start < starts[i - 1]!)
+      throw new RangeError(`offsets should not decrease, got ${start} after ${starts[i - 1]}`);
+  });
+  const last = starts.at(-1) ?? 0;
+  if (last > length) {
+    throw new RangeError(
+      `offsets[-1] can not be greater than input's length ${length} but got offsets[-1] of ${last}`,
+    );
+  }
+  if (includeLastOffset) return starts;
+  return Float64Array.of(...starts, starts.length === 0 ? 0 : length);
+}
+
+function integers(name: string, indices: Tensor): Int32Array | BigInt64Array {
+  if (!isTensor(indices) || (indices.dtype !== int64 && indices.dtype !== int32)) {
+    throw new TypeError(
+      `Expected tensor for argument #1 '${name}' to have one of the following scalar types: Long, Int; but got ${isTensor(indices) ? indices.dtype : describe(indices)} instead`,
+    );
+  }
+  return indices.checked(name) as Int32Array | BigInt64Array;
 }

@@ -1,7 +1,30 @@
-export { Identity, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh } from './activation.js';
+export {
+  ELU,
+  GELU,
+  Hardsigmoid,
+  Hardswish,
+  Hardtanh,
+  Identity,
+  LeakyReLU,
+  LogSoftmax,
+  ReLU,
+  Sigmoid,
+  SiLU,
+  Softmax,
+  Softplus,
+  Tanh,
+  type GELUOptions,
+} from './activation.js';
+export { ModuleDict, ModuleList, Sequential } from './container.js';
 export { GRUCell, LSTMCell, RNNCell, type CellOptions, type RNNCellOptions } from './cells.js';
 export { Dropout } from './dropout.js';
-export { Embedding, type EmbeddingOptions } from './embedding.js';
+export {
+  Embedding,
+  EmbeddingBag,
+  type BagMode,
+  type EmbeddingBagOptions,
+  type EmbeddingOptions,
+} from './embedding.js';
 export { GRU } from './gru.js';
 export * as init from './init.js';
 export * as intrinsic from './intrinsic.js';
@@ -11,12 +34,15 @@ export {
   Module,
   Parameter,
   StateDict,
+  type ForwardHook,
+  type ForwardPreHook,
   type IncompatibleKeys,
   type ModuleMetadata,
+  type RemovableHandle,
   type StateDictLike,
 } from './module.js';
+export { LayerNorm, type LayerNormOptions } from './normalization.js';
 export type { LSTMOptions, LSTMState, RNNBaseOptions, RNNOptions } from './rnn-base.js';
 export { RNN } from './rnn.js';
 export * as quantized from './quantized/index.js';
-export { Sequential } from './sequential.js';
 export * as utils from './utils/index.js';

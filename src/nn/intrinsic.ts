@@ -2,7 +2,7 @@ import { describe } from '../errors.js';
 import type { Tensor } from '../tensor.js';
 import { ReLU } from './activation.js';
 import { forgetLinear, forwardFloat, Linear } from './linear.js';
-import { Sequential } from './sequential.js';
+import { Sequential } from './container.js';
 
 /**
  * Linear and ReLU as a unit, as `torch.ao.nn.intrinsic.LinearReLU`: `y = relu(x W^T + b)`, with the children

@@ -26,12 +26,27 @@ export interface IncompatibleKeys {
 }
 
 /**
+ * Called before a module's `forward` with its arguments. An array that it returns stands for them, another value
+ * for an only one; nothing (undefined or null) leaves them.
+ */
+export type ForwardPreHook<M extends Module = Module> = (module: M, args: unknown[]) => unknown;
+/** Called after a module's `forward`. What it returns, unless nothing, stands for the output. */
+export type ForwardHook<M extends Module = Module> = (module: M, args: unknown[], output: unknown) => unknown;
+/** What registering a hook returns. */
+export interface RemovableHandle {
+  /** Takes the hook away: from this module, not from copies made of it. */
+  remove(): void;
+}
+
+/**
  * The base of all modules. Children, parameters and buffers are own enumerable properties: a `Module` is a
  * child, a {@link Parameter} a parameter, and what `registerBuffer` was called with a buffer. Arrays of
  * modules and plain tensors are not seen (use `Sequential`).
  */
 export abstract class Module {
   training = true;
+  /** A qconfig for this module and those below it, which goes before any entry of `quantizeDynamic`'s spec. */
+  declare qconfig?: object | null;
 
   // Subclasses narrow it.
   abstract forward(...args: any[]): any;
@@ -41,6 +56,20 @@ export abstract class Module {
     if (!isTensor(value)) throw new TypeError(`buffer '${name}' should be a Tensor, got ${describe(value)}`);
     bufferNames(this).add(name);
     Object.defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true });
+  }
+
+  /**
+   * Runs `hook` after every `forward` of this module, after those that were registered before it. Copies, and
+   * quantized modules made of this one, keep the hooks that it has then. Without hooks nothing is any slower.
+   *
+   * @throws {TypeError} when `hook` is no function, or `forward` no method of the class
+   */
+  registerForwardHook(hook: ForwardHook<this>): RemovableHandle {
+    return addHook(this, { before: false, run: hook as ForwardHook });
+  }
+  /** Runs `hook` before every `forward` of this module; as {@link registerForwardHook}. */
+  registerForwardPreHook(hook: ForwardPreHook<this>): RemovableHandle {
+    return addHook(this, { before: true, run: hook as ForwardPreHook });
   }
 
   *namedChildren(): IterableIterator<[string, Module]> {
@@ -79,6 +108,22 @@ export abstract class Module {
   }
   *parameters(): IterableIterator<Parameter> {
     for (const [, parameter] of this.namedParameters()) yield parameter;
+  }
+
+  /**
+   * The module of a dotted name, as PyTorch's `get_submodule`; `''` is this one.
+   *
+   * @throws {RangeError} when there is none
+   */
+  getSubmodule(target: string): Module {
+    if (typeof target !== 'string') throw new TypeError(`target should be a string, got ${describe(target)}`);
+    let module: Module = this;
+    for (const name of target === '' ? [] : target.split('.')) {
+      const child = new Map(module.childEntries()).get(name);
+      if (child === undefined) throw new RangeError(`${module.reprName()} has no module '${name}'`);
+      module = child;
+    }
+    return module;
   }
 
   train(mode = true): this {
@@ -154,8 +199,8 @@ export abstract class Module {
 
   /** PyTorch's repr: the name, the options, the children indented. */
   toString(): string {
-    const lines = [...this.childEntries()].map(
-      ([name, child]) => `  (${name}): ${child.toString().replaceAll('\n', '\n  ')}`,
+    const lines = [...this.childReprs()].map(
+      ([label, repr]) => `  (${label}): ${repr.replaceAll('\n', '\n  ')}`,
     );
     const extra = this.extraRepr();
     const name = this.reprName();
@@ -172,6 +217,10 @@ export abstract class Module {
   /** The name that `toString` prints. */
   protected reprName(): string {
     return this.constructor.name;
+  }
+  /** What `toString` prints of the children: labels and texts. */
+  protected *childReprs(): IterableIterator<[label: string, repr: string]> {
+    for (const [name, child] of this.childEntries()) yield [name, child.toString()];
   }
   /** What the state dict says of this module. */
   protected metadata(): ModuleMetadata {
@@ -228,7 +277,10 @@ export abstract class Module {
   }
   /** Replaces each child by what `f` makes of it. */
   replaceChildren(f: (child: Module) => Module): void {
-    for (const [name, child] of [...this.childEntries()]) {
+    // The list shrinks as it goes: what was replaced must not be kept by it.
+    const entries = [...this.childEntries()].reverse();
+    for (let entry = entries.pop(); entry !== undefined; entry = entries.pop()) {
+      const [name, child] = entry;
       const other = f(child);
       if (other !== child) this.setChild(name, other);
     }
@@ -305,6 +357,82 @@ export function copyModule<M extends Module>(module: M): M {
     return value;
   };
   return copy(module) as M;
+}
+
+interface Hook {
+  readonly before: boolean;
+  readonly run: (module: Module, args: unknown[], output?: unknown) => unknown;
+}
+
+// A module with hooks has two own properties that nothing enumerates: its hooks, by handle (a Map, so that
+// copyModule gives each copy its own), and a `forward` in front of its class's.
+const hooksKey = Symbol('hooks');
+type Hooked = Module & { [hooksKey]?: Map<object, Hook> };
+
+function hookMap(module: Hooked): Map<object, Hook> {
+  const known = module[hooksKey];
+  if (known !== undefined) return known;
+  if (Object.hasOwn(module, 'forward')) {
+    throw new TypeError(`forward should be a method of ${module.constructor.name} for hooks, not a property`);
+  }
+  const hooks = new Map<object, Hook>();
+  Object.defineProperty(module, hooksKey, { value: hooks, configurable: true });
+  Object.defineProperty(module, 'forward', {
+    value: forwardWithHooks,
+    configurable: true,
+    writable: true,
+  });
+  return hooks;
+}
+
+function addHook(module: Hooked, hook: Hook): RemovableHandle {
+  if (typeof hook.run !== 'function')
+    throw new TypeError(`hook should be a function, got ${describe(hook.run)}`);
+  const hooks = hookMap(module);
+  const handle = {
+    remove(): void {
+      if (!hooks.delete(handle) || hooks.size > 0) return;
+      Reflect.deleteProperty(module, hooksKey);
+      Reflect.deleteProperty(module, 'forward');
+    },
+  };
+  hooks.set(handle, hook);
+  return handle;
+}
+
+function forwardWithHooks(this: Hooked, ...given: unknown[]): unknown {
+  const hooks = [...this[hooksKey]!.values()]; // as they are now: a hook may remove itself
+  const isNothing = (value: unknown): boolean => value === undefined || value === null;
+  let args = given;
+  for (const { before, run } of hooks) {
+    const result = before ? run(this, args) : undefined;
+    if (!isNothing(result)) args = Array.isArray(result) ? result : [result];
+  }
+  let output: unknown = (Object.getPrototypeOf(this) as Module).forward.apply(this, args);
+  for (const { before, run } of hooks) {
+    const result = before ? undefined : run(this, args, output);
+    if (!isNothing(result)) output = result;
+  }
+  return output;
+}
+
+/** Gives a module that stands for another the other's hooks too. */
+export function copyHooks(from: Module, to: Module): void {
+  const hooks = (from as Hooked)[hooksKey];
+  if (hooks === undefined || from === to) return;
+  const target = hookMap(to);
+  hooks.forEach((hook, handle) => target.set(handle, hook));
+}
+
+/** A float as Python prints it: `1.0`, `1e-05`. */
+export function pythonFloat(x: number): string {
+  if (!Number.isFinite(x)) return String(x).toLowerCase().replace('infinity', 'inf');
+  const [digits, exponent] = x.toExponential().split('e') as [string, string];
+  const e = Number(exponent);
+  if (x !== 0 && (e < -4 || e >= 16)) {
+    return `${digits}e${e < 0 ? '-' : '+'}${String(Math.abs(e)).padStart(2, '0')}`;
+  }
+  return Number.isInteger(x) ? `${x}.0` : String(x);
 }
 
 /** A new float32 parameter, not initialised. */

@@ -5,13 +5,27 @@ import { fileURLToPath } from 'node:url';
 
 import { CheckpointError, describe } from '../errors.js';
 import { StateDict, type ModuleMetadata } from '../nn/module.js';
-import { emptyArray, isTensor, qint8, Tensor, type DType } from '../tensor.js';
+import {
+  emptyArray,
+  float32,
+  int32,
+  int64,
+  int8,
+  isTensor,
+  qint8,
+  quint4x2,
+  quint8,
+  Tensor,
+  uint8,
+  type DType,
+} from '../tensor.js';
 
 // A safetensors file: 8 bytes little-endian length of the header, the header (JSON: name -> dtype, shape,
 // data_offsets; and `__metadata__`, string to string), then the data without holes.
 //
-// A quantized tensor `w` is three entries: its integers under `w`, `w.scale` (F32, one or one a row) and
-// `w.zero_point` (I32). `__metadata__.dynaquant` is the JSON of the state dict's module metadata, a list of
+// A quantized tensor `w` is three entries: its integers under `w` (I8 of qint8, U8 of quint8 and quint4x2), `w.scale`
+// (F32, one or one a row) and `w.zero_point` (I32, or F32 of float qparams). Of quint4x2 `w` is the bytes, two values
+// each, the first in the low half, and `w.shape` (I64) the tensor's shape. `__metadata__.dynaquant` is the JSON of the state dict's module metadata, a list of
 // [name, what it is] (an object would not keep the order of names such as "0").
 
 const dtypeNames: Record<string, DType | undefined> = {
@@ -121,8 +135,7 @@ function parse(bytes: Uint8Array): StateDict {
     return new Tensor(data, entry.shape, { dtype: entry.dtype });
   };
   for (const [key, entry] of entries) {
-    const owner = key.replace(/\.(scale|zero_point)$/, '');
-    if (owner !== key && isQuantized(entries, owner)) continue;
+    if (isCompanion(entries, key)) continue;
     state.set(key, isQuantized(entries, key) ? readQuantized(key, entries, read) : read(entry));
   }
   return state;
@@ -240,9 +253,17 @@ function checkCoverage(entries: ReadonlyMap<string, Entry>, dataLength: number):
 }
 
 function isQuantized(entries: ReadonlyMap<string, Entry>, key: string): boolean {
+  const dtype = entries.get(key)?.dtype;
   return (
-    entries.get(key)?.dtype === 'int8' && (entries.has(`${key}.scale`) || entries.has(`${key}.zero_point`))
+    (dtype === int8 || dtype === uint8) && (entries.has(`${key}.scale`) || entries.has(`${key}.zero_point`))
   );
+}
+
+/** Whether an entry is a part of a quantized tensor's. */
+function isCompanion(entries: ReadonlyMap<string, Entry>, key: string): boolean {
+  const [, owner, part] = /^(.*)\.(scale|zero_point|shape)$/s.exec(key) ?? [];
+  if (owner === undefined || !isQuantized(entries, owner)) return false;
+  return part !== 'shape' || entries.get(owner)!.dtype === uint8;
 }
 
 function readQuantized(
@@ -250,27 +271,37 @@ function readQuantized(
   entries: ReadonlyMap<string, Entry>,
   read: (entry: Entry) => Tensor,
 ): Tensor {
-  const companion = (name: string, dtype: DType): { data: ArrayLike<number>; perChannel: boolean } => {
+  const companion = (name: string, rows: number | undefined, dtypes: readonly DType[]): Tensor => {
     const entry = entries.get(`${key}.${name}`);
-    const rows = entries.get(key)!.shape[0];
     if (entry === undefined) throw new CheckpointError(`key ${describe(key)}: its ${name} is missing`);
     const perChannel = entry.shape.length === 1 && entry.shape[0] === rows;
-    if (entry.dtype !== dtype || (!perChannel && entry.shape.length !== 0)) {
+    if (!dtypes.includes(entry.dtype) || (!perChannel && entry.shape.length !== 0)) {
       throw new CheckpointError(
-        `key ${describe(`${key}.${name}`)}: should be ${dtype} of shape [] or [${rows}], got ${entry.dtype} of [${entry.shape.join(', ')}]`,
+        `key ${describe(`${key}.${name}`)}: should be ${dtypes.join(' or ')} of shape [] or [${rows}], got ${entry.dtype} of [${entry.shape.join(', ')}]`,
       );
     }
-    return { data: read(entry).data as ArrayLike<number>, perChannel };
+    return read(entry);
   };
-  const scales = companion('scale', 'float32');
-  const zeroPoints = companion('zero_point', 'int32');
-  const { data, shape } = read(entries.get(key)!);
+  const { data, shape: stored, dtype } = read(entries.get(key)!);
+  const sizes = dtype === uint8 ? entries.get(`${key}.shape`) : undefined;
+  if (sizes !== undefined && (sizes.dtype !== int64 || sizes.shape.length !== 1)) {
+    throw new CheckpointError(`key ${describe(`${key}.shape`)}: should be int64 of one dimension`);
+  }
+  const shape = sizes === undefined ? stored : Array.from(read(sizes).data as BigInt64Array, Number);
+  const scales = companion('scale', shape[0], [float32]);
+  const perChannel = scales.dim() > 0;
+  const zeroPoints = companion('zero_point', shape[0], perChannel ? [int32, float32] : [int32]);
+  const floatQParams = zeroPoints.dtype === float32;
   try {
     return new Tensor(data, shape, {
-      dtype: qint8,
-      qscheme: scales.perChannel ? 'per_channel_affine' : 'per_tensor_affine',
-      scales: Float64Array.from(scales.data),
-      zeroPoints: Int32Array.from(zeroPoints.data),
+      dtype: sizes !== undefined ? quint4x2 : dtype === uint8 ? quint8 : qint8,
+      qscheme: floatQParams
+        ? 'per_channel_affine_float_qparams'
+        : perChannel
+          ? 'per_channel_affine'
+          : 'per_tensor_affine',
+      scales: Float64Array.from(scales.data as Float32Array),
+      zeroPoints: zeroPoints.data as Int32Array | Float32Array,
       axis: 0,
     });
   } catch (error) {
@@ -298,13 +329,16 @@ function serialize(state: Saveable): Uint8Array {
       continue;
     }
     const { qscheme, scales, zeroPoints, axis } = tensor.quantization;
-    if (tensor.dtype !== qint8 || axis !== 0) {
+    if (axis !== 0) {
       throw new RangeError(
-        `key ${describe(key)}: only qint8 tensors quantized along axis 0 can be saved, got ${tensor.dtype}`,
+        `key ${describe(key)}: only tensors quantized along axis 0 can be saved, got ${axis}`,
       );
     }
-    const shape = qscheme === 'per_channel_affine' ? [scales.length] : [];
-    add(key, new Tensor(tensor.checked(key), tensor.shape));
+    const shape = qscheme === 'per_tensor_affine' ? [] : [scales.length];
+    const data = tensor.checked(key);
+    const packed = tensor.dtype === quint4x2;
+    add(key, new Tensor(data, packed ? [data.length] : tensor.shape));
+    if (packed) add(`${key}.shape`, new Tensor(BigInt64Array.from(tensor.shape, BigInt), [tensor.dim()]));
     add(`${key}.scale`, new Tensor(Float32Array.from(scales), shape));
     add(`${key}.zero_point`, new Tensor(zeroPoints, shape));
   }

@@ -28,6 +28,16 @@ inline S32 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 inline F32 load(const uint16_t* p) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p))};
 }
+inline S32 load_u8(const uint8_t* p) {
+  return {_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p))};
+}
+inline S32 widen_u4(uint64_t u4x16) {
+  const __m512i halves =
+      _mm512_mask_set1_epi32(_mm512_set1_epi32((int32_t)u4x16), 0xff00, (int32_t)(u4x16 >> 32));
+  const __m512i shifts =
+      _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+  return {_mm512_and_si512(_mm512_srlv_epi32(halves, shifts), _mm512_set1_epi32(15))};
+}
 inline __mmask16 first_lanes(size_t count) { return (__mmask16)((1u << count) - 1u); }
 inline F32 load_first(const float* p, size_t count) {
   if (count == 8) return {_mm512_zextps256_ps512(_mm256_loadu_ps(p))};  // see store_first

@@ -35,6 +35,19 @@ inline S32 load(const int32_t* p) {
 inline F32 load(const uint16_t* p) {
   return each<F32>([=](int i) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))); });
 }
+inline S32 widen_u8(uint8x16_t u8x16) {
+  const uint16x8_t low = vmovl_u8(vget_low_u8(u8x16)), high = vmovl_high_u8(u8x16);
+  return {{vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low))),
+           vreinterpretq_s32_u32(vmovl_high_u16(low)),
+           vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high))),
+           vreinterpretq_s32_u32(vmovl_high_u16(high))}};
+}
+inline S32 load_u8(const uint8_t* p) { return widen_u8(vld1q_u8(p)); }
+inline S32 widen_u4(uint64_t u4x16) {
+  const uint8x8_t pairs = vcreate_u8(u4x16);
+  const uint8x8_t even = vand_u8(pairs, vdup_n_u8(15)), odd = vshr_n_u8(pairs, 4);
+  return widen_u8(vcombine_u8(vzip1_u8(even, odd), vzip2_u8(even, odd)));
+}
 inline F32 load_first(const float* p, size_t count) {
   return each<F32>([=](int i) {
     const float* q = p + 4 * i;

@@ -65,6 +65,17 @@ inline F32 load(const uint16_t* p) {
   }
   return v;
 }
+inline S32 load_u8(const uint8_t* p) {
+  S32 v;
+  DYNAQUANT_LANES v.lane[lane] = p[lane];
+  return v;
+}
+// Sixteen values of 4 bits, from the lowest on.
+inline S32 widen_u4(uint64_t u4x16) {
+  S32 v;
+  DYNAQUANT_LANES v.lane[lane] = (int32_t)(u4x16 >> (4 * lane) & 15);
+  return v;
+}
 // The first `count` lanes, 1..16; the others are 0 and their memory is not touched.
 inline F32 load_first(const float* p, size_t count) {
   F32 v;

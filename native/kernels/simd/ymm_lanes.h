@@ -24,6 +24,18 @@ inline F32 load(const uint16_t* p) {
   return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)),
           _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 8)))};
 }
+inline S32 load_u8(const uint8_t* p) {
+  const __m128i u8x16 = _mm_loadu_si128((const __m128i*)p);
+  return {_mm256_cvtepu8_epi32(u8x16), _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(u8x16, u8x16))};
+}
+inline S32 widen_u4(uint64_t u4x16) {
+  const __m256i shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28),
+                mask = _mm256_set1_epi32(15);
+  const __m256i low = _mm256_set1_epi32((int32_t)u4x16);
+  const __m256i high = _mm256_set1_epi32((int32_t)(u4x16 >> 32));
+  return {_mm256_and_si256(_mm256_srlv_epi32(low, shifts), mask),
+          _mm256_and_si256(_mm256_srlv_epi32(high, shifts), mask)};
+}
 // The first `count` of eight lanes.
 inline __m256i first_lanes(int count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -1,0 +1,158 @@
+import { describe } from '../errors.js';
+import type { Tensor } from '../tensor.js';
+import { isModule, Module } from './module.js';
+
+/** A module that holds others by name. The names come from files too, so they are keys of a Map. */
+abstract class Container extends Module {
+  protected readonly items = new Map<string, Module>();
+
+  get length(): number {
+    return this.items.size;
+  }
+
+  protected add(name: string, module: Module): void {
+    if (typeof name !== 'string')
+      throw new TypeError(`module name should be a string, got ${describe(name)}`);
+    if (!isModule(module)) {
+      throw new TypeError(`${this.constructor.name} should hold Modules, got ${describe(module)}`);
+    }
+    if (name === '') throw new RangeError(`module name can't be empty string ""`);
+    if (name.includes('.')) throw new RangeError(`module name can't contain ".", got: ${describe(name)}`);
+    this.items.set(name, module);
+  }
+  protected override *childEntries(): IterableIterator<[string, Module]> {
+    yield* this.items;
+  }
+  protected override setChild(name: string, module: Module): void {
+    this.items.set(name, module);
+  }
+}
+
+/** Modules in a row, named `'0'`, `'1'`, … */
+abstract class Row extends Container {
+  /** Puts a module at the end. @throws {TypeError} when it is no Module @throws {RangeError} when its name is taken */
+  append(module: Module): this {
+    const name = String(this.length);
+    if (this.items.has(name)) throw new RangeError(`there is a module '${name}' already`);
+    this.add(name, module);
+    return this;
+  }
+  /** @throws {RangeError} when there is no such module; negative indices count from the end */
+  get(index: number): Module {
+    const module = [...this.items.values()].at(index);
+    if (module === undefined || index < -this.length || !Number.isInteger(index))
+      throw new RangeError(`index ${index} is out of range: there are ${this.length} modules`);
+    return module;
+  }
+  [Symbol.iterator](): IterableIterator<Module> {
+    return this.items.values();
+  }
+}
+
+/** Modules one after the other, each given what the one before returned. */
+export class Sequential extends Row {
+  /**
+   * @param modules - named `'0'`, `'1'`, …, or one Map of names to modules (PyTorch's OrderedDict)
+   * @throws {TypeError} when an argument is no Module @throws {RangeError} for a name with a dot, or none
+   */
+  constructor(...modules: Module[] | [ReadonlyMap<string, Module>]) {
+    super();
+    const [first] = modules;
+    if (modules.length === 1 && isMap(first)) for (const [name, module] of first) this.add(name, module);
+    else for (const module of modules as Module[]) this.append(module);
+  }
+
+  override forward(input: Tensor): Tensor {
+    let value = input;
+    for (const module of this.items.values()) value = module.forward(value) as Tensor;
+    return value;
+  }
+}
+
+/** A list of modules, which its owner runs: it has no `forward` of its own. */
+export class ModuleList extends Row {
+  /** @throws {TypeError} when an item is no Module */
+  constructor(modules: Iterable<Module> = []) {
+    super();
+    this.extend(modules);
+  }
+  /** Appends each of the modules. */
+  extend(modules: Iterable<Module>): this {
+    for (const module of listOf('modules', modules)) this.append(module as Module);
+    return this;
+  }
+  override forward(): never {
+    return noForward('ModuleList');
+  }
+  /** Equal neighbours are one line, as PyTorch has it: `(0-2): 3 x ReLU()`. */
+  protected override *childReprs(): IterableIterator<[label: string, repr: string]> {
+    const reprs = [...this].map(String);
+    for (let start = 0, end = 0; start < reprs.length; start = end) {
+      while (reprs[end] === reprs[start]) end++;
+      if (end === start + 1) yield [String(start), reprs[start]!];
+      else yield [`${start}-${end - 1}`, `${end - start} x ${reprs[start]}`];
+    }
+  }
+}
+
+/** Modules by name, which their owner runs: it has no `forward` of its own. */
+export class ModuleDict extends Container {
+  /**
+   * @param modules - a Map, pairs, or a plain object
+   * @throws {TypeError} when a value is no Module @throws {RangeError} for a name with a dot, or none
+   */
+  constructor(modules: Iterable<readonly [string, Module]> | { readonly [name: string]: Module } = []) {
+    super();
+    const isPlain = typeof modules === 'object' && modules !== null && !(Symbol.iterator in modules);
+    for (const entry of listOf('modules', isPlain ? Object.entries(modules) : modules)) {
+      if (!Array.isArray(entry)) {
+        throw new TypeError(`modules should hold [name, Module] pairs, got ${describe(entry)}`);
+      }
+      this.set(entry[0] as string, entry[1] as Module);
+    }
+  }
+  /** @throws {RangeError} when there is no such module */
+  get(key: string): Module {
+    const module = this.items.get(key);
+    if (module === undefined) throw new RangeError(`there is no module ${describe(key)}`);
+    return module;
+  }
+  has(key: string): boolean {
+    return this.items.has(key);
+  }
+  /** Adds a module, or puts it in the place of the one of this name. */
+  set(key: string, module: Module): this {
+    this.add(key, module);
+    return this;
+  }
+  delete(key: string): boolean {
+    return this.items.delete(key);
+  }
+  keys(): IterableIterator<string> {
+    return this.items.keys();
+  }
+  values(): IterableIterator<Module> {
+    return this.items.values();
+  }
+  entries(): IterableIterator<[string, Module]> {
+    return this.items.entries();
+  }
+  override forward(): never {
+    return noForward('ModuleDict');
+  }
+}
+
+function noForward(name: string): never {
+  throw new TypeError(`Module [${name}] is missing the required "forward" function`);
+}
+
+function isMap(value: unknown): value is ReadonlyMap<string, Module> {
+  return Object.prototype.toString.call(value) === '[object Map]';
+}
+
+function listOf(name: string, value: unknown): unknown[] {
+  if (typeof value !== 'object' || value === null || !(Symbol.iterator in value)) {
+    throw new TypeError(`${name} should be an iterable, got ${describe(value)}`);
+  }
+  return [...(value as Iterable<unknown>)];
+}

@@ -1,0 +1,95 @@
+import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
+import { float32, isTensor, numelOf, resultTensor, type Tensor } from '../tensor.js';
+import { emptyParameter, Module, pythonFloat, type ModuleMetadata, type Parameter } from './module.js';
+
+export interface LayerNormOptions {
+  /** Added to the variance. Default: 1e-5 */
+  eps?: number;
+  /** Whether there are a `weight`, at first ones, and a `bias`, at first zeros. Default: true */
+  elementwiseAffine?: boolean;
+  /** Whether there is a `bias` beside the weight. Default: true */
+  bias?: boolean;
+}
+
+/**
+ * `y = (x - mean) / sqrt(variance + eps) * weight + bias`, mean and (biased) variance over the last dimensions,
+ * those of `normalizedShape`; both accumulated in double.
+ *
+ * Shape: float32 `(*, ...normalizedShape)` to the same. `weight` and `bias` have `normalizedShape`.
+ */
+export class LayerNorm extends Module {
+  readonly normalizedShape: readonly number[];
+  readonly eps: number;
+  readonly elementwiseAffine: boolean;
+  readonly weight: Parameter | null;
+  readonly bias: Parameter | null;
+
+  /** @throws {TypeError | RangeError} for a shape that holds no positive integers, or an option of the wrong kind */
+  constructor(normalizedShape: number | readonly number[], options: LayerNormOptions = {}) {
+    super();
+    const shape = Array.isArray(normalizedShape) ? (normalizedShape as number[]) : [normalizedShape];
+    if (shape.length === 0) {
+      throw new RangeError(
+        'Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []',
+      );
+    }
+    shape.forEach((size) => checkSize('normalized_shape', size));
+    checkOptions('LayerNorm', options, ['eps', 'elementwiseAffine', 'bias']);
+    const { eps = 1e-5, elementwiseAffine = true, bias = true } = options;
+    if (typeof eps !== 'number') throw new TypeError(`eps should be a number, got ${describe(eps)}`);
+    if (!(eps >= 0)) throw new RangeError(`eps should not be negative, got ${eps}`);
+    checkBoolean('elementwiseAffine', elementwiseAffine);
+    checkBoolean('bias', bias);
+    this.normalizedShape = [...shape] as number[];
+    this.eps = eps;
+    this.elementwiseAffine = elementwiseAffine;
+    this.weight = elementwiseAffine ? emptyParameter(this.normalizedShape) : null;
+    this.weight?.data.fill(1 as never);
+    this.bias = elementwiseAffine && bias ? emptyParameter(this.normalizedShape) : null;
+  }
+
+  /** @throws {TypeError} for another dtype @throws {RangeError} for another shape */
+  override forward(input: Tensor): Tensor {
+    const { normalizedShape, eps } = this;
+    if (!isTensor(input) || input.dtype !== float32) {
+      throw new TypeError(
+        `LayerNorm: input should be a float32 Tensor, got ${isTensor(input) ? input.dtype : describe(input)}`,
+      );
+    }
+    const start = input.dim() - normalizedShape.length;
+    if (start < 0 || normalizedShape.some((size, i) => size !== input.shape[start + i])) {
+      const shape = normalizedShape.join(', ');
+      throw new RangeError(
+        `Given normalized_shape=[${shape}], expected input with shape [*, ${shape}], but got input of size[${input.shape.join(', ')}]`,
+      );
+    }
+    const x = input.checked('input') as Float32Array;
+    const weight = this.weight?.checked('weight') as Float32Array | undefined;
+    const bias = this.bias?.checked('bias') as Float32Array | undefined;
+    const size = numelOf(normalizedShape);
+    const out = new Float32Array(x.length);
+    for (let begin = 0; begin < x.length; begin += size) {
+      let sum = 0;
+      for (let i = 0; i < size; i++) sum += x[begin + i]!;
+      const mean = sum / size;
+      let squares = 0;
+      for (let i = 0; i < size; i++) squares += (x[begin + i]! - mean) ** 2;
+      const factor = 1 / Math.sqrt(squares / size + eps);
+      for (let i = 0; i < size; i++) out[begin + i] = (x[begin + i]! - mean) * factor;
+      if (weight) for (let i = 0; i < size; i++) out[begin + i]! *= weight[i]!;
+      if (bias) for (let i = 0; i < size; i++) out[begin + i]! += bias[i]!;
+    }
+    return resultTensor(out, input.shape);
+  }
+
+  override extraRepr(): string {
+    const { normalizedShape: shape, eps, elementwiseAffine } = this;
+    const affine = elementwiseAffine ? 'True' : 'False';
+    const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
+    return `${tuple}, eps=${pythonFloat(eps)}, elementwise_affine=${affine}, bias=${this.bias === null ? 'False' : 'True'}`;
+  }
+  protected override metadata(): ModuleMetadata {
+    const { normalizedShape, eps, elementwiseAffine } = this;
+    return { type: 'LayerNorm', normalizedShape, eps, elementwiseAffine, bias: this.bias !== null };
+  }
+}

@@ -1,0 +1,317 @@
+import { checkOneOf, checkOptions, checkSize, describe } from '../../errors.js';
+import { native } from '../../native.js';
+import { quint4x2, quint8, sameShape, Tensor } from '../../tensor.js';
+import {
+  bagArguments,
+  bagOptionNames,
+  checkBagOptions,
+  checkPaddingIdx,
+  limitNorm,
+  lookup,
+  lookupBags,
+  tableIndices,
+  type BagMode,
+  type BagOptions,
+  type Embedding as FloatEmbedding,
+  type EmbeddingBag as FloatEmbeddingBag,
+  type Table,
+} from '../embedding.js';
+import { Module, type ModuleMetadata } from '../module.js';
+
+const tableDTypes = [quint8, quint4x2] as const;
+type TableDType = (typeof tableDTypes)[number];
+const floatQParams = 'per_channel_affine_float_qparams';
+
+/** What of a qconfig concerns an embedding: PyTorch's `float_qparams_weight_only_qconfig` and its 4-bit twin. */
+export interface TableQConfig {
+  readonly weight: { readonly dtype?: string; readonly qscheme?: string };
+}
+
+export interface QuantizedEmbeddingOptions {
+  /** The row that stands for nothing; negative counts from the end. Default: none. */
+  paddingIdx?: number | null;
+  /** 8 or 4 bits; `loadStateDict` takes it from the weight. Default: `'quint8'` */
+  dtype?: TableDType;
+}
+/** The mode's default is, as PyTorch's here, `'sum'`. */
+export interface QuantizedEmbeddingBagOptions extends QuantizedEmbeddingOptions, BagOptions {}
+
+/** What was loaded, never written again, so that copies of a module share it. */
+interface Packed {
+  readonly weight: Tensor;
+  readonly table: Table;
+  /** No value of the table is larger. */
+  readonly largest: number;
+}
+
+/** What the quantized Embedding and EmbeddingBag have in common: the table. */
+abstract class QuantizedTable extends Module {
+  readonly paddingIdx: number | null;
+  protected packed: Packed;
+
+  constructor(
+    readonly numEmbeddings: number,
+    readonly embeddingDim: number,
+    { paddingIdx, dtype = quint8 }: QuantizedEmbeddingOptions,
+  ) {
+    super();
+    checkSize('num_embeddings', numEmbeddings);
+    checkSize('embedding_dim', embeddingDim);
+    checkOneOf('dtype', dtype, tableDTypes);
+    this.paddingIdx = checkPaddingIdx(paddingIdx, numEmbeddings);
+    const scales = new Float32Array(numEmbeddings).fill(1);
+    const shape = [numEmbeddings, embeddingDim];
+    this.packed = pack(
+      tableTensor(
+        emptyTable(shape, dtype),
+        shape,
+        dtype,
+        scales,
+        scales.map(() => 0),
+      ),
+    );
+  }
+
+  get dtype(): TableDType {
+    return this.packed.weight.dtype as TableDType;
+  }
+
+  override extraRepr(): string {
+    const { numEmbeddings, embeddingDim, dtype } = this;
+    return `num_embeddings=${numEmbeddings}, embedding_dim=${embeddingDim}, dtype=torch.${dtype}, qscheme=torch.${floatQParams}`;
+  }
+  protected override metadata(): ModuleMetadata {
+    const { numEmbeddings, embeddingDim, paddingIdx, dtype } = this;
+    return { type: this.reprName(), numEmbeddings, embeddingDim, paddingIdx, dtype, qscheme: floatQParams };
+  }
+  protected override *ownState(): IterableIterator<[string, Tensor]> {
+    yield ['weight', this.packed.weight.clone()];
+  }
+  protected override checkOwnState(state: ReadonlyMap<string, Tensor>, prefix: string): string[] {
+    const weight = state.get('weight');
+    const problem =
+      weight && weightProblem(`${prefix}weight`, weight, [this.numEmbeddings, this.embeddingDim]);
+    return problem === undefined ? [] : [problem];
+  }
+  protected override loadOwnState(state: ReadonlyMap<string, Tensor>): void {
+    const weight = state.get('weight');
+    if (weight !== undefined) this.packed = pack(weight.clone());
+  }
+}
+
+/**
+ * An Embedding whose rows are 8 or 4 bits, each row with its own scale and float zero point, as
+ * `torch.ao.nn.quantized.Embedding`: `out = fma(q, scale, offset)`, `offset = -(zero_point * scale)`; of 4 bits
+ * scale and offset are rounded to float16. Equal to PyTorch bit for bit. (PyTorch leaves `quint4x2` Embeddings
+ * float, and reads wrong memory where `embeddingDim` is odd.)
+ *
+ * Shape: indices int32 or int64 of any shape `(*)` to float32 `(*, embeddingDim)`.
+ */
+export class Embedding extends QuantizedTable {
+  /** A table of zeros; `fromFloat` or `loadStateDict` fill it. */
+  constructor(numEmbeddings: number, embeddingDim: number, options: QuantizedEmbeddingOptions = {}) {
+    checkOptions('Embedding', options, ['paddingIdx', 'dtype']);
+    super(numEmbeddings, embeddingDim, options);
+  }
+
+  /**
+   * @throws {TypeError} when `qconfig` is not one for embeddings
+   * @throws {RangeError} when a weight is not finite, or a row's range is beyond what its scale can hold
+   */
+  static fromFloat(module: FloatEmbedding, qconfig: TableQConfig): Embedding {
+    const weight = quantizeTable('Embedding', module, qconfig);
+    const { numEmbeddings, embeddingDim, paddingIdx } = module;
+    const result = new Embedding(numEmbeddings, embeddingDim, { paddingIdx });
+    result.packed = pack(weight);
+    return result;
+  }
+
+  /** @throws {TypeError} for other index types @throws {RangeError} for an index outside the table */
+  override forward(indices: Tensor): Tensor {
+    const list = tableIndices('indices', indices, this.numEmbeddings);
+    return lookup(this.packed.table, list, indices.shape);
+  }
+
+  protected override reprName(): string {
+    return 'QuantizedEmbedding';
+  }
+}
+
+/**
+ * An EmbeddingBag whose rows are 8 or 4 bits: see {@link Embedding}. The terms of a sum are added in the bag's
+ * order, each by one rounding, `sum = fma(q, w * scale, sum + w * offset)`: equal to PyTorch bit for bit.
+ *
+ * PyTorch's always sums, whatever the float module's mode, and takes `paddingIdx` for a row like any other;
+ * here mean, max and `paddingIdx` stay what they were.
+ *
+ * Shape: as the float EmbeddingBag.
+ */
+export class EmbeddingBag extends QuantizedTable {
+  readonly mode: BagMode;
+  readonly includeLastOffset: boolean;
+
+  /** A table of zeros; `fromFloat` or `loadStateDict` fill it. */
+  constructor(numEmbeddings: number, embeddingDim: number, options: QuantizedEmbeddingBagOptions = {}) {
+    checkOptions('EmbeddingBag', options, [...bagOptionNames, 'paddingIdx', 'dtype']);
+    const { mode, includeLastOffset } = checkBagOptions(options, 'sum');
+    super(numEmbeddings, embeddingDim, options);
+    this.mode = mode;
+    this.includeLastOffset = includeLastOffset;
+  }
+
+  /**
+   * @throws {TypeError} when `qconfig` is not one for embeddings
+   * @throws {RangeError} when a weight is not finite, or a row's range is beyond what its scale can hold
+   */
+  static fromFloat(module: FloatEmbeddingBag, qconfig: TableQConfig): EmbeddingBag {
+    const weight = quantizeTable('EmbeddingBag', module, qconfig);
+    const { numEmbeddings, embeddingDim, paddingIdx, mode, includeLastOffset } = module;
+    const result = new EmbeddingBag(numEmbeddings, embeddingDim, { paddingIdx, mode, includeLastOffset });
+    result.packed = pack(weight);
+    return result;
+  }
+
+  /**
+   * @throws {TypeError} for tensors of another kind
+   * @throws {RangeError} for an index outside the table, offsets that do not rise from 0 within the indices,
+   * weights of another shape, not finite or for another mode than `'sum'`, or a sum beyond float32
+   */
+  override forward(input: Tensor, offsets?: Tensor | null, perSampleWeights?: Tensor | null): Tensor {
+    const bags = bagArguments(this, input, offsets, perSampleWeights);
+    const factor = bags.weights?.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0) ?? 1;
+    if (!Number.isFinite(factor)) {
+      throw new RangeError('per_sample_weights should be finite, but holds NaN or infinity');
+    }
+    const { table, largest } = this.packed;
+    const out = lookupBags(table, bags, this);
+    const proved = largest * factor * bags.indices.length < 1e38;
+    if (!proved && !(out.data as Float32Array).every(Number.isFinite)) {
+      throw new RangeError('the output overflows float32: table or per_sample_weights are too large');
+    }
+    return out;
+  }
+
+  protected override reprName(): string {
+    return 'QuantizedEmbeddingBag';
+  }
+  override extraRepr(): string {
+    const mode = this.mode === 'sum' ? '' : `, mode='${this.mode}'`;
+    return `${super.extraRepr()}${mode}${this.paddingIdx === null ? '' : `, padding_idx=${this.paddingIdx}`}`;
+  }
+  protected override metadata(): ModuleMetadata {
+    return { ...super.metadata(), mode: this.mode, includeLastOffset: this.includeLastOffset };
+  }
+}
+
+/** A float module's table, each row over its own range: PyTorch's PerChannelMinMaxObserver with float qparams. */
+function quantizeTable(
+  name: string,
+  module: FloatEmbedding | FloatEmbeddingBag,
+  qconfig: TableQConfig,
+): Tensor {
+  const { dtype, qscheme = floatQParams } = (qconfig as Partial<TableQConfig> | null)?.weight ?? {};
+  if ((dtype !== quint8 && dtype !== quint4x2) || qscheme !== floatQParams) {
+    throw new TypeError(
+      `${name} quantization is only supported with float_qparams_weight_only_qconfig. Its weight should be quint8 or quint4x2 and ${floatQParams}, got ${describe(dtype)} and ${describe(qscheme)}`,
+    );
+  }
+  const { weight, embeddingDim: width, maxNorm, normType } = module;
+  let data = weight.checked('weight') as Float32Array;
+  if (maxNorm !== null) {
+    data = data.slice();
+    for (let at = 0; at < data.length; at += width) {
+      limitNorm(data.subarray(at, at + width), maxNorm, normType);
+    }
+  }
+  const out = emptyTable(weight.shape, dtype);
+  const scales = new Float32Array(module.numEmbeddings);
+  const zeroPoints = new Float32Array(module.numEmbeddings);
+  if (!native().quantizeTable(data, width, dtype === quint8 ? 8 : 4, out, scales, zeroPoints)) {
+    throw new RangeError(
+      data.every(Number.isFinite)
+        ? 'weight has a row whose range is beyond float32'
+        : 'weight should be finite to be quantized, but holds NaN or infinity',
+    );
+  }
+  const result = tableTensor(out, weight.shape, dtype, scales, zeroPoints);
+  const problem = weightProblem('weight', result, weight.shape);
+  if (problem !== undefined) throw new RangeError(problem);
+  return result;
+}
+
+function emptyTable(shape: readonly number[], dtype: TableDType): Uint8Array {
+  const count = shape[0]! * shape[1]!;
+  return new Uint8Array(dtype === quint8 ? count : Math.ceil(count / 2));
+}
+
+function tableTensor(
+  data: Uint8Array,
+  shape: readonly number[],
+  dtype: TableDType,
+  scales: Float32Array,
+  zeroPoints: Float32Array,
+): Tensor {
+  return new Tensor(data, shape, {
+    ...{ dtype, qscheme: floatQParams, scales: Float64Array.from(scales), zeroPoints, axis: 0 },
+  });
+}
+
+/** Why a tensor cannot be a module's table of that shape, or nothing. */
+function weightProblem(name: string, weight: Tensor, shape: readonly number[]): string | undefined {
+  if (!sameShape(weight.shape, shape)) {
+    return `size mismatch for ${name}: copying a param with shape torch.Size([${weight.shape.join(', ')}]) from checkpoint, the shape in current model is torch.Size([${shape.join(', ')}]).`;
+  }
+  weight.checked(name);
+  if (weight.dtype !== quint8 && weight.dtype !== quint4x2) {
+    return `${name} should be quint8 or quint4x2, got ${weight.dtype}: quantize the float model with quantizeDynamic instead.`;
+  }
+  if (weight.qscheme !== floatQParams || weight.axis !== 0) {
+    return `${name} should be ${floatQParams} along axis 0, got ${weight.qscheme} along ${weight.axis}.`;
+  }
+  if (!Number.isFinite(largestOf(affinesOf(weight), weight.dtype))) {
+    return `${name} has a row whose scale or offset is beyond ${weight.dtype === quint8 ? 'float32' : 'float16'}.`;
+  }
+  return undefined;
+}
+
+function pack(weight: Tensor): Packed {
+  const affines = affinesOf(weight);
+  const bits = weight.dtype === quint8 ? 8 : 4;
+  const table = { data: weight.data as Uint8Array, affines, bits, width: weight.shape[1]! } as const;
+  return { weight, table, largest: largestOf(affines, weight.dtype) };
+}
+
+/** Each row's scale and offset, as lookups use them. */
+function affinesOf({ dtype, quantization }: Tensor): Float32Array {
+  const { scales, zeroPoints } = quantization!;
+  const affines = new Float32Array(2 * scales.length);
+  for (let row = 0; row < scales.length; row++) {
+    const scale = Math.fround(scales[row]!);
+    affines[2 * row] = scale;
+    affines[2 * row + 1] = -Math.fround(zeroPoints[row]! * scale);
+  }
+  return dtype === quint8 ? affines : affines.map(roundToHalf);
+}
+
+/** The largest magnitude that a table with these scales and offsets can hold, or infinity beyond float32. */
+function largestOf(affines: Float32Array, dtype: string): number {
+  const levels = dtype === quint8 ? 255 : 15;
+  let largest = 0;
+  for (let i = 0; i < affines.length; i += 2) {
+    const low = affines[i + 1]!;
+    largest = Math.max(largest, Math.abs(low), Math.abs(Math.fround(levels * affines[i]! + low)));
+  }
+  return largest;
+}
+
+/** A float32 rounded to the nearest float16, ties to even; infinity beyond 65,504. */
+function roundToHalf(x: number): number {
+  const magnitude = Math.abs(x);
+  let unit = 2 ** -24; // a half's last digit: 2^-24 below 2^-13, then doubling with each power of two
+  for (let limit = 2 ** -13; magnitude >= limit && unit <= 32; limit *= 2) unit *= 2;
+  const digits = magnitude / unit;
+  const floor = Math.floor(digits);
+  const rest = digits - floor;
+  const rounded = (floor + Number(rest > 0.5 || (rest === 0.5 && floor % 2 === 1))) * unit;
+  return Math.sign(x) * (rounded > 65504 ? Infinity : rounded);
+}
