@@ -455,7 +455,8 @@ function join(prefix: string, name: string): string {
   return prefix === '' ? name : `${prefix}.${name}`;
 }
 
-function entriesOf(state: StateDictLike): Map<string, Tensor> {
+/** Names and tensors of a state dict. @throws {TypeError} when it holds something else */
+export function entriesOf(state: StateDictLike): Map<string, Tensor> {
   if (typeof state !== 'object' || state === null) {
     throw new TypeError(`state should be a Map of tensors, got ${describe(state)}`);
   }
@@ -472,7 +473,7 @@ function entriesOf(state: StateDictLike): Map<string, Tensor> {
 }
 
 /** A {@link StateDict}'s, of this copy of the package or another; a plain Map or object has none. */
-function metadataOf(state: StateDictLike): ReadonlyMap<string, ModuleMetadata> {
+export function metadataOf(state: StateDictLike): ReadonlyMap<string, ModuleMetadata> {
   const { metadata } = state as Partial<StateDict>;
   return Object.prototype.toString.call(metadata) === '[object Map]' ? metadata! : new Map();
 }

@@ -1,1 +1,2 @@
+export { skipInit } from './init.js';
 export * as rnn from './rnn.js';
