@@ -39,6 +39,7 @@ export {
   uint8,
   zeros,
   type DType,
+  type LoadOptions,
   type QScheme,
   type Quantization,
   type TensorData,

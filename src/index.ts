@@ -16,12 +16,13 @@ export { CheckpointError } from './errors.js';
 export * as nn from './nn/index.js';
 export * as quantization from './quantization/index.js';
 export { Generator, manualSeed, rand, randint, randn, randperm } from './random.js';
+export { load, loadSync, type LoadOptions } from './serialization/load.js';
 export {
   modelFromStateDict,
   StateDictModule,
   type ModelFromStateDict,
 } from './serialization/model-from-state-dict.js';
-export { load, loadSync, save, saveSync } from './serialization/safetensors.js';
+export { save, saveSync } from './serialization/safetensors.js';
 export {
   arange,
   bfloat16,

@@ -876,7 +876,9 @@ function checkQuantization(quantization: Quantization, shape: readonly number[])
       `scales and zeroPoints should have ${count} elements, got ${scales?.length} and ${zeroPoints?.length}`,
     );
   }
-  if (!scales.every((s) => Math.fround(s) > 0 && Number.isFinite(Math.fround(s)))) {
+  // PyTorch has been seen to save float qparams that were freed memory, of any sign.
+  const least = qscheme === 'per_channel_affine_float_qparams' ? -Infinity : 0;
+  if (!scales.every((s) => Math.fround(s) > least && Number.isFinite(Math.fround(s)))) {
     throw new RangeError('scales should be positive finite numbers');
   }
   if (!Array.prototype.every.call(zeroPoints, Number.isFinite)) {

@@ -8,7 +8,8 @@ import { CheckpointError } from '../src/errors.js';
 import * as nn from '../src/nn/index.js';
 import { perChannelDynamicQConfig, quantizeDynamic, type QConfig } from '../src/quantization/index.js';
 import { randn } from '../src/random.js';
-import { load, loadSync, save, saveSync } from '../src/serialization/safetensors.js';
+import { load, loadSync } from '../src/serialization/load.js';
+import { save, saveSync } from '../src/serialization/safetensors.js';
 import { Tensor, tensor, zeros } from '../src/tensor.js';
 import { bytesOf, everyQConfig, pseudoRandom } from './support.js';
 

@@ -9,7 +9,7 @@ export interface ModelFile {
 
 /** Reads a checkpoint and recognises its modules. */
 export async function openModel(path: string): Promise<ModelFile> {
-  const loaded = stateDictOf(path, await load(path));
+  const loaded = stateDictOf(path, await load<unknown>(path));
   const { model, assumptions } = modelFromStateDict(loaded);
   const state = model.stateDict();
   for (const [key, text] of loaded.notes ?? []) state.notes.set(key, text);

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { readFile, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { rename, rm, writeFile } from 'node:fs/promises';
 
 import { CheckpointError, describe } from '../errors.js';
 import { StateDict, type ModuleMetadata } from '../nn/module.js';
@@ -19,6 +18,7 @@ import {
   uint8,
   type DType,
 } from '../tensor.js';
+import { fileName, readBytes, readInto, type OpenFile, type Opener, type Steps } from './file.js';
 
 // A safetensors file: 8 bytes little-endian length of the header, the header (JSON: name -> dtype, shape,
 // data_offsets; and `__metadata__`, string to string), then the data without holes.
@@ -50,23 +50,6 @@ const metadataKey = '__metadata__';
 export type Saveable = Iterable<readonly [string, Tensor]>;
 
 /**
- * Reads a safetensors file, float or quantized. Everything is checked before a tensor is made.
- *
- * @param source - a path, a file URL, the bytes themselves, or an open file (which stays open)
- * @throws {CheckpointError} when the file is broken, truncated or hostile; the sentence names offset or key
- */
-export async function load(source: string | URL | Uint8Array | FileHandle): Promise<StateDict> {
-  if (isBytes(source)) return parse(source);
-  if (typeof source === 'object' && 'readFile' in source) return parse(await source.readFile());
-  return parse(await readFile(checkPath(source)));
-}
-
-/** {@link load}, synchronously. */
-export function loadSync(source: string | URL | Uint8Array): StateDict {
-  return parse(isBytes(source) ? source : readFileSync(checkPath(source)));
-}
-
-/**
  * Writes a state dict as a safetensors file: to a temporary file beside it, renamed when complete.
  *
  * @throws {TypeError} when `state` holds something else than names and tensors
@@ -74,7 +57,7 @@ export function loadSync(source: string | URL | Uint8Array): StateDict {
  */
 export async function save(state: Saveable, path: string | URL): Promise<void> {
   const bytes = serialize(state);
-  const target = fileName(checkPath(path));
+  const target = fileName(path);
   const temporary = temporaryName(target);
   try {
     await writeFile(temporary, bytes);
@@ -88,7 +71,7 @@ export async function save(state: Saveable, path: string | URL): Promise<void> {
 /** {@link save}, synchronously. */
 export function saveSync(state: Saveable, path: string | URL): void {
   const bytes = serialize(state);
-  const target = fileName(checkPath(path));
+  const target = fileName(path);
   const temporary = temporaryName(target);
   try {
     writeFileSync(temporary, bytes);
@@ -100,40 +83,90 @@ export function saveSync(state: Saveable, path: string | URL): void {
 }
 
 interface Entry {
-  dtype: DType;
-  shape: number[];
-  begin: number;
-  end: number;
+  readonly dtype: DType;
+  readonly shape: number[];
+  readonly begin: number;
+  readonly end: number;
+  tensor?: Tensor;
 }
 
-function parse(bytes: Uint8Array): StateDict {
-  if (bytes.length < 8)
-    throw new CheckpointError(`a safetensors file has at least 8 bytes, got ${bytes.length}`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const headerLength = view.getBigUint64(0, true);
-  const limit = Math.min(bytes.length - 8, maxHeader);
-  if (headerLength > BigInt(limit)) {
-    throw new CheckpointError(`offset 0: the header should have at most ${limit} bytes, got ${headerLength}`);
-  }
-  const start = 8 + Number(headerLength);
-  const header = parseHeader(bytes.subarray(8, start));
+/** Everything is checked before a tensor is made. */
+export function* readSafetensors(file: OpenFile): Steps<StateDict> {
   const state = new StateDict();
+  return assemble(yield* readEntries(file, state), state);
+}
+
+/** The `weight_map` of an index: which key is in which file. */
+export function* readIndex(file: OpenFile): Steps<Map<string, string>> {
+  if (file.size > maxHeader) throw new CheckpointError(`an index should have at most ${maxHeader} bytes`);
+  const { weight_map: map } = parseHeader(yield* readBytes(file, 0, file.size), 0);
+  if (!isRecord(map)) throw new CheckpointError('an index should have a weight_map');
+  for (const [key, name] of Object.entries(map)) {
+    if (typeof name !== 'string' || !/^[^/\\:\0]+\.safetensors$/.test(name)) {
+      throw new CheckpointError(
+        `key ${describe(key)}: should be in a .safetensors file beside the index, got ${describe(name)}`,
+      );
+    }
+  }
+  return new Map(Object.entries(map as Record<string, string>));
+}
+
+/** A state dict in parts; the index's order is its order. */
+export function* readShards(index: ReadonlyMap<string, string>, open: Opener): Steps<StateDict> {
+  const state = new StateDict();
+  const shards = new Map<string, Map<string, Entry>>();
+  for (const name of new Set(index.values())) {
+    const file = (yield open(name)) as OpenFile;
+    try {
+      shards.set(name, yield* readEntries(file, state));
+    } finally {
+      yield file.close();
+    }
+  }
+  const entries = new Map<string, Entry>();
+  for (const [key, name] of index) {
+    const entry = shards.get(name)!.get(key);
+    if (entry === undefined) throw new CheckpointError(`key ${describe(key)}: is not in ${describe(name)}`);
+    entries.set(key, entry);
+  }
+  for (const [name, shard] of shards) {
+    for (const key of shard.keys()) {
+      if (index.get(key) !== name)
+        throw new CheckpointError(`key ${describe(key)}: is in ${describe(name)}, but not in the index`);
+    }
+  }
+  return assemble(entries, state);
+}
+
+function* readEntries(file: OpenFile, state: StateDict): Steps<Map<string, Entry>> {
+  if (file.size < 8) throw new CheckpointError(`a safetensors file has at least 8 bytes, got ${file.size}`);
+  const length = new DataView((yield* readBytes(file, 0, 8)).buffer).getBigUint64(0, true);
+  const limit = Math.min(file.size - 8, maxHeader);
+  if (length > BigInt(limit)) {
+    throw new CheckpointError(`offset 0: the header should have at most ${limit} bytes, got ${length}`);
+  }
+  const start = 8 + Number(length);
+  const header = parseHeader(yield* readBytes(file, 8, Number(length)), 8);
   const entries = new Map<string, Entry>();
   for (const [key, value] of Object.entries(header)) {
     if (key === metadataKey) readMetadata(value, state);
-    else entries.set(key, checkEntry(key, value, bytes.length - start));
+    else entries.set(key, checkEntry(key, value, file.size - start));
   }
-  checkCoverage(entries, bytes.length - start);
-
-  const read = (entry: Entry): Tensor => {
+  checkCoverage(entries, file.size - start);
+  for (const entry of entries.values()) {
+    const { dtype, shape, begin } = entry;
     const data = emptyArray(
-      entry.dtype,
-      entry.shape.reduce((product, n) => product * n, 1),
+      dtype,
+      shape.reduce((product, n) => product * n, 1),
     );
-    const target = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    target.set(bytes.subarray(start + entry.begin, start + entry.end));
-    return new Tensor(data, entry.shape, { dtype: entry.dtype });
-  };
+    yield* readInto(file, new Uint8Array(data.buffer), start + begin);
+    entry.tensor = new Tensor(data, shape, { dtype });
+  }
+  return entries;
+}
+
+function assemble(entries: ReadonlyMap<string, Entry>, state: StateDict): StateDict {
+  const read = (entry: Entry): Tensor => entry.tensor!;
   for (const [key, entry] of entries) {
     if (isCompanion(entries, key)) continue;
     state.set(key, isQuantized(entries, key) ? readQuantized(key, entries, read) : read(entry));
@@ -141,24 +174,25 @@ function parse(bytes: Uint8Array): StateDict {
   return state;
 }
 
-function parseHeader(bytes: Uint8Array): Record<string, unknown> {
+/** JSON that begins at an offset of the file. */
+function parseHeader(bytes: Uint8Array, offset: number): Record<string, unknown> {
   let header: unknown;
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
     header = JSON.parse(text);
-    refuseDuplicateKeys(text);
+    refuseDuplicateKeys(text, offset);
   } catch (error) {
     if ((error as Error).name === 'CheckpointError') throw error;
-    throw new CheckpointError(`offset 8: the header is no JSON: ${(error as Error).message}`, {
+    throw new CheckpointError(`offset ${offset}: the header is no JSON: ${(error as Error).message}`, {
       cause: error,
     });
   }
-  if (!isRecord(header)) throw new CheckpointError('offset 8: the header should be a JSON object');
+  if (!isRecord(header)) throw new CheckpointError(`offset ${offset}: the header should be a JSON object`);
   return header;
 }
 
 /** JSON.parse keeps the last of equal keys; here two readers must not see two files. For valid JSON. */
-function refuseDuplicateKeys(text: string): void {
+function refuseDuplicateKeys(text: string, offset: number): void {
   const stack: (Set<string> | null)[] = [];
   for (const match of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g)) {
     const token = match[0];
@@ -169,7 +203,7 @@ function refuseDuplicateKeys(text: string): void {
       const key = JSON.parse(token.slice(0, -match[1].length)) as string;
       const keys = stack.at(-1)!;
       if (keys!.has(key))
-        throw new CheckpointError(`offset ${8 + match.index}: key ${describe(key)} stands twice`);
+        throw new CheckpointError(`offset ${offset + match.index}: key ${describe(key)} stands twice`);
       keys!.add(key);
     }
   }
@@ -392,20 +426,6 @@ function jsonObject(entries: readonly (readonly [string, unknown])[]): string {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function isBytes(value: unknown): value is Uint8Array {
-  return ArrayBuffer.isView(value) && value[Symbol.toStringTag as never] === 'Uint8Array';
-}
-
-function checkPath(path: unknown): string | URL {
-  if (typeof path === 'string' || Object.prototype.toString.call(path) === '[object URL]')
-    return path as string | URL;
-  throw new TypeError(`path should be a string or a URL, got ${describe(path)}`);
-}
-
-function fileName(path: string | URL): string {
-  return typeof path === 'string' ? path : fileURLToPath(path);
 }
 
 function temporaryName(target: string): string {

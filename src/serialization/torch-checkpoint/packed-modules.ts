@@ -1,0 +1,303 @@
+import { CheckpointError, describe } from '../../errors.js';
+import type { ModuleMetadata } from '../../nn/module.js';
+import { float16, float32, qint8, quint4x2, quint8 } from '../../tensor.js';
+import { Dict, List, ScriptObject, Tuple } from './pickle.js';
+import { isTensorRef, plainName, type TensorRef } from './rebuild.js';
+
+// What PyTorch's dynamically quantized modules save becomes what those here do: the float module's keys, and
+// metadata with sizes and the activation mode. `p` is the module's name with a dot, or nothing:
+//
+// - Linear, LinearReLU: `p_packed_params._packed_params` (weight, bias), `p_packed_params.dtype`, and the leftovers
+//   `pscale` 1 and `pzero_point` 0; in the oldest files `p_packed_params.weight` and `p_packed_params.bias`.
+// - LSTM, GRU: `p_all_weight_values.{k}.param`, k = layer * directions + direction.
+// - Cells: `p_packed_weight_ih` and `p_packed_weight_hh`.
+// - Embedding, EmbeddingBag: `p_packed_params._packed_weight` and `p_packed_params.dtype`.
+
+/** A float32 tensor of float16's values, as PyTorch saves float16 weights. */
+export class HalfRef {
+  constructor(readonly ref: TensorRef) {}
+}
+
+/** What stands for a module. */
+interface UnpackedModule {
+  /** The keys it was packed in; those that do not exist do not matter. */
+  readonly keys: readonly string[];
+  readonly tensors: readonly (readonly [key: string, value: TensorRef | HalfRef])[];
+  readonly metadata: ModuleMetadata;
+}
+
+/** A dict without packed modules: entries in their order, and the metadata of the modules that were unpacked. */
+export interface Unpacked {
+  readonly entries: Iterable<readonly [unknown, unknown]>;
+  readonly metadata: ReadonlyMap<string, ModuleMetadata>;
+}
+
+const packedKey =
+  /^(.*?)(_packed_params\._packed_params|_packed_params\.weight|_packed_params\._packed_weight|_all_weight_values\.0\.param|_packed_weight_ih)$/s;
+
+/** @param bidirectional - names of recurrent modules whose two cells are two directions, not two layers */
+export function unpackModules(dict: Dict, bidirectional: ReadonlySet<string>): Unpacked {
+  const metadata = new Map<string, ModuleMetadata>();
+  const moduleOf = new Map<string, UnpackedModule>();
+  for (const key of dict.entries.keys()) {
+    const match = typeof key === 'string' ? packedKey.exec(key) : null;
+    if (match === null) continue;
+    const prefix = match[1]!;
+    const name = prefix.replace(/\.$/, '');
+    let module: UnpackedModule;
+    if (match[2] === '_packed_params._packed_weight') module = embedding(dict, prefix);
+    else if (match[2] === '_packed_weight_ih') module = cell(dict, prefix);
+    else if (match[2] === '_all_weight_values.0.param') {
+      module = recurrent(dict, prefix, bidirectional.has(name));
+    } else module = linear(dict, prefix, name);
+    if (metadata.has(name)) fail(key as string, `module ${describe(name)} is packed twice`);
+    metadata.set(name, module.metadata);
+    for (const each of module.keys) moduleOf.set(each, module);
+  }
+  if (metadata.size === 0) return { entries: dict.entries, metadata };
+
+  const entries = new Map<unknown, unknown>();
+  const add = (key: unknown, value: unknown): void => {
+    if (entries.has(key)) fail(key as string, 'stands twice, packed and unpacked');
+    entries.set(key, value);
+  };
+  const done = new Set<UnpackedModule>();
+  for (const [key, value] of dict.entries) {
+    const module = moduleOf.get(key as string);
+    if (module === undefined) add(key, value);
+    else if (!done.has(module)) {
+      done.add(module);
+      for (const [name, tensor] of module.tensors) add(name, tensor);
+    }
+  }
+  return { entries, metadata };
+}
+
+function linear(dict: Dict, prefix: string, name: string): UnpackedModule {
+  const parts = ['_packed_params', 'weight', 'bias', 'dtype'].map(
+    (part) => `${prefix}_packed_params.${part}`,
+  );
+  const leftovers = [`${prefix}scale`, `${prefix}zero_point`];
+  const [packedKey, weightKey, biasKey, dtypeKey] = parts as [string, string, string, string];
+  const packed = dict.entries.get(packedKey);
+  const weight = dict.entries.get(weightKey);
+  const { matrix, bias } =
+    packed === undefined
+      ? weightAndBias(weightKey, new Tuple([weight, dict.entries.get(biasKey) ?? null]))
+      : weightAndBias(packedKey, packed);
+  const half = plainName(dict.entries.get(dtypeKey)) === float16;
+  if (half !== (matrix.dtype === float32)) fail(dtypeKey, `should fit a weight of ${matrix.dtype}`);
+  // Before version 4 the input took all 255 steps. A dict that was copied has no versions, but its layout is newer.
+  const version = versionOf(dict, name) ?? (packed === undefined ? 1 : 4);
+  return {
+    keys: [...parts, ...leftovers],
+    tensors: [
+      [`${prefix}weight`, half ? new HalfRef(matrix) : matrix],
+      ...(bias === null ? [] : [[`${prefix}bias`, bias] as const]),
+    ],
+    metadata: {
+      type: 'DynamicQuantizedLinear',
+      inFeatures: matrix.shape[1]!,
+      outFeatures: matrix.shape[0]!,
+      bias: bias !== null,
+      ...weightMetadata(matrix, version >= 4),
+    },
+  };
+}
+
+interface Cell {
+  readonly input: WeightAndBias;
+  readonly hidden: WeightAndBias;
+}
+
+function cell(dict: Dict, prefix: string): UnpackedModule {
+  const keys = [`${prefix}_packed_weight_ih`, `${prefix}_packed_weight_hh`] as const;
+  const [input, hidden] = keys.map((key) => linearParams(key, dict.entries.get(key)));
+  const parts = { input: input!, hidden: hidden! };
+  const { inputSize, hiddenSize, kind } = cellSizes(keys[0], parts);
+  return {
+    keys,
+    tensors: cellTensors(parts, prefix, ''),
+    metadata: {
+      type: `DynamicQuantized${kind}Cell`,
+      inputSize,
+      hiddenSize,
+      bias: parts.input.bias !== null,
+      ...weightMetadata(parts.input.matrix, true),
+    },
+  };
+}
+
+function recurrent(dict: Dict, prefix: string, bidirectional: boolean): UnpackedModule {
+  const keyOf = (k: number): string => `${prefix}_all_weight_values.${k}.param`;
+  const keys: string[] = [];
+  while (dict.entries.has(keyOf(keys.length))) keys.push(keyOf(keys.length));
+  const cells = keys.map((key) => cellParams(key, dict.entries.get(key)));
+  const sizes = cells.map((each, k) => cellSizes(keys[k]!, each));
+  const { inputSize, hiddenSize, kind } = sizes[0]!;
+  if (kind === 'RNN') fail(keys[0]!, `an LSTM's or a GRU's cell should have 4 or 3 rows a hidden unit`);
+
+  const directions = directionsOf(sizes, bidirectional);
+  const tensors = cells.flatMap((each, k) => {
+    const layer = Math.floor(k / directions);
+    const expected = layer === 0 ? inputSize : directions * hiddenSize;
+    const own = sizes[k]!;
+    if (own.inputSize !== expected || own.hiddenSize !== hiddenSize || own.kind !== kind)
+      fail(
+        keys[k]!,
+        `should fit an input of ${expected} and the cells before it, got one of ${own.inputSize}`,
+      );
+    return cellTensors(each, prefix, `_l${layer}${k % directions === 1 ? '_reverse' : ''}`);
+  });
+  const [first] = cells as [(typeof cells)[0]];
+  const odd = cells.findIndex(({ reduceRange }) => reduceRange !== first.reduceRange);
+  if (cells.length % directions !== 0 || odd >= 0) {
+    fail(
+      keys[odd >= 0 ? odd : keys.length - 1]!,
+      'should have the other direction, and one range for all cells',
+    );
+  }
+  return {
+    keys,
+    tensors,
+    metadata: {
+      type: `DynamicQuantized${kind}`,
+      inputSize,
+      hiddenSize,
+      numLayers: cells.length / directions,
+      bias: first.input.bias !== null,
+      bidirectional: directions === 2,
+      ...weightMetadata(first.input.matrix, first.reduceRange),
+    },
+  };
+}
+
+/** The second cell is layer 1, whose input is the hidden state, or the other direction of layer 0. */
+function directionsOf(sizes: readonly CellSizes[], bidirectional: boolean): 1 | 2 {
+  const [{ inputSize, hiddenSize }, second, third] = sizes as [CellSizes, ...(CellSizes | undefined)[]];
+  if (second === undefined) return 1;
+  if (second.inputSize !== hiddenSize) return 2;
+  if (second.inputSize !== inputSize) return 1;
+  // Both fit. The input of layer 1 is twice as wide behind two directions.
+  if (third !== undefined) return third.inputSize === hiddenSize ? 1 : 2;
+  return bidirectional ? 2 : 1;
+}
+
+function embedding(dict: Dict, prefix: string): UnpackedModule {
+  const key = `${prefix}_packed_params._packed_weight`;
+  const dtypeKey = `${prefix}_packed_params.dtype`;
+  const weight = dict.entries.get(key);
+  if (!isTensorRef(weight) || weight.shape.length !== 2) return fail(key, 'should be a matrix');
+  const dtype = weight.dtype;
+  if ((dtype !== quint8 && dtype !== quint4x2) || plainName(dict.entries.get(dtypeKey)) !== dtype)
+    return fail(key, `should be quint8 or quint4x2 and what its dtype says, got ${dtype}`);
+  return {
+    keys: [key, dtypeKey],
+    tensors: [[`${prefix}weight`, weight]],
+    metadata: {
+      // Of 4 bits PyTorch has bags only; of 8 it saves both alike.
+      type: dtype === quint4x2 ? 'QuantizedEmbeddingBag' : 'QuantizedEmbedding',
+      numEmbeddings: weight.shape[0]!,
+      embeddingDim: weight.shape[1]!,
+      dtype,
+      qscheme: 'per_channel_affine_float_qparams',
+    },
+  };
+}
+
+/** `(tag, tensors, doubles, ints, [packed weights])` of a `CellParamsBase`. */
+function cellParams(key: string, value: unknown): Cell & { reduceRange: boolean } {
+  const [tag, , , ints, packed] = itemsOf(scriptState(key, value, 'rnn.CellParamsBase'));
+  if (tag !== 'quantized_dynamic' && tag !== 'quantized_fp16')
+    fail(key, `should be a cell of tag quantized_dynamic or quantized_fp16, got ${describe(tag)}`);
+  const [input, hidden] = itemsOf(packed).map((each) => linearParams(key, each));
+  if (input === undefined || hidden === undefined) return fail(key, 'should have two weights');
+  if ((tag === 'quantized_fp16') !== (input.matrix.dtype === float32))
+    fail(key, `a cell of tag ${tag} has weights of ${input.matrix.dtype}`);
+  return { input, hidden, reduceRange: itemsOf(ints)[0] === 1 };
+}
+
+/** `(weight, bias)` of a `LinearPackedParamsBase`. */
+function linearParams(key: string, value: unknown): WeightAndBias {
+  return weightAndBias(key, scriptState(key, value, 'quantized.LinearPackedParamsBase'));
+}
+
+interface WeightAndBias {
+  readonly matrix: TensorRef;
+  readonly bias: TensorRef | null;
+}
+
+function weightAndBias(key: string, value: unknown): WeightAndBias {
+  const [matrix, bias] = itemsOf(value);
+  if (!isTensorRef(matrix) || matrix.shape.length !== 2) return fail(key, 'should have a matrix for weight');
+  if (matrix.dtype !== qint8 && matrix.dtype !== float32)
+    fail(key, `should have a weight of qint8, or of float16 as float32, got ${matrix.dtype}`);
+  if (bias !== null && !(isTensorRef(bias) && bias.shape.length === 1 && bias.shape[0] === matrix.shape[0]))
+    return fail(key, `should have a bias of ${matrix.shape[0]} elements or None`);
+  return { matrix, bias };
+}
+
+interface CellSizes {
+  readonly inputSize: number;
+  readonly hiddenSize: number;
+  readonly kind: string;
+}
+
+function cellSizes(key: string, { input, hidden }: Cell): CellSizes {
+  const [rows, inputSize] = input.matrix.shape as [number, number];
+  const [hiddenRows, hiddenSize] = hidden.matrix.shape as [number, number];
+  const kind = { 4: 'LSTM', 3: 'GRU', 1: 'RNN' }[rows / hiddenSize];
+  if (
+    kind === undefined ||
+    hiddenRows !== rows ||
+    input.matrix.dtype !== hidden.matrix.dtype ||
+    (input.bias === null) !== (hidden.bias === null)
+  ) {
+    return fail(
+      key,
+      `weights of [${rows}, ${inputSize}] and [${hiddenRows}, ${hiddenSize}] should be those of one cell`,
+    );
+  }
+  return { inputSize, hiddenSize, kind };
+}
+
+function cellTensors({ input, hidden }: Cell, prefix: string, suffix: string): UnpackedModule['tensors'] {
+  const weight = ({ matrix }: WeightAndBias): TensorRef | HalfRef =>
+    matrix.dtype === float32 ? new HalfRef(matrix) : matrix;
+  const weights = [
+    [`${prefix}weight_ih${suffix}`, weight(input)],
+    [`${prefix}weight_hh${suffix}`, weight(hidden)],
+  ] as const;
+  if (input.bias === null || hidden.bias === null) return weights;
+  return [...weights, [`${prefix}bias_ih${suffix}`, input.bias], [`${prefix}bias_hh${suffix}`, hidden.bias]];
+}
+
+function weightMetadata({ dtype, quantizer }: TensorRef, reduceRange: boolean): Record<string, unknown> {
+  if (dtype === float32) return { dtype: float16 };
+  const qscheme = quantizer !== null && 'scale' in quantizer ? 'per_tensor_affine' : 'per_channel_affine';
+  return { dtype, qscheme, activation: 'perTensor', reduceRange };
+}
+
+/** The version that a state dict's `_metadata` gives a module. */
+function versionOf({ attributes }: Dict, name: string): number | undefined {
+  const versions = attributes?.entries.get('_metadata');
+  const own = versions instanceof Dict ? versions.entries.get(name) : undefined;
+  const version = own instanceof Dict ? own.entries.get('version') : undefined;
+  return typeof version === 'number' ? version : undefined;
+}
+
+function scriptState(key: string, value: unknown, type: string): unknown {
+  if (value instanceof ScriptObject && value.type === `__torch__.torch.classes.${type}`) return value.state;
+  return fail(
+    key,
+    `should be a ${type}, got ${value instanceof ScriptObject ? value.type : describe(value)}`,
+  );
+}
+
+function itemsOf(value: unknown): readonly unknown[] {
+  return value instanceof Tuple || value instanceof List ? value.items : [];
+}
+
+function fail(key: string, what: string): never {
+  throw new CheckpointError(`key ${describe(key)}: ${what}`);
+}
