@@ -101,13 +101,58 @@ export function titleOf({ name, layer }: Pick<Layer, 'name' | 'layer'>): string 
   return layer === null ? title : `${title}, layer ${layer}`;
 }
 
-/** The layer as a module of its own, over the state's tensors. */
-export function moduleOf(state: nn.StateDict, { about, keys }: Layer): nn.Module {
+/** Above this many bytes of float weights only a part of a layer is run: running it packs its weights once more. */
+const largest = 16e6;
+
+/** A layer as a module of its own over the state's tensors: of a large one, its first units only. */
+export function moduleOf(state: nn.StateDict, layer: Layer): nn.Module {
   const own = new nn.StateDict();
-  for (const [local, key] of keys) own.set(local, state.get(key)!);
+  let count = 0;
+  for (const [local, key] of layer.keys) {
+    own.set(local, state.get(key)!);
+    count += own.get(local)!.numel;
+  }
+  const about = 4 * count <= largest ? layer.about : reduce(own, layer.about, largest / (8 * count));
   own.metadata.set('', about);
   if (about.type === 'LinearReLU') own.metadata.set('0', { type: 'Linear' }).set('1', { type: 'ReLU' });
   return modelFromStateDict(own).model;
+}
+
+/** Leaves about that part of a layer's units in its tensors; gives what the layer then is. */
+function reduce(own: nn.StateDict, about: nn.ModuleMetadata, part: number): nn.ModuleMetadata {
+  const { outFeatures, hiddenSize, projSize = 0 } = about as unknown as Record<string, number>;
+  const size = outFeatures ?? hiddenSize;
+  if (size === undefined) return about;
+  const units = Math.max(projSize + 1, Math.ceil(size * part));
+  for (const [name, tensor] of own) {
+    const [rows, columns = 1] = tensor.shape as [number, number?];
+    if (/^weight_hr/.test(name)) own.set(name, cut(tensor, rows, rows, units));
+    else own.set(name, cut(tensor, size, units, /^weight_hh/.test(name) && projSize === 0 ? units : columns));
+  }
+  return outFeatures === undefined ? { ...about, hiddenSize: units } : { ...about, outFeatures: units };
+}
+
+/** The first `units` of each block of `size` rows, and their first columns. */
+function cut(tensor: Tensor, size: number, units: number, columns: number): Tensor {
+  const { data, shape, dtype, quantization } = tensor;
+  const [height, width = 1] = shape as [number, number?];
+  const rows = Array.from({ length: height }, (_, row) => row).filter((row) => row % size < units);
+  const out = new (data.constructor as Float32ArrayConstructor)(rows.length * columns);
+  rows.forEach((row, i) => {
+    out.set((data as Float32Array).subarray(row * width, row * width + columns), i * columns);
+  });
+  const pick = <A extends ArrayLike<number>>(values: A): A =>
+    values.length === 1
+      ? values
+      : ((values as never as Float64Array).filter((_, row) => row % size < units) as never);
+  return new Tensor(out, shape.length === 1 ? [rows.length] : [rows.length, columns], {
+    dtype,
+    ...(quantization && {
+      ...quantization,
+      scales: pick(quantization.scales),
+      zeroPoints: pick(quantization.zeroPoints),
+    }),
+  });
 }
 
 /** Kinds of modules by their type without what quantization adds. */
@@ -117,7 +162,7 @@ export function floatType({ type }: nn.ModuleMetadata): string {
 
 const rows = 64;
 
-/** Random input for a layer, from the global generator; undefined for a module that cannot be run. */
+/** Random input for a layer (of its whole size or less), from the global generator; undefined where it cannot be run. */
 export function randomInput(about: nn.ModuleMetadata): Tensor | undefined {
   const sizes = about as Record<string, unknown> as Record<string, number>;
   switch (floatType(about)) {

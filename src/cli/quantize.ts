@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 
-import { nn, quantization, saveSync, type DType } from '../index.js';
+import { nn, quantization, saveSync, type DType, type Tensor } from '../index.js';
+import { quantizeWeight } from '../nn/quantized/dynamic/weight.js';
 import {
   childrenOf,
   difference,
@@ -128,7 +129,7 @@ export async function quantize(input: string, options: QuantizeOptions, json: bo
     await breathe();
     const { name, keys } = layer;
     const bytes = sizeOf(keys.values());
-    const { type, ...errors } = quantizeLayer(state, layer, qconfig);
+    const { type, ...errors } = await quantizeLayer(state, layer, qconfig);
     reports.push({
       name,
       layer: layer.layer,
@@ -158,32 +159,53 @@ export async function quantize(input: string, options: QuantizeOptions, json: bo
   return json ? JSON.stringify(result, null, 2) : text(result);
 }
 
-/** Puts a layer's quantized tensors, and what its module then is, in the place of the float ones. */
-function quantizeLayer(
+/**
+ * Puts a layer's quantized tensors, and what its module then is, in the place of the float ones. Matrix by matrix,
+ * not by quantizeDynamic: the memory of a packed layer would be too much beside a large checkpoint.
+ */
+async function quantizeLayer(
   state: nn.StateDict,
   layer: Layer,
   qconfig: quantization.QConfig,
-): Difference & { type: string } {
+): Promise<Difference & { type: string }> {
   try {
-    const module = moduleOf(state, layer);
     const input = randomInput(layer.about)!;
-    const float = run(module, input);
-    const options = { mapping, inplace: true };
-    const quantized = quantization.quantizeDynamic(module, new Map([['', qconfig]]), options);
-    const result = difference(run(quantized, input), float);
-    const own = quantized.stateDict();
-    for (const [local, key] of layer.keys) state.set(key, own.get(local)!);
-    // The order is the quantized module's own, the sizes are those of all layers.
-    const { type, ...about } = own.metadata.get('')!;
-    const whole = state.metadata.get(layer.name)!;
-    const entries = Object.entries(about).map(([key, value]) => [key, whole[key] ?? value]);
-    state.metadata.set(layer.name, { type, ...Object.fromEntries(entries) });
+    const { float, about, table } = convert(moduleOf(state, layer), input, qconfig);
+    await breathe();
+    for (const [local, key] of layer.keys) {
+      const tensor = state.get(key)!;
+      if (table !== undefined) state.set(key, table);
+      else if (/^(0\.)?weight/.test(local)) state.set(key, quantizeWeight(local, tensor, qconfig));
+      else if (!(tensor.data as Float32Array).every(Number.isFinite)) {
+        throw new RangeError(`${local} should be finite, but holds NaN or infinity`);
+      }
+    }
+    // The keys and their order are the quantized module's own, the sizes are those of all its units and layers.
+    const sized = (whole: nn.ModuleMetadata): nn.ModuleMetadata => {
+      const entries = Object.entries(about).map(([key, value]) => [key, whole[key] ?? value] as const);
+      return { ...Object.fromEntries(entries), type: about.type };
+    };
+    state.metadata.set(layer.name, sized(state.metadata.get(layer.name)!));
     // A LinearReLU is one module then.
     for (const child of childrenOf(layer)) state.metadata.delete(child);
-    return { type, ...result };
+    const quantized = moduleOf(state, { ...layer, about: sized(layer.about) });
+    return { type: about.type, ...difference(run(quantized, input), float) };
   } catch (error) {
     throw new RangeError(`${titleOf(layer)}: ${(error as Error).message}`, { cause: error });
   }
+}
+
+/** A float layer's results, what quantizeDynamic makes of it, and (of an embedding) the quantized table. */
+function convert(
+  module: nn.Module,
+  input: Tensor,
+  qconfig: quantization.QConfig,
+): { float: Float32Array[]; about: nn.ModuleMetadata; table: Tensor | undefined } {
+  const float = run(module, input);
+  const options = { mapping, inplace: true };
+  const state = quantization.quantizeDynamic(module, new Map([['', qconfig]]), options).stateDict();
+  const about = state.metadata.get('')!;
+  return { float, about, table: /Embedding/.test(about.type) ? state.get('weight') : undefined };
 }
 
 function text(result: {

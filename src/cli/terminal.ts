@@ -8,8 +8,9 @@ export class UsageError extends Error {
 
 /** A file's text without what a terminal would obey, or show in another order: names come from files. */
 export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (character) =>
-    `\\u{${character.codePointAt(0)!.toString(16)}}`,
+  return text.replace(
+    /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu,
+    (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`,
   );
 }
 

@@ -1,5 +1,6 @@
 import { describe } from '../errors.js';
-import { float32, isTensor, sameShape, Tensor } from '../tensor.js';
+import { float32, isTensor, sameShape, Tensor, unchecked } from '../tensor.js';
+import { isOnMeta } from './meta.js';
 
 /** A tensor that a module counts among its parameters. */
 export class Parameter extends Tensor {
@@ -440,6 +441,7 @@ export function emptyParameter(shape: readonly number[]): Parameter {
   const count = shape.reduce((product, n) => product * n, 1);
   if (!Number.isSafeInteger(count))
     throw new RangeError(`a parameter of shape [${shape.join(', ')}] is too large`);
+  if (isOnMeta()) return new Parameter(new Float32Array(0), shape, unchecked);
   return new Parameter(new Float32Array(count), shape, { dtype: float32 });
 }
 

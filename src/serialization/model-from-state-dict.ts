@@ -1,6 +1,7 @@
 import { CheckpointError, describe } from '../errors.js';
 import * as nn from '../nn/index.js';
 import { rnnParameters, type LayerParameter } from '../nn/layer-parameters.js';
+import { onMeta } from '../nn/meta.js';
 import {
   entriesOf,
   isParameter,
@@ -304,7 +305,7 @@ class Builder {
       );
     }
     try {
-      const module = nn.utils.skipInit(() =>
+      const module = onMeta(() =>
         make(
           sizes.map((key) => options[key]),
           all,

@@ -1,2 +1,1 @@
-export { skipInit } from './init.js';
 export * as rnn from './rnn.js';
