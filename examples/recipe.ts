@@ -7,7 +7,16 @@ import { parseArgs } from 'node:util';
 
 import { manualSeed, nn, quantization, qint8, randn, saveSync, type Tensor } from 'dynaquant';
 
-import { agreement, evaluate, heldOutText, loadCharLM, sample, type CharLM } from './char-lm/char-lm.js';
+import {
+  compare,
+  evaluate,
+  heldOutText,
+  loadCharLM,
+  modes,
+  quantize,
+  sample,
+  type Kind,
+} from './char-lm/char-lm.js';
 
 const help = `Usage: npm run recipe -- [options]
 
@@ -15,7 +24,7 @@ const help = `Usage: npm run recipe -- [options]
   --layers N     its layers (default 1)
   --sequence N   steps of the input (default 20)
   --batch N      sequences in the batch (default 1)
-  --model NAME   'lstm', the recipe's (default), or 'char-lm', a trained language model on real text
+  --model NAME   'lstm', the recipe's (default), or 'char-lm', two trained language models on real text
   --json         print one JSON document instead of text
   --help         this text
 `;
@@ -144,16 +153,30 @@ function recipe(): object {
 // The trained model -------------------------------------------------------------------------------------------
 
 function charLM(): object {
-  const { model, vocabulary } = loadCharLM();
+  const lstm = compareModes('lstm');
+  const gru = compareModes('gru');
+
+  const { model, vocabulary } = loadCharLM('gru');
+  const prompt = 'And ';
+  say('Some text, sampled from the INT8 GRU:\n');
+  let text = prompt;
+  if (!options.json) process.stdout.write(prompt);
+  const writer = quantize(model, modes['INT8 best']!);
+  for (const character of sample(writer, vocabulary, { prompt, length: 400, seed: 7 })) {
+    text += character;
+    if (!options.json) process.stdout.write(character);
+  }
+  say('');
+  return { lstm, gru, text };
+}
+
+function compareModes(kind: Kind): object {
+  const { model, vocabulary } = loadCharLM(kind);
 
   say('2. Quantization');
-  const { defaultDynamicQConfig, perChannelDynamicQConfig, quantizeDynamic } = quantization;
-  const quantize = (qconfig: quantization.QConfig): CharLM =>
-    quantizeDynamic(model, new Map([nn.LSTM, nn.Linear].map((type) => [type, qconfig])));
-  const quantized = {
-    'INT8 per tensor': quantize(defaultDynamicQConfig),
-    'INT8 per channel': quantize(perChannelDynamicQConfig),
-  };
+  const quantized = Object.fromEntries(
+    Object.entries(modes).map(([name, qconfig]) => [name, quantize(model, qconfig)]),
+  );
   say(`Here is the floating point version of this module:\n${String(model)}\n`);
   say(`and now the quantized version:\n${String(quantized['INT8 per tensor'])}\n`);
 
@@ -163,32 +186,19 @@ function charLM(): object {
   const { inputs, targets } = heldOutText(vocabulary);
   const models = Object.entries({ FP32: model, ...quantized });
   const reference = evaluate(model, inputs, targets);
-  say(
-    `   ${'model'.padEnd(18)}${'loss'.padStart(9)}${'perplexity'.padStart(12)}${'top-1'.padStart(8)}${'agreement'.padStart(11)}${'characters/s'.padStart(14)}`,
-  );
+  const sayRow = (name: string, ...columns: string[]): void =>
+    say(`   ${name.padEnd(18)}${columns.map((column) => column.padStart(13)).join('')}`);
+  sayRow('model', 'loss', 'perplexity', 'top-1', 'agreement', 'logit error', 'characters/s');
   const results = models.map(([name, candidate]) => {
-    const { choices, ...result } = evaluate(candidate, inputs, targets);
-    const agrees = agreement(choices, reference.choices);
-    say(
-      `   ${name.padEnd(18)}${result.loss.toFixed(5).padStart(9)}${result.perplexity.toFixed(4).padStart(12)}${result.top1.toFixed(4).padStart(8)}${agrees.toFixed(4).padStart(11)}${Math.round(result.charactersPerSecond).toLocaleString('en').padStart(14)}`,
-    );
-    return { name, ...result, agreement: agrees };
+    const evaluation = evaluate(candidate, inputs, targets);
+    const { loss, perplexity, top1, charactersPerSecond } = evaluation;
+    const { agreement, meanLogitError } = compare(evaluation, reference);
+    const accuracy = [perplexity, top1, agreement, meanLogitError].map((value) => value.toFixed(4));
+    sayRow(name, loss.toFixed(5), ...accuracy, Math.round(charactersPerSecond).toLocaleString('en'));
+    return { name, loss, perplexity, top1, agreement, meanLogitError, charactersPerSecond };
   });
-
-  const prompt = 'And ';
-  say('\nSome text, sampled from the INT8 model:\n');
-  let text = prompt;
-  if (!options.json) process.stdout.write(prompt);
-  for (const character of sample(quantized['INT8 per channel'], vocabulary, {
-    prompt,
-    length: 400,
-    seed: 7,
-  })) {
-    text += character;
-    if (!options.json) process.stdout.write(character);
-  }
   say('');
-  return { models: models.map(([, candidate]) => String(candidate)), size, results, text };
+  return { models: models.map(([, candidate]) => String(candidate)), size, results };
 }
 
 // Shared steps ------------------------------------------------------------------------------------------------

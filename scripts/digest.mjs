@@ -161,6 +161,35 @@ const kinds = {
       }
     };
   },
+  embedding() {
+    const rows = 9;
+    const indices = Int32Array.from(integers(40, 0, rows - 1));
+    const weights = Float32Array.from(indices, () => random() * 3 - 1);
+    const bounds = Float64Array.of(0, 3, 3, 4, 20, 40);
+    const tables = lengths.flatMap((width) =>
+      [32, 8, 4].map((bits) => {
+        const count = rows * width;
+        const affines = Float32Array.from({ length: 2 * rows }, () => random() * 4 - 2);
+        if (bits === 32)
+          return [Float32Array.from({ length: count }, () => random() - 0.5), null, bits, width];
+        return [Uint8Array.from(integers(Math.ceil((count * bits) / 8), 0, 255)), affines, bits, width];
+      }),
+    );
+    return (see) => {
+      for (const table of tables) {
+        const width = table[3];
+        const out = new Float32Array(40 * width + 2).fill(7);
+        addon.embeddingLookup(...table, indices, out.subarray(1, 1 + 40 * width));
+        see(out);
+        for (const mode of [0, 1, 2]) {
+          const bags = new Float32Array(5 * width + 2).fill(7);
+          const target = bags.subarray(1, 1 + 5 * width);
+          addon.embeddingBag(...table, indices, target, bounds, mode, mode === 0 ? weights : null, 3);
+          see(bags);
+        }
+      }
+    };
+  },
   lstm() {
     const layers = Array.from({ length: 60 }, (_, i) => {
       manualSeed(i);

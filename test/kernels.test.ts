@@ -343,6 +343,91 @@ describe.each(ranges)('chains, activations to $largest', ({ reduceRange, largest
   });
 });
 
+describe('rows of embedding tables', () => {
+  const rows = 5;
+  const indices = Int32Array.of(4, 0, 0, 3, 1, 2, 4);
+
+  test.each(lengths)('of %i columns, at every misalignment, nothing written outside', (width) => {
+    const random = pseudoRandom(width);
+    for (const [bits, offset] of [
+      [32, 0],
+      [32, 1],
+      [8, 0],
+      [8, 3],
+      [4, 0],
+      [4, 1],
+    ] as const) {
+      const count = rows * width;
+      const bytes = Uint8Array.from({ length: offset + Math.ceil((count * bits) / 8) }, () => random() * 256);
+      const floats = Float32Array.from({ length: offset + count }, () => random() - 0.5);
+      const table = bits === 32 ? floats.subarray(offset) : bytes.subarray(offset);
+      const affines = bits === 32 ? null : Float32Array.from({ length: 2 * rows }, () => random() * 4 - 2);
+      const value = (row: number, column: number): number => {
+        const at = row * width + column;
+        if (affines === null) return table[at]!;
+        const q = bits === 8 ? table[at]! : (table[at >> 1]! >> (4 * (at & 1))) & 15;
+        return q * affines[2 * row]! + affines[2 * row + 1]!;
+      };
+      const [lookup, sums, maxima] = everywhere(() => {
+        const outs = [7, 2, 2].map((results) => new Float32Array(results * width + 2).fill(guard));
+        const [a, b, c] = outs.map((out) => out.subarray(1, out.length - 1)) as [
+          Float32Array,
+          Float32Array,
+          Float32Array,
+        ];
+        const bounds = Float64Array.of(0, 1, 7);
+        native().embeddingLookup(table, affines, bits, width, indices, a);
+        native().embeddingBag(table, affines, bits, width, indices, b, bounds, 0, null, -1);
+        native().embeddingBag(table, affines, bits, width, indices, c, bounds, 2, null, -1);
+        return outs;
+      }).map((out) => new Float32Array(out.buffer)) as [Float32Array, Float32Array, Float32Array];
+      for (const out of [lookup, sums, maxima]) expect([out[0], out.at(-1)]).toEqual([guard, guard]);
+      for (let column = 0; column < width; column++) {
+        const values = Array.from(indices, (row) => value(row, column));
+        const rest = values.slice(1);
+        const close = (out: Float32Array, row: number, expected: number): void =>
+          expect(Math.abs(out[1 + row * width + column]! - expected)).toBeLessThan(1e-3);
+        values.forEach((expected, row) => close(lookup, row, expected));
+        close(sums, 0, values[0]!);
+        close(
+          sums,
+          1,
+          rest.reduce((sum, x) => sum + x),
+        );
+        close(maxima, 0, values[0]!);
+        close(maxima, 1, Math.max(...rest));
+      }
+    }
+  });
+  test('what TypeScript would never pass is refused', () => {
+    const { embeddingLookup, embeddingBag, quantizeTable } = native();
+    const table = new Float32Array(10);
+    const out = new Float32Array(4);
+    const two = Int32Array.of(0, 1);
+    const bag = (bounds: number[], mode = 0): void =>
+      embeddingBag(table, null, 32, 2, two, out, Float64Array.from(bounds), mode, null, -1);
+    const refusals: [() => void, RegExp][] = [
+      [() => embeddingLookup(table, null, 32, 2, Int32Array.of(0, 5), out), /an index is outside the table/],
+      [() => embeddingLookup(table, null, 32, 2, Int32Array.of(-1, 0), out), /an index is outside the table/],
+      [() => embeddingLookup(table, null, 32, 0, two, out), /width is 0/],
+      [() => embeddingLookup(table, null, 32, 2, two, out.subarray(1)), /out has 3 elements instead of 4/],
+      [() => embeddingLookup(new Uint8Array(9), new Float32Array(10), 8, 2, two, out), /table has 9/],
+      [() => embeddingLookup(new Uint8Array(4), new Float32Array(10), 4, 2, two, out), /table has 4/],
+      [() => embeddingLookup(new Uint8Array(9), new Float32Array(10), 2, 2, two, out), /bits is neither/],
+      [() => bag([]), /bounds is empty/],
+      [() => bag([0, 2, 1]), /bounds do not rise/],
+      [() => bag([0, 1, 3]), /bounds do not rise/],
+      [() => bag([0, NaN, 2]), /bounds do not rise/],
+      [() => bag([-1, 1, 2]), /bounds do not rise/],
+      [() => bag([0, 1, 2], 3), /mode is not/],
+      [() => quantizeTable(table, 3, 8, new Uint8Array(10), out, out), /weight and width do not agree/],
+      [() => quantizeTable(table, 5, 8, new Uint8Array(9), out, out), /out has 9/],
+      [() => quantizeTable(table, 5, 8, new Uint8Array(10), out, out), /scales has 4/],
+    ];
+    for (const [f, message] of refusals) expect(f).toThrow(message);
+  });
+});
+
 describe('float product', () => {
   test.each([1, 5, 16, 33].flatMap((k) => [1, 15, 16, 17, 64, 67].map((n) => [k, n])))(
     'depth %i, %i columns',

@@ -115,6 +115,11 @@ describe('errors', () => {
     ['layers', () => new nn.LSTM(4, 5, { numLayers: 0 }), /num_layers must be greater than zero/],
     ['dropout', () => new nn.LSTM(4, 5, { dropout: 2 }), /number in range \[0, 1\]/],
     ['kind of dropout', () => new nn.LSTM(4, 5, { dropout: true as never }), /number in range .*, got true/],
+    [
+      'too many layers',
+      () => new nn.LSTM(1, 1, { numLayers: 2 ** 40 }),
+      /^num_layers should be at most 65536/,
+    ],
     ['projSize', () => new nn.LSTM(4, 5, { projSize: 5 }), /^proj_size has to be smaller than hidden_size/],
     [
       'negative projSize',

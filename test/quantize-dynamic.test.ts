@@ -1,16 +1,21 @@
 import * as nn from '../src/nn/index.js';
 import {
+  bestDynamicQConfig,
   defaultDynamicMapping,
   defaultDynamicQConfig,
+  float16DynamicQConfig,
+  floatQParamsWeightOnlyQConfig,
   perChannelDynamicQConfig,
   perRowDynamicQConfig,
   quantizeDynamic,
+  type QConfig,
+  type QConfigSpec,
 } from '../src/quantization/index.js';
 import { manualSeed, rand, randn } from '../src/random.js';
 import type { Tensor } from '../src/tensor.js';
 import { bytesOf, expectClose, golden } from './support.js';
 
-const { LSTM: QuantizedLSTM, Linear: QuantizedLinear } = nn.quantized.dynamic;
+const { Linear: QuantizedLinear } = nn.quantized.dynamic;
 
 class Tagger extends nn.Module {
   readonly embedding = new nn.Embedding(7, 4);
@@ -21,11 +26,29 @@ class Tagger extends nn.Module {
   }
 }
 class OwnLinear extends nn.Linear {}
+class Everything extends nn.Module {
+  readonly linear = new nn.Linear(4, 4);
+  readonly fused = new nn.intrinsic.LinearReLU(new nn.Linear(4, 4), new nn.ReLU());
+  readonly lstm = new nn.LSTM(4, 4, { projSize: 2, bias: false });
+  readonly gru = new nn.GRU(4, 4);
+  readonly rnn = new nn.RNN(4, 4);
+  readonly lstmCell = new nn.LSTMCell(4, 4);
+  readonly gruCell = new nn.GRUCell(4, 4, { bias: false });
+  readonly rnnCell = new nn.RNNCell(4, 4);
+  override forward(): void {}
+}
+
+let warn: jest.SpyInstance;
+beforeEach(() => {
+  warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+});
+afterEach(() => warn.mockRestore());
 
 /** The names of the modules that were quantized. */
 function quantizedNames(model: nn.Module): string[] {
-  return [...model.namedModules()]
-    .filter(([, m]) => m instanceof QuantizedLSTM || m instanceof QuantizedLinear)
+  const state = model.stateDict();
+  return [...state.metadata]
+    .filter(([, { type }]) => type.startsWith('DynamicQuantized'))
     .map(([name]) => name);
 }
 
@@ -81,7 +104,14 @@ describe('what is converted', () => {
     ['a parent’s name', new Set(['head']), ['head.0', 'head.2']],
     ['type and name', new Set([nn.LSTM, 'head.0']), ['lstm', 'head.0']],
     ['an unknown name', new Set(['nobody']), []],
-    ['the root’s name', new Map([['', defaultDynamicQConfig]]), ['lstm', 'head.0', 'head.2']],
+    [
+      'the root’s name',
+      new Map([
+        ['', defaultDynamicQConfig],
+        ['embedding', null],
+      ]),
+      ['lstm', 'head.0', 'head.2'],
+    ],
     [
       'null excludes',
       new Map<typeof nn.Linear | string, typeof defaultDynamicQConfig | null>([
@@ -108,10 +138,11 @@ describe('what is converted', () => {
     expect(text.match(/per_channel_affine/g)).toHaveLength(1);
   });
   test('activation modes, combined by spreading', () => {
-    const best = { ...perChannelDynamicQConfig, activation: 'perRow', reduceRange: false } as const;
+    const combined = { ...perChannelDynamicQConfig, activation: 'perRow', reduceRange: false } as const;
+    expect(bestDynamicQConfig).toEqual(combined);
     const spec = new Map([
       ['lstm', perRowDynamicQConfig],
-      ['head', best],
+      ['head', bestDynamicQConfig],
     ]);
     const quantized = quantizeDynamic(new Tagger(), spec);
     const modes = [...quantized.stateDict().metadata].filter(([, { type }]) => type.startsWith('Dynamic'));
@@ -139,6 +170,138 @@ describe('what is converted', () => {
   test('a quantizable root is converted and returned', () => {
     const lstm = new nn.LSTM(3, 4);
     expect(String(quantizeDynamic(lstm))).toBe('DynamicQuantizedLSTM(3, 4)');
+  });
+  test.each<[string, Parameters<typeof quantizeDynamic>[2], string]>([
+    ['qint8, the default', undefined, 'qint8'],
+    ['qint8', { dtype: 'qint8' }, 'qint8'],
+    ['float16', { dtype: 'float16' }, 'float16'],
+  ])('every type by default: %s', (_, options, dtype) => {
+    const quantized = quantizeDynamic(new Everything(), null, options);
+    const types = Object.values(quantized).filter((value) => value instanceof nn.Module);
+    expect(types.map((m) => m.constructor)).toEqual(
+      (['Linear', 'LinearReLU', 'LSTM', 'GRU', 'RNN', 'LSTMCell', 'GRUCell', 'RNNCell'] as const).map(
+        (name) => nn.quantized.dynamic[name],
+      ),
+    );
+    expect(types.map((m) => (m as unknown as { dtype: string }).dtype)).toEqual(Array(8).fill(dtype));
+    expect(warn).not.toHaveBeenCalled();
+  });
+  test('every type by name, and a dtype for each', () => {
+    const spec = new Map<typeof nn.RNN | string, QConfig>([
+      [nn.RNN, float16DynamicQConfig],
+      ['lstm', bestDynamicQConfig],
+    ]);
+    const text = String(quantizeDynamic(new Everything(), spec, { dtype: 'int32' }));
+    expect(text).toContain('(rnn): DynamicQuantizedRNN(4, 4)');
+    expect(text).toContain(
+      '(lstm): DynamicQuantizedLSTM(4, 4, proj_size=2, bias=False, activation=per_row, reduce_range=False)',
+    );
+    expect(text).toContain('(gru): GRU(4, 4)');
+    for (const dtype of ['qint8', 'float16'] as const) {
+      const q = quantizeDynamic(new Everything(), new Set([nn.RNN, nn.RNNCell]), { dtype });
+      expect(quantizedNames(q)).toEqual(['rnn', 'rnnCell']);
+      expect((q.rnn as unknown as { dtype: string }).dtype).toBe(dtype);
+    }
+  });
+  test('embeddings, by their dtypes', () => {
+    const model = new nn.Sequential(new nn.Linear(4, 4), new nn.Embedding(4, 4), new nn.EmbeddingBag(4, 4));
+    const dtypesOf = (spec: QConfigSpec | null, dtype: 'quint8' | 'quint4x2'): unknown[] =>
+      [...quantizeDynamic(model, spec, { dtype })].map((m) => m.stateDict().metadata.get('')!['dtype']);
+    expect(dtypesOf(null, 'quint8')).toEqual([undefined, 'quint8', 'quint8']);
+    expect(dtypesOf(null, 'quint4x2')).toEqual([undefined, undefined, 'quint4x2']);
+    expect(dtypesOf(new Set([nn.Embedding]), 'quint4x2')).toEqual([undefined, 'quint4x2', undefined]);
+    const spec = new Map<typeof nn.Linear | typeof nn.Embedding, QConfig>([
+      [nn.Linear, float16DynamicQConfig],
+      [nn.Embedding, floatQParamsWeightOnlyQConfig],
+    ]);
+    expect(dtypesOf(spec, 'quint8')).toEqual(['float16', 'quint8', undefined]);
+    expect(() => quantizeDynamic(model, new Map([['', defaultDynamicQConfig]]))).toThrow(
+      /^Embedding quantization is only supported with float_qparams_weight_only_qconfig\./,
+    );
+  });
+  test('hooks go over to what is quantized', () => {
+    const model = new nn.Sequential(new nn.Linear(4, 4));
+    const calls: string[] = [];
+    model.get(0).registerForwardPreHook((m) => void calls.push(`before ${m.constructor === nn.Linear}`));
+    model.get(0).registerForwardHook((m) => void calls.push(`after ${m.constructor === nn.Linear}`));
+    quantizeDynamic(model).forward(randn(1, 4));
+    expect(calls).toEqual(['before false', 'after false']);
+  });
+  test('a LinearReLU is a unit', () => {
+    const model = new nn.Sequential(new Everything().fused, new nn.Linear(4, 4));
+    expect(quantizedNames(quantizeDynamic(model, new Set([nn.Linear])))).toEqual(['1']);
+    expect(quantizedNames(quantizeDynamic(model, new Set(['0.0'])))).toEqual([]);
+    expect(quantizedNames(quantizeDynamic(model, new Set([nn.intrinsic.LinearReLU])))).toEqual(['0']);
+  });
+  describe('priority: parent, type, name, attribute', () => {
+    const [byParent, byType, byName, byAttribute] = [
+      defaultDynamicQConfig,
+      perChannelDynamicQConfig,
+      perRowDynamicQConfig,
+      float16DynamicQConfig,
+    ];
+    const reprOf = (spec: QConfigSpec, attribute?: QConfig | null): string => {
+      const model = new Tagger();
+      const linear = model.head.get(0) as nn.Linear & { qconfig?: QConfig | null };
+      if (attribute !== undefined) linear.qconfig = attribute;
+      const quantized = quantizeDynamic(model, spec);
+      for (const module of quantized.modules()) expect('qconfig' in module).toBe(false);
+      if (attribute !== undefined) expect(linear.qconfig).toBe(attribute);
+      return String(quantized.head.get(0));
+    };
+    const head = 'DynamicQuantizedLinear(in_features=5, out_features=6, dtype=torch.';
+    test.each<[string, QConfigSpec, QConfig | null | undefined, string]>([
+      ['parent', new Map([['head', byParent]]), undefined, `${head}qint8, qscheme=torch.per_tensor_affine)`],
+      [
+        'type',
+        new Map<string | typeof nn.Linear, QConfig>([
+          ['head', byParent],
+          [nn.Linear, byType],
+        ]),
+        undefined,
+        `${head}qint8, qscheme=torch.per_channel_affine)`,
+      ],
+      [
+        'name',
+        new Map<string | typeof nn.Linear, QConfig>([
+          ['head.0', byName],
+          [nn.Linear, byType],
+        ]),
+        undefined,
+        `${head}qint8, qscheme=torch.per_tensor_affine, activation=per_row)`,
+      ],
+      ['attribute', new Map([['head.0', byName]]), byAttribute, `${head}float16)`],
+      ['attribute alone', new Map(), byAttribute, `${head}float16)`],
+      [
+        'attribute null',
+        new Map([['head.0', byName]]),
+        null,
+        'Linear(in_features=5, out_features=6, bias=True)',
+      ],
+    ])('%s', (_, spec, attribute, expected) => expect(reprOf(spec, attribute)).toBe(expected));
+    test('an attribute is inherited, and taken off an inplace model', () => {
+      const model = new Tagger();
+      Object.assign(model.head, { qconfig: defaultDynamicQConfig });
+      quantizeDynamic(model, new Map(), { inplace: true });
+      expect(quantizedNames(model)).toEqual(['head.0', 'head.2']);
+      expect('qconfig' in model.head).toBe(false);
+    });
+    test('a wrong attribute is refused', () => {
+      const model = new Tagger();
+      Object.assign(model.head, { qconfig: { weight: 8 } });
+      expect(() => quantizeDynamic(model)).toThrow(
+        /^the qconfig of module 'head' should be an object with a weight, got Object/,
+      );
+    });
+  });
+  test('a custom mapping may name a subclass', () => {
+    const mapping = new Map([[OwnLinear, defaultDynamicMapping.get(nn.Linear)!]]);
+    const model = new nn.Sequential(new OwnLinear(2, 2), new nn.Linear(2, 2));
+    expect(quantizedNames(quantizeDynamic(model, new Set([OwnLinear]), { mapping }))).toEqual(['0']);
+    const wrong = new Map([[nn.Linear, defaultDynamicMapping.get(nn.LSTM)!]]);
+    expect(() => quantizeDynamic(model, null, { mapping: wrong })).toThrow(
+      'module should be a LSTM, got Linear',
+    );
   });
   test('a shared module stays shared', () => {
     const shared = new nn.Linear(3, 3);
@@ -174,6 +337,44 @@ describe('how', () => {
     manualSeed(1);
     quantizeDynamic(model);
     expect(bytesOf(rand(4))).toBe(expected);
+  });
+});
+
+describe('what a spec asks for in vain is named', () => {
+  const model = () =>
+    new nn.Sequential(new nn.Linear(2, 2), new nn.Sequential(new OwnLinear(2, 2)), new nn.ReLU());
+  test.each<[string, QConfigSpec | undefined, string[]]>([
+    ['nothing', undefined, []],
+    ['a type that the model does not have', new Set([nn.Linear, nn.LSTM]), []],
+    ['an empty spec', new Set(), []],
+    ['an unknown name', new Set(['0', '3']), ["there is no module '3'"]],
+    ['a name to exclude', new Map([['head', null]]), ["there is no module 'head'"]],
+    ['a module', new Set(['2']), ["'2' (ReLU) is and holds nothing to quantize"]],
+    ['a parent', new Set(['1']), ["'1' (Sequential) is and holds nothing to quantize"]],
+    ['a parent’s type', new Set([nn.Sequential]), []],
+    ['an unsupported type', new Set([nn.ReLU]), ['there is no quantized class for ReLU']],
+    ['a subclass', new Set([OwnLinear]), ['there is no quantized class for OwnLinear']],
+    ['__proto__', new Set(['__proto__']), ["there is no module '__proto__'"]],
+    [
+      'all at once',
+      new Set(['x', nn.Dropout, '1.0']),
+      [
+        "there is no module 'x'",
+        'there is no quantized class for Dropout',
+        "'1.0' (OwnLinear) is and holds nothing to quantize",
+      ],
+    ],
+  ])('%s', (_, spec, complaints) => {
+    quantizeDynamic(model(), spec);
+    expect(warn.mock.calls).toEqual(
+      complaints.length === 0 ? [] : [[`quantizeDynamic: ${complaints.join('; ')}`]],
+    );
+  });
+  test('a type whose only instances are of subclasses', () => {
+    quantizeDynamic(new nn.Sequential(new nn.ReLU(), new OwnLinear(2, 2)));
+    expect(warn.mock.calls).toEqual([
+      ["quantizeDynamic: Linear means exactly this type, but '1' is a subclass, OwnLinear"],
+    ]);
   });
 });
 
@@ -222,6 +423,59 @@ describe('errors', () => {
       'dtype of a set',
       () => quantizeDynamic(model, new Set([nn.Linear]), { dtype: 'int32' }),
       /Unknown dtype/,
+    ],
+    [
+      'a prototype’s key as dtype',
+      () => quantizeDynamic(model, null, { dtype: 'toString' as never }),
+      /Don't know/,
+    ],
+    [
+      'an embedding’s dtype',
+      () => quantizeDynamic(model, new Set([nn.Linear]), { dtype: 'quint8' }),
+      /^The only supported dtypes for dynamic quantized linear are qint8 and float16, got: quint8/,
+    ],
+    [
+      'an embedding’s dtype for an RNN',
+      () => quantizeDynamic(new nn.GRU(2, 2), new Map([[nn.GRU, floatQParamsWeightOnlyQConfig]])),
+      /^Unsupported dtype for dynamic RNN quantization: quint8/,
+    ],
+    [
+      'a qscheme with float16',
+      () =>
+        quantizeDynamic(
+          model,
+          new Map([['0', { weight: { dtype: 'float16', qscheme: 'per_tensor_symmetric' } as const }]]),
+        ),
+      /^spec's qconfig for '0': weight.qscheme should be absent with float16/,
+    ],
+    [
+      'a mode with float16',
+      () => quantizeDynamic(model, new Map([['0', { ...float16DynamicQConfig, reduceRange: false }]])),
+      /^spec's qconfig for '0': reduceRange should be absent with float16 weights/,
+    ],
+    [
+      'a weight’s dtype',
+      () => quantizeDynamic(model, new Map([['0', { weight: { dtype: 'int4' } }]]) as never),
+      /^spec's qconfig for '0': weight.dtype should be 'qint8' or 'float16' or 'quint8' or 'quint4x2', got 'int4'/,
+    ],
+    [
+      'a weight’s key',
+      () => quantizeDynamic(model, new Map([['0', { weight: { qschema: 1 } }]]) as never),
+      /^spec's qconfig for '0': weight: unknown option 'qschema'/,
+    ],
+    [
+      'inplace',
+      () => quantizeDynamic(model, null, { inplace: 1 as never }),
+      /^inplace should be a boolean, got 1/,
+    ],
+    [
+      'a cycle',
+      () => {
+        const loop = new Tagger() as Tagger & { self?: nn.Module };
+        loop.self = loop;
+        return quantizeDynamic(loop);
+      },
+      /^module 'self' contains itself/,
     ],
     ['mapping', () => quantizeDynamic(model, null, { mapping: {} as never }), /mapping should be a Map/],
     ['option', () => quantizeDynamic(model, null, { inPlace: true } as never), /unknown option 'inPlace'/],

@@ -1,14 +1,22 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 import { native } from '../src/native.js';
 import * as nn from '../src/nn/index.js';
 import { Linear as QuantizedLinear } from '../src/nn/quantized/dynamic/linear.js';
 import {
   defaultDynamicQConfig,
+  float16DynamicQConfig,
+  floatQParamsWeightOnlyQConfig,
   perChannelDynamicQConfig,
   perRowDynamicQConfig,
+  quantizeDynamic,
 } from '../src/quantization/index.js';
 import { manualSeed, randn } from '../src/random.js';
+import { loadSync, saveSync } from '../src/serialization/safetensors.js';
 import { cat, Tensor, zeros } from '../src/tensor.js';
-import { bytesOf, everyQConfig, golden, pseudoRandom, qconfigOf, withIsa } from './support.js';
+import { bytesOf, everyQConfig, expectClose, golden, pseudoRandom, qconfigOf, withIsa } from './support.js';
 
 const group = golden('dynamic');
 const isas = native().isas();
@@ -37,6 +45,48 @@ describe.each(isas)('PyTorch’s fbgemm engine, bit for bit, on %s', (isa) => {
 });
 
 test('there are golden cases', () => expect(cases).toHaveLength(26));
+
+describe.each(isas)('float16 weights on %s', (isa) => {
+  const group16 = golden('float16');
+  const halves = group16.cases.filter((c) => c.cls === 'Linear');
+  test('there are golden cases', () => expect(halves).toHaveLength(3));
+  test.each(halves.map((c) => [`${c.args} ${JSON.stringify(c.kwargs)}`, c]))('%s', (_, c) => {
+    const float = new nn.Linear(c.args[0], c.args[1], c.kwargs);
+    float.loadStateDict(group16.state(c.params));
+    withIsa(isa, () => {
+      const half = QuantizedLinear.fromFloat(float, float16DynamicQConfig);
+      expect(String(half)).toBe(c.repr);
+      const x = group16.tensor(c.x);
+      expectClose(half.forward(x), group16.tensor(c.float16[0]));
+      // A state dict brings the bits back.
+      const twin = new QuantizedLinear(c.args[0], c.args[1], { ...c.kwargs, dtype: 'float16' });
+      twin.loadStateDict(half.stateDict());
+      expect(half.stateDict().get('weight')!.dtype).toBe('float16');
+      expect(bytesOf(twin.forward(x))).toBe(bytesOf(half.forward(x)));
+    });
+  });
+  test('a row has the same bits in any batch', () => {
+    withIsa(isa, () => {
+      const half = QuantizedLinear.fromFloat(new nn.Linear(67, 35), float16DynamicQConfig);
+      const rows = Array.from({ length: 9 }, () => randn(1, 67));
+      const all = half.forward(cat(rows, 0));
+      expect(rows.map((row) => bytesOf(half.forward(row))).join('')).toBe(bytesOf(all));
+    });
+  });
+});
+
+test('weights beyond float16 go to its largest number, others are refused', () => {
+  const float = new nn.Linear(3, 1, { bias: false });
+  float.weight.copy_(new Tensor(Float32Array.of(1e6, -7e4, 0.1), [1, 3]));
+  const half = QuantizedLinear.fromFloat(float, float16DynamicQConfig);
+  expect(half.stateDict().get('weight')!.toArray()).toEqual([[65504, -65504, 0.0999755859375]]);
+  expect([half.dtype, half.activation, half.reduceRange]).toEqual(['float16', undefined, undefined]);
+  float.weight.data[1] = NaN;
+  expect(() => QuantizedLinear.fromFloat(float, float16DynamicQConfig)).toThrow(/weight should be finite/);
+  const state = half.stateDict();
+  state.get('weight')!.data[0] = 0xfc00;
+  expect(() => half.loadStateDict(state)).toThrow(/weight should be finite, but holds NaN or infinity/);
+});
 
 describe('modes that PyTorch does not have, bit for bit', () => {
   const modes = golden('modes');
@@ -137,6 +187,34 @@ test('trained weights are summed in chains on AVX2', () => {
       const handle = new (native().Int8Linear)(matrix, 512, 64, false, qconfig.reduceRange!, false);
       if (qconfig.reduceRange) expect(handle.meanChain()).toBeGreaterThan(1);
     });
+  }
+});
+
+test.each(
+  [...everyQConfig, float16DynamicQConfig].flatMap((qconfig) =>
+    (['Linear', 'LinearReLU'] as const).map((name) => [name, JSON.stringify(qconfig), qconfig] as const),
+  ),
+)('%s keeps every bit in a file: %s', (name, _, qconfig) => {
+  const folder = mkdtempSync(join(tmpdir(), 'linear-'));
+  try {
+    const linear = new nn.Linear(9, 35, { bias: name === 'Linear' });
+    const float = name === 'Linear' ? linear : new nn.intrinsic.LinearReLU(linear, new nn.ReLU());
+    const q = quantizeDynamic<nn.Module>(float, new Map([['', qconfig]]));
+    const path = join(folder, 'q.safetensors');
+    saveSync(q.stateDict(), path);
+    const state = loadSync(path);
+    const { type, inFeatures, outFeatures, qscheme, ...options } = state.metadata.get('')!;
+    expect([type, qscheme === undefined]).toEqual([
+      `DynamicQuantized${name}`,
+      qconfig === float16DynamicQConfig,
+    ]);
+    const twin = new nn.quantized.dynamic[name](inFeatures as number, outFeatures as number, options);
+    twin.loadStateDict(state);
+    const x = randn(6, 9);
+    expect(bytesOf(twin.forward(x))).toBe(bytesOf(q.forward(x) as Tensor));
+    expect(String(twin)).toBe(String(q));
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });
 
@@ -262,6 +340,21 @@ describe('errors', () => {
       'qconfig',
       () => QuantizedLinear.fromFloat(new nn.Linear(1, 1), undefined as never),
       /^qconfig should be an object with a weight, got undefined/,
+    ],
+    [
+      'module',
+      () => QuantizedLinear.fromFloat(new nn.LSTM(1, 1) as never, defaultDynamicQConfig),
+      /^module should be a Linear, got LSTM/,
+    ],
+    [
+      'weights of an embedding',
+      () => QuantizedLinear.fromFloat(new nn.Linear(1, 1), floatQParamsWeightOnlyQConfig),
+      /^The only supported dtypes for dynamic quantized linear are qint8 and float16, got: quint8/,
+    ],
+    [
+      'a mode with float16',
+      () => new QuantizedLinear(1, 1, { dtype: 'float16', reduceRange: false }),
+      /^reduceRange should be absent with float16 weights, which multiply floats, got false/,
     ],
   ])('%s', (_, f, message) => expect(f).toThrow(message));
   test('an output beyond float32 is refused, one within it is not', () => {

@@ -82,7 +82,7 @@ test.each([
   expect(stderr).toMatch(/^recipe: [^\n]+\n$/);
 });
 
-test('--model char-lm: figures, then text', () => {
+test('--model char-lm: figures of two models, then text', () => {
   const { status, stdout, stderr } = recipe('--model', 'char-lm');
   expect([status, stderr]).toEqual([0, '']);
   for (const [name, loss] of Object.entries({
@@ -93,6 +93,7 @@ test('--model char-lm: figures, then text', () => {
     const printed = Number(new RegExp(`${name} +(1\\.\\d{5}) `).exec(stdout)![1]);
     expect(Math.abs(printed - loss)).toBeLessThan(0.0003);
   }
-  const text = stdout.slice(stdout.indexOf('sampled from the INT8 model:'));
+  expect(stdout.match(/^   INT8 best +[\d., ]+$/gm)).toHaveLength(2);
+  const text = stdout.slice(stdout.indexOf('sampled from the INT8 GRU:'));
   expect(text.length).toBeGreaterThan(400);
-}, 60_000);
+}, 300_000);

@@ -30,6 +30,15 @@ const entry = (shape: number[], begin: number, end: number, dtype = 'F32'): obje
   data_offsets: [begin, end],
 });
 
+/** An Embedding and an EmbeddingBag of rows that begin in the middle of a byte. */
+function tables(dtype: string): nn.Sequential {
+  const qconfig = { weight: { dtype } };
+  return new nn.Sequential(
+    nn.quantized.Embedding.fromFloat(new nn.Embedding(5, 3), qconfig),
+    nn.quantized.EmbeddingBag.fromFloat(new nn.EmbeddingBag(5, 3), qconfig),
+  );
+}
+
 describe('round trips', () => {
   const model = new nn.Sequential(new nn.Linear(5, 7), new nn.Linear(7, 3, { bias: false }));
   const x = randn(4, 5);
@@ -56,6 +65,33 @@ describe('round trips', () => {
     }
     saveSync(loaded[0]!, pathToFileURL(path));
     expect(readFileSync(path).equals(bytes)).toBe(true);
+  });
+
+  test.each(['quint8', 'quint4x2'] as const)('tables of %s, bit for bit', (dtype) => {
+    const quantized = tables(dtype);
+    saveSync(quantized.stateDict(), path);
+    const bytes = readFileSync(path);
+    const state = loadSync(path);
+    expect([...state.keys()]).toEqual(['0.weight', '1.weight']);
+    const twin = new nn.Sequential(
+      new nn.quantized.Embedding(5, 3),
+      new nn.quantized.EmbeddingBag(5, 3, { mode: 'mean' }),
+    );
+    twin.loadStateDict(state);
+    expect(String(twin)).toBe(String(quantized));
+    const index = tensor([[0, 4, 2]], { dtype: 'int32' });
+    for (const i of [0, 1]) {
+      expect(bytesOf(twin.get(i).forward(index) as Tensor)).toBe(
+        bytesOf(quantized.get(i).forward(index) as Tensor),
+      );
+    }
+    saveSync(twin.stateDict(), path);
+    expect(readFileSync(path).equals(bytes)).toBe(true);
+    saveSync(state, path);
+    expect(readFileSync(path).equals(bytes)).toBe(true);
+    expect(() => new nn.Sequential(new nn.Embedding(5, 3)).loadStateDict(state, { strict: false })).toThrow(
+      new RegExp(`0.weight is quantized \\(${dtype}\\), but this model is not`),
+    );
   });
 
   test.each([undefined, new Map([[nn.LSTM, perChannelDynamicQConfig]])])('quantized, bit for bit', (spec) => {
@@ -254,13 +290,47 @@ describe('hostile files', () => {
       file({ 'w.scale': entry([2], 0, 8), w: entry([4, 1], 8, 12, 'I8') }, new Uint8Array(12)),
       /'w.scale': should be float32 of shape \[\] or \[4\]/,
     ],
+    [
+      'one float zero point',
+      file(
+        { 'w.scale': entry([], 0, 4), 'w.zero_point': entry([], 4, 8), w: entry([4, 1], 8, 12, 'U8') },
+        new Uint8Array(12),
+      ),
+      /'w.zero_point': should be int32 of shape \[\] or \[4\], got float32/,
+    ],
+    ...(
+      [
+        ['4 bits of another size', 'I64', [2, 2], /key 'w': shape \[2, 2\] needs 2 elements, but data has 1/],
+        ['4 bits of a negative size', 'I64', [2, -1], /key 'w': shape should hold sizes/],
+        ['4 bits of a huge size', 'I64', [2, 2 ** 60], /key 'w': shape should hold sizes/],
+        ['4 bits of other rows', 'I64', [1, 2], /'w.scale': should be float32 of shape \[\] or \[1\]/],
+        ['4 bits of a shape of floats', 'F64', [2, 1], /'w.shape': should be int64 of one dimension/],
+      ] as const
+    ).map(([name, dtype, shape, message]): [string, Uint8Array, RegExp] => [
+      name,
+      file(
+        {
+          ...{ 'w.shape': entry([2], 0, 16, dtype), 'w.scale': entry([2], 16, 24) },
+          ...{ 'w.zero_point': entry([2], 24, 32), w: entry([1], 32, 33, 'U8') },
+        },
+        new Uint8Array([
+          ...new Uint8Array(BigInt64Array.from(shape, BigInt).buffer),
+          ...new Uint8Array(Float32Array.of(1, 1, 0, 0).buffer),
+          0,
+        ]),
+      ),
+      message,
+    ]),
   ])('%s', async (_, bytes, message) => {
     expect(() => loadSync(bytes)).toThrow(message);
     await expect(load(bytes)).rejects.toThrow(message);
     await expect(load(bytes)).rejects.toMatchObject({ name: 'CheckpointError' });
   });
-  test('2,000 mutations load or are refused', () => {
-    const model = quantizeDynamic(new nn.Linear(3, 2));
+  test.each([
+    ['Linear', (): nn.Module => quantizeDynamic(new nn.Linear(3, 2))],
+    ['a table of 4 bits', (): nn.Module => tables('quint4x2')],
+  ])('2,000 mutations of %s load or are refused', (_, make) => {
+    const model = make();
     saveSync(model.stateDict(), path);
     const original = readFileSync(path);
     const random = pseudoRandom(4);
@@ -297,23 +367,24 @@ describe('arguments', () => {
       /twice/,
     ],
     [
-      'dtype',
+      'axis',
       () =>
         saveSync(
           [
             [
               'a',
-              new Tensor(Uint8Array.of(1), [1], {
+              new Tensor(Uint8Array.of(1), [1, 1], {
                 dtype: 'quint8',
-                qscheme: 'per_tensor_affine',
+                qscheme: 'per_channel_affine',
                 scales: Float64Array.of(1),
                 zeroPoints: Int32Array.of(0),
+                axis: 1,
               }),
             ],
           ],
           path,
         ),
-      /only qint8/,
+      /only tensors quantized along axis 0 can be saved, got 1/,
     ],
   ])('%s', (_, f, message) => expect(f).toThrow(message));
   test('a failed save keeps the old file and leaves nothing beside it', async () => {

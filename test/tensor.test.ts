@@ -261,3 +261,41 @@ describe('access', () => {
     expect(new Tensor(foreign, [2]).sum().item()).toBe(3);
   });
 });
+
+describe('float zero points and 4 bits', () => {
+  const options = {
+    qscheme: 'per_channel_affine_float_qparams',
+    scales: Float64Array.of(0.5, 2),
+    zeroPoints: Float32Array.of(0.25, -1.5),
+  } as const;
+  // Rows of three values: the second begins in the middle of a byte.
+  const four = new Tensor(Uint8Array.of(0x21, 0xf3, 0x50), [2, 3], { ...options, dtype: 'quint4x2' });
+
+  test('values', () => {
+    expect(four.intRepr().toArray()).toEqual([
+      [1, 2, 3],
+      [15, 0, 5],
+    ]);
+    expect(four.dequantize().toArray()).toEqual([
+      [0.375, 0.875, 1.375],
+      [33, 3, 13],
+    ]);
+    const eight = new Tensor(Uint8Array.of(1, 2, 3, 15, 0, 5), [2, 3], { ...options, dtype: 'quint8' });
+    expect(eight.dequantize().toArray()).toEqual(four.dequantize().toArray());
+    expect(four.clone()).toEqual(four);
+  });
+  test('what would tear values apart is refused', () => {
+    for (const f of [() => four.t(), () => four.select(0, 1), () => four.slice(1, 0, 1)]) {
+      expect(f).toThrow(
+        /is not defined for quint4x2 with a scale a channel: dequantize\(\) or intRepr\(\) first/,
+      );
+    }
+  });
+  test('errors', () => {
+    const make = (other: object) => () =>
+      new Tensor(new Uint8Array(6), [2, 3], { ...options, dtype: 'quint8', ...other });
+    expect(make({ zeroPoints: Float32Array.of(NaN, 0) })).toThrow(/zeroPoints should be finite numbers/);
+    expect(make({ zeroPoints: Float32Array.of(0) })).toThrow(/should have 2 elements, got 2 and 1/);
+    expect(make({ qscheme: 'none' })).toThrow(/qscheme should be one of .*float_qparams, got 'none'/);
+  });
+});

@@ -1,37 +1,61 @@
-// A character language model, trained with PyTorch (train.py): Embedding, LSTM, Linear.
+// Character language models, trained with PyTorch (train.py): Embedding, LSTM or GRU, Linear.
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-import { Generator, loadSync, nn, rand, tensor, Tensor } from 'dynaquant';
+import { Generator, loadSync, nn, quantization, rand, tensor, Tensor } from 'dynaquant';
 
 const folder = join(dirname(require.resolve('dynaquant/package.json')), 'examples', 'char-lm');
 
+export type Kind = 'lstm' | 'gru';
+type State = nn.LSTMState | Tensor;
+
 export class CharLM extends nn.Module {
   readonly embedding: nn.Embedding;
-  readonly lstm: nn.LSTM;
+  /** One of the two. */
+  readonly lstm: nn.LSTM | null;
+  readonly gru: nn.GRU | null;
   readonly decoder: nn.Linear;
 
-  constructor(vocabularySize: number, embeddingDim = 48, hiddenSize = 256) {
+  constructor(kind: Kind, vocabularySize: number, embeddingDim = 48, hiddenSize = 256) {
     super();
     this.embedding = new nn.Embedding(vocabularySize, embeddingDim);
-    this.lstm = new nn.LSTM(embeddingDim, hiddenSize);
+    this.lstm = kind === 'lstm' ? new nn.LSTM(embeddingDim, hiddenSize) : null;
+    this.gru = kind === 'gru' ? new nn.GRU(embeddingDim, hiddenSize) : null;
     this.decoder = new nn.Linear(hiddenSize, vocabularySize);
   }
 
   /** Tokens `(T, B)` to logits `(T, B, vocabulary)` of the next character, and the state to go on with. */
-  forward(tokens: Tensor, state?: nn.LSTMState): [Tensor, nn.LSTMState] {
-    const [output, next] = this.lstm.forward(this.embedding.forward(tokens), state);
+  forward(tokens: Tensor, state?: State): [Tensor, State] {
+    const vectors = this.embedding.forward(tokens);
+    const [output, next] = this.lstm
+      ? this.lstm.forward(vectors, state as nn.LSTMState | undefined)
+      : this.gru!.forward(vectors, state as Tensor | undefined);
     return [this.decoder.forward(output), next];
   }
 }
 
 /** The trained model and its characters, from the file that PyTorch's side wrote. */
-export function loadCharLM(): { model: CharLM; vocabulary: string[] } {
-  const state = loadSync(join(folder, 'char-lm.safetensors'));
+export function loadCharLM(kind: Kind): { model: CharLM; vocabulary: string[] } {
+  const state = loadSync(join(folder, kind === 'lstm' ? 'char-lm.safetensors' : 'char-lm-gru.safetensors'));
   const vocabulary = [...state.notes.get('vocabulary')!];
-  const model = new CharLM(vocabulary.length);
+  const model = new CharLM(kind, vocabulary.length);
   model.loadStateDict(state);
   return { model: model.eval(), vocabulary };
+}
+
+/** The ways to quantize it: PyTorch's three, and two that PyTorch does not have. */
+export const modes: Readonly<Record<string, quantization.QConfig>> = {
+  'INT8 per tensor': quantization.defaultDynamicQConfig,
+  'INT8 per channel': quantization.perChannelDynamicQConfig,
+  'INT8 per row': quantization.perRowDynamicQConfig,
+  'INT8 best': quantization.bestDynamicQConfig,
+  float16: quantization.float16DynamicQConfig,
+};
+
+/** The recurrent layer and the decoder quantized, the small embedding left float. */
+export function quantize(model: CharLM, qconfig: quantization.QConfig): CharLM {
+  const layers = [model.lstm ? 'lstm' : 'gru', 'decoder'];
+  return quantization.quantizeDynamic(model, new Map(layers.map((name) => [name, qconfig])));
 }
 
 /** Held-out text as 16 equal streams: inputs `(T, 16)` and the characters that follow them. */
@@ -55,8 +79,8 @@ export interface Evaluation {
   /** How often the likeliest character is the right one. */
   top1: number;
   charactersPerSecond: number;
-  /** The likeliest characters, to compare models by. */
-  choices: Tensor;
+  /** What models are compared by. */
+  logits: Tensor;
 }
 
 /** Runs the whole text through a model, from a zero state. */
@@ -71,18 +95,25 @@ export function evaluate(model: CharLM, inputs: Tensor, targets: Tensor): Evalua
     loss -= Number(logProbabilities.data[i * size + Number(target)]);
   });
   loss /= targets.numel;
-  const choices = logits.argmax(-1);
   return {
     loss,
     perplexity: Math.exp(loss),
-    top1: agreement(choices, targets),
+    top1: agreement(logits.argmax(-1), targets),
     charactersPerSecond: targets.numel / seconds,
-    choices,
+    logits,
+  };
+}
+
+/** How far a model is from another: how often both find the same character likeliest, and their logits' difference. */
+export function compare(a: Evaluation, b: Evaluation): { agreement: number; meanLogitError: number } {
+  return {
+    agreement: agreement(a.logits.argmax(-1), b.logits.argmax(-1)),
+    meanLogitError: a.logits.sub(b.logits).abs().mean().item(),
   };
 }
 
 /** The share of equal elements. */
-export function agreement(a: Tensor, b: Tensor): number {
+function agreement(a: Tensor, b: Tensor): number {
   return a.eq(b).float().mean().item();
 }
 
@@ -102,7 +133,7 @@ export function* sample(
     Array.from(prompt, (c) => [vocabulary.indexOf(c)]),
     { dtype: 'int32' },
   );
-  let state: nn.LSTMState | undefined;
+  let state: State | undefined;
   for (let i = 0; i < length; i++) {
     const [logits, next] = model.forward(tokens, state);
     const probabilities = logits.select(0, -1).select(0, 0).div(temperature).softmax(0);

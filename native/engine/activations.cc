@@ -14,15 +14,6 @@ std::size_t row_grain(std::size_t columns) {
 
 }  // namespace
 
-QuantizedRows::QuantizedRows(Scratch& scratch, std::size_t rows, std::size_t depth,
-                             const ActivationMode& mode)
-    : stride(Int8Matrix::stride(depth)) {
-  const std::size_t count = mode.per_row ? rows : 1;
-  bytes = scratch.take<std::uint8_t>(rows * stride);
-  params = {scratch.take<float>(count), scratch.take<float>(count),
-            scratch.take<std::int32_t>(count), mode.per_row ? std::size_t{1} : std::size_t{0}};
-}
-
 void clear_ranges(RangeLanes* ranges, std::size_t count) {
   std::fill_n(ranges, count, RangeLanes{});
 }

@@ -40,7 +40,13 @@ inline std::size_t threads_for(double ns) { return ns < kWorthSharingNs ? 1 : nu
 
 // Room for rows that are quantized together.
 struct QuantizedRows {
-  QuantizedRows(Scratch& scratch, std::size_t rows, std::size_t depth, const ActivationMode& mode);
+  QuantizedRows(Scratch& scratch, std::size_t rows, std::size_t depth, const ActivationMode& mode)
+      : stride(Int8Matrix::stride(depth)) {
+    const std::size_t count = mode.per_row ? rows : 1;
+    bytes = scratch.take<std::uint8_t>(rows * stride);
+    params = {scratch.take<float>(count), scratch.take<float>(count),
+              scratch.take<std::int32_t>(count), mode.per_row ? std::size_t{1} : std::size_t{0}};
+  }
 
   Int8Rows from(std::size_t row) const {
     const std::size_t i = row * params.step;

@@ -316,7 +316,7 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
   // The gates of 16 units take some 20 ns beside their products.
   const double row_ns = product_ns(cells_[0].hidden, 1) + 20.0 * static_cast<double>(groups);
   const double ns = 2 * row_ns * static_cast<double>(e.rows * call.layers * directions);
-  const std::size_t groups_of_block = block_panels(sizes_.gates()) / sizes_.gates();
+  const std::size_t groups_of_block = sizes_.gates() == 1 ? kMaxBlock : 1;
   const auto batch_of = [&](std::size_t step) {
     return call.batch_sizes == nullptr ? call.batch
                                        : static_cast<std::size_t>(call.batch_sizes[step]);
@@ -354,6 +354,7 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
         std::fill(c + (c0 != nullptr ? e.hidden : 0), c + e.units, 0.0f);
       }
       RnnStep step = {};
+      step.rows = batch;
       step.hidden = e.hidden;
       step.input_stride = e.gate_stride;
       step.cell = common.c;
@@ -377,22 +378,21 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
         if (status != Status::kOk) return status;
         for (; done < chunk_end; ++done) {
           const std::size_t rows = batch_of(forward ? done : call.steps - 1 - done);
-          if (rows < batch) {  // some sequences have ended
-            copy_rows(h, rows, batch, e.output, hn);
-            runner.narrow(h, rows);
-          } else if (rows > batch) {  // some begin, from the end
-            copy_rows(h, 0, batch, e.output, common.joined);
-            copy_rows(h0, batch, rows, e.output, common.joined);
-            h = {common.joined, e.output};
-            status = runner.join(h, batch, rows);
-            if (status != Status::kOk) return status;
-          }
           if (rows != batch) {
-            batch = rows;
+            if (rows < batch) {  // some sequences have ended
+              copy_rows(h, rows, batch, e.output, hn);
+              runner.narrow(h, rows);
+            } else {  // some begin, from their ends
+              copy_rows(h, 0, batch, e.output, common.joined);
+              copy_rows(h0, batch, rows, e.output, common.joined);
+              h = {common.joined, e.output};
+              status = runner.join(h, batch, rows);
+              if (status != Status::kOk) return status;
+            }
+            step.rows = batch = rows;
             grain = grain_for(row_ns * static_cast<double>(batch), groups, groups_of_block);
           }
-          if (!forward) row -= rows;
-          step.rows = rows;
+          if (!forward) row -= batch;
           step.input_gates = common.gates + (row - chunk_row) * e.gate_stride;
           step.previous = h.data;
           step.previous_stride = h.stride;
@@ -400,7 +400,7 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
           status = runner.step(cell, h, step, out, groups, grain);
           if (status != Status::kOk) return status;
           h = {out, e.y_stride};
-          if (forward) row += rows;
+          if (forward) row += batch;
         }
       }
       copy_rows(h, 0, batch, e.output, hn);

@@ -68,8 +68,8 @@ DYNAQUANT_INLINE F32 sum_end(const HalfPanels& b, size_t column, F32 sum) {
 }
 
 template <int kRows, int kPanels, typename Panels, typename Use>
-inline void multiply_tile(const FloatRows& a, size_t row, const Panels& b, size_t panel,
-                          const Use& use) {
+inline void multiply_floats_tile(const FloatRows& a, size_t row, const Panels& b, size_t panel,
+                                 const Use& use) {
   F32 acc[kRows][kPanels];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -99,10 +99,38 @@ inline void multiply_tile(const FloatRows& a, size_t row, const Panels& b, size_
   }
 }
 
+template <int kRows, int kPanels, typename Use>
+inline void multiply_tile(const FloatRows& a, size_t row, const FloatPanels& b, size_t panel,
+                          const Use& use) {
+  multiply_floats_tile<kRows, kPanels>(a, row, b, panel, use);
+}
+
+template <int kRows, int kPanels, typename Use>
+inline void multiply_tile(const FloatRows& a, size_t row, const HalfPanels& b, size_t panel,
+                          const Use& use) {
+  if constexpr (kRows > 1) {
+    multiply_floats_tile<kRows, kPanels>(a, row, b, panel, use);
+  } else {
+    HalfSum acc[kPanels] = {};
+    const size_t panel_size = b.depth * kPanelColumns;
+    const float* x = a.data + row * a.stride;
+    const uint16_t* weights = b.weights + panel * panel_size;
+    for (size_t k = 0; k < b.depth; ++k, weights += kPanelColumns) {
+      const F32 v = set_f32(x[k]);
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) acc[p] = add_product(acc[p], v, weights + p * panel_size);
+    }
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      use(row, panel + p, sum_end(b, (panel + p) * kPanelColumns, total(acc[p])));
+    }
+  }
+}
+
 // A tile whose results go to memory: row r's of panel p to out[r * stride + 16 p].
 template <int kRows, int kPanels, typename Rows, typename Panels>
-DYNAQUANT_NOINLINE void store_tile(const Rows& a, size_t row, const Panels& b, size_t panel,
-                                   float* out, size_t stride) {
+inline void store_tile(const Rows& a, size_t row, const Panels& b, size_t panel, float* out,
+                       size_t stride) {
   multiply_tile<kRows, kPanels>(a, row, b, panel, [=](size_t r, size_t p, F32 v) {
     store(out + (r - row) * stride + (p - panel) * kPanelColumns, v);
   });
@@ -114,6 +142,7 @@ template <int kRows, typename Rows, typename Panels>
 inline void store_rows(const Rows& a, size_t row, size_t count, const Panels& b, size_t panel,
                        size_t panels, float* out, size_t stride) {
   if constexpr (kRows > 1) {
+    if (count == 1) return store_rows<1>(a, row, count, b, panel, panels, out, stride);
     if (count < kRows) {
       return store_rows<kRows - 1>(a, row, count, b, panel, panels, out, stride);
     }

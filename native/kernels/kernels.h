@@ -18,14 +18,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// For what must not become a call: vectors in a call go through memory. And for what must stay one,
-// for there is much of it.
+// For what must not become a call: vectors in a call go through memory.
 #if defined(_MSC_VER)
 #define DYNAQUANT_INLINE __forceinline
-#define DYNAQUANT_NOINLINE __declspec(noinline)
 #else
 #define DYNAQUANT_INLINE inline __attribute__((always_inline))
-#define DYNAQUANT_NOINLINE __attribute__((noinline))
 #endif
 
 namespace dynaquant {
@@ -42,7 +39,7 @@ constexpr size_t gates_of(RnnMode mode) {
   return mode == RnnMode::kLstm ? 4 : (mode == RnnMode::kGru ? 3 : 1);
 }
 // Panels of a block: those of whole groups that fit a tile.
-constexpr size_t block_panels(size_t gates) { return kMaxBlock / gates * gates; }
+constexpr size_t block_panels(size_t gates) { return gates == 3 ? 3 : kMaxBlock; }
 
 // How an instruction set without an 8-bit dot product may sum a panel's products; what the packer
 // proved from the weights. Each column of a quad makes two int16 lanes, a0 w0 + a1 w1 and

@@ -9,11 +9,18 @@
 // products, `gi` the input gates, `unit` is the first of the group's units and `units` how many are
 // left.
 
+// The products of a group's gates in memory, read like an array in registers.
+struct StoredProducts {
+  const float* data;
+  DYNAQUANT_INLINE F32 operator[](size_t gate) const { return load(data + gate * kPanelColumns); }
+};
+
 // c' = (f * c) + (i * g); h' = o * tanh(c'). i * g and o * tanh(c') are one division each.
 struct Lstm {
   static constexpr size_t kGates = gates_of(RnnMode::kLstm);
-  DYNAQUANT_INLINE static F32 next(const F32* gh, const float* gi, const RnnStep& step, size_t row,
-                                   size_t unit, size_t) {
+  template <typename Products>
+  DYNAQUANT_INLINE static F32 next(const Products& gh, const float* gi, const RnnStep& step,
+                                   size_t row, size_t unit, size_t) {
     float* cell = step.cell + row * step.cell_stride + unit;
     const F32 i = add(gh[0], load(gi)), f = add(gh[1], load(gi + 16));
     const F32 g = add(gh[2], load(gi + 32)), o = add(gh[3], load(gi + 48));
@@ -26,8 +33,9 @@ struct Lstm {
 // n = tanh(gi_n + (gh_n * r)); h' = ((h - n) * z) + n. A sigmoid's product is one division.
 struct Gru {
   static constexpr size_t kGates = gates_of(RnnMode::kGru);
-  DYNAQUANT_INLINE static F32 next(const F32* gh, const float* gi, const RnnStep& step, size_t row,
-                                   size_t unit, size_t units) {
+  template <typename Products>
+  DYNAQUANT_INLINE static F32 next(const Products& gh, const float* gi, const RnnStep& step,
+                                   size_t row, size_t unit, size_t units) {
     const float* previous = step.previous + row * step.previous_stride + unit;
     const F32 h = units >= kPanelColumns ? load(previous) : load_first(previous, units);
     const F32 r = add(gh[0], load(gi)), z = add(gh[1], load(gi + 16));
@@ -38,24 +46,26 @@ struct Gru {
 
 struct TanhRnn {
   static constexpr size_t kGates = gates_of(RnnMode::kTanh);
-  DYNAQUANT_INLINE static F32 next(const F32* gh, const float* gi, const RnnStep&, size_t, size_t,
-                                   size_t) {
+  template <typename Products>
+  DYNAQUANT_INLINE static F32 next(const Products& gh, const float* gi, const RnnStep&, size_t,
+                                   size_t, size_t) {
     return tanh(add(gh[0], load(gi)));
   }
 };
 
 struct ReluRnn {
   static constexpr size_t kGates = gates_of(RnnMode::kRelu);
-  DYNAQUANT_INLINE static F32 next(const F32* gh, const float* gi, const RnnStep&, size_t, size_t,
-                                   size_t) {
+  template <typename Products>
+  DYNAQUANT_INLINE static F32 next(const Products& gh, const float* gi, const RnnStep&, size_t,
+                                   size_t, size_t) {
     return max(set_f32(0.0f), add(gh[0], load(gi)));
   }
 };
 
 // A row of a group, from its products.
-template <typename Mode, typename Seen>
-DYNAQUANT_INLINE void step_group(const F32* products, const RnnStep& step, size_t row, size_t group,
-                                 const Seen& seen) {
+template <typename Mode, typename Products, typename Seen>
+DYNAQUANT_INLINE void step_group(const Products& products, const RnnStep& step, size_t row,
+                                 size_t group, const Seen& seen) {
   const size_t unit = group * kPanelColumns;
   const size_t units = step.hidden - unit;
   const float* gi = step.input_gates + row * step.input_stride + unit * Mode::kGates;
@@ -85,10 +95,7 @@ inline void step_tile(const Tile<Mode>& tile, const RnnStep& step, const Seen& s
     const float* row = tile.products + r * Tile<Mode>::kStride;
 #pragma GCC unroll 1
     for (size_t g = 0; g < (Tile<Mode>::kGroups == 1 ? 1 : tile.groups); ++g) {
-      F32 products[Mode::kGates];
-      for (size_t gate = 0; gate < Mode::kGates; ++gate) {
-        products[gate] = load(row + (g * Mode::kGates + gate) * kPanelColumns);
-      }
+      const StoredProducts products = {row + g * Mode::kGates * kPanelColumns};
       step_group<Mode>(products, step, tile.row + r, tile.group + g, seen);
     }
   }

@@ -92,13 +92,6 @@ function qconfigOf({ dtype, perChannel, perRow, fullRange }: QuantizeOptions): q
   }
 }
 
-/** The quantized classes that `quantizeDynamic` has by default, and embeddings. */
-const mapping = new Map([
-  ...quantization.defaultDynamicMapping,
-  [nn.Embedding, nn.quantized.Embedding as quantization.QuantizedModuleClass],
-  [nn.EmbeddingBag, nn.quantized.EmbeddingBag as quantization.QuantizedModuleClass],
-] as const);
-
 export async function quantize(input: string, options: QuantizeOptions, json: boolean): Promise<string> {
   const { output, dtype, only, exclude } = options;
   const qconfig = qconfigOf(options);
@@ -202,7 +195,7 @@ function convert(
   qconfig: quantization.QConfig,
 ): { float: Float32Array[]; about: nn.ModuleMetadata; table: Tensor | undefined } {
   const float = run(module, input);
-  const options = { mapping, inplace: true };
+  const options = { inplace: true };
   const state = quantization.quantizeDynamic(module, new Map([['', qconfig]]), options).stateDict();
   const about = state.metadata.get('')!;
   return { float, about, table: /Embedding/.test(about.type) ? state.get('weight') : undefined };

@@ -15,8 +15,8 @@ export {
   Tanh,
   type GELUOptions,
 } from './activation.js';
-export { ModuleDict, ModuleList, Sequential } from './container.js';
 export { GRUCell, LSTMCell, RNNCell, type CellOptions, type RNNCellOptions } from './cells.js';
+export { ModuleDict, ModuleList, Sequential } from './container.js';
 export { Dropout } from './dropout.js';
 export {
   Embedding,
@@ -42,7 +42,7 @@ export {
   type StateDictLike,
 } from './module.js';
 export { LayerNorm, type LayerNormOptions } from './normalization.js';
+export * as quantized from './quantized/index.js';
 export type { LSTMOptions, LSTMState, RNNBaseOptions, RNNOptions } from './rnn-base.js';
 export { RNN } from './rnn.js';
-export * as quantized from './quantized/index.js';
 export * as utils from './utils/index.js';

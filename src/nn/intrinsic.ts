@@ -19,7 +19,14 @@ export class LinearReLU extends Sequential {
 
   /** @throws {TypeError} for another dtype @throws {RangeError} when the last dimension is not `inFeatures` */
   override forward(input: Tensor): Tensor {
-    return forwardFloat(this, this.get(0) as Linear, input, true);
+    const linear = this.items.get('0')!;
+    const relu = this.items.get('1')!;
+    // With hooks, or with other modules in their place, one after the other.
+    const fused =
+      this.length === 2 &&
+      linear.forward === Linear.prototype.forward &&
+      relu.forward === ReLU.prototype.forward;
+    return fused ? forwardFloat(this, linear as Linear, input, true) : (super.forward(input) as Tensor);
   }
 
   /** To be called after a direct write into a parameter's `.data`: the next forward packs the weights again. */

@@ -1,12 +1,13 @@
 import { checkBoolean, checkOptions, describe } from '../errors.js';
 import { GRUCell, LSTMCell, RNNCell } from '../nn/cells.js';
+import { Embedding, EmbeddingBag } from '../nn/embedding.js';
 import { GRU } from '../nn/gru.js';
 import { LinearReLU } from '../nn/intrinsic.js';
 import { Linear } from '../nn/linear.js';
 import { LSTM } from '../nn/lstm.js';
 import { copyHooks, copyModule, isModule, type Module } from '../nn/module.js';
-import * as quantized from '../nn/quantized/dynamic/index.js';
 import { checkQConfig } from '../nn/quantized/dynamic/qconfig.js';
+import * as quantized from '../nn/quantized/index.js';
 import { RNN } from '../nn/rnn.js';
 import { qint8, type DType } from '../tensor.js';
 import {
@@ -42,25 +43,32 @@ export interface QuantizeDynamicOptions {
 }
 
 const layers: [ModuleClass, QuantizedModuleClass][] = [
-  [Linear, quantized.Linear as QuantizedModuleClass],
-  [LinearReLU, quantized.LinearReLU as QuantizedModuleClass],
-  [LSTM, quantized.LSTM as QuantizedModuleClass],
-  [GRU, quantized.GRU as QuantizedModuleClass],
-  [RNN, quantized.RNN as QuantizedModuleClass],
-  [LSTMCell, quantized.LSTMCell as QuantizedModuleClass],
-  [GRUCell, quantized.GRUCell as QuantizedModuleClass],
-  [RNNCell, quantized.RNNCell as QuantizedModuleClass],
+  [Linear, quantized.dynamic.Linear as QuantizedModuleClass],
+  [LinearReLU, quantized.dynamic.LinearReLU as QuantizedModuleClass],
+  [LSTM, quantized.dynamic.LSTM as QuantizedModuleClass],
+  [GRU, quantized.dynamic.GRU as QuantizedModuleClass],
+  [RNN, quantized.dynamic.RNN as QuantizedModuleClass],
+  [LSTMCell, quantized.dynamic.LSTMCell as QuantizedModuleClass],
+  [GRUCell, quantized.dynamic.GRUCell as QuantizedModuleClass],
+  [RNNCell, quantized.dynamic.RNNCell as QuantizedModuleClass],
+];
+const embeddings: [ModuleClass, QuantizedModuleClass][] = [
+  [EmbeddingBag, quantized.EmbeddingBag as QuantizedModuleClass],
+  [Embedding, quantized.Embedding as QuantizedModuleClass],
 ];
 
 /** PyTorch's `DEFAULT_DYNAMIC_QUANT_MODULE_MAPPINGS`, and RNN. */
-export const defaultDynamicMapping: ReadonlyMap<ModuleClass, QuantizedModuleClass> = new Map(layers);
+export const defaultDynamicMapping: ReadonlyMap<ModuleClass, QuantizedModuleClass> = new Map([
+  ...layers,
+  ...embeddings,
+]);
 
 /** For each dtype the qconfig of a spec's types and names, and the types where there is no spec. */
 const defaults: Partial<Record<DType, { qconfig: QConfig; types: readonly ModuleClass[] }>> = {
   qint8: { qconfig: defaultDynamicQConfig, types: layers.map(([type]) => type) },
   float16: { qconfig: float16DynamicQConfig, types: layers.map(([type]) => type) },
-  quint8: { qconfig: floatQParamsWeightOnlyQConfig, types: [] },
-  quint4x2: { qconfig: floatQParamsWeightOnlyQConfig4Bit, types: [] },
+  quint8: { qconfig: floatQParamsWeightOnlyQConfig, types: [EmbeddingBag, Embedding] },
+  quint4x2: { qconfig: floatQParamsWeightOnlyQConfig4Bit, types: [EmbeddingBag] },
 };
 
 /**

@@ -113,6 +113,10 @@ inline F32 fma(F32 a, F32 b, F32 c) {
   DYNAQUANT_LANES a.lane[lane] = fmaf(a.lane[lane], b.lane[lane], c.lane[lane]);
   return a;
 }
+// The sum of a single row's products with float16 weights; not F32 where that is slow to widen to.
+using HalfSum = F32;
+inline HalfSum add_product(HalfSum sum, F32 x, const uint16_t* w) { return fma(x, load(w), sum); }
+inline F32 total(HalfSum sum) { return sum; }
 // b where either is NaN, as x86's minps and maxps have it.
 inline F32 min(F32 a, F32 b) {
   DYNAQUANT_LANES a.lane[lane] = a.lane[lane] < b.lane[lane] ? a.lane[lane] : b.lane[lane];

@@ -83,6 +83,9 @@ inline F32 div(F32 a, F32 b) {
 inline F32 fma(F32 a, F32 b, F32 c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
+using HalfSum = F32;
+inline HalfSum add_product(HalfSum sum, F32 x, const uint16_t* w) { return fma(x, load(w), sum); }
+inline F32 total(HalfSum sum) { return sum; }
 inline F32 min(F32 a, F32 b) {
   return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)};
 }

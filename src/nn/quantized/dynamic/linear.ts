@@ -165,6 +165,8 @@ export class LinearReLU extends LinearBase {
   /** Throws what {@link Linear.fromFloat} does. */
   static fromFloat(module: FloatLinearReLU, qconfig: QConfig): LinearReLU {
     checkFloat(module, FloatLinearReLU, qconfig);
-    return this.convert(LinearReLU, module.get(0) as FloatLinear, module.stateDict(), qconfig);
+    const linear = module.get(0);
+    checkFloat(linear, FloatLinear, qconfig);
+    return this.convert(LinearReLU, linear as FloatLinear, module.stateDict(), qconfig);
   }
 }

@@ -49,7 +49,8 @@ export abstract class RecurrentModule extends DynamicModule<QuantizedRNNHandle> 
       throw new RangeError(`Unsupported dtype for dynamic RNN quantization: ${dtype}`);
     }
     const state = module.stateDict();
-    const { type: _, inputSize, hiddenSize, ...options } = state.metadata.get('')!;
+    const { inputSize, hiddenSize, ...options } = state.metadata.get('')!;
+    delete (options as { type?: string }).type;
     const all = { ...options, dtype, activation, reduceRange };
     return new Quantized(inputSize as number, hiddenSize as number, all as never).quantize(state, qconfig);
   }
