@@ -135,11 +135,16 @@ export class Budget {
   constructor(file: OpenFile) {
     this.left = file.size + headroom;
   }
-  /** `where` begins the sentence of the error. */
-  spend(bytes: number, where: string): void {
+  /** Whether there is room for so much more. */
+  take(bytes: number): boolean {
     this.left -= bytes;
-    if (!(this.left >= 0)) {
-      throw new CheckpointError(`${where}: the file unfolds to far more than its own size`);
-    }
+    return this.left >= 0;
+  }
+  /** Takes room, or throws; `where` begins the sentence. */
+  spend(bytes: number, where: string): void {
+    if (!this.take(bytes)) this.refuse(where);
+  }
+  refuse(where: string): never {
+    throw new CheckpointError(`${where}: the file unfolds to far more than its own size`);
   }
 }

@@ -80,6 +80,7 @@ const refused: Readonly<Record<number, string>> = {
 export const dictCost = 320;
 export const objectCost = 96;
 export const slotCost = 32;
+const memoCost = 64;
 const scalarCost = 16;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -113,7 +114,7 @@ class Machine {
   private readonly view: DataView;
   private readonly stack: unknown[] = [];
   private readonly marks: number[] = [];
-  private readonly memo = new Map<number, unknown>();
+  private readonly memo: unknown[] = [];
   private opcodeAt = 0;
   private readonly fail: Fail = (what) => {
     throw new CheckpointError(`${this.context.where}offset ${this.base + this.opcodeAt}: ${what}`);
@@ -203,7 +204,7 @@ class Machine {
       case 0x72: // LONG_BINPUT
         return this.remember(this.uint32());
       case 0x94: // MEMOIZE
-        return this.remember(this.memo.size);
+        return this.remember(this.memo.length);
       case 0x68: // BINGET
         return this.recall(this.uint8());
       case 0x6a: // LONG_BINGET
@@ -283,12 +284,15 @@ class Machine {
     for (let i = 0; i < items.length; i += 2) setItem(dict, items[i], items[i + 1], this.fail);
   }
   private remember(index: number): void {
-    this.spend(slotCost);
-    this.memo.set(index, this.top());
+    // Whoever numbers memos in turn has written a byte for each before.
+    if (index > this.position) this.fail(`memo ${index} is out of turn`);
+    this.spend(memoCost);
+    this.memo[index] = this.top();
   }
   private recall(index: number): void {
-    if (!this.memo.has(index)) this.fail(`memo ${index} is empty`);
-    this.push(this.memo.get(index));
+    const value = this.memo[index];
+    if (value === undefined) this.fail(`memo ${index} is empty`);
+    this.push(value);
   }
 
   private push(value: unknown, cost = scalarCost): void {
@@ -309,7 +313,8 @@ class Machine {
     return mark === undefined ? this.fail('there is no mark') : this.stack.splice(mark);
   }
   private spend(bytes: number): void {
-    this.context.budget.spend(bytes, `${this.context.where}offset ${this.base + this.opcodeAt}`);
+    const { budget, where } = this.context;
+    if (!budget.take(bytes)) budget.refuse(`${where}offset ${this.base + this.opcodeAt}`);
   }
 
   /** Where the next `count` bytes begin, which then are behind. */
