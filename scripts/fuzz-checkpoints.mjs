@@ -1,0 +1,256 @@
+// Loads mutated files of every format. Each is to be refused with a CheckpointError or to load, within a second and
+// with 64 MB beside its own size. The seed decides everything; a failure's file is kept and named.
+//
+//   node scripts/fuzz-checkpoints.mjs [--count 100000] [--seed 1]
+
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+import { load, loadSync, saveSync, Tensor } from '../dist/index.mjs';
+
+const { values } = parseArgs({
+  options: { count: { type: 'string', default: '100000' }, seed: { type: 'string', default: '1' } },
+});
+const count = Number(values.count);
+const mostMilliseconds = 1000;
+const mostBytes = 64 * 2 ** 20;
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc');
+
+/** mulberry32: a whole number below `n`. */
+let state = Number(values.seed);
+function random(n) {
+  state = (state + 0x6d2b79f5) | 0;
+  let t = Math.imul(state ^ (state >>> 15), 1 | state);
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+  return Math.floor((((t ^ (t >>> 14)) >>> 0) / 4294967296) * n);
+}
+const pick = (list) => list[random(list.length)];
+
+/** What tells a file's structure, and how to put a file around it. */
+function coreOf(bytes) {
+  if (bytes.toString('latin1', 0, 4) === 'PK\x03\x04') {
+    const records = recordsOf(bytes);
+    const core = records.find(({ name }) => name.endsWith('/data.pkl'));
+    const others = records.filter((record) => record !== core);
+    return { core: core.data, around: (data) => zip([{ name: core.name, data }, ...others]) };
+  }
+  const length = bytes.length >= 8 ? Number(bytes.readBigUInt64LE()) : Infinity;
+  if (8 + length > bytes.length) return { core: bytes, around: (data) => data };
+  const around = (header) => {
+    const size = Buffer.alloc(8);
+    size.writeBigUInt64LE(BigInt(header.length));
+    return Buffer.concat([size, header, bytes.subarray(8 + length)]);
+  };
+  return { core: bytes.subarray(8, 8 + length), around };
+}
+
+/** The records of a good zip. */
+function recordsOf(bytes) {
+  const records = [];
+  let at = bytes.readUInt32LE(bytes.length - 6);
+  while (bytes.readUInt32LE(at) === 0x02014b50) {
+    const length = bytes.readUInt16LE(at + 28);
+    const name = bytes.toString('latin1', at + 46, at + 46 + length);
+    const local = bytes.readUInt32LE(at + 42);
+    const begin = local + 30 + bytes.readUInt16LE(local + 26) + bytes.readUInt16LE(local + 28);
+    records.push({ name, data: bytes.subarray(begin, begin + bytes.readUInt32LE(at + 20)) });
+    at += 46 + length + bytes.readUInt16LE(at + 30) + bytes.readUInt16LE(at + 32);
+  }
+  return records;
+}
+
+function zip(records) {
+  const parts = [];
+  const directory = [];
+  let offset = 0;
+  for (const { name, data } of records) {
+    const local = Buffer.alloc(30);
+    local.write('PK\x03\x04', 'latin1');
+    local.writeUInt16LE(name.length, 26);
+    const entry = Buffer.alloc(46);
+    entry.write('PK\x01\x02', 'latin1');
+    entry.writeUInt32LE(data.length, 20);
+    entry.writeUInt32LE(data.length, 24);
+    entry.writeUInt16LE(name.length, 28);
+    entry.writeUInt32LE(offset, 42);
+    parts.push(local, Buffer.from(name), data);
+    directory.push(entry, Buffer.from(name));
+    offset += 30 + name.length + data.length;
+  }
+  const end = Buffer.alloc(22);
+  end.write('PK\x05\x06', 'latin1');
+  end.writeUInt16LE(records.length, 8);
+  end.writeUInt16LE(records.length, 10);
+  end.writeUInt32LE(Buffer.concat(directory).length, 12);
+  end.writeUInt32LE(offset, 16);
+  return Buffer.concat([...parts, ...directory, end]);
+}
+
+const fixtures = join(import.meta.dirname, '..', 'test', 'fixtures');
+const folder = mkdtempSync(join(tmpdir(), 'dynaquant-fuzz-'));
+const originals = [];
+const add = (name, bytes) => originals.push({ name, bytes, ...coreOf(bytes) });
+for (const name of ['ckpt', 'ckpt-2.15', 'checkpoints']) {
+  for (const file of readdirSync(join(fixtures, name))) {
+    const bytes = readFileSync(join(fixtures, name, file));
+    add(`${name}/${file}`, bytes);
+    try {
+      const path = join(folder, 'state.safetensors');
+      saveSync(loadSync(bytes), path);
+      add(`${name}/${file} as safetensors`, readFileSync(path));
+    } catch {
+      // Plain data, or refused.
+    }
+  }
+}
+rmSync(folder, { recursive: true });
+add('an index', Buffer.from('{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}'));
+
+const edges = [
+  0n,
+  1n,
+  0x7fn,
+  0xffn,
+  0x7fffn,
+  0xffffn,
+  0x7fffffffn,
+  0xffffffffn,
+  2n ** 53n,
+  2n ** 63n - 1n,
+  2n ** 63n,
+  2n ** 64n - 1n,
+];
+/** Opcodes of pickle, and other bytes that mean something. */
+const telling = Buffer.from(
+  '\x80\x81\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8f\x90\x93\x94\x95().0124BCFGIJKLMNPQRSTUVX]abcdeghijloqrstu{}"[],:-9eE\\',
+  'latin1',
+);
+
+// The beginning holds headers and pickles, the end a zip's directory: most changes of whole files go there.
+function place(bytes) {
+  const near = Math.min(bytes.length, 1500);
+  const kind = random(4);
+  if (kind === 0) return random(bytes.length);
+  return kind === 1 ? bytes.length - 1 - random(near) : random(near);
+}
+const mutations = {
+  bytes(bytes) {
+    for (let k = random(4); k >= 0; k--) bytes[place(bytes)] = random(256);
+    return bytes;
+  },
+  opcodes(bytes) {
+    for (let k = random(3); k >= 0; k--) bytes[place(bytes)] = pick(telling);
+    return bytes;
+  },
+  bit(bytes) {
+    bytes[place(bytes)] ^= 1 << random(8);
+    return bytes;
+  },
+  edge(bytes) {
+    const number = Buffer.alloc(8);
+    number.writeBigUInt64LE(pick(edges));
+    bytes.set(number.subarray(0, Math.min(pick([1, 2, 4, 8]), bytes.length)), Math.max(0, place(bytes) - 8));
+    return bytes;
+  },
+  truncation: (bytes) => bytes.subarray(0, random(bytes.length)),
+  insertion(bytes) {
+    const at = place(bytes);
+    const inserted = Buffer.alloc(1 + random(40), pick(telling));
+    return Buffer.concat([bytes.subarray(0, at), inserted, bytes.subarray(at)]);
+  },
+  deletion(bytes) {
+    const at = place(bytes);
+    return Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1 + random(20))]);
+  },
+  copy(bytes) {
+    const from = place(bytes);
+    bytes.copyWithin(place(bytes), from, from + 1 + random(60));
+    return bytes;
+  },
+  repetition(bytes) {
+    const from = place(bytes);
+    const part = bytes.subarray(from, from + 1 + random(60));
+    return Buffer.concat([
+      bytes.subarray(0, from),
+      ...Array(1 + random(20)).fill(part),
+      bytes.subarray(from),
+    ]);
+  },
+  splice(bytes) {
+    const { core } = pick(originals);
+    return Buffer.concat([bytes.subarray(0, place(bytes)), core.subarray(place(core))]);
+  },
+};
+
+/** Why what was loaded is no value that a file may give, or nothing. */
+function problemOf(value, seen = new Set()) {
+  if (typeof value !== 'object' || value === null) {
+    return ['string', 'number', 'bigint', 'boolean', 'object'].includes(typeof value)
+      ? undefined
+      : typeof value;
+  }
+  if (seen.has(value)) return undefined;
+  seen.add(value);
+  if (value instanceof Tensor) {
+    value.checked();
+    return value.shape.every((n) => Number.isSafeInteger(n) && n >= 0) ? undefined : 'a shape';
+  }
+  if (Object.prototype.toString.call(value) === '[object Map]') {
+    for (const [key, item] of value) {
+      const problem = problemOf(key, seen) ?? problemOf(item, seen);
+      if (problem !== undefined) return problem;
+    }
+    return undefined;
+  }
+  if (!Array.isArray(value)) return `a ${value.constructor?.name}`;
+  for (const item of value) {
+    const problem = problemOf(item, seen);
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+}
+
+const totals = { loaded: 0, refused: 0, failures: 0, slowest: 0, largest: 0 };
+for (let i = 0; i < count; i++) {
+  const original = pick(originals);
+  const inside = random(3) > 0;
+  const applied = Array.from({ length: 1 + random(2) * random(3) }, () => pick(Object.keys(mutations)));
+  let bytes = Buffer.from(inside ? original.core : original.bytes);
+  for (const mutation of applied) if (bytes.length > 0) bytes = mutations[mutation](bytes);
+  if (inside) bytes = original.around(bytes);
+
+  const before = process.memoryUsage.rss();
+  const start = performance.now();
+  let problem;
+  try {
+    problem = problemOf(i % 50 === 0 ? await load(bytes) : loadSync(bytes));
+    totals.loaded++;
+  } catch (error) {
+    if (error?.name === 'CheckpointError') totals.refused++;
+    else problem = error?.stack ?? String(error);
+  }
+  const milliseconds = performance.now() - start;
+  const grown = Math.max(0, process.memoryUsage.rss() - before - bytes.length);
+  totals.slowest = Math.max(totals.slowest, milliseconds);
+  totals.largest = Math.max(totals.largest, grown);
+  if (grown > 2 ** 22) collectGarbage();
+  if (milliseconds > mostMilliseconds) problem ??= `took ${milliseconds.toFixed()} ms`;
+  if (grown > mostBytes) problem ??= `took ${(grown / 2 ** 20).toFixed()} MB`;
+  if (problem !== undefined) {
+    totals.failures++;
+    const path = join(tmpdir(), `dynaquant-fuzz-${values.seed}-${i}.bin`);
+    writeFileSync(path, bytes);
+    console.log(`${path} (${original.name}; ${applied.join(', ')}): ${problem}`);
+  }
+}
+const megabytes = (totals.largest / 2 ** 20).toFixed(1);
+console.log(
+  `${count} files: ${totals.loaded} loaded, ${totals.refused} refused, ${totals.failures} failures; slowest ${totals.slowest.toFixed(1)} ms, largest ${megabytes} MB`,
+);
+if (totals.failures > 0) process.exitCode = 1;

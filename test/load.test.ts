@@ -1,0 +1,236 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+import { load, loadSync } from '../src/serialization/load.js';
+import { saveSync } from '../src/serialization/safetensors.js';
+import { tensor, Tensor, type DType } from '../src/tensor.js';
+import { checkpoint, pickle, storage, tensor as pickledTensor, text, zip } from './checkpoint-files.js';
+import { bytesOf } from './support.js';
+
+const root = join(__dirname, '..');
+const fixtures = join(__dirname, 'fixtures');
+const folder = mkdtempSync(join(tmpdir(), 'dynaquant-test-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const write = (name: string, data: string | Uint8Array): string => {
+  const path = join(folder, name);
+  writeFileSync(path, data);
+  return path;
+};
+
+describe('from everywhere', () => {
+  saveSync(loadSync(join(fixtures, 'ckpt', 'float_lstm_linear.pt')), join(folder, 'float.safetensors'));
+  test.each([
+    join(folder, 'float.safetensors'),
+    join(fixtures, 'ckpt', 'float_lstm_linear.pt'),
+    join(fixtures, 'ckpt', 'float_lstm_linear_legacy.pt'),
+    join(fixtures, 'ckpt', 'float_lstm_linear_tar.pt'),
+  ])('%s', async (path) => {
+    const bytes = readFileSync(path);
+    const shifted = new Uint8Array(bytes.length + 3).subarray(3);
+    shifted.set(bytes);
+    const handle = await open(path);
+    const states = [
+      loadSync(path),
+      loadSync(pathToFileURL(path)),
+      loadSync(bytes),
+      loadSync(shifted),
+      await load(path),
+      await load(pathToFileURL(path)),
+      await load(bytes),
+      await load(handle),
+      await load(handle),
+    ];
+    await handle.close();
+    const described = states.map((state) =>
+      [...state].map(([key, value]) => [key, value.dtype, bytesOf(value)]),
+    );
+    for (const each of described) expect(each).toEqual(described[0]);
+    expect(states[0]!.get('lstm.weight_ih_l0')).toMatchObject({ shape: [12, 4], dtype: 'float32' });
+    // What was loaded is its own memory.
+    bytes.fill(0);
+    shifted.fill(0);
+    for (const state of states.slice(2, 4)) expect(bytesOf(state.get('fc.bias')!)).toBe(described[0]![5]![2]);
+  });
+});
+
+describe('what is no file of weights', () => {
+  test.each<[string, string | Uint8Array, RegExp]>([
+    ['empty', '', /at least 8 bytes, got 0/],
+    ['a pickle', pickle('N'), /offset 0: a pickle that is no checkpoint: write it with torch.save/],
+    [
+      'a pointer',
+      'version https://git-lfs.github.com/spec/v1\noid sha256:0\n',
+      /a pointer of Git LFS.*git lfs pull/,
+    ],
+    ['text', 'hello, world', /offset 0: the header should have at most/],
+    ['an index by its bytes', Buffer.from('{"weight_map":{}}'), /an index is loaded by its path/],
+  ])('%s', async (_, data, message) => {
+    const bytes = Buffer.from(data);
+    expect(() => loadSync(bytes)).toThrow(message);
+    await expect(load(bytes)).rejects.toMatchObject({ name: 'CheckpointError' });
+  });
+  test('a folder', async () => {
+    expect(() => loadSync(folder)).toThrow(/dynaquant-test-\S+ is no regular file/);
+    await expect(load(folder)).rejects.toMatchObject({ name: 'CheckpointError' });
+  });
+  test('nothing', async () => {
+    expect(() => loadSync(join(folder, 'nothing'))).toThrow(/ENOENT/);
+    await expect(load(join(folder, 'nothing'))).rejects.toThrow(/ENOENT/);
+  });
+  test.each<[string, unknown, RegExp]>([
+    ['a number', 5, /path should be a string or a URL, got 5/],
+    ['an array', [1, 2], /path should be a string or a URL, got an array of 2/],
+    ['a Float32Array', new Float32Array(2), /path should be a string or a URL, got Float32Array/],
+    ['null', null, /path should be a string or a URL, got null/],
+  ])('%s', async (_, source, message) => {
+    expect(() => loadSync(source as never)).toThrow(message);
+    await expect(load(source as never)).rejects.toThrow(message);
+    await expect(load(source as never)).rejects.toThrow(TypeError);
+  });
+  test('unknown options', async () => {
+    expect(() => loadSync('x', { strict: true } as never)).toThrow(/load: unknown option 'strict'/);
+    await expect(load('x', { bidirectional: 'lstm' as never })).rejects.toThrow(
+      /bidirectional should be an array or Set of names, got 'lstm'/,
+    );
+  });
+  test('a file that shrinks while it is read', async () => {
+    const handle = await open(
+      write('shrinking', checkpoint(pickledTensor(storage('0', 2), 0, [2], [1]), { 0: new Uint8Array(8) })),
+    );
+    const shrinking = Object.assign(Object.create(handle), {
+      stat: () => handle.stat(),
+      read: async () => ({ bytesRead: 0 }),
+    });
+    await expect(load(shrinking)).rejects.toThrow(/offset 0: the file ends here/);
+    await handle.close();
+  });
+});
+
+describe('safetensors in parts', () => {
+  const all: [string, DType, Tensor][] = (
+    ['float64', 'float32', 'int64', 'int32', 'int16', 'int8', 'uint8', 'bool'] as const
+  ).map((dtype, i) => [`${i}.${dtype}`, dtype, tensor([1, 0, 1], { dtype })]);
+  for (const dtype of ['float16', 'bfloat16'] as const) {
+    all.push([dtype, dtype, new Tensor(Uint16Array.of(1, 0x7c00), [2], { dtype })]);
+  }
+  const quantized = new Tensor(Int8Array.of(1, -128), [1, 2], {
+    ...{
+      dtype: 'qint8',
+      qscheme: 'per_tensor_affine',
+      scales: Float64Array.of(0.5),
+      zeroPoints: Int32Array.of(0),
+    },
+  });
+  const parts = join(folder, 'parts');
+  mkdirSync(parts);
+  const path = join(parts, 'model.safetensors.index.json');
+  saveSync(
+    all.slice(0, 5).map(([key, , value]) => [key, value]),
+    join(parts, 'a.safetensors'),
+  );
+  saveSync(
+    [...all.slice(5).map(([key, , value]) => [key, value] as const), ['q', quantized]],
+    join(parts, 'b.safetensors'),
+  );
+  const map: Record<string, string> = {};
+  all.forEach(([key], i) => (map[key] = i < 5 ? 'a.safetensors' : 'b.safetensors'));
+  for (const key of ['q', 'q.scale', 'q.zero_point']) map[key] = 'b.safetensors';
+  const index = (changes: Record<string, unknown> = {}): void =>
+    writeFileSync(path, JSON.stringify({ metadata: { total_size: 1 }, weight_map: { ...map, ...changes } }));
+
+  test('every dtype', async () => {
+    index();
+    for (const state of [loadSync(path), await load(path)]) {
+      expect([...state.keys()]).toEqual([...all.map(([key]) => key), 'q']);
+      for (const [key, dtype, value] of all) {
+        expect(state.get(key)!.dtype).toBe(dtype);
+        expect(bytesOf(state.get(key)!)).toBe(bytesOf(value));
+      }
+      expect(state.get('q')!.quantization).toEqual(quantized.quantization);
+    }
+  });
+  test.each<[string, unknown, RegExp]>([
+    [
+      'a folder above',
+      { x: '../float.safetensors' },
+      /key 'x': should be in a .safetensors file beside the index/,
+    ],
+    ['an absolute path', { x: '/etc/passwd' }, /key 'x': should be in a .safetensors file/],
+    ['a backslash', { x: '..\\a.safetensors' }, /key 'x': should be in/],
+    ['a drive', { x: 'c:a.safetensors' }, /key 'x': should be in/],
+    ['a NUL', { x: 'a\0.safetensors' }, /key 'x': should be in/],
+    [
+      'another kind',
+      { x: 'a.bin' },
+      /key 'x': should be in a .safetensors file beside the index, got 'a.bin'/,
+    ],
+    ['a number', { x: 1 }, /key 'x': should be in/],
+    ['a key that is not there', { x: 'a.safetensors' }, /key 'x': is not in 'a.safetensors'/],
+    ['a key that is elsewhere', { bfloat16: 'a.safetensors' }, /key 'bfloat16': is not in 'a.safetensors'/],
+  ])('%s', async (_, changes, message) => {
+    index(changes as Record<string, unknown>);
+    expect(() => loadSync(path)).toThrow(message);
+    await expect(load(path)).rejects.toMatchObject({ name: 'CheckpointError' });
+  });
+  test('a key that the index does not have', () => {
+    index({ bfloat16: undefined });
+    expect(() => loadSync(path)).toThrow(/key 'bfloat16': is in 'b.safetensors', but not in the index/);
+  });
+  test('other JSON', () => {
+    writeFileSync(path, '{"weights": {}}');
+    expect(() => loadSync(path)).toThrow(/an index should have a weight_map/);
+    writeFileSync(path, '{"weight_map": {"a": "a.safetensors", "a": "b.safetensors"}}');
+    expect(() => loadSync(path)).toThrow(/offset \d+: key 'a' stands twice/);
+    writeFileSync(path, '{"weight_map": {');
+    expect(() => loadSync(path)).toThrow(/offset 0: the header is no JSON/);
+  });
+  test('a part that is missing', () => {
+    index({ x: 'c.safetensors' });
+    expect(() => loadSync(path)).toThrow(/ENOENT/);
+  });
+});
+
+test('a large file is held once', () => {
+  const megabyte = new Uint8Array(2 ** 20);
+  const tensors = Array.from({ length: 128 }, (_, i) => i);
+  const archive = zip([
+    {
+      name: 'a/data.pkl',
+      data: pickle(
+        `}(${tensors.map((i) => text(`w${i}`) + pickledTensor(storage(`${i}`, 2 ** 18), 0, [2 ** 18], [1])).join('')}u`,
+      ),
+    },
+    ...tensors.map((i) => ({ name: `a/data/${i}`, data: megabyte })),
+  ]);
+  const path = write('large.pt', archive);
+  for (const call of ['loadSync(path)', 'await load(path)']) {
+    const script = `
+      import { readFileSync } from 'node:fs';
+      import { load, loadSync } from ${JSON.stringify(pathToFileURL(join(root, 'dist', 'index.mjs')))};
+      const path = ${JSON.stringify(path)};
+      loadSync(${JSON.stringify(join(fixtures, 'ckpt', 'views_shared.pt'))});
+      const before = process.memoryUsage.rss();
+      const state = ${call};
+      if (state.size !== 128) throw new Error('not loaded');
+      // The process's own peak, where the system tells it (resourceUsage also counts its parent's).
+      const status = process.platform === 'linux' ? readFileSync('/proc/self/status', 'utf8') : '';
+      const peak = 1024 * Number(/VmHWM:\\s+(\\d+) kB/.exec(status)?.[1] ?? process.memoryUsage.rss() / 1024);
+      console.log(peak - before);
+    `;
+    const grown = Number(execFileSync(process.execPath, ['--input-type=module', '--eval', script]));
+    expect(grown).toBeGreaterThan(128 * 2 ** 20);
+    expect(grown).toBeLessThan(1.15 * 128 * 2 ** 20);
+  }
+});
+
+test('5,000 mutated files of every format are refused or load', () => {
+  const script = join(root, 'scripts', 'fuzz-checkpoints.mjs');
+  const report = execFileSync(process.execPath, [script, '--count', '5000', '--seed', '7'], {
+    encoding: 'utf8',
+  });
+  expect(report).toMatch(/^5000 files: \d{3,} loaded, \d{4} refused, 0 failures; /);
+}, 120_000);
