@@ -91,7 +91,7 @@ export function modelFromStateDict(state: StateDictLike): ModelFromStateDict {
     const at = key.lastIndexOf('.');
     const node = at < 0 ? root : nodeOf(root, key.slice(0, at));
     const name = key.slice(at + 1);
-    if (name === '') throw new CheckpointError(`key ${describe(key)}: a name is empty`);
+    if (name === '' || at === 0) throw new CheckpointError(`key ${describe(key)}: a name is empty`);
     node.tensors.set(name, tensor);
   }
   const builder = new Builder(root);
