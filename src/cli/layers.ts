@@ -79,8 +79,13 @@ export function childrenOf({ name, about }: Pick<Layer, 'name' | 'about'>): stri
 }
 
 function split(state: nn.StateDict, name: string, keys: readonly string[]): Layer[] {
-  const about = state.metadata.get(name)!;
   const local = (key: string): string => (name === '' ? key : key.slice(name.length + 1));
+  let about = state.metadata.get(name)!;
+  if (about.type === 'LinearReLU') {
+    // As a container it does not say its sizes.
+    const [outFeatures, inFeatures] = state.get(keys.find((key) => local(key) === '0.weight')!)!.shape;
+    about = { ...about, inFeatures, outFeatures };
+  }
   const { numLayers = 1 } = about as { numLayers?: number };
   if (numLayers === 1) {
     return [{ name, layer: null, about, keys: new Map(keys.map((key) => [local(key), key])) }];

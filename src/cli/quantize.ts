@@ -8,6 +8,7 @@ import {
   isQuantizable,
   layersOf,
   moduleOf,
+  numbersOf,
   openModel,
   randomInput,
   run,
@@ -162,23 +163,24 @@ async function quantizeLayer(
   qconfig: quantization.QConfig,
 ): Promise<Difference & { type: string }> {
   try {
+    const isWeight = (local: string): boolean => /^(0\.)?weight/.test(local);
+    for (const [local, key] of layer.keys) {
+      if (!isWeight(local) && !numbersOf(state.get(key)!).every(Number.isFinite)) {
+        throw new RangeError(`${local} should be finite, but holds NaN or infinity`);
+      }
+    }
     const input = randomInput(layer.about)!;
     const { float, about, table } = convert(moduleOf(state, layer), input, qconfig);
     await breathe();
     for (const [local, key] of layer.keys) {
-      const tensor = state.get(key)!;
-      if (table !== undefined) state.set(key, table);
-      else if (/^(0\.)?weight/.test(local)) state.set(key, quantizeWeight(local, tensor, qconfig));
-      else if (!(tensor.data as Float32Array).every(Number.isFinite)) {
-        throw new RangeError(`${local} should be finite, but holds NaN or infinity`);
-      }
+      if (isWeight(local)) state.set(key, table ?? quantizeWeight(local, state.get(key)!, qconfig));
     }
     // The keys and their order are the quantized module's own, the sizes are those of all its units and layers.
     const sized = (whole: nn.ModuleMetadata): nn.ModuleMetadata => {
       const entries = Object.entries(about).map(([key, value]) => [key, whole[key] ?? value] as const);
       return { ...Object.fromEntries(entries), type: about.type };
     };
-    state.metadata.set(layer.name, sized(state.metadata.get(layer.name)!));
+    state.metadata.set(layer.name, sized({ ...layer.about, ...state.metadata.get(layer.name)! }));
     // A LinearReLU is one module then.
     for (const child of childrenOf(layer)) state.metadata.delete(child);
     const quantized = moduleOf(state, { ...layer, about: sized(layer.about) });
