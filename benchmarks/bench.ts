@@ -24,14 +24,14 @@ import {
   type Run,
 } from './run.js';
 import { median, timing, type Round } from './statistics.js';
-import { duels, gains, isFloat, losses, means, number, percent } from './summary.js';
+import { classOf, duels, gains, losses, means, number, percent } from './summary.js';
 import { choose, grid, isQuick, trialFacets, trialName, unknownWords, type Trial } from './trials.js';
 
 const help = `Usage: npm run bench [-- words… options…]
 
 Words choose trials and contenders; words of one kind are alternatives, kinds restrict each other:
-  lstm linear | h8 … h2048, 512x33278 … | b1 b8 b32 | t1 t20 t128 | trained untrained
-  dynaquant onnxruntime pytorch | int8 uint8 float | pertensor perchannel perrow fullrange best
+  lstm gru linear | h8 … h2048, 512x33278 … | b1 b8 b32 | t1 t20 t128 | trained untrained
+  dynaquant onnxruntime pytorch | int8 uint8 float16 float | pertensor perchannel perrow fullrange best
 Without words: the whole grid, and every contender with dynaquant's default mode, pertensor.
 
   --threads 1,2   numbers of threads (default 1)
@@ -56,7 +56,7 @@ const longCall = 50_000;
 const spinOut = 100;
 
 /** Float engines differ by rounding only. An 8-bit result is refused where it is no approximation at all. */
-const largestError = { float: 1e-3, eightBit: 0.8 };
+const largestError = { float: 1e-3, float16: 1e-2, INT8: 0.8 };
 
 interface Options {
   trials: Trial[];
@@ -184,7 +184,7 @@ async function measureTrial(trial: Trial, options: Options, file: string, note: 
         const greeting = await peer.greeting();
         measured[index] = greeting;
         if ('skip' in greeting) return;
-        const limit = isFloat(contender) ? largestError.float : largestError.eightBit;
+        const limit = largestError[classOf(contender)];
         if (!(greeting.error <= limit)) {
           fail(index, `its output is ${percent(greeting.error)} off the float result`);
         }
@@ -233,7 +233,8 @@ function withBounds(rows: readonly Row[], hardware: Hardware | null, isa: string
   return rows.map((row) => {
     const { trial, contender } = row;
     const own = contender.engine === 'dynaquant' ? isa : undefined;
-    const host = machineFor(hardware, isFloat(contender) ? 'float' : 'int8', trial.threads, own);
+    const weights = contender.type === 'uint8' ? 'int8' : contender.type;
+    const host = machineFor(hardware, weights, trial.threads, own);
     return { ...row, bound: boundMicroseconds(trial, host) };
   });
 }

@@ -1,7 +1,17 @@
 // The report's charts, as vega-lite specifications.
 import type { Contender } from './contenders/index.js';
 import type { Row, Run } from './run.js';
-import { duels, groupBy, isFloat, number, percent, threadCount, wrongRows } from './summary.js';
+import {
+  classOf,
+  duels,
+  groupBy,
+  number,
+  percent,
+  rivalName,
+  threadCount,
+  wrongRows,
+  type Class,
+} from './summary.js';
 
 const boundColour = '#777777';
 
@@ -103,8 +113,13 @@ function sizesOf(rows: readonly Row[]): number[] {
   return [...new Set(rows.map(({ trial }) => trial.output))].sort((a, b) => a - b);
 }
 
+/** For example `LSTM, INT8`. */
+function describe(rows: readonly Row[]): string {
+  return `${rows[0]!.trial.kind.toUpperCase()}, ${classOf(rows[0]!.contender)}`;
+}
+
 /** Time over hidden size: the log-log picture of everything. */
-function timeChart(rows: readonly Row[], wrong: ReadonlySet<Row>, float: boolean, group: string): object {
+function timeChart(rows: readonly Row[], wrong: ReadonlySet<Row>, group: string): object {
   const values: Values = timed(rows).flatMap((row) => {
     const { trial, contender, timing, bound } = row;
     const place = { hidden: trial.output, batch: trial.batch, steps: trial.steps };
@@ -169,14 +184,14 @@ function timeChart(rows: readonly Row[], wrong: ReadonlySet<Row>, float: boolean
       },
     ],
     {
-      text: `Time of an LSTM call, ${float ? 'float' : 'INT8'}`,
+      text: `Time of a call, ${describe(rows)}`,
       subtitle: `${group}; minimum, logarithmic; dashed: the hardware's bound${anyWrong ? '; crosses: overflowed, wrong results' : ''}`,
     },
   );
 }
 
 /** How many times the bound each contender takes. */
-function ratioChart(rows: readonly Row[], float: boolean, group: string): object {
+function ratioChart(rows: readonly Row[], group: string): object {
   const values: Values = timed(rows).flatMap(({ trial, contender, timing, bound }) =>
     bound === undefined || trial.output < 80
       ? []
@@ -207,7 +222,7 @@ function ratioChart(rows: readonly Row[], float: boolean, group: string): object
       { mark: { type: 'rule', strokeDash: [4, 3], color: boundColour }, encoding: { y: { datum: 1 } } },
     ],
     {
-      text: `Distance from the hardware's bound, ${float ? 'float' : 'INT8'}`,
+      text: `Distance from the hardware's bound, ${describe(rows)}`,
       subtitle: `${group}; minimum ÷ bound, logarithmic: 1 is the best this machine can do; H ≥ 80`,
     },
   );
@@ -218,7 +233,7 @@ function speedUpChart(run: Run, rows: readonly Row[], wrong: ReadonlySet<Row>, g
   const within = new Set(rows);
   const byRival = groupBy(
     duels(run).filter(({ rival }) => within.has(rival)),
-    ({ rival }) => rival.contender.name,
+    rivalName,
   );
   const x = { field: 'hidden', type: 'ordinal', title: 'hidden size H', axis: { labelAngle: 0 } };
   const y = { field: 'call', type: 'ordinal', title: null, sort: { field: 'order' } };
@@ -260,8 +275,8 @@ function speedUpChart(run: Run, rows: readonly Row[], wrong: ReadonlySet<Row>, g
   return {
     config: { ...config, view: { stroke: null } },
     title: {
-      text: 'How many times faster dynaquant is',
-      subtitle: `${group}; minimum times, INT8 against INT8, float against float; below 1 (red) the rival is faster${note}`,
+      text: `How many times faster dynaquant's ${rows[0]!.trial.kind.toUpperCase()} is`,
+      subtitle: `${group}; minimum times, of the same kind of weights; below 1 (red) the rival is faster${note}`,
     },
     concat: maps,
     columns: 3,
@@ -314,21 +329,25 @@ function linearChart(rows: readonly Row[], wrong: ReadonlySet<Row>, group: strin
   };
 }
 
+const classes: readonly Class[] = ['INT8', 'float16', 'float'];
+
 /** Every chart of a run, as vega-lite specifications. */
 export function chartsOf(run: Run): object[] {
   const charts: object[] = [];
   const wrong = wrongRows(run);
   const groups = groupBy(run.rows, ({ trial }) => `${trial.weights} weights, ${threadCount(trial.threads)}`);
   for (const [group, rows] of groups) {
-    const lstm = rows.filter(({ trial }) => trial.kind === 'lstm');
-    const linear = rows.filter(({ trial }) => trial.kind === 'linear');
-    if (duels({ ...run, rows: lstm }).length > 0) charts.push(speedUpChart(run, lstm, wrong, group));
-    for (const float of [false, true]) {
-      const some = lstm.filter(({ contender }) => isFloat(contender) === float);
-      if (timed(some).length === 0) continue;
-      charts.push(timeChart(some, wrong, float, group));
-      if (run.hardware !== null) charts.push(ratioChart(some, float, group));
+    for (const kind of ['lstm', 'gru'] as const) {
+      const layer = rows.filter(({ trial }) => trial.kind === kind);
+      if (duels({ ...run, rows: layer }).length > 0) charts.push(speedUpChart(run, layer, wrong, group));
+      for (const arithmetic of classes) {
+        const some = layer.filter(({ contender }) => classOf(contender) === arithmetic);
+        if (timed(some).length === 0) continue;
+        charts.push(timeChart(some, wrong, group));
+        if (run.hardware !== null) charts.push(ratioChart(some, group));
+      }
     }
+    const linear = rows.filter(({ trial }) => trial.kind === 'linear');
     if (timed(linear).length > 0) charts.push(linearChart(linear, wrong, group));
   }
   return charts;

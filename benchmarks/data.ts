@@ -3,20 +3,22 @@ import { dirname, join } from 'node:path';
 
 import { loadSync, manualSeed, nn, quantization, rand, randn, Tensor } from 'dynaquant';
 
-import { trialFacets, type Trial } from './trials.js';
+import { gates, trialFacets, type Trial } from './trials.js';
 
-/** The module's parameters by PyTorch's names, then `x`, the state `h0` and `c0`, and the float result `y`. */
+/** The module's parameters by PyTorch's names, then `x`, the state `h0` (and `c0`), and the float result `y`. */
 export type TrialTensors = ReadonlyMap<string, Tensor>;
 
-let last: { key: string; module: nn.LSTM | nn.Linear } | undefined;
+type Layer = nn.LSTM | nn.GRU | nn.Linear;
+
+let last: { key: string; module: Layer } | undefined;
 
 /** The float module of a trial. The last one is kept: neighbours in the grid share it. */
-export function floatModule(trial: Trial): nn.LSTM | nn.Linear {
+export function floatModule(trial: Trial): Layer {
   const { kind, input, output, weights } = trial;
   const key = `${kind} ${trialFacets(trial)['size']} ${weights}`;
   if (last?.key === key) return last.module;
   manualSeed(0);
-  const module = kind === 'lstm' ? new nn.LSTM(input, output) : new nn.Linear(input, output);
+  const module: Layer = new { lstm: nn.LSTM, gru: nn.GRU, linear: nn.Linear }[kind](input, output);
   if (weights === 'trained') {
     const state = module.stateDict();
     const trained = kind === 'lstm' && output === 256 ? characterModel() : undefined;
@@ -61,9 +63,10 @@ export function makeTensors(trial: Trial): TrialTensors {
   }
   const x = randn(steps, batch, input);
   const h0 = rand(1, batch, output).mul(2).sub(1);
+  tensors.set('x', x).set('h0', h0);
+  if (kind === 'gru') return tensors.set('y', (module as nn.GRU).forward(x, h0)[0]);
   const c0 = randn(1, batch, output);
-  const [y] = (module as nn.LSTM).forward(x, [h0, c0]);
-  return tensors.set('x', x).set('h0', h0).set('c0', c0).set('y', y);
+  return tensors.set('c0', c0).set('y', (module as nn.LSTM).forward(x, [h0, c0])[0]);
 }
 
 /**
@@ -75,17 +78,15 @@ export function makeTensors(trial: Trial): TrialTensors {
 export function meanChainLength(trial: Trial): number {
   const { kind, input, output } = trial;
   const quantized = quantization.quantizeDynamic(floatModule(trial)).stateDict();
-  const weight = quantized.get(kind === 'lstm' ? 'weight_hh_l0' : 'weight')!.data as Int8Array;
-  const depth = kind === 'lstm' ? output : input;
-  const rows = weight.length / depth;
+  const weight = quantized.get(kind === 'linear' ? 'weight' : 'weight_hh_l0')!.data as Int8Array;
+  const depth = kind === 'linear' ? input : output;
   let quads = 0;
   let chains = 0;
   // Panels are 16 rows of one gate; those of a large matrix are all alike, so a few hundred will do.
-  const gates = kind === 'lstm' ? 4 : 1;
-  for (let gate = 0; gate < gates; gate++) {
-    for (let first = 0; first < Math.min(rows / gates, 1024); first += 16) {
-      const start = (gate * rows) / gates + first;
-      const end = Math.min(start + 16, ((gate + 1) * rows) / gates);
+  for (let gate = 0; gate < gates[kind]; gate++) {
+    for (let first = 0; first < Math.min(output, 1024); first += 16) {
+      const start = gate * output + first;
+      const end = Math.min(start + 16, (gate + 1) * output);
       quads += Math.ceil(depth / 4);
       chains += chainsOf(weight, depth, start, end);
     }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { chartsOf } from './charts.js';
 import { packageRoot, writeFile, type Run } from './run.js';
-import { duels, gains, hardwareTable, losses, means, number, percent } from './summary.js';
+import { duels, gains, hardwareTable, losses, means, number, percent, rivalName } from './summary.js';
 import { trialName } from './trials.js';
 
 /** What is used of vega and vega-lite, which are installed beside the benchmarks only. */
@@ -77,11 +77,7 @@ ${
   losses(run).length > 0
     ? table(
         ['lost cells', 'to', 'its time ÷ ours'],
-        losses(run).map(({ rival, speedUp }) => [
-          trialName(rival.trial),
-          rival.contender.name,
-          number(speedUp),
-        ]),
+        losses(run).map((duel) => [trialName(duel.rival.trial), rivalName(duel), number(duel.speedUp)]),
       )
     : ''
 }

@@ -4,15 +4,16 @@ import { join } from 'node:path';
 
 import { packageRoot, type Row, type Run } from './run.js';
 import {
+  classOf,
   duels,
   gains,
   groupBy,
   hardwareTable,
-  isFloat,
   losses,
   means,
   number,
   percent,
+  rivalName,
   threadCount,
   wrongRows,
 } from './summary.js';
@@ -73,14 +74,14 @@ export function sectionOf(run: Run): string {
       ? 'None.'
       : table(
           ['trial', 'rival', 'its µs', 'its error', 'our µs', 'our error', 'its time ÷ ours'],
-          lost.map(({ ours, rival, speedUp }) => [
-            trialName(rival.trial),
-            rival.contender.name,
-            number(rival.timing!.minimum),
-            errorOf(rival, wrong),
-            number(ours.timing!.minimum),
-            errorOf(ours, wrong),
-            number(speedUp),
+          lost.map((duel) => [
+            trialName(duel.rival.trial),
+            rivalName(duel),
+            number(duel.rival.timing!.minimum),
+            errorOf(duel.rival, wrong),
+            number(duel.ours.timing!.minimum),
+            errorOf(duel.ours, wrong),
+            number(duel.speedUp),
           ]),
           2,
         ),
@@ -126,26 +127,31 @@ function errorOf(row: Row, wrong: ReadonlySet<Row>): string {
   return `${percent(row.error!)}${wrong.has(row) ? ', wrong' : ''}`;
 }
 
+const kindNames = { lstm: 'LSTM', gru: 'GRU', linear: 'Linear' };
+
 /** A table for each kind, weights, number of threads, and arithmetic. */
 function grids(run: Run, wrong: ReadonlySet<Row>): string[] {
   const groups = groupBy(run.rows, ({ trial, contender }) =>
-    [
-      trial.kind === 'lstm' ? 'LSTM' : 'Linear',
-      isFloat(contender) ? 'float' : 'INT8',
-      `${trial.weights} weights`,
-      threadCount(trial.threads),
-    ].join(', '),
+    [kindNames[trial.kind], classOf(contender), `${trial.weights} weights`, threadCount(trial.threads)].join(
+      ', ',
+    ),
   );
-  const speedUps = new Map(duels(run).map(({ rival, speedUp }) => [rival, speedUp]));
-  return [...groups].map(([title, rows]) => `#### ${title}\n\n${grid(rows, speedUps, wrong)}`);
+  const least = new Map<Row, number>();
+  for (const { ours, speedUp } of duels(run)) least.set(ours, Math.min(speedUp, least.get(ours) ?? Infinity));
+  return [...groups].map(([title, rows]) => `#### ${title}\n\n${grid(rows, least, wrong)}`);
 }
 
-function grid(rows: readonly Row[], speedUps: ReadonlyMap<Row, number>, wrong: ReadonlySet<Row>): string {
-  const float = isFloat(rows[0]!.contender);
-  const lstm = rows[0]!.trial.kind === 'lstm';
+/** `leastSpeedUps`: of our rows, over all their rivals. */
+function grid(
+  rows: readonly Row[],
+  leastSpeedUps: ReadonlyMap<Row, number>,
+  wrong: ReadonlySet<Row>,
+): string {
+  const float = classOf(rows[0]!.contender) !== 'INT8';
+  const recurrent = rows[0]!.trial.kind !== 'linear';
   const contenders = [...groupBy(rows, ({ contender }) => contender.name).keys()];
   const head = [
-    ...(lstm ? ['H', 'B', 'T'] : ['B', 'in → out']),
+    ...(recurrent ? ['H', 'B', 'T'] : ['B', 'in → out']),
     ...(float ? [] : ['chain']),
     'bound',
     ...contenders.flatMap((name) => (name.startsWith('dynaquant') ? [name, '×'] : [name])),
@@ -154,8 +160,8 @@ function grid(rows: readonly Row[], speedUps: ReadonlyMap<Row, number>, wrong: R
   const body = [...groupBy(rows, ({ trial }) => trialName(trial)).values()].map((here) => {
     const { trial, chain, bound } =
       here.find(({ contender }) => contender.engine === 'dynaquant') ?? here[0]!;
-    const least = Math.min(...here.map((row) => speedUps.get(row) ?? Infinity));
-    const sizes = lstm
+    const least = Math.min(...here.map((row) => leastSpeedUps.get(row) ?? Infinity));
+    const sizes = recurrent
       ? [trial.output, trial.batch, trial.steps].map(String)
       : [String(trial.batch), `${trial.input} → ${trial.output}`];
     const cells = here.flatMap((row) => {

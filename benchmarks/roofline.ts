@@ -1,5 +1,5 @@
 // The time no implementation can beat on this machine, from what its hardware was measured to do.
-import type { Trial } from './trials.js';
+import { gates, type Trial } from './trials.js';
 
 /** What hardware.cc prints; every list has one figure for each of `threads`. */
 export interface Hardware {
@@ -20,7 +20,7 @@ export interface Machine {
 /** @throws {RangeError} for a number of threads that was not measured */
 export function machineFor(
   hardware: Hardware,
-  arithmetic: 'int8' | 'float',
+  weights: 'int8' | 'float16' | 'float',
   threads: number,
   isa: string | undefined,
 ): Machine {
@@ -29,8 +29,8 @@ export function machineFor(
   // An instruction set without figures of its own (scalar) is held to what the machine can do.
   const peaks = hardware.peaks.find((each) => each.isa === isa) ?? hardware.peaks[0]!;
   return {
-    multiplyAddsPerSecond: (arithmetic === 'int8' ? peaks.int8 : peaks.fp32)[index]!,
-    bytesPerWeight: arithmetic === 'int8' ? 1 : 4,
+    multiplyAddsPerSecond: (weights === 'int8' ? peaks.int8 : peaks.fp32)[index]!,
+    bytesPerWeight: { int8: 1, float16: 2, float: 4 }[weights],
     reads: hardware.reads.map(({ bytes, bytesPerSecond }) => ({
       bytes,
       bytesPerSecond: bytesPerSecond[index]!,
@@ -51,7 +51,7 @@ export function readSpeed(machine: Machine, bytes: number): number {
 
 /**
  * The bound of a call in microseconds: a product takes its multiply-adds at the peak or its weights read
- * once, whichever is longer. An LSTM's input projection is one product of T * B rows; then each step is a
+ * once, whichever is longer. A recurrent layer's input projection is one product of T * B rows; then each step is a
  * product of B rows, whose weights stay in a nearer cache the smaller they are.
  */
 export function boundMicroseconds(trial: Trial, machine: Machine): number {
@@ -62,8 +62,8 @@ export function boundMicroseconds(trial: Trial, machine: Machine): number {
       (weights * machine.bytesPerWeight) / readSpeed(machine, workingSet * machine.bytesPerWeight),
     );
   if (kind === 'linear') return 1e6 * product(batch, input * output, input * output);
-  const inputWeights = 4 * output * input;
-  const hiddenWeights = 4 * output * output;
+  const inputWeights = gates[kind] * output * input;
+  const hiddenWeights = gates[kind] * output * output;
   const all = inputWeights + hiddenWeights;
   return (
     1e6 *

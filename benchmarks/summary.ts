@@ -5,9 +5,11 @@ import type { Row, Run } from './run.js';
 import { geometricMean } from './statistics.js';
 import { trialName, type Trial } from './trials.js';
 
-/** Eight-bit contenders meet each other, float ones too. */
-export function isFloat(contender: Contender): boolean {
-  return contender.type === 'float';
+/** What meets each other: 8-bit contenders, those with float16 weights, float ones. */
+export type Class = 'INT8' | 'float16' | 'float';
+
+export function classOf({ type }: Contender): Class {
+  return type === 'float' || type === 'float16' ? type : 'INT8';
 }
 
 /**
@@ -16,7 +18,9 @@ export function isFloat(contender: Contender): boolean {
  * products overflow in some engines.
  */
 export function wrongRows(run: Run): Set<Row> {
-  const rows = run.rows.filter(({ contender, error }) => !isFloat(contender) && error !== undefined);
+  const rows = run.rows.filter(
+    ({ contender, error }) => classOf(contender) === 'INT8' && error !== undefined,
+  );
   const least = new Map<string, number>();
   for (const { trial, contender, error } of rows) {
     if ((contender.mode ?? 'pertensor') !== 'pertensor') continue;
@@ -52,18 +56,34 @@ export interface Duel {
   readonly speedUp: number;
 }
 
-/** Every rival's row with ours of the same trial and class; ours is the first mode that was measured. */
+/**
+ * Every rival's row with ours of the same trial and class; ours is the first mode that was measured. ONNX Runtime
+ * has no INT8 GRU: its float one, which its users are left with, meets our INT8 one too.
+ */
 export function duels(run: Run): Duel[] {
   const ours = new Map<string, Row>();
-  const key = (row: Row): string => `${trialName(row.trial)} ${isFloat(row.contender)}`;
+  const key = ({ trial }: Row, group: Class): string => `${trialName(trial)} ${group}`;
   for (const row of run.rows) {
-    if (row.contender.engine === 'dynaquant' && row.timing && !ours.has(key(row))) ours.set(key(row), row);
+    const own = key(row, classOf(row.contender));
+    if (row.contender.engine === 'dynaquant' && row.timing && !ours.has(own)) ours.set(own, row);
   }
   return run.rows.flatMap((rival): Duel[] => {
-    const own = ours.get(key(rival));
-    if (rival.contender.engine === 'dynaquant' || !rival.timing || !own?.timing) return [];
-    return [{ ours: own, rival, speedUp: rival.timing.minimum / own.timing.minimum }];
+    const { trial, contender, timing } = rival;
+    if (contender.engine === 'dynaquant' || timing === undefined) return [];
+    const classes = [classOf(contender)];
+    if (trial.kind === 'gru' && contender.engine === 'onnxruntime') classes.unshift('INT8');
+    return classes.flatMap((group): Duel[] => {
+      const own = ours.get(key(rival, group));
+      if (own?.timing === undefined) return [];
+      return [{ ours: own, rival, speedUp: timing.minimum / own.timing.minimum }];
+    });
   });
+}
+
+/** `onnxruntime-float`; and whom of ours it met, where that is another class. */
+export function rivalName({ ours, rival }: Duel): string {
+  const group = classOf(ours.contender);
+  return rival.contender.name + (group === classOf(rival.contender) ? '' : ` (of our ${group})`);
 }
 
 /** Over the trials of one kind, weights and number of threads. */
@@ -76,9 +96,10 @@ export interface Mean {
 }
 
 export function means(run: Run): Mean[] {
-  const groups = groupBy(duels(run), ({ rival: { trial, contender } }) =>
-    [contender.name, `${trial.kind}, ${trial.weights}, ${threadCount(trial.threads)}`].join('|'),
-  );
+  const groups = groupBy(duels(run), (duel) => {
+    const { kind, weights, threads } = duel.rival.trial;
+    return [rivalName(duel), `${kind}, ${weights}, ${threadCount(threads)}`].join('|');
+  });
   return [...groups].map(([key, members]) => {
     const [rival, group] = key.split('|') as [string, string];
     const speedUps = members.map((duel) => duel.speedUp);
@@ -99,7 +120,7 @@ export function losses(run: Run): Duel[] {
     .sort((a, b) => a.speedUp - b.speedUp);
 }
 
-/** What dynaquant gains over itself: by INT8 over float, by threads over one. */
+/** What dynaquant gains over itself: by INT8 or float16 over float, by threads over one. */
 export interface Gain {
   readonly what: string;
   readonly cells: number;
@@ -130,7 +151,7 @@ export function gains(run: Run): Gain[] {
               where: trialName(trial),
             },
           ];
-    const float = isFloat(contender) ? undefined : times.get(key(trial, 'dynaquant-float'));
+    const float = contender.type === 'float' ? undefined : times.get(key(trial, 'dynaquant-float'));
     const single = threads === 1 ? undefined : times.get(key({ ...trial, threads: 1 }, contender.name));
     return [
       ...over(float, `float: ${kind}, ${weights}, ${threadCount(threads)}`),

@@ -2,10 +2,10 @@
 
 /** One layer, one shape of call, on so many threads. */
 export interface Trial {
-  readonly kind: 'lstm' | 'linear';
-  /** Features in; of an LSTM, also its hidden size. */
+  readonly kind: 'lstm' | 'gru' | 'linear';
+  /** Features in; of an LSTM or GRU, also its hidden size. */
   readonly input: number;
-  /** Features out: the hidden size of an LSTM. */
+  /** Features out: the hidden size of an LSTM or GRU. */
   readonly output: number;
   readonly batch: number;
   /** Time steps; 1 for a Linear. */
@@ -14,6 +14,9 @@ export interface Trial {
   readonly threads: number;
 }
 
+/** Rows of a weight for each feature out: the gates of an LSTM or GRU. */
+export const gates = { lstm: 4, gru: 3, linear: 1 } as const;
+
 /** What words match: a facet's name to its value, or to several. */
 export type Facets = Readonly<Record<string, string | readonly string[]>>;
 
@@ -21,7 +24,7 @@ export function trialFacets(trial: Trial): Facets {
   const { kind, input, output, batch, steps, weights, threads } = trial;
   return {
     kind,
-    size: kind === 'lstm' ? `h${output}` : `${input}x${output}`,
+    size: kind === 'linear' ? `${input}x${output}` : `h${output}`,
     batch: `b${batch}`,
     steps: `t${steps}`,
     weights,
@@ -45,11 +48,13 @@ const linears = [
 export function grid(threadCounts: readonly number[]): Trial[] {
   const trials: Trial[] = [];
   for (const weights of ['trained', 'untrained'] as const) {
-    for (const h of [8, 80, 128, 256, 512, 1024, 2048]) {
-      for (const batch of [1, 8, 32]) {
-        for (const steps of h <= 512 ? [1, 20, 128] : [1, 20]) {
-          for (const threads of threadCounts) {
-            trials.push({ kind: 'lstm', input: h, output: h, batch, steps, weights, threads });
+    for (const kind of ['lstm', 'gru'] as const) {
+      for (const h of [8, 80, 128, 256, 512, 1024, 2048]) {
+        for (const batch of [1, 8, 32]) {
+          for (const steps of h <= 512 ? [1, 20, 128] : [1, 20]) {
+            for (const threads of threadCounts) {
+              trials.push({ kind, input: h, output: h, batch, steps, weights, threads });
+            }
           }
         }
       }

@@ -1,11 +1,8 @@
 // PyTorch's recipe "Dynamic Quantization" in TypeScript: build an LSTM, quantize it, and compare the two in
 // size, latency and accuracy. https://docs.pytorch.org/tutorials/recipes/recipes/dynamic_quantization.html
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { manualSeed, nn, quantization, qint8, randn, saveSync, type Tensor } from 'dynaquant';
+import { manualSeed, nn, quantization, qint8, randn, type Tensor } from 'dynaquant';
 
 import {
   compare,
@@ -17,6 +14,7 @@ import {
   sample,
   type Kind,
 } from './char-lm/char-lm.js';
+import { savedBytes } from './saved-bytes.js';
 
 const help = `Usage: npm run recipe -- [options]
 
@@ -203,29 +201,18 @@ function compareModes(kind: Kind): object {
 
 // Shared steps ------------------------------------------------------------------------------------------------
 
-/** Bytes of files really written. */
 function compareSizes(model: nn.Module, others: Record<string, nn.Module>): object[] {
   say('3. Model size');
-  const folder = mkdtempSync(join(tmpdir(), 'dynaquant-recipe-'));
-  try {
-    const measure = (module: nn.Module): number => {
-      const path = join(folder, 'model.safetensors');
-      saveSync(module.stateDict(), path);
-      return statSync(path).size;
-    };
-    const floatBytes = measure(model);
-    const rows = Object.entries({ FP32: model, ...others }).map(([name, module]) => {
-      const bytes = measure(module);
-      const ratio = floatBytes / bytes;
-      const times = name === 'FP32' ? '' : `, ${ratio.toFixed(2)} times smaller`;
-      say(`   ${`${name}:`.padEnd(18)}${(bytes / 1000).toFixed(3).padStart(10)} KB${times}`);
-      return { name, bytes, ratio };
-    });
-    say('');
-    return rows;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  const floatBytes = savedBytes(model);
+  const rows = Object.entries({ FP32: model, ...others }).map(([name, module]) => {
+    const bytes = savedBytes(module);
+    const ratio = floatBytes / bytes;
+    const times = name === 'FP32' ? '' : `, ${ratio.toFixed(2)} times smaller`;
+    say(`   ${`${name}:`.padEnd(18)}${(bytes / 1000).toFixed(3).padStart(10)} KB${times}`);
+    return { name, bytes, ratio };
+  });
+  say('');
+  return rows;
 }
 
 /** Microseconds a call: the two take turns, so that the machine's moods meet both. */

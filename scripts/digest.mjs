@@ -135,10 +135,18 @@ const kinds = {
     );
     return (see) => {
       for (const { rows, columns, depth, weight, bias, x } of inputs) {
-        const out = new Float32Array(rows * columns + 2).fill(7);
-        const handle = new addon.FloatLinear({ weight, bias }, depth, columns, false);
-        handle.forward(x, rows, out.subarray(1, 1 + rows * columns));
-        see(out);
+        const half = new Uint16Array(weight.length);
+        addon.quantizeHalf(weight, half);
+        for (const relu of [false, true]) {
+          for (const handle of [
+            new addon.FloatLinear({ weight, bias }, depth, columns, relu),
+            new addon.HalfLinear({ weight: half, bias }, depth, columns, relu),
+          ]) {
+            const out = new Float32Array(rows * columns + 2).fill(7);
+            handle.forward(x, rows, out.subarray(1, 1 + rows * columns));
+            see(out);
+          }
+        }
       }
     };
   },
@@ -213,6 +221,80 @@ const kinds = {
         for (const module of [float, quantized]) {
           const [y, [h, c]] = module.forward(x);
           for (const tensor of [y, h, c]) see(tensor.data);
+        }
+      }
+    };
+  },
+  recurrent() {
+    const layers = ['LSTM', 'GRU', 'RNN_TANH', 'RNN_RELU'].flatMap((mode, m) =>
+      Array.from({ length: 36 }, (_, i) => {
+        const gates = [4, 3, 1, 1][m];
+        const [input, batch, steps] = [1 + (i % 19), 1 + (i % 13), 1 + (i % 6)];
+        // The last one has more than 2 MB of weights.
+        const hidden = i === 35 ? [725, 840, 1449, 1449][m] : 1 + Math.floor(random() * 70);
+        const projection = m === 0 && i % 3 === 0 ? 1 + (hidden >> 2) : 0;
+        const [layers, directions] = i === 35 ? [1, 1] : [1 + (i % 2), 1 + (i % 3 === 0)];
+        const output = projection || hidden;
+        const floats = (n, size) => Float32Array.from({ length: n }, () => (2 * random() - 1) * size);
+        const matrix = (rows, depth, biased) => {
+          const [weight, bias] = [
+            floats(rows * depth, 2 / Math.sqrt(hidden)),
+            biased ? floats(rows, 1) : null,
+          ];
+          const [half, bytes] = [new Uint16Array(weight.length), new Int8Array(weight.length)];
+          const scales = new Float32Array(i & 1 ? rows : 1);
+          addon.quantizeHalf(weight, half);
+          addon.quantizeWeight(weight, rows, bytes, scales);
+          return {
+            float: { weight, bias },
+            half: { weight: half, bias },
+            int8: { weight: bytes, scales, bias },
+          };
+        };
+        const matrices = Array.from({ length: layers * directions }, (_, cell) => [
+          matrix(gates * hidden, cell < directions ? input : directions * output, i % 5 > 0),
+          matrix(gates * hidden, output, i % 5 > 0),
+          ...(projection ? [matrix(projection, hidden, false)] : []),
+        ]).flat();
+        // Half of them packed.
+        const batchSizes = BigInt64Array.from({ length: steps }, (_, t) =>
+          BigInt(i % 2 ? batch : Math.max(1, batch - t * (i % 4))),
+        );
+        const rows = batchSizes.reduce((sum, size) => sum + Number(size), 0);
+        const states = layers * directions * batch;
+        return {
+          ...{
+            mode,
+            input,
+            hidden,
+            projection,
+            layers,
+            directions,
+            matrices,
+            batchSizes,
+            packed: i % 2 === 0,
+          },
+          ...{ perRow: (i & 4) > 0, reduced: (i & 8) > 0, x: floats(rows * input, i % 7 ? 2 : 40) },
+          ...{ h0: floats(states * output, 1), c0: m === 0 ? floats(states * hidden, 1) : null },
+          lengths: [rows * directions * output, states * output, m === 0 ? states * hidden : null],
+        };
+      }),
+    );
+    return (see) => {
+      for (const c of layers) {
+        const sizes = [c.mode, c.input, c.hidden, c.projection, c.layers, c.directions];
+        const of = (kind) => c.matrices.map((matrix) => matrix[kind]);
+        for (const handle of [
+          new addon.FloatRNN(...sizes, of('float')),
+          new addon.HalfRNN(...sizes, of('half')),
+          new addon.Int8RNN(...sizes, of('int8'), c.perRow, c.reduced),
+        ]) {
+          addon.sizes.set([c.batchSizes.length, Number(c.batchSizes[0]), 0, c.layers]);
+          const [y, hn, cn] = c.lengths.map((n) => (n === null ? null : new Float32Array(n)));
+          const status = c.packed
+            ? handle.forwardPacked(c.x, c.h0, c.c0, y, hn, cn, c.batchSizes)
+            : handle.forward(c.x, c.h0, c.c0, y, hn, cn);
+          for (const array of [Uint8Array.of(status), y, hn, cn]) if (array !== null) see(array);
         }
       }
     };

@@ -255,11 +255,14 @@ export class Tensor {
   }
   /** `exp(x_i) / sum_j exp(x_j)` along `dim`. */
   softmax(dim: number): Tensor {
-    return this.normalized('softmax', dim, (x, max, sum) => Math.exp(x - max) / sum);
+    return this.normalized('softmax', dim, (max, sum) => (x) => Math.exp(x - max) / sum);
   }
   /** `x_i - log(sum_j exp(x_j))` along `dim`. */
   logSoftmax(dim: number): Tensor {
-    return this.normalized('logSoftmax', dim, (x, max, sum) => x - max - Math.log(sum));
+    return this.normalized('logSoftmax', dim, (max, sum) => {
+      const logSum = Math.log(sum);
+      return (x) => x - max - logSum;
+    });
   }
 
   // Shapes -----------------------------------------------------------------------------------------------
@@ -586,20 +589,27 @@ export class Tensor {
       rank,
     };
   }
-  private normalized(name: string, dim: number, f: (x: number, max: number, sum: number) => number): Tensor {
+  /** `f` gives, for the largest element and the sum of `exp(x - max)` along `dim`, what becomes of each x there. */
+  private normalized(
+    name: string,
+    dim: number,
+    f: (max: number, sum: number) => (x: number) => number,
+  ): Tensor {
     if (!isFloat(this.dtype))
       throw new TypeError(`${name} should be called on a floating tensor, got ${this.dtype}`);
     const { outer, length, inner } = this.along(dim);
-    const values = this.numbers();
-    const out = emptyArray(this.dtype, values.length);
+    const values = this.checked() as Float32Array | Float64Array;
+    const out = emptyArray(this.dtype, values.length) as Float32Array | Float64Array;
     for (let o = 0; o < outer; o++) {
       for (let i = 0; i < inner; i++) {
-        const at = (k: number): number => (o * length + k) * inner + i;
+        const first = o * length * inner + i;
+        const end = first + length * inner;
         let max = -Infinity;
-        for (let k = 0; k < length; k++) max = Math.max(max, values[at(k)]!);
+        for (let k = first; k < end; k += inner) max = Math.max(max, values[k]!);
         let sum = 0;
-        for (let k = 0; k < length; k++) sum += Math.exp(values[at(k)]! - max);
-        for (let k = 0; k < length; k++) write(out, at(k), f(values[at(k)]!, max, sum));
+        for (let k = first; k < end; k += inner) sum += Math.exp(values[k]! - max);
+        const normalize = f(max, sum);
+        for (let k = first; k < end; k += inner) out[k] = normalize(values[k]!);
       }
     }
     return new Tensor(out, this.shape, { dtype: this.dtype });

@@ -58,6 +58,16 @@ describe('summary', () => {
     row('onnxruntime-float', 8, 0),
   ]);
 
+  test('ONNX Runtime’s float GRU meets our INT8 one too: it has no other', () => {
+    const gru = run.rows
+      .filter(({ contender }) => !/onnxruntime-u?int8/.test(contender.name))
+      .map((each): Row => ({ ...each, trial: { ...each.trial, kind: 'gru' } }));
+    expect(means(runOf(gru)).map(({ rival, speedUp }) => [rival, speedUp])).toEqual([
+      ['onnxruntime-float (of our INT8)', 4],
+      ['onnxruntime-float', 2],
+    ]);
+  });
+
   test('eight-bit rivals meet our INT8, float ones our float', () => {
     expect(duels(run).map(({ rival, speedUp }) => [rival.contender.name, speedUp])).toEqual([
       ['onnxruntime-int8', 0.5],

@@ -50,10 +50,17 @@ test('of a sequence, the projection is computed, and each step reads or computes
   expect(boundMicroseconds(lstm(512, 32, 20), int8)).toBeCloseTo(1e6 * 2 * batch);
 });
 
-test('float weights have four bytes', () => {
-  const float = machineFor(hardware, 'float', 1, undefined);
+test('a GRU has three gates', () => {
+  const gru: Trial = { ...lstm(512, 32, 20), kind: 'gru' };
+  expect(boundMicroseconds(gru, int8)).toBeCloseTo(0.75 * boundMicroseconds(lstm(512, 32, 20), int8));
+});
+
+test('float weights have four bytes, float16 ones two', () => {
   const trial: Trial = { ...lstm(512, 1, 1), kind: 'linear' };
+  const float = machineFor(hardware, 'float', 1, undefined);
   expect(boundMicroseconds(trial, float)).toBeCloseTo((1e6 * 4 * 512 * 512) / 100e9);
+  const half = machineFor(hardware, 'float16', 1, undefined);
+  expect(boundMicroseconds(trial, half)).toBeCloseTo((1e6 * 2 * 512 * 512) / 100e9);
 });
 
 test('the best of two measurements, figure by figure', () => {

@@ -5,9 +5,10 @@ const trials = grid([1]);
 const names = (words: string[]): string[] => choose(trials, trialFacets, words).map(trialName);
 const who = (words: string[]): string[] => choose(contenders, contenderFacets, words).map(({ name }) => name);
 
-test('the grid is whole: 57 LSTMs and 4 Linears, trained and untrained, each name once', () => {
+test('the grid is whole: 57 LSTMs, 57 GRUs and 4 Linears, trained and untrained, each name once', () => {
   const all = trials.map(trialName);
   expect(all.filter((name) => name.startsWith('lstm'))).toHaveLength(2 * 57);
+  expect(all.filter((name) => name.startsWith('gru'))).toHaveLength(2 * 57);
   expect(all.filter((name) => name.startsWith('linear'))).toHaveLength(2 * 4);
   expect(new Set(all).size).toBe(all.length);
   expect(grid([1, 2])).toHaveLength(2 * all.length);
@@ -18,7 +19,7 @@ test('the quick part has every kind of call on three sizes', () => {
 });
 
 test('words of one facet are alternatives, facets restrict each other', () => {
-  expect(names(['h8', 'b1', 't1', 't20', 'trained'])).toEqual([
+  expect(names(['lstm', 'h8', 'b1', 't1', 't20', 'trained'])).toEqual([
     'lstm h8 b1 t1 trained 1-thread',
     'lstm h8 b1 t20 trained 1-thread',
   ]);
@@ -29,8 +30,12 @@ test('words of one facet are alternatives, facets restrict each other', () => {
 
 test('contenders are chosen by engine, type and mode; those without modes stay with any', () => {
   expect(who(['onnxruntime', 'float'])).toEqual(['onnxruntime-float']);
-  expect(who(['dynaquant', 'perrow'])).toEqual(['dynaquant-int8-perrow', 'dynaquant-float']);
-  expect(who(['pytorch', 'pertensor'])).toEqual(['pytorch-int8', 'pytorch-float']);
+  expect(who(['dynaquant', 'perrow'])).toEqual([
+    'dynaquant-int8-perrow',
+    'dynaquant-float16',
+    'dynaquant-float',
+  ]);
+  expect(who(['pytorch', 'pertensor'])).toEqual(['pytorch-int8', 'pytorch-float16', 'pytorch-float']);
   expect(who(['dynaquant-int8-best'])).toEqual(['dynaquant-int8-best']);
 });
 

@@ -9,7 +9,13 @@ import { builtIsas, expectOnlyTables, has, testIf, testWith } from './support.js
 const root = join(__dirname, '..');
 const tenMinutes = 600_000;
 const run = (command: string, args: string[], env = process.env): string =>
-  execFileSync(command, args, { cwd: root, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+  execFileSync(command, args, {
+    cwd: root,
+    env,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+    maxBuffer: 2 ** 28,
+  });
 
 /** Builds it, unless it is built, and returns its folder (scripts/build-variant.mjs). */
 const build = (variant: string): string =>

@@ -98,6 +98,14 @@ describe('native code checks lengths of its own', () => {
     addon.sizes.set([...sizes, 0, 1].slice(0, 4));
     return lstm.forward(x, h0, null, y, one(), one());
   };
+  // Four rows of x and y, states of two sequences.
+  const packed = (steps: number, batch: number, ...batchSizes: number[]): unknown => {
+    addon.sizes.set([steps, batch, 0, 1]);
+    const floats = (n: number): Float32Array => new Float32Array(n);
+    const sizes = BigInt64Array.from(batchSizes, BigInt);
+    return lstm.forwardPacked(floats(4), null, null, floats(4), floats(2), floats(2), sizes);
+  };
+  test('packed sizes that fit', () => expect(packed(3, 2, 2, 1, 1)).toBe(0));
   test.each<[string, () => unknown]>([
     ['short weight', () => new addon.FloatLinear({ weight: new Float32Array(5), bias: null }, 2, 3, false)],
     ['short bias', () => new addon.FloatLinear({ weight: new Float32Array(6), bias: one() }, 2, 3, false)],
@@ -111,6 +119,8 @@ describe('native code checks lengths of its own', () => {
     ['depth', () => int8(131072, 1, 131072, 1)],
     ['full-range depth', () => int8(65794, 1, 65794, 1, false)],
     ['matrices', () => new addon.FloatRNN('LSTM', 1, 1, 0, 1, 1, [])],
+    ['mode', () => new addon.FloatRNN('RNN' as never, 1, 1, 0, 1, 1, [])],
+    ['projections of a GRU', () => new addon.FloatRNN('GRU', 1, 1, 1, 1, 1, [])],
     ['directions', () => new addon.FloatRNN('LSTM', 1, 1, 0, 1, 3, [])],
     ['x', () => run(one(), null, one(), 2, 1)],
     ['y', () => run(new Float32Array(2), null, one(), 2, 1)],
@@ -119,6 +129,14 @@ describe('native code checks lengths of its own', () => {
     ['steps', () => run(new Float32Array(0), null, new Float32Array(0), 0, 1)],
     ['batch', () => run(one(), null, one(), 1, -1)],
     ['layers', () => run(one(), null, one(), 1, 1, 1)],
+    ['packed: too few sizes', () => packed(2, 1, 1)],
+    ['packed: too many sizes', () => packed(1, 1, 1, 1)],
+    ['packed: another batch', () => packed(2, 1, 2, 1)],
+    ['packed: rising', () => packed(3, 2, 2, 1, 2)],
+    ['packed: zero', () => packed(2, 1, 1, 0)],
+    ['packed: negative', () => packed(2, 2, 2, -1)],
+    ['packed: beyond memory', () => packed(2, 2 ** 53 - 1, 2 ** 53 - 1, 2 ** 53 - 1)],
+    ['packed: rows', () => packed(3, 2, 2, 2, 1)],
     ['state', () => addon.randomSeed(new Uint8Array(3), 1)],
     ['misaligned state', () => addon.randomSeed(new Uint8Array(2513).subarray(1), 1)],
     [

@@ -300,7 +300,7 @@ describe('what is converted', () => {
     expect(quantizedNames(quantizeDynamic(model, new Set([OwnLinear]), { mapping }))).toEqual(['0']);
     const wrong = new Map([[nn.Linear, defaultDynamicMapping.get(nn.LSTM)!]]);
     expect(() => quantizeDynamic(model, null, { mapping: wrong })).toThrow(
-      'module should be a LSTM, got Linear',
+      'module should be an instance of LSTM, got Linear',
     );
   });
   test('a shared module stays shared', () => {

@@ -14,7 +14,8 @@ import {
   quantizeDynamic,
 } from '../src/quantization/index.js';
 import { manualSeed, randn } from '../src/random.js';
-import { loadSync, saveSync } from '../src/serialization/safetensors.js';
+import { loadSync } from '../src/serialization/load.js';
+import { saveSync } from '../src/serialization/safetensors.js';
 import { cat, Tensor, zeros } from '../src/tensor.js';
 import { bytesOf, everyQConfig, expectClose, golden, pseudoRandom, qconfigOf, withIsa } from './support.js';
 
@@ -344,7 +345,7 @@ describe('errors', () => {
     [
       'module',
       () => QuantizedLinear.fromFloat(new nn.LSTM(1, 1) as never, defaultDynamicQConfig),
-      /^module should be a Linear, got LSTM/,
+      /^module should be an instance of Linear, got LSTM/,
     ],
     [
       'weights of an embedding',

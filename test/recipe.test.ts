@@ -11,8 +11,8 @@ interface Result {
 
 /** Runs the built recipe as `npm run recipe` does, from another directory. */
 function recipe(...options: string[]): { status: number | null; stdout: string; stderr: string } {
-  const script = join(__dirname, '..', 'examples', 'run-recipe.cjs');
-  return spawnSync(process.execPath, [script, ...options], { encoding: 'utf8', cwd: __dirname });
+  const script = join(__dirname, '..', 'examples', 'run.cjs');
+  return spawnSync(process.execPath, [script, 'recipe', ...options], { encoding: 'utf8', cwd: __dirname });
 }
 
 describe('the figures of PyTorch’s recipe', () => {

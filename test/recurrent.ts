@@ -11,7 +11,8 @@ import {
   perChannelDynamicQConfig,
 } from '../src/quantization/index.js';
 import { manualSeed, rand, randn } from '../src/random.js';
-import { loadSync, saveSync } from '../src/serialization/safetensors.js';
+import { loadSync } from '../src/serialization/load.js';
+import { saveSync } from '../src/serialization/safetensors.js';
 import { cat, isTensor, type Tensor, zeros } from '../src/tensor.js';
 import {
   bytesOf,
@@ -579,7 +580,7 @@ export function testHostile(name: Name): void {
     [
       'module',
       (Q) => Q.fromFloat(new nn.Linear(3, 4), defaultDynamicQConfig),
-      /^module should be a .*, got Linear/,
+      /^module should be an instance of .*, got Linear/,
     ],
     [
       'qconfig',

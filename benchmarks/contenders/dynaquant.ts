@@ -4,23 +4,31 @@ import { packageVersion } from '../run.js';
 import type { Mode } from './index.js';
 import type { Setup } from './subject.js';
 
-const { defaultDynamicQConfig, perChannelDynamicQConfig, perRowDynamicQConfig } = quantization;
+const {
+  bestDynamicQConfig,
+  defaultDynamicQConfig,
+  float16DynamicQConfig,
+  perChannelDynamicQConfig,
+  perRowDynamicQConfig,
+} = quantization;
 const qconfigs: Record<Mode, quantization.QConfig> = {
   pertensor: defaultDynamicQConfig,
   perchannel: perChannelDynamicQConfig,
   perrow: perRowDynamicQConfig,
   fullrange: { ...defaultDynamicQConfig, reduceRange: false },
-  best: { ...perChannelDynamicQConfig, activation: 'perRow', reduceRange: false },
+  best: bestDynamicQConfig,
 };
 
 export const setup: Setup = ({ trial, contender, tensors: shapes }, tensors) => {
   const { kind, input, output } = trial;
+  const Layer = { lstm: nn.LSTM, gru: nn.GRU, linear: nn.Linear }[kind];
   const all = new Map(shapes.map(([name, shape]) => [name, new Tensor(tensors.get(name)!, shape)]));
-  const float = kind === 'lstm' ? new nn.LSTM(input, output) : new nn.Linear(input, output);
+  const float = new Layer(input, output);
   float.loadStateDict([...float.stateDict().keys()].map((name) => [name, all.get(name)!]));
   let layer: nn.Module = float.eval();
-  if (contender.mode !== undefined) {
-    layer = quantization.quantizeDynamic(layer, new Map([['', qconfigs[contender.mode]]]));
+  if (contender.type !== 'float') {
+    const qconfig = contender.type === 'float16' ? float16DynamicQConfig : qconfigs[contender.mode!];
+    layer = quantization.quantizeDynamic(layer, new Map([['', qconfig]]));
   }
 
   const version = packageVersion();
@@ -33,7 +41,8 @@ export const setup: Setup = ({ trial, contender, tensors: shapes }, tensors) => 
       output: (result) => (result as Tensor).data as Float32Array,
     };
   }
-  const state: nn.LSTMState = [all.get('h0')!, all.get('c0')!];
+  const h0 = all.get('h0')!;
+  const state = kind === 'lstm' ? [h0, all.get('c0')!] : h0;
   return {
     version,
     asynchronous: false,

@@ -9,8 +9,11 @@ const modes: readonly Mode[] = ['pertensor', 'perchannel', 'perrow', 'fullrange'
 export interface Contender {
   readonly name: string;
   readonly engine: 'dynaquant' | 'onnxruntime' | 'pytorch';
-  /** int8, or uint8 for weights stored with a zero point of 128: the same arithmetic, another instruction. */
-  readonly type: 'int8' | 'uint8' | 'float';
+  /**
+   * The weights: int8, or uint8 for int8 stored with a zero point of 128 (the same arithmetic, another instruction),
+   * float16 with arithmetic in float32, or float.
+   */
+  readonly type: 'int8' | 'uint8' | 'float16' | 'float';
   /** How dynaquant chooses ranges and scales: a qconfig. */
   readonly mode?: Mode;
 }
@@ -24,6 +27,8 @@ export const contenders: readonly Contender[] = [
   { name: 'onnxruntime-int8', engine: 'onnxruntime', type: 'int8' },
   { name: 'onnxruntime-uint8', engine: 'onnxruntime', type: 'uint8' },
   { name: 'pytorch-int8', engine: 'pytorch', type: 'int8' },
+  { name: 'dynaquant-float16', engine: 'dynaquant', type: 'float16' },
+  { name: 'pytorch-float16', engine: 'pytorch', type: 'float16' },
   { name: 'dynaquant-float', engine: 'dynaquant', type: 'float' },
   { name: 'onnxruntime-float', engine: 'onnxruntime', type: 'float' },
   { name: 'pytorch-float', engine: 'pytorch', type: 'float' },

@@ -30,35 +30,42 @@ export const setup: Setup = async ({ trial, contender, tensors: shapes }, tensor
   const { Tensor, InferenceSession, version } = load();
   const { kind, input, output, threads } = trial;
   const get = (name: string): Float32Array => tensors.get(name)!;
-  const quantized = contender.type === 'float' ? undefined : contender.type;
+  const { type } = contender;
+  if (type === 'float16')
+    throw new Skip('onnxruntime has no float16 weights with float32 arithmetic on CPUs');
+  if (kind === 'gru' && type !== 'float') throw new Skip('onnxruntime has no INT8 GRU');
+  const quantized = type === 'float' ? undefined : type;
 
   let model: Uint8Array;
   let outputName: string;
   let feeds: string[];
-  if (kind === 'lstm') {
-    const W = reorder(get('weight_ih_l0'), output, input);
-    const R = reorder(get('weight_hh_l0'), output, output);
-    const biases = ['bias_ih_l0', 'bias_hh_l0'].map((name) => reorder(get(name), output, 1));
-    const B: OnnxTensor = { data: Float32Array.of(...biases[0]!, ...biases[1]!), shape: [1, 8 * output] };
-    const outputs = ['Y', 'Y_h', 'Y_c'];
-    const attributes = { hidden_size: output };
+  if (kind !== 'linear') {
+    const order = gateOrders[kind];
+    const rows = order.length * output;
+    const W = reorder(get('weight_ih_l0'), order);
+    const R = reorder(get('weight_hh_l0'), order);
+    const biases = ['bias_ih_l0', 'bias_hh_l0'].map((name) => reorder(get(name), order));
+    const B: OnnxTensor = { data: Float32Array.of(...biases[0]!, ...biases[1]!), shape: [1, 2 * rows] };
+    const outputs = kind === 'lstm' ? ['Y', 'Y_h', 'Y_c'] : ['Y', 'Y_h'];
+    // PyTorch's GRU multiplies the reset gate with the whole recurrent term.
+    const attributes = { hidden_size: output, ...(kind === 'gru' && { linear_before_reset: 1 }) };
     outputName = 'Y';
-    feeds = ['x', 'h0', 'c0'];
+    feeds = kind === 'lstm' ? ['x', 'h0', 'c0'] : ['x', 'h0'];
     if (quantized === undefined) {
-      const inputs = ['x', 'W', 'R', 'B', '', 'h0', 'c0'];
+      const inputs = ['x', 'W', 'R', 'B', '', ...feeds.slice(1)];
       const constants = {
-        W: { data: W, shape: [1, 4 * output, input] },
-        R: { data: R, shape: [1, 4 * output, output] },
+        W: { data: W, shape: [1, rows, input] },
+        R: { data: R, shape: [1, rows, output] },
         B,
       };
-      model = onnxModel({ type: 'LSTM', inputs, outputs, attributes }, constants);
+      model = onnxModel({ type: kind.toUpperCase(), inputs, outputs, attributes }, constants);
     } else {
       const inputs = ['x', 'W', 'R', 'B', '', 'h0', 'c0', '', 'W_scale', 'W_zero', 'R_scale', 'R_zero'];
       model = onnxModel(
         { type: 'DynamicQuantizeLSTM', domain: 'com.microsoft', inputs, outputs, attributes },
         {
-          ...quantize('W', transpose(W, 4 * output), [1, input, 4 * output], quantized, [1]),
-          ...quantize('R', transpose(R, 4 * output), [1, output, 4 * output], quantized, [1]),
+          ...quantize('W', transpose(W, rows), [1, input, rows], quantized, [1]),
+          ...quantize('R', transpose(R, rows), [1, output, rows], quantized, [1]),
           B,
         },
       );
@@ -96,11 +103,13 @@ export const setup: Setup = async ({ trial, contender, tensors: shapes }, tensor
   };
 };
 
-/** Gate rows i, f, g, o to ONNX's i, o, f, c. */
-function reorder(weight: Float32Array, hidden: number, depth: number): Float32Array {
-  const gate = hidden * depth;
+/** ONNX's gates by PyTorch's: i, o, f, c of i, f, g, o; z, r, h of r, z, n. */
+const gateOrders = { lstm: [0, 3, 1, 2], gru: [1, 0, 2] } as const;
+
+function reorder(weight: Float32Array, order: readonly number[]): Float32Array {
+  const gate = weight.length / order.length;
   const out = new Float32Array(weight.length);
-  [0, 3, 1, 2].forEach((from, to) => out.set(weight.subarray(from * gate, (from + 1) * gate), to * gate));
+  order.forEach((from, to) => out.set(weight.subarray(from * gate, (from + 1) * gate), to * gate));
   return out;
 }
 

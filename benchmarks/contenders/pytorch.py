@@ -29,18 +29,19 @@ def main():
         tensors[name] = data[start : start + count].reshape(shape)
         start += count
 
-    kind = torch.nn.LSTM if trial["kind"] == "lstm" else torch.nn.Linear
+    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "linear": torch.nn.Linear}[trial["kind"]]
     model = torch.nn.Sequential(kind(trial["input"], trial["output"])).eval()
     model[0].load_state_dict({name: tensors[name] for name in model[0].state_dict()})
     if contender["type"] != "float":
         if "fbgemm" not in torch.backends.quantized.supported_engines:
             return say({"skip": f"PyTorch {torch.__version__} has no fbgemm engine here"})
         torch.backends.quantized.engine = "fbgemm"
-        model = torch.ao.quantization.quantize_dynamic(model, {kind}, dtype=torch.qint8)
+        dtype = torch.float16 if contender["type"] == "float16" else torch.qint8
+        model = torch.ao.quantization.quantize_dynamic(model, {kind}, dtype=dtype)
     layer, x = model[0], tensors["x"]
 
-    if trial["kind"] == "lstm":
-        state = (tensors["h0"], tensors["c0"])
+    if trial["kind"] != "linear":
+        state = (tensors["h0"], tensors["c0"]) if "c0" in tensors else tensors["h0"]
 
         def call():
             return layer(x, state)

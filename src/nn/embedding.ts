@@ -207,10 +207,13 @@ export function limitNorm(row: Float32Array, maxNorm: number, normType: number):
   return true;
 }
 
-/** Indices as native code takes them, each inside the table. */
+/**
+ * Indices as native code takes them, each inside the table. Always a copy: shared memory could change after the
+ * check.
+ */
 export function tableIndices(name: string, indices: Tensor, numEmbeddings: number): Int32Array {
   const data = integers(name, indices);
-  const out = data[Symbol.toStringTag] === 'Int32Array' ? (data as Int32Array) : new Int32Array(data.length);
+  const out = new Int32Array(data.length);
   for (let i = 0; i < data.length; i++) {
     const index = Number(data[i]);
     if (index < 0 || index >= numEmbeddings) {

@@ -135,16 +135,11 @@ export class Budget {
   constructor(file: OpenFile) {
     this.left = file.size + headroom;
   }
-  /** Whether there is room for so much more. */
-  take(bytes: number): boolean {
+  /** Takes room, or throws; `where` gives the beginning of the sentence. */
+  spend(bytes: number, where: () => string): void {
     this.left -= bytes;
-    return this.left >= 0;
-  }
-  /** Takes room, or throws; `where` begins the sentence. */
-  spend(bytes: number, where: string): void {
-    if (!this.take(bytes)) this.refuse(where);
-  }
-  refuse(where: string): never {
-    throw new CheckpointError(`${where}: the file unfolds to far more than its own size`);
+    if (this.left < 0) {
+      throw new CheckpointError(`${where()}: the file unfolds to far more than its own size`);
+    }
   }
 }

@@ -18,15 +18,16 @@ import {
   uint8,
   type DType,
 } from '../tensor.js';
-import { fileName, readBytes, readInto, type OpenFile, type Opener, type Steps } from './file.js';
+import { Budget, fileName, readBytes, readInto, type OpenFile, type Opener, type Steps } from './file.js';
 
 // A safetensors file: 8 bytes little-endian length of the header, the header (JSON: name -> dtype, shape,
 // data_offsets; and `__metadata__`, string to string), then the data without holes.
 //
 // A quantized tensor `w` is three entries: its integers under `w` (I8 of qint8, U8 of quint8 and quint4x2), `w.scale`
-// (F32, one or one a row) and `w.zero_point` (I32, or F32 of float qparams). Of quint4x2 `w` is the bytes, two values
-// each, the first in the low half, and `w.shape` (I64) the tensor's shape. `__metadata__.dynaquant` is the JSON of the state dict's module metadata, a list of
-// [name, what it is] (an object would not keep the order of names such as "0").
+// (F32, one or one a row) and `w.zero_point` (I32, or F32 of float qparams). Of quint4x2 `w` is the bytes, two
+// values each, the first in the low half, and `w.shape` (I64) the tensor's shape. `__metadata__.dynaquant` is the JSON
+// of the state dict's module metadata, a list of [name, what it is] (an object would not keep the order of names
+// such as "0").
 
 const dtypeNames: Record<string, DType | undefined> = {
   F64: 'float64',
@@ -44,6 +45,8 @@ const fileNames = new Map(Object.entries(dtypeNames).map(([file, dtype]) => [dty
 
 /** The reference implementation's limit on the header, 100 MB. */
 const maxHeader = 100_000_000;
+/** What a tensor takes in memory beside its data, about. */
+const tensorCost = 512;
 const metadataKey = '__metadata__';
 
 /** What {@link save} takes: a state dict, or anything that lists names and tensors. */
@@ -99,7 +102,7 @@ export function* readSafetensors(file: OpenFile): Steps<StateDict> {
 /** The `weight_map` of an index: which key is in which file. */
 export function* readIndex(file: OpenFile): Steps<Map<string, string>> {
   if (file.size > maxHeader) throw new CheckpointError(`an index should have at most ${maxHeader} bytes`);
-  const { weight_map: map } = parseHeader(yield* readBytes(file, 0, file.size), 0);
+  const { weight_map: map } = parseJson(yield* readBytes(file, 0, file.size), 0, new Budget(file));
   if (!isRecord(map)) throw new CheckpointError('an index should have a weight_map');
   for (const [key, name] of Object.entries(map)) {
     if (typeof name !== 'string' || !/^[^/\\:\0]+\.safetensors$/.test(name)) {
@@ -146,11 +149,15 @@ function* readEntries(file: OpenFile, state: StateDict): Steps<Map<string, Entry
     throw new CheckpointError(`offset 0: the header should have at most ${limit} bytes, got ${length}`);
   }
   const start = 8 + Number(length);
-  const header = parseHeader(yield* readBytes(file, 8, Number(length)), 8);
+  const budget = new Budget(file);
+  const header = parseJson(yield* readBytes(file, 8, Number(length)), 8, budget);
   const entries = new Map<string, Entry>();
   for (const [key, value] of Object.entries(header)) {
     if (key === metadataKey) readMetadata(value, state);
-    else entries.set(key, checkEntry(key, value, file.size - start));
+    else {
+      budget.spend(tensorCost, () => `key ${describe(key)}`);
+      entries.set(key, checkEntry(key, value, file.size - start));
+    }
   }
   checkCoverage(entries, file.size - start);
   for (const entry of entries.values()) {
@@ -175,36 +182,48 @@ function assemble(entries: ReadonlyMap<string, Entry>, state: StateDict): StateD
 }
 
 /** JSON that begins at an offset of the file. */
-function parseHeader(bytes: Uint8Array, offset: number): Record<string, unknown> {
-  let header: unknown;
+function parseJson(bytes: Uint8Array, offset: number, budget: Budget): Record<string, unknown> {
+  let value: unknown;
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    header = JSON.parse(text);
-    refuseDuplicateKeys(text, offset);
+    checkJson(text, offset, budget);
+    value = JSON.parse(text);
   } catch (error) {
     if ((error as Error).name === 'CheckpointError') throw error;
     throw new CheckpointError(`offset ${offset}: the header is no JSON: ${(error as Error).message}`, {
       cause: error,
     });
   }
-  if (!isRecord(header)) throw new CheckpointError(`offset ${offset}: the header should be a JSON object`);
-  return header;
+  if (!isRecord(value)) throw new CheckpointError(`offset ${offset}: the header should be a JSON object`);
+  return value;
 }
 
-/** JSON.parse keeps the last of equal keys; here two readers must not see two files. For valid JSON. */
-function refuseDuplicateKeys(text: string, offset: number): void {
-  const stack: (Set<string> | null)[] = [];
-  for (const match of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g)) {
-    const token = match[0];
-    if (token === '{') stack.push(new Set());
-    else if (token === '[') stack.push(null);
-    else if (token === '}' || token === ']') stack.pop();
-    else if (match[1] !== undefined) {
-      const key = JSON.parse(token.slice(0, -match[1].length)) as string;
-      const keys = stack.at(-1)!;
-      if (keys!.has(key))
-        throw new CheckpointError(`offset ${offset + match.index}: key ${describe(key)} stands twice`);
-      keys!.add(key);
+/**
+ * Refuses what would become much larger than it is, and keys that stand twice: JSON.parse keeps the last of them, but
+ * two readers must not see two files.
+ */
+function checkJson(text: string, offset: number, budget: Budget): void {
+  const open: (Set<string> | null)[] = [];
+  let i = 0;
+  const where = (): string => `offset ${offset + i}`;
+  for (; i < text.length; i++) {
+    const c = text[i];
+    if (c === '{' || c === '[' || c === ',') budget.spend(c === ',' ? 32 : 160, where);
+    if (c === '{') open.push(new Set());
+    else if (c === '[') open.push(null);
+    else if (c === '}' || c === ']') open.pop();
+    else if (c === '"') {
+      const begin = i++;
+      while (i < text.length && text[i] !== '"') i += text[i] === '\\' ? 2 : 1;
+      let next = i + 1;
+      while (/\s/.test(text[next] ?? '')) next++;
+      const keys = open.at(-1);
+      if (text[next] !== ':' || !keys) continue;
+      const key = JSON.parse(text.slice(begin, i + 1)) as string;
+      if (keys.has(key))
+        throw new CheckpointError(`offset ${offset + begin}: key ${describe(key)} stands twice`);
+      keys.add(key);
+      budget.spend(160, where);
     }
   }
 }

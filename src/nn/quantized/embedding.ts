@@ -268,6 +268,7 @@ function weightProblem(name: string, weight: Tensor, shape: readonly number[]): 
   if (weight.qscheme !== floatQParams || weight.axis !== 0) {
     return `${name} should be ${floatQParams} along axis 0, got ${weight.qscheme} along ${weight.axis}.`;
   }
+  if (!weight.scales!.every((scale) => scale > 0)) return `${name} should have positive scales.`;
   if (!Number.isFinite(largestOf(affinesOf(weight), weight.dtype))) {
     return `${name} has a row whose scale or offset is beyond ${weight.dtype === quint8 ? 'float32' : 'float16'}.`;
   }

@@ -210,8 +210,9 @@ function cellParams(key: string, value: unknown): Cell & { reduceRange: boolean 
   const [tag, , , ints, packed] = itemsOf(scriptState(key, value, 'rnn.CellParamsBase'));
   if (tag !== 'quantized_dynamic' && tag !== 'quantized_fp16')
     fail(key, `should be a cell of tag quantized_dynamic or quantized_fp16, got ${describe(tag)}`);
-  const [input, hidden] = itemsOf(packed).map((each) => linearParams(key, each));
-  if (input === undefined || hidden === undefined) return fail(key, 'should have two weights');
+  const [first, second] = itemsOf(packed);
+  const input = linearParams(key, first);
+  const hidden = linearParams(key, second);
   if ((tag === 'quantized_fp16') !== (input.matrix.dtype === float32))
     fail(key, `a cell of tag ${tag} has weights of ${input.matrix.dtype}`);
   return { input, hidden, reduceRange: itemsOf(ints)[0] === 1 };

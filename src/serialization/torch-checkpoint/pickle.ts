@@ -32,8 +32,6 @@ export class Global {
 }
 
 export interface PickleContext {
-  /** Begins the sentences of errors: which part of the file the offsets belong to. */
-  readonly where: string;
   readonly budget: Budget;
   findGlobal(module: string, name: string): Global | undefined;
   persistentLoad(id: unknown, fail: Fail): unknown;
@@ -116,8 +114,9 @@ class Machine {
   private readonly marks: number[] = [];
   private readonly memo: unknown[] = [];
   private opcodeAt = 0;
+  private readonly where = (): string => `offset ${this.base + this.opcodeAt}`;
   private readonly fail: Fail = (what) => {
-    throw new CheckpointError(`${this.context.where}offset ${this.base + this.opcodeAt}: ${what}`);
+    throw new CheckpointError(`${this.where()}: ${what}`);
   };
 
   constructor(
@@ -245,7 +244,10 @@ class Machine {
     if (!(callee instanceof Global) || callee.call === undefined || !(args instanceof Tuple)) {
       return this.fail(`REDUCE should call a function, got ${nameOf(callee)}`);
     }
-    this.push(callee.call(args.items, this.fail), dictCost);
+    const value = callee.call(args.items, this.fail);
+    this.push(value, dictCost);
+    // A dict that was made of what may be memoised.
+    if (value instanceof Dict) this.spend(2 * slotCost * value.entries.size);
   }
   private newObject(): void {
     const args = this.pop();
@@ -313,16 +315,14 @@ class Machine {
     return mark === undefined ? this.fail('there is no mark') : this.stack.splice(mark);
   }
   private spend(bytes: number): void {
-    const { budget, where } = this.context;
-    if (!budget.take(bytes)) budget.refuse(`${where}offset ${this.base + this.opcodeAt}`);
+    this.context.budget.spend(bytes, this.where);
   }
 
   /** Where the next `count` bytes begin, which then are behind. */
   private take(count: number): number {
     const at = this.position;
     if (at + count > this.bytes.length) {
-      const { where } = this.context;
-      throw new Unfinished(`${where}offset ${this.base + this.opcodeAt}: the pickle is cut off`);
+      throw new Unfinished(`${this.where()}: the pickle is cut off`);
     }
     this.position = at + count;
     return at;

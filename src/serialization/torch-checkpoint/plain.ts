@@ -69,8 +69,8 @@ class Converter {
     }
     this.items = 1;
     this.spend(dictCost);
-    if (isTensorRef(value)) return yield* readTensor(value, this.source, this.where());
-    if (value instanceof HalfRef) return this.half(yield* readTensor(value.ref, this.source, this.where()));
+    if (isTensorRef(value)) return yield* readTensor(value, this.source, this.where);
+    if (value instanceof HalfRef) return this.half(yield* readTensor(value.ref, this.source, this.where));
     return plainName(value) ?? this.fail(`is no tensor or plain data, but ${nameOf(value)}`);
   }
 
@@ -116,11 +116,10 @@ class Converter {
     return new Tensor(half, tensor.shape, { dtype: float16 });
   }
   private spend(bytes: number): void {
-    this.source.budget.spend(bytes, this.where());
+    this.source.budget.spend(bytes, this.where);
   }
-  private where(): string {
-    return this.path.length === 0 ? 'the checkpoint' : `key ${describe(this.path.map(String).join('.'))}`;
-  }
+  private readonly where = (): string =>
+    this.path.length === 0 ? 'the checkpoint' : `key ${describe(this.path.map(String).join('.'))}`;
   private fail(what: string): never {
     throw new CheckpointError(`${this.where()}: ${what}`);
   }

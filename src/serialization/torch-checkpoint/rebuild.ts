@@ -20,7 +20,7 @@ import {
   type TensorData,
 } from '../../tensor.js';
 import { readInto, type Budget, type OpenFile, type Steps } from '../file.js';
-import { Dict, Global, List, nameOf, setItem, Tuple, type Fail } from './pickle.js';
+import { Dict, Global, List, nameOf, setItem, slotCost, Tuple, type Fail } from './pickle.js';
 
 // What the names in a checkpoint stand for. A call of `torch._utils._rebuild_*` gives a TensorRef: all of it is
 // checked at once, but the elements are read when everything else is known to be good.
@@ -274,8 +274,8 @@ export function tensorRef(
   const strides = stride instanceof Tuple ? stride.items : [];
   if (
     !(size instanceof Tuple && stride instanceof Tuple && isSize(offset)) ||
-    !(shape.every(isSize) && strides.every(isSize)) ||
-    !(shape.length === strides.length && shape.length <= maxDimensions)
+    !(shape.length === strides.length && shape.length <= maxDimensions) ||
+    !(shape.every(isSize) && strides.every(isSize))
   ) {
     return fail('a tensor should have an offset, and sizes with strides that are not negative');
   }
@@ -334,6 +334,9 @@ function isContiguous({ shape, strides }: TensorRef): boolean {
   return true;
 }
 
+/** Gives the beginning of an error's sentence. */
+type Where = () => string;
+
 /** Where the elements are read from, and for how much. */
 export interface TensorSource {
   readonly file: OpenFile;
@@ -347,7 +350,7 @@ export interface TensorSource {
  * another its storage is read, once for all such views. Views of the same elements in the same order share memory,
  * every other has its own. complex tensors become floats with a last dimension of 2, as `torch.view_as_real`.
  */
-export function* readTensor(ref: TensorRef, source: TensorSource, where: string): Steps<Tensor> {
+export function* readTensor(ref: TensorRef, source: TensorSource, where: Where): Steps<Tensor> {
   const { quantizer } = ref;
   const data = yield* readElements(ref, source, where);
   const part = complexParts[ref.dtype];
@@ -384,36 +387,38 @@ export function* readTensor(ref: TensorRef, source: TensorSource, where: string)
   try {
     return new Tensor(data, ref.shape, { dtype, ...quantization });
   } catch (error) {
-    throw new CheckpointError(`${where}: ${(error as Error).message}`, { cause: error });
+    throw new CheckpointError(`${where()}: ${(error as Error).message}`, { cause: error });
   }
 }
 
 function* readNumbers(
   from: TensorRef | List,
   source: TensorSource,
-  where: string,
+  where: Where,
 ): Steps<{ values: number[]; isFloat: boolean }> {
   if (from instanceof List) {
+    source.budget.spend(slotCost * from.items.length, where);
     if (!from.items.every((item) => typeof item === 'number'))
-      throw new CheckpointError(`${where}: scales and zero points should be numbers`);
+      throw new CheckpointError(`${where()}: scales and zero points should be numbers`);
     return { values: from.items, isFloat: false };
   }
   const isFloat = from.dtype === float32 || from.dtype === float64;
   if (!isFloat && from.dtype !== int64 && from.dtype !== int32) {
-    throw new CheckpointError(`${where}: scales and zero points should be numbers, got ${from.dtype}`);
+    throw new CheckpointError(`${where()}: scales and zero points should be numbers, got ${from.dtype}`);
   }
   const data = yield* readElements(from, source, where);
+  source.budget.spend(slotCost * data.length, where);
   return { values: Array.from(data, Number), isFloat };
 }
 
-function wholeNumbers(values: readonly number[], where: string): Int32Array {
+function wholeNumbers(values: readonly number[], where: Where): Int32Array {
   const out = Int32Array.from(values);
   if (!out.every((value, i) => value === values[i]))
-    throw new CheckpointError(`${where}: zero points should be int32`);
+    throw new CheckpointError(`${where()}: zero points should be int32`);
   return out;
 }
 
-function* readElements(ref: TensorRef, source: TensorSource, where: string): Steps<TensorData> {
+function* readElements(ref: TensorRef, source: TensorSource, where: Where): Steps<TensorData> {
   const { storage, shape, strides, offset } = ref;
   const part = complexParts[ref.dtype];
   const dtype = part ?? (ref.dtype as DType);

@@ -19,7 +19,7 @@ export function isStream(head: Uint8Array): boolean {
 export function* readStream(file: OpenFile, bidirectional: ReadonlySet<string>): Steps<unknown> {
   const budget = new Budget(file);
   const storages = new Storages();
-  const context = { where: '', budget, findGlobal, persistentLoad: storages.persistentLoad };
+  const context = { budget, findGlobal, persistentLoad: storages.persistentLoad };
   let position = 0;
   const next = function* (): Steps<unknown> {
     const { value, end } = yield* readPickle(file, position, file.size, context);

@@ -1,6 +1,6 @@
 import { CheckpointError, describe } from '../../errors.js';
 import { Budget, readBytes, type OpenFile, type Steps } from '../file.js';
-import { List, readPickle, Tuple, type Fail } from './pickle.js';
+import { dictCost, List, readPickle, Tuple, type Fail } from './pickle.js';
 import { toPlain } from './plain.js';
 import { findGlobal, Storages, tensorRef, type Storage, type TensorRef } from './rebuild.js';
 import { checkSystem, locateIn, skipStorage } from './stream.js';
@@ -33,7 +33,7 @@ export function* readTar(file: OpenFile, bidirectional: ReadonlySet<string>): St
   };
   const noId = (_: unknown, fail: Fail): unknown => fail('a persistent id should not be here');
   const next = function* (member: Member, persistentLoad = noId): Steps<unknown> {
-    const context = { where: '', budget, findGlobal, persistentLoad };
+    const context = { budget, findGlobal, persistentLoad };
     const { value, end } = yield* readPickle(file, member.position, member.end, context);
     member.position = end;
     return value;
@@ -42,6 +42,7 @@ export function* readTar(file: OpenFile, bidirectional: ReadonlySet<string>): St
   const entry = function* (member: Member): Steps<{ items: readonly unknown[]; fail: Fail }> {
     const at = member.position;
     const value = yield* next(member);
+    budget.spend(2 * dictCost, () => `offset ${at}`);
     return { items: value instanceof Tuple ? value.items : [], fail: failAt(at) };
   };
 
@@ -71,6 +72,7 @@ export function* readTar(file: OpenFile, bidirectional: ReadonlySet<string>): St
     const [key, base, offset, count] = view instanceof Tuple ? view.items : [];
     const storage = storages.get(keyOf(base));
     if (storage === undefined) return failAt(viewsAt)(`storage ${describe(base)} is missing`);
+    budget.spend(dictCost, () => `offset ${viewsAt}`);
     storages.declareView(storage, keyOf(key), offset, count, failAt(viewsAt));
   }
 

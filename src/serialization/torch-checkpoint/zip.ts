@@ -38,7 +38,7 @@ export function* readZip(file: OpenFile, bidirectional: ReadonlySet<string>): St
   const pickle = records.get(`${root}/data.pkl`)!;
   const begin = yield* locate(file, pickle);
   const storages = new Storages();
-  const context = { where: '', budget, findGlobal, persistentLoad: storages.persistentLoad };
+  const context = { budget, findGlobal, persistentLoad: storages.persistentLoad };
   const { value } = yield* readPickle(file, begin, begin + pickle.size, context);
   const source = {
     file,
@@ -70,7 +70,7 @@ function* readDirectory(file: OpenFile, budget: Budget): Steps<Map<string, Recor
     const extraEnd = nameEnd + view.getUint16(at + 30, true);
     const next = extraEnd + view.getUint16(at + 32, true);
     if (next > bytes.length) return fail('an entry of the central directory is cut off');
-    budget.spend(10 * slotCost + 2 * (nameEnd - at), `offset ${begin + at}`);
+    budget.spend(10 * slotCost + 2 * (nameEnd - at), () => `offset ${begin + at}`);
     const name = Buffer.from(bytes.subarray(at + entrySize, nameEnd)).toString();
     if (/\\|\0|^\/|(^|\/)\.{1,2}(\/|$)/.test(name)) fail(`record name ${describe(name)} is refused`);
     if (records.has(name)) fail(`record ${describe(name)} stands twice`);

@@ -46,7 +46,6 @@ abstract class LinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHan
   protected static convert<Q extends LinearBase>(
     Quantized: new (inFeatures: number, outFeatures: number, options: QuantizedLinearOptions) => Q,
     linear: FloatLinear,
-    state: ReadonlyMap<string, Tensor>,
     qconfig: QConfig,
   ): Q {
     const { weight, activation, reduceRange } = qconfig;
@@ -58,7 +57,7 @@ abstract class LinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHan
     }
     const { inFeatures, outFeatures } = linear;
     const options = { bias: linear.bias !== null, dtype, activation, reduceRange };
-    return new Quantized(inFeatures, outFeatures, options).quantize(state, qconfig);
+    return new Quantized(inFeatures, outFeatures, options).quantize(linear.stateDict(), qconfig);
   }
 
   /** @throws {TypeError} for another dtype @throws {RangeError} for a wrong shape, or NaN or infinity (INT8) */
@@ -81,17 +80,15 @@ abstract class LinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHan
 
   protected override parameterList(): LayerParameter[] {
     const { inFeatures, outFeatures } = this;
-    // A float LinearReLU's parameters are its first child's.
-    const prefix = this.kind === 'Linear' ? '' : '0.';
     const weight: LayerParameter = {
-      name: `${prefix}weight`,
+      name: 'weight',
       kind: 'weight',
       shape: [outFeatures, inFeatures],
       columns: 'in_features',
       matrix: 0,
     };
     if (!this.bias) return [weight];
-    return [weight, { name: `${prefix}bias`, kind: 'bias', shape: [outFeatures], matrix: 0 }];
+    return [weight, { name: 'bias', kind: 'bias', shape: [outFeatures], matrix: 0 }];
   }
   protected override newHandle(
     mode: DynamicMode,
@@ -151,11 +148,11 @@ export class Linear extends LinearBase {
    */
   static fromFloat(module: FloatLinear, qconfig: QConfig): Linear {
     checkFloat(module, FloatLinear, qconfig);
-    return this.convert(Linear, module, module.stateDict(), qconfig);
+    return this.convert(Linear, module, qconfig);
   }
 }
 
-/** `y = relu(x W^T + b)`, as `torch.ao.nn.intrinsic.quantized.dynamic.LinearReLU`; all else is {@link Linear}'s. */
+/** `y = relu(x W^T + b)`, as `torch.ao.nn.intrinsic.quantized.dynamic.LinearReLU`; all else is {@link Linear}'s, its keys too. */
 export class LinearReLU extends LinearBase {
   /** A weight of zeros; `fromFloat` or `loadStateDict` fill it. */
   constructor(inFeatures: number, outFeatures: number, options: QuantizedLinearOptions = {}) {
@@ -167,6 +164,6 @@ export class LinearReLU extends LinearBase {
     checkFloat(module, FloatLinearReLU, qconfig);
     const linear = module.get(0);
     checkFloat(linear, FloatLinear, qconfig);
-    return this.convert(LinearReLU, linear as FloatLinear, module.stateDict(), qconfig);
+    return this.convert(LinearReLU, linear as FloatLinear, qconfig);
   }
 }

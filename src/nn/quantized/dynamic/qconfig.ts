@@ -87,7 +87,7 @@ export function checkFloat(
   qconfig: unknown,
 ): void {
   if (!(module instanceof Float)) {
-    throw new TypeError(`module should be a ${Float.name}, got ${describe(module)}`);
+    throw new TypeError(`module should be an instance of ${Float.name}, got ${describe(module)}`);
   }
   checkQConfig('qconfig', qconfig);
 }
