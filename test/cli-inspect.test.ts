@@ -91,7 +91,6 @@ test('names do not reach the terminal as control characters', () => {
   saveSync(new Map([[`${name}.weight`, zeros([1])]]), join(folder, 'names.safetensors'));
   const { stdout } = dynaquant(folder, 'inspect', 'names.safetensors');
   expect(stdout).toContain('\\u{1b}[2J\\u{202e}evil\\u{0}');
-  // eslint-disable-next-line no-control-regex -- that is what it is about
   expect(stdout).not.toMatch(/[\x00\x1b\u202e]/);
 });
 

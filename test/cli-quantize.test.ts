@@ -19,6 +19,7 @@ import {
   float16DynamicQConfig,
   perChannelDynamicQConfig,
   quantizeDynamic,
+  type ModuleClass,
   type QConfig,
 } from '../src/quantization/index.js';
 import { load, loadSync } from '../src/serialization/load.js';
@@ -72,11 +73,11 @@ describe('the file is what quantizeDynamic and save write', () => {
     const checkpoint = join(__dirname, 'fixtures', 'checkpoints', 'char-lm.pt');
     json(folder, 'quantize', checkpoint, '-o', 'char-lm', '--best');
     const { model } = modelFromStateDict(await load(checkpoint));
-    const spec = new Map([
+    const spec = new Map<ModuleClass, QConfig>([
       [nn.LSTM, bestDynamicQConfig],
       [nn.Linear, bestDynamicQConfig],
-    ] as const);
-    saveSync(quantizeDynamic(model, spec as never).stateDict(), path('expected'));
+    ]);
+    saveSync(quantizeDynamic(model, spec).stateDict(), path('expected'));
     expect(readFileSync(path('char-lm')).equals(readFileSync(path('expected')))).toBe(true);
 
     const float = Small.seeded().stateDict();

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 
-import { nn, quantization, saveSync, type DType, type Tensor } from '../index.js';
+import { quantization, saveSync, type DType, type nn, type Tensor } from '../index.js';
 import { quantizeWeight } from '../nn/quantized/dynamic/weight.js';
 import {
   childrenOf,

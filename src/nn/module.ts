@@ -118,13 +118,12 @@ export abstract class Module {
    */
   getSubmodule(target: string): Module {
     if (typeof target !== 'string') throw new TypeError(`target should be a string, got ${describe(target)}`);
-    let module: Module = this;
-    for (const name of target === '' ? [] : target.split('.')) {
+    const descend = (module: Module, name: string): Module => {
       const child = new Map(module.childEntries()).get(name);
       if (child === undefined) throw new RangeError(`${module.reprName()} has no module '${name}'`);
-      module = child;
-    }
-    return module;
+      return child;
+    };
+    return target === '' ? this : target.split('.').reduce<Module>(descend, this);
   }
 
   train(mode = true): this {

@@ -293,9 +293,11 @@ class Builder {
         );
       }
     }
-    const float16Weights = options['dtype'] === float16;
-    const all: Record<string, unknown> = { ...hidden, ...given, ...options };
-    for (const key of [...sizes, ...(float16Weights ? saidMode : [])]) delete all[key];
+    // What a constructor takes in its options; float16 weights have no activation mode.
+    const isOption = (key: string): boolean =>
+      !sizes.includes(key) && (options['dtype'] !== float16 || !saidMode.includes(key));
+    const merged = Object.entries({ ...hidden, ...given, ...options });
+    const all = Object.fromEntries(merged.filter(([key]) => isOption(key)));
     const assumed = said.filter((key) => Object.hasOwn(all, key) && !Object.hasOwn(given, key));
     if (because !== undefined || assumed.length > 0) {
       const values = assumed.map((key) => `${key} = ${JSON.stringify(hidden[key])}`).join(', ');
@@ -469,11 +471,10 @@ function recurrentOptions(tensors: ReadonlyMap<string, Tensor>): Found | undefin
   const { type, inputSize, hiddenSize, projSize } = gates;
   const bias = tensors.has('bias_ih_l0');
   const numLayers = layers.size;
-  const sizes = { inputSize, hiddenSize, numLayers, bias, bidirectional, projSize };
-  const expected = rnnParameters({ ...sizes, mode: type === 'RNN' ? 'RNN_TANH' : type });
+  const options = { inputSize, hiddenSize, numLayers, bias, bidirectional };
+  const expected = rnnParameters({ ...options, projSize, mode: type === 'RNN' ? 'RNN_TANH' : type });
   if (!haveShapes(tensors, expected)) return undefined;
-  const { projSize: _, ...others } = sizes;
-  return { type, options: type === 'LSTM' ? sizes : others };
+  return { type, options: type === 'LSTM' ? { ...options, projSize } : options };
 }
 
 /** An LSTMCell, GRUCell or RNNCell with exactly these tensors, if there is one. */
