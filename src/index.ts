@@ -17,6 +17,11 @@ export * as nn from './nn/index.js';
 export * as quantization from './quantization/index.js';
 export { Generator, manualSeed, rand, randint, randn, randperm } from './random.js';
 export { load, loadSync, type LoadOptions } from './serialization/load.js';
+export {
+  modelFromStateDict,
+  StateDictModule,
+  type ModelFromStateDict,
+} from './serialization/model-from-state-dict.js';
 export { save, saveSync } from './serialization/safetensors.js';
 export {
   arange,

@@ -75,8 +75,8 @@ export interface TensorOptions extends Partial<Quantization> {
 
 export type NestedArray = number | bigint | boolean | readonly NestedArray[];
 
-/** Stands for options in {@link resultTensor}. */
-const unchecked: TensorOptions = {};
+/** Options of a float32 tensor that checks and copies nothing. */
+export const unchecked: TensorOptions = {};
 
 /**
  * A dense row-major array with a shape. `reshape` and `view` share memory; every other operation returns

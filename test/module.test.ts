@@ -187,6 +187,16 @@ describe('loadStateDict', () => {
   });
 });
 
+test('getSubmodule finds by dotted names', () => {
+  const inner = new nn.Linear(1, 1);
+  const model = new nn.Sequential(new nn.ModuleDict({ fc: inner }));
+  expect(model.getSubmodule('0.fc')).toBe(inner);
+  expect(model.getSubmodule('')).toBe(model);
+  expect(() => model.getSubmodule('0.nobody')).toThrow(new RangeError("ModuleDict has no module 'nobody'"));
+  expect(() => model.getSubmodule('0.constructor')).toThrow(RangeError);
+  expect(() => model.getSubmodule(0 as never)).toThrow(TypeError);
+});
+
 describe('copyModule', () => {
   test('copies everything, keeps sharing, touches nothing', () => {
     const model = new Model();

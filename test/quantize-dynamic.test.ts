@@ -1,3 +1,6 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
 import * as nn from '../src/nn/index.js';
 import {
   bestDynamicQConfig,
@@ -218,6 +221,27 @@ describe('what is converted', () => {
     expect(() => quantizeDynamic(model, new Map([['', defaultDynamicQConfig]]))).toThrow(
       /^Embedding quantization is only supported with float_qparams_weight_only_qconfig\./,
     );
+  });
+  test('inplace, each float module is let go as soon as its twin stands', () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const bytes = 4 * 1000 * 1000;
+    const linears = Array.from({ length: 6 }, () => new nn.Linear(1000, 1000));
+    const model = new nn.Sequential(...linears.splice(0));
+    const memory: number[] = [];
+    const measuring = {
+      fromFloat(module: nn.Module, qconfig: QConfig): nn.Module {
+        collect();
+        memory.push(process.memoryUsage().arrayBuffers);
+        return QuantizedLinear.fromFloat(module as nn.Linear, qconfig);
+      },
+    };
+    quantizeDynamic(model, null, { mapping: new Map([[nn.Linear, measuring]]), inplace: true });
+    // All are tried first: nothing is let go before the last can still fail.
+    const tried = memory.slice(0, 6);
+    expect(Math.max(...tried) - Math.min(...tried)).toBeLessThan(2 * bytes);
+    expect(memory).toHaveLength(12);
+    expect(memory[11]).toBeLessThan(memory[6]! - 3 * bytes);
   });
   test('hooks go over to what is quantized', () => {
     const model = new nn.Sequential(new nn.Linear(4, 4));

@@ -39,6 +39,13 @@ function tables(dtype: 'quint8' | 'quint4x2'): nn.Sequential {
   );
 }
 
+test('a header as long as a pickle begins', () => {
+  const header = JSON.stringify({ w: entry([1], 0, 4) }).padEnd(640);
+  const bytes = file(header, new Uint8Array(4));
+  expect([...bytes.subarray(0, 2)]).toEqual([0x80, 2]);
+  expect(loadSync(bytes).get('w')!.shape).toEqual([1]);
+});
+
 describe('round trips', () => {
   const model = new nn.Sequential(new nn.Linear(5, 7), new nn.Linear(7, 3, { bias: false }));
   const x = randn(4, 5);

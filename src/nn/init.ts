@@ -1,6 +1,7 @@
 import { checkOptions, describe } from '../errors.js';
 import { fillNormal, fillUniform, type Generator } from '../random.js';
 import { numelOf, type Tensor } from '../tensor.js';
+import { isOnMeta } from './meta.js';
 
 export interface KaimingOptions {
   /** The slope of leaky_relu's negative side. Default: 0. */
@@ -18,12 +19,12 @@ export type Nonlinearity = 'linear' | 'sigmoid' | 'tanh' | 'relu' | 'leaky_relu'
 export function uniform_<T extends Tensor>(tensor: T, a = 0, b = 1, generator?: Generator): T {
   if (!(a <= b))
     throw new RangeError(`uniform_ expects to return a [from, to) range, but found from=${a} > to=${b}`);
-  return fillUniform(tensor, a, b, generator);
+  return isOnMeta() ? tensor : fillUniform(tensor, a, b, generator);
 }
 
 /** Fills in place from N(mean, std^2). Default: N(0, 1). */
 export function normal_<T extends Tensor>(tensor: T, mean = 0, std = 1, generator?: Generator): T {
-  return fillNormal(tensor, mean, std, generator);
+  return isOnMeta() ? tensor : fillNormal(tensor, mean, std, generator);
 }
 
 export function constant_<T extends Tensor>(tensor: T, value: number): T {

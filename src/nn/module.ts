@@ -1,5 +1,6 @@
 import { checkBoolean, checkOptions, describe } from '../errors.js';
-import { float32, isPlain, isTensor, sameShape, Tensor } from '../tensor.js';
+import { float32, isPlain, isTensor, sameShape, Tensor, unchecked } from '../tensor.js';
+import { isOnMeta } from './meta.js';
 
 /** A tensor that a module counts among its parameters. */
 export class Parameter extends Tensor {
@@ -108,6 +109,21 @@ export abstract class Module {
   }
   *parameters(): IterableIterator<Parameter> {
     for (const [, parameter] of this.namedParameters()) yield parameter;
+  }
+
+  /**
+   * The module of a dotted name, as PyTorch's `get_submodule`; `''` is this one.
+   *
+   * @throws {RangeError} when there is none
+   */
+  getSubmodule(target: string): Module {
+    if (typeof target !== 'string') throw new TypeError(`target should be a string, got ${describe(target)}`);
+    const descend = (module: Module, name: string): Module => {
+      const child = new Map(module.childEntries()).get(name);
+      if (child === undefined) throw new RangeError(`${module.reprName()} has no module '${name}'`);
+      return child;
+    };
+    return target === '' ? this : target.split('.').reduce<Module>(descend, this);
   }
 
   train(mode = true): this {
@@ -268,7 +284,10 @@ export abstract class Module {
   }
   /** Replaces each child by what `f` makes of it. */
   replaceChildren(f: (child: Module) => Module): void {
-    for (const [name, child] of [...this.childEntries()]) {
+    // The list shrinks as it goes: what was replaced must not be kept by it.
+    const entries = [...this.childEntries()].reverse();
+    for (let entry = entries.pop(); entry !== undefined; entry = entries.pop()) {
+      const [name, child] = entry;
       const other = f(child);
       if (other !== child) this.setChild(name, other);
     }
@@ -433,6 +452,7 @@ export function emptyParameter(shape: readonly number[]): Parameter {
   const count = shape.reduce((product, n) => product * n, 1);
   if (!Number.isSafeInteger(count))
     throw new RangeError(`a parameter of shape [${shape.join(', ')}] is too large`);
+  if (isOnMeta()) return new Parameter(new Float32Array(0), shape, unchecked);
   return new Parameter(new Float32Array(count), shape, { dtype: float32 });
 }
 
@@ -467,7 +487,8 @@ function join(prefix: string, name: string): string {
   return prefix === '' ? name : `${prefix}.${name}`;
 }
 
-function entriesOf(state: StateDictLike): Map<string, Tensor> {
+/** Names and tensors of a state dict. @throws {TypeError} when it holds something else */
+export function entriesOf(state: StateDictLike): Map<string, Tensor> {
   if (typeof state !== 'object' || state === null) {
     throw new TypeError(`state should be a Map of tensors, got ${describe(state)}`);
   }
@@ -484,7 +505,7 @@ function entriesOf(state: StateDictLike): Map<string, Tensor> {
 }
 
 /** A {@link StateDict}'s, of this copy of the package or another; a plain Map or object has none. */
-function metadataOf(state: StateDictLike): ReadonlyMap<string, ModuleMetadata> {
+export function metadataOf(state: StateDictLike): ReadonlyMap<string, ModuleMetadata> {
   const { metadata } = state as Partial<StateDict>;
   return Object.prototype.toString.call(metadata) === '[object Map]' ? metadata! : new Map();
 }

@@ -38,7 +38,7 @@ export interface QuantizeDynamicOptions {
   dtype?: DType;
   /** Float class to quantized class, by exact type. Default: {@link defaultDynamicMapping}. */
   mapping?: ReadonlyMap<ModuleClass, QuantizedModuleClass>;
-  /** Quantize the model itself instead of a copy. Default: false. */
+  /** Quantize the model itself instead of a copy, letting each float module go as it is converted. Default: false. */
   inplace?: boolean;
 }
 
@@ -106,8 +106,8 @@ export function quantizeDynamic<M extends Module>(
   const qconfigs = resolveSpec(spec, dtype);
 
   const root = inplace ? model : copyModule(model);
-  // Converted first, swapped after: a failed conversion leaves even an inplace model as it was.
-  const converted = new Map<Module, Module>();
+  const conversions = new Map<Module, () => Module>();
+  const others = new Set<Module>();
   const named = new Map<string, Module>();
   const used = new Set<ModuleClass | string>();
   const visit = (module: Module, name: string, inherited: Source, above: readonly Module[]): void => {
@@ -115,29 +115,41 @@ export function quantizeDynamic<M extends Module>(
     named.set(name, module);
     const type = module.constructor as ModuleClass;
     const source = ownSource(module, name, qconfigs) ?? inherited;
+    const { qconfig } = source;
     const target = mapping.get(type);
     // A fused module is a unit: what is in it is not converted by itself.
     const fused = above.at(-1)?.constructor === LinearReLU;
-    if (source.qconfig !== null && target !== undefined && !fused) {
+    if (qconfig !== null && target !== undefined && !fused) {
       if (source.key !== undefined) used.add(source.key);
-      if (!converted.has(module)) {
-        const result = target.fromFloat(module, source.qconfig);
-        copyHooks(module, result);
-        converted.set(module, result);
-      }
+      if (!conversions.has(module)) conversions.set(module, () => target.fromFloat(module, qconfig));
+    } else if (!fused) {
+      others.add(module);
     }
     for (const [childName, child] of module.namedChildren()) {
       visit(child, name === '' ? childName : `${name}.${childName}`, source, [...above, module]);
     }
   };
   visit(root, '', { qconfig: null }, []);
-  for (const module of new Set(named.values())) {
-    module.replaceChildren((child) => converted.get(child) ?? child);
+  const isDefault = spec === undefined || spec === null;
+  warnOfUnused(qconfigs, isDefault, used, mapping, named, conversions);
+
+  // Each float module is let go as soon as its twin stands, so that a large model never needs the memory of both.
+  // Inplace, all conversions are tried before: one that fails leaves the model as it was.
+  named.clear();
+  if (inplace && conversions.size > 1) for (const convert of conversions.values()) convert();
+  const twins = new WeakMap<Module, Module>();
+  const twinOf = (module: Module): Module => {
+    const twin = twins.get(module) ?? conversions.get(module)?.();
+    if (twin === undefined) return module;
+    if (conversions.delete(module)) copyHooks(module, twin);
+    twins.set(module, twin);
+    return twin;
+  };
+  for (const module of others) {
+    module.replaceChildren(twinOf);
     delete (module as { qconfig?: unknown }).qconfig;
   }
-  const isDefault = spec === undefined || spec === null;
-  warnOfUnused(qconfigs, isDefault, used, mapping, named, converted);
-  return ((converted.get(root) ?? root) as M).eval();
+  return (twinOf(root) as M).eval();
 }
 
 /** A qconfig, and the entry of the spec that it comes from. */
@@ -202,12 +214,12 @@ function warnOfUnused(
   used: ReadonlySet<ModuleClass | string>,
   mapping: ReadonlyMap<ModuleClass, QuantizedModuleClass>,
   named: ReadonlyMap<string, Module>,
-  converted: ReadonlyMap<Module, Module>,
+  conversions: ReadonlyMap<Module, unknown>,
 ): void {
   // By other qconfigs, perhaps, that go before this entry's.
   const isConverted = (key: string): boolean =>
     [...named].some(
-      ([name, module]) => (key === '' || name === key || name.startsWith(`${key}.`)) && converted.has(module),
+      ([name, module]) => (key === '' || name === key || name.startsWith(`${key}.`)) && conversions.has(module),
     );
   const complaints: string[] = [];
   for (const [key, qconfig] of qconfigs) {

@@ -99,7 +99,8 @@ function* readFile(
       throw new CheckpointError('an index is loaded by its path, for the parts it names lie beside it');
     return yield* readShards(yield* readIndex(file), openBeside);
   }
-  if (head[0] === 0x80)
+  // A safetensors file whose header is 640 bytes long begins like a pickle, but goes on otherwise.
+  if (head[0] === 0x80 && text[8] !== '{')
     throw new CheckpointError('offset 0: a pickle that is no checkpoint: write it with torch.save');
   if (text.startsWith('version https://git-lfs'))
     throw new CheckpointError('offset 0: a pointer of Git LFS, not the file itself: git lfs pull');

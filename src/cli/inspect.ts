@@ -1,0 +1,123 @@
+import { statSync } from 'node:fs';
+
+import { modelFromStateDict, qint8, type nn, type Tensor } from '../index.js';
+import { bytesOf, isQuantizable, openModel, ownerOf, totalBytes, type ModelFile } from './layers.js';
+import { columns, formatBytes, printable } from './terminal.js';
+
+export const inspectHelp = `Usage: dynaquant inspect FILE [--json]
+
+Shows the modules of a checkpoint: what they are, the shapes, dtypes and sizes of their tensors, and what
+'dynaquant quantize' would make of each. The file may be safetensors, or what torch.save wrote.
+
+A checkpoint does not say everything of a module (batchFirst, for one): what was assumed is listed last.
+
+  --json   one JSON document instead of text
+
+Examples
+  dynaquant inspect model.pt
+  dynaquant inspect model.safetensors --json | jq '.modules[].name'
+`;
+
+interface ModuleReport {
+  name: string;
+  type: string;
+  /** As PyTorch prints the module. */
+  repr: string;
+  bytes: number;
+  /** What `quantize` would leave of it by default; null where it would leave it as it is. */
+  quantizedBytes: number | null;
+  tensors: { name: string; shape: number[]; dtype: string; bytes: number }[];
+}
+
+export async function inspect(file: string, json: boolean): Promise<string> {
+  const opened = await openModel(file);
+  const modules = report(opened);
+  const result = {
+    file,
+    fileBytes: statSync(file).size,
+    tensorBytes: totalBytes(opened.state),
+    quantizedBytes: modules.reduce((sum, { bytes, quantizedBytes }) => sum + (quantizedBytes ?? bytes), 0),
+    modules,
+    assumptions: opened.assumptions,
+    notes: Object.fromEntries(opened.state.notes),
+  };
+  return json ? JSON.stringify(result, null, 2) : text(result);
+}
+
+function report({ state }: ModelFile): ModuleReport[] {
+  // A module's repr is on its first line only where it has children.
+  const { model } = modelFromStateDict(state);
+  const modules = new Map(model.namedModules());
+  const result = new Map<string, ModuleReport>();
+  for (const [key, tensor] of state) {
+    const name = ownerOf(state, key);
+    const about = state.metadata.get(name)!;
+    let module = result.get(name);
+    if (module === undefined) {
+      module = {
+        name,
+        type: about.type,
+        repr: ownRepr(modules.get(name)!),
+        bytes: 0,
+        quantizedBytes: isQuantizable(about, qint8) ? 0 : null,
+        tensors: [],
+      };
+      result.set(name, module);
+    }
+    const bytes = bytesOf(tensor);
+    const local = name === '' ? key : key.slice(name.length + 1);
+    module.tensors.push({ name: local, shape: [...tensor.shape], dtype: tensor.dtype, bytes });
+    module.bytes += bytes;
+    if (module.quantizedBytes !== null) module.quantizedBytes += quantizedBytes(local, tensor);
+  }
+  return [...result.values()];
+}
+
+/** A float tensor's bytes after quantization: a weight is one byte an element, a scale and a zero point. */
+function quantizedBytes(name: string, tensor: Tensor): number {
+  return /^(0\.)?weight/.test(name) ? tensor.numel + 8 : 4 * tensor.numel;
+}
+
+function ownRepr(module: nn.Module): string {
+  const [first] = String(module).split('\n');
+  return first!.endsWith('(') ? first!.slice(0, -1) : first!;
+}
+
+function text(result: {
+  file: string;
+  fileBytes: number;
+  tensorBytes: number;
+  quantizedBytes: number;
+  modules: ModuleReport[];
+  assumptions: string[];
+  notes: Record<string, string>;
+}): string {
+  const rows: string[][] = [];
+  for (const { name, repr, bytes, quantizedBytes: after, tensors } of result.modules) {
+    rows.push([
+      name === '' ? '(the model)' : name,
+      repr,
+      formatBytes(bytes),
+      after === null ? 'stays' : `to ${formatBytes(after)}`,
+    ]);
+    for (const tensor of tensors) {
+      rows.push([
+        `  ${tensor.name}`,
+        `  [${tensor.shape.join(', ')}] ${tensor.dtype}`,
+        formatBytes(tensor.bytes),
+      ]);
+    }
+  }
+  const { fileBytes, tensorBytes, quantizedBytes: after } = result;
+  const lines = [
+    `${result.file}: ${formatBytes(fileBytes)}, weights ${formatBytes(tensorBytes)}, quantized to INT8 ${formatBytes(after)}`,
+    '',
+    columns(rows.map((row) => row.map(printable))),
+  ];
+  for (const [key, note] of Object.entries(result.notes)) {
+    lines.push('', printable(`note ${key}: ${note.length > 60 ? `${note.slice(0, 57)}…` : note}`));
+  }
+  if (result.assumptions.length > 0)
+    lines.push('', 'Assumed:', ...result.assumptions.map((each) => `  ${printable(each)}`));
+  return lines.join('\n');
+}

@@ -1,0 +1,267 @@
+import { float32, load, modelFromStateDict, nn, randint, randn, Tensor, type DType } from '../index.js';
+import { UsageError } from './terminal.js';
+
+/** A model from a file: its state, with what each module is in `metadata`, and what had to be assumed. */
+export interface ModelFile {
+  readonly state: nn.StateDict;
+  readonly assumptions: string[];
+}
+
+/** Reads a checkpoint and recognises its modules. */
+export async function openModel(path: string): Promise<ModelFile> {
+  const loaded = stateDictOf(path, await load<unknown>(path));
+  const { model, assumptions } = modelFromStateDict(loaded);
+  const state = model.stateDict();
+  for (const [key, text] of loaded.notes ?? []) state.notes.set(key, text);
+  return { state, assumptions };
+}
+
+/** Where training scripts keep the weights among other things. */
+const usualKeys = ['model_state_dict', 'state_dict', 'model', 'net', 'weights'];
+
+function stateDictOf(path: string, loaded: unknown): nn.StateDict {
+  const isState = (value: unknown): value is nn.StateDict =>
+    isMap(value) && value.size > 0 && [...value.values()].every(isTensor);
+  if (isState(loaded)) return loaded;
+  const inside = isMap(loaded) ? loaded : new Map<unknown, unknown>();
+  const key = usualKeys.find((each) => isState(inside.get(each)));
+  if (key === undefined)
+    throw new RangeError(`${path} holds no state dict, alone or as ${usualKeys.join(', ')}`);
+  return inside.get(key) as nn.StateDict;
+}
+
+function isMap(value: unknown): value is Map<unknown, unknown> {
+  return Object.prototype.toString.call(value) === '[object Map]';
+}
+
+function isTensor(value: unknown): boolean {
+  return value instanceof Tensor;
+}
+
+/** A module with tensors of its own, or one layer of a recurrent one: what is quantized, run and compared at a time. */
+export interface Layer {
+  readonly name: string;
+  /** Of a recurrent module with several. */
+  readonly layer: number | null;
+  /** What `metadata` says of it, as a module of this layer alone. */
+  readonly about: nn.ModuleMetadata;
+  /** Its tensors' names there, and their keys in the state. */
+  readonly keys: ReadonlyMap<string, string>;
+}
+
+/** The layers of a model in the order of its state. */
+export function layersOf(state: nn.StateDict): Layer[] {
+  const tensors = new Map<string, string[]>();
+  for (const key of state.keys()) {
+    const name = ownerOf(state, key);
+    const list = tensors.get(name);
+    if (list === undefined) tensors.set(name, [key]);
+    else list.push(key);
+  }
+  return [...tensors].flatMap(([name, keys]) => split(state, name, keys));
+}
+
+/** The module that a key belongs to. */
+export function ownerOf({ metadata }: nn.StateDict, key: string): string {
+  const owner = parentOf(key);
+  const above = parentOf(owner);
+  return owner !== '' && /LinearReLU$/.test(metadata.get(above)?.type ?? '') ? above : owner;
+}
+
+function parentOf(name: string): string {
+  return name.slice(0, Math.max(0, name.lastIndexOf('.')));
+}
+
+/** The names of the modules that a LinearReLU is made of. */
+export function childrenOf({ name, about }: Pick<Layer, 'name' | 'about'>): string[] {
+  if (about.type !== 'LinearReLU') return [];
+  return ['0', '1'].map((child) => (name === '' ? child : `${name}.${child}`));
+}
+
+function split(state: nn.StateDict, name: string, keys: readonly string[]): Layer[] {
+  const local = (key: string): string => (name === '' ? key : key.slice(name.length + 1));
+  let about = state.metadata.get(name)!;
+  if (about.type === 'LinearReLU') {
+    // As a container it does not say its sizes.
+    const [outFeatures, inFeatures] = state.get(keys.find((key) => local(key) === '0.weight')!)!.shape;
+    about = { ...about, inFeatures, outFeatures };
+  }
+  const { numLayers = 1 } = about as { numLayers?: number };
+  if (numLayers === 1) {
+    return [{ name, layer: null, about, keys: new Map(keys.map((key) => [local(key), key])) }];
+  }
+  return Array.from({ length: numLayers }, (_, layer) => {
+    const own = new Map<string, string>();
+    for (const key of keys) {
+      const match = /^(.*_l)(\d+)((?:_reverse)?)$/.exec(local(key))!;
+      if (Number(match[2]) === layer) own.set(`${match[1]}0${match[3]}`, key);
+    }
+    const inputSize = state.get(own.get('weight_ih_l0')!)!.shape[1]!;
+    return { name, layer, about: { ...about, inputSize, numLayers: 1, dropout: 0 }, keys: own };
+  });
+}
+
+export function titleOf({ name, layer }: Pick<Layer, 'name' | 'layer'>): string {
+  const title = name === '' ? '(the model)' : name;
+  return layer === null ? title : `${title}, layer ${layer}`;
+}
+
+/** Above this many bytes of float weights only a part of a layer is run: running it packs its weights once more. */
+const largest = 16e6;
+
+/** A layer as a module of its own over the state's tensors: of a large one, its first units only. */
+export function moduleOf(state: nn.StateDict, layer: Layer): nn.Module {
+  const own = new nn.StateDict();
+  let count = 0;
+  for (const [local, key] of layer.keys) {
+    own.set(local, state.get(key)!);
+    count += own.get(local)!.numel;
+  }
+  const about = 4 * count <= largest ? layer.about : reduce(own, layer.about, largest / (8 * count));
+  own.metadata.set('', about);
+  if (about.type === 'LinearReLU') own.metadata.set('0', { type: 'Linear' }).set('1', { type: 'ReLU' });
+  return modelFromStateDict(own).model;
+}
+
+/** Leaves about that part of a layer's units in its tensors; gives what the layer then is. */
+function reduce(own: nn.StateDict, about: nn.ModuleMetadata, part: number): nn.ModuleMetadata {
+  const { outFeatures, hiddenSize, projSize = 0 } = about as unknown as Record<string, number>;
+  const size = outFeatures ?? hiddenSize;
+  if (size === undefined) return about;
+  const units = Math.max(projSize + 1, Math.ceil(size * part));
+  for (const [name, tensor] of own) {
+    const [rows, columns = 1] = tensor.shape as [number, number?];
+    if (/^weight_hr/.test(name)) own.set(name, cut(tensor, rows, rows, units));
+    else own.set(name, cut(tensor, size, units, /^weight_hh/.test(name) && projSize === 0 ? units : columns));
+  }
+  return outFeatures === undefined ? { ...about, hiddenSize: units } : { ...about, outFeatures: units };
+}
+
+/** The first `units` of each block of `size` rows, and their first columns. */
+function cut(tensor: Tensor, size: number, units: number, columns: number): Tensor {
+  const { data, shape, dtype, quantization } = tensor;
+  const [height, width = 1] = shape as [number, number?];
+  const rows = Array.from({ length: height }, (_, row) => row).filter((row) => row % size < units);
+  const out = new (data.constructor as Float32ArrayConstructor)(rows.length * columns);
+  rows.forEach((row, i) => {
+    out.set((data as Float32Array).subarray(row * width, row * width + columns), i * columns);
+  });
+  const pick = <A extends ArrayLike<number>>(values: A): A =>
+    values.length === 1
+      ? values
+      : ((values as never as Float64Array).filter((_, row) => row % size < units) as never);
+  return new Tensor(out, shape.length === 1 ? [rows.length] : [rows.length, columns], {
+    dtype,
+    ...(quantization && {
+      ...quantization,
+      scales: pick(quantization.scales),
+      zeroPoints: pick(quantization.zeroPoints),
+    }),
+  });
+}
+
+/** Kinds of modules by their type without what quantization adds. */
+export function floatType({ type }: nn.ModuleMetadata): string {
+  return type.replace(/^(Dynamic)?Quantized/, '');
+}
+
+const rows = 64;
+
+/** Random input for a layer (of its whole size or less), from the global generator; undefined where it cannot be run. */
+export function randomInput(about: nn.ModuleMetadata): Tensor | undefined {
+  const sizes = about as Record<string, unknown> as Record<string, number>;
+  switch (floatType(about)) {
+    case 'LSTM':
+    case 'GRU':
+    case 'RNN':
+      return randn(16, 4, sizes['inputSize']!);
+    case 'LSTMCell':
+    case 'GRUCell':
+    case 'RNNCell':
+      return randn(rows, sizes['inputSize']!);
+    case 'Linear':
+    case 'LinearReLU':
+      return randn(rows, sizes['inFeatures']!);
+    case 'Embedding':
+    case 'EmbeddingBag':
+      return randint(0, sizes['numEmbeddings']!, [rows, 4]);
+    case 'LayerNorm':
+      return randn([rows, ...(about['normalizedShape'] as number[])]);
+    default:
+      return undefined;
+  }
+}
+
+/** How far results are from those of the float layer. */
+export interface Difference {
+  /** Mean of `|result - float|` over the mean of `|float|`. */
+  readonly error: number;
+  /** The largest `|result - float|`. */
+  readonly maxError: number;
+}
+
+/** All numbers of a module's results, states too. */
+export function run(module: nn.Module, input: Tensor): Float32Array[] {
+  const flat = (value: unknown): Float32Array[] =>
+    Array.isArray(value) ? value.flatMap(flat) : [(value as Tensor).data as Float32Array];
+  return flat(module.forward(input));
+}
+
+/** A tensor's elements, dequantized, as float32. */
+export function numbersOf(tensor: Tensor): Float32Array {
+  const float = tensor.quantization === undefined ? tensor.to(float32) : tensor.dequantize();
+  return float.data as Float32Array;
+}
+
+export function difference(result: readonly Float32Array[], float: readonly Float32Array[]): Difference {
+  let sum = 0;
+  let scale = 0;
+  let maxError = 0;
+  float.forEach((wanted, k) => {
+    const got = result[k]!;
+    for (let i = 0; i < wanted.length; i++) {
+      const error = Math.abs(got[i]! - wanted[i]!);
+      sum += error;
+      scale += Math.abs(wanted[i]!);
+      // Not Math.max: a NaN must not be lost.
+      if (!(error <= maxError)) maxError = error;
+    }
+  });
+  return { error: sum === 0 ? 0 : sum / scale, maxError };
+}
+
+/** The layers of the named modules (and of what is in them), without those of others. */
+export function select(
+  state: nn.StateDict,
+  layers: readonly Layer[],
+  only: readonly string[],
+  exclude: readonly string[],
+): Layer[] {
+  for (const name of [...only, ...exclude]) {
+    if (!state.metadata.has(name)) {
+      const names = [...state.metadata.keys()].filter((each) => each !== '');
+      const known = names.length > 12 ? [...names.slice(0, 11), '…'] : names;
+      throw new UsageError(`there is no module '${name}'; there are ${known.join(', ')}`);
+    }
+  }
+  const within = (name: string, list: readonly string[]): boolean =>
+    list.some((each) => each === '' || name === each || name.startsWith(`${each}.`));
+  return layers.filter(({ name }) => (only.length === 0 || within(name, only)) && !within(name, exclude));
+}
+
+/** Bytes of a tensor's elements, scales and zero points. */
+export function bytesOf({ data, scales, zeroPoints }: Tensor): number {
+  return data.byteLength + (scales === undefined ? 0 : 4 * scales.length + zeroPoints!.byteLength);
+}
+
+export function totalBytes(state: nn.StateDict): number {
+  let total = 0;
+  for (const tensor of state.values()) total += bytesOf(tensor);
+  return total;
+}
+
+/** The types that each dtype is for, as `quantizeDynamic` has them. */
+export function isQuantizable({ type }: nn.ModuleMetadata, dtype: DType): boolean {
+  const tables = dtype === 'quint8' || dtype === 'quint4x2';
+  return (tables ? /^Embedding(Bag)?$/ : /^((LSTM|GRU|RNN)(Cell)?|Linear|LinearReLU)$/).test(type);
+}
