@@ -101,7 +101,7 @@ export function quantizeDynamic<M extends Module>(
   if (!isModule(model)) throw new TypeError(`model should be a Module, got ${describe(model)}`);
   checkOptions('quantizeDynamic', options, ['dtype', 'mapping', 'inplace']);
   const { dtype = qint8, mapping = defaultDynamicMapping, inplace = false } = options;
-  if (tagOf(mapping) !== 'Map') throw new TypeError(`mapping should be a Map, got ${describe(mapping)}`);
+  checkMapping(mapping);
   checkBoolean('inplace', inplace);
   const qconfigs = resolveSpec(spec, dtype);
 
@@ -122,6 +122,11 @@ export function quantizeDynamic<M extends Module>(
       if (source.key !== undefined) used.add(source.key);
       if (!converted.has(module)) {
         const result = target.fromFloat(module, source.qconfig);
+        if (!isModule(result)) {
+          throw new TypeError(
+            `fromFloat of mapping's ${type.name} should give a Module, got ${describe(result)}`,
+          );
+        }
         copyHooks(module, result);
         converted.set(module, result);
       }
@@ -231,8 +236,25 @@ function warnOfUnused(
   if (complaints.length > 0) process.emitWarning(`quantizeDynamic: ${complaints.join('; ')}`);
 }
 
+function checkMapping(mapping: unknown): void {
+  if (tagOf(mapping) !== 'Map') throw new TypeError(`mapping should be a Map, got ${describe(mapping)}`);
+  for (const [type, target] of mapping as ReadonlyMap<unknown, Partial<QuantizedModuleClass> | null>) {
+    if (!isClass(type)) throw new TypeError(`mapping should map module classes, got ${describe(type)}`);
+    if (typeof target?.fromFloat !== 'function') {
+      throw new TypeError(
+        `mapping's class for ${type.name} should have a static fromFloat, got ${describe(target)}`,
+      );
+    }
+  }
+}
+
+/** Whether `instanceof` takes it: arrow functions are no classes. */
+function isClass(value: unknown): value is ModuleClass {
+  return typeof value === 'function' && typeof value.prototype === 'object' && value.prototype !== null;
+}
+
 function checkKey(key: unknown): void {
-  if (typeof key !== 'string' && typeof key !== 'function') {
+  if (typeof key !== 'string' && !isClass(key)) {
     throw new TypeError(`spec should hold module classes and names, got ${describe(key)}`);
   }
 }
