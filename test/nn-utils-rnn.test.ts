@@ -279,6 +279,11 @@ describe('errors', () => {
       () => padSequence(sequences(), { paddingSide: 'up' as never }),
       /^paddingSide should be 'left' or/,
     ],
+    [
+      'lengths with holes',
+      () => packPaddedSequence(x, new Array<number>(3)),
+      /^lengths should be integers in one dimension, got an array of 3/,
+    ],
     ['unpad count', () => unpadSequence(x, [5, 5]), /^lengths should have 3 elements/],
     ['unpad length', () => unpadSequence(x, [5, 6, 1]), /^lengths should be from 0 to 5, .* but one is 6/],
     ['batch sizes', () => new PackedSequence(zeros(3, 2), int64(1, 2)), /^batchSizes .* got 2 after 1/],

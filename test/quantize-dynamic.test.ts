@@ -422,6 +422,29 @@ describe('errors', () => {
     ],
     ['a key', () => quantizeDynamic(model, new Set([1]) as never), /module classes and names, got 1/],
     [
+      'a function that is no class',
+      () => quantizeDynamic(model, new Set([() => nn.Linear]) as never),
+      /^spec should hold module classes and names, got function/,
+    ],
+    ...(
+      [
+        [{}, /^mapping should be a Map, got Object/],
+        [new Map([['Linear', QuantizedLinear]]), /^mapping should map module classes, got 'Linear'/],
+        [
+          new Map([[nn.Linear, nn.ReLU]]),
+          /^mapping's class for Linear should have a static fromFloat, got function ReLU/,
+        ],
+        [
+          new Map([[nn.Linear, { fromFloat: () => 7 }]]),
+          /^fromFloat of mapping's Linear should give a Module, got 7/,
+        ],
+      ] as const
+    ).map(([mapping, message]): [string, () => unknown, RegExp] => [
+      `mapping ${String(message)}`,
+      () => quantizeDynamic(model, null, { mapping: mapping as never, inplace: true }),
+      message,
+    ]),
+    [
       'a qconfig',
       () => quantizeDynamic(model, new Map([[nn.Linear, {}]]) as never),
       /^spec's qconfig for Linear should be an object with a weight, got Object/,

@@ -96,7 +96,8 @@ function invertPermutation(permutation: Tensor | null): Tensor | null {
 
 /** A list of integers, or a tensor of them; fractions are cut off, as PyTorch does. */
 export function integersOf(name: string, values: Tensor | readonly number[]): number[] {
-  const list: unknown = isTensor(values) ? values.toArray() : values;
+  const copy = Array.isArray(values) ? [...(values as number[])] : values; // fills holes, which every() passes
+  const list: unknown = isTensor(copy) ? copy.toArray() : copy;
   const flat = Array.isArray(list) && list.every((n) => typeof n === 'number');
   if (!flat) throw new TypeError(`${name} should be integers in one dimension, got ${describe(values)}`);
   return (list as number[]).map((n) => {

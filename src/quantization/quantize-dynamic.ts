@@ -101,7 +101,7 @@ export function quantizeDynamic<M extends Module>(
   if (!isModule(model)) throw new TypeError(`model should be a Module, got ${describe(model)}`);
   checkOptions('quantizeDynamic', options, ['dtype', 'mapping', 'inplace']);
   const { dtype = qint8, mapping = defaultDynamicMapping, inplace = false } = options;
-  if (tagOf(mapping) !== 'Map') throw new TypeError(`mapping should be a Map, got ${describe(mapping)}`);
+  checkMapping(mapping);
   checkBoolean('inplace', inplace);
   const qconfigs = resolveSpec(spec, dtype);
 
@@ -121,7 +121,7 @@ export function quantizeDynamic<M extends Module>(
     const fused = above.at(-1)?.constructor === LinearReLU;
     if (qconfig !== null && target !== undefined && !fused) {
       if (source.key !== undefined) used.add(source.key);
-      if (!conversions.has(module)) conversions.set(module, () => target.fromFloat(module, qconfig));
+      if (!conversions.has(module)) conversions.set(module, () => convert(target, module, qconfig));
     } else if (!fused) {
       others.add(module);
     }
@@ -136,7 +136,7 @@ export function quantizeDynamic<M extends Module>(
   // Each float module is let go as soon as its twin stands, so that a large model never needs the memory of both.
   // Inplace, all conversions are tried before: one that fails leaves the model as it was.
   named.clear();
-  if (inplace && conversions.size > 1) for (const convert of conversions.values()) convert();
+  if (inplace && conversions.size > 1) for (const attempt of conversions.values()) attempt();
   const twins = new WeakMap<Module, Module>();
   const twinOf = (module: Module): Module => {
     const twin = twins.get(module) ?? conversions.get(module)?.();
@@ -150,6 +150,14 @@ export function quantizeDynamic<M extends Module>(
     delete (module as { qconfig?: unknown }).qconfig;
   }
   return (twinOf(root) as M).eval();
+}
+
+function convert(target: QuantizedModuleClass, module: Module, qconfig: QConfig): Module {
+  const result: unknown = target.fromFloat(module, qconfig);
+  if (isModule(result)) return result;
+  throw new TypeError(
+    `fromFloat of mapping's ${module.constructor.name} should give a Module, got ${describe(result)}`,
+  );
 }
 
 /** A qconfig, and the entry of the spec that it comes from. */
@@ -219,7 +227,8 @@ function warnOfUnused(
   // By other qconfigs, perhaps, that go before this entry's.
   const isConverted = (key: string): boolean =>
     [...named].some(
-      ([name, module]) => (key === '' || name === key || name.startsWith(`${key}.`)) && conversions.has(module),
+      ([name, module]) =>
+        (key === '' || name === key || name.startsWith(`${key}.`)) && conversions.has(module),
     );
   const complaints: string[] = [];
   for (const [key, qconfig] of qconfigs) {
@@ -243,8 +252,25 @@ function warnOfUnused(
   if (complaints.length > 0) process.emitWarning(`quantizeDynamic: ${complaints.join('; ')}`);
 }
 
+function checkMapping(mapping: unknown): void {
+  if (tagOf(mapping) !== 'Map') throw new TypeError(`mapping should be a Map, got ${describe(mapping)}`);
+  for (const [type, target] of mapping as ReadonlyMap<unknown, Partial<QuantizedModuleClass> | null>) {
+    if (!isClass(type)) throw new TypeError(`mapping should map module classes, got ${describe(type)}`);
+    if (typeof target?.fromFloat !== 'function') {
+      throw new TypeError(
+        `mapping's class for ${type.name} should have a static fromFloat, got ${describe(target)}`,
+      );
+    }
+  }
+}
+
+/** Whether `instanceof` takes it: arrow functions are no classes. */
+function isClass(value: unknown): value is ModuleClass {
+  return typeof value === 'function' && typeof value.prototype === 'object' && value.prototype !== null;
+}
+
 function checkKey(key: unknown): void {
-  if (typeof key !== 'string' && typeof key !== 'function') {
+  if (typeof key !== 'string' && !isClass(key)) {
     throw new TypeError(`spec should hold module classes and names, got ${describe(key)}`);
   }
 }
