@@ -169,7 +169,7 @@ export abstract class Module {
     const loads: [Module, Map<string, Tensor>, ModuleMetadata | undefined][] = [];
     this.walk('', (prefix, module) => {
       const own = new Map<string, Tensor>();
-      for (const [name] of module.ownState()) {
+      for (const name of module.ownNames()) {
         const key = join(prefix, name);
         known.add(key);
         const value = given.get(key);
@@ -232,6 +232,10 @@ export abstract class Module {
     for (const [name, value] of Object.entries(this)) if (isParameter(value)) yield [name, value];
     for (const [name, value] of Object.entries(this))
       if (buffers.has(name) && isTensor(value)) yield [name, value];
+  }
+  /** The names of `ownState`, without its tensors. */
+  protected *ownNames(): IterableIterator<string> {
+    for (const [name] of this.ownState()) yield name;
   }
   /**
    * Why the given tensors cannot be loaded; changes nothing. `prefix` begins the names in the sentences,

@@ -51,12 +51,12 @@ export abstract class DynamicModule<Handle extends object> extends Module {
   protected abstract newHandle(mode: DynamicMode, matrices: readonly QuantizedMatrix[]): Handle;
   protected abstract unpackWeight(handle: Handle, matrix: number, out: Int8Array | Uint16Array): void;
 
-  /** Packs weights of zeros. */
+  /** Weights of zeros, which are packed when they are used: most modules are filled at once. */
   protected initialise(options: DynamicOptions): void {
     const mode = dynamicMode(options);
     const [problem] = depthProblems(this.parameterList(), mode);
     if (problem !== undefined) throw new RangeError(problem);
-    this.packed = this.pack(emptyState(this.parameterList(), mode), mode);
+    this.packed = this.split(emptyState(this.parameterList(), mode), mode).packed;
   }
 
   /** Takes a float module's parameters, by the names they have here. */
@@ -84,7 +84,13 @@ export abstract class DynamicModule<Handle extends object> extends Module {
   }
 
   protected handle(): Handle {
-    return handles.get(this.packed) as Handle;
+    const { packed } = this;
+    let handle = handles.get(packed) as Handle | undefined;
+    if (handle === undefined) {
+      const { matrices } = this.split(emptyState(this.parameterList(), packed.mode), packed.mode);
+      handles.set(packed, (handle = this.newHandle(packed.mode, matrices)));
+    }
+    return handle;
   }
   /** How the (first) weight is quantized. */
   protected get qscheme(): 'per_tensor_affine' | 'per_channel_affine' | undefined {
@@ -144,12 +150,22 @@ export abstract class DynamicModule<Handle extends object> extends Module {
     return [...problems, ...depthProblems(parameters, next, prefix).map((problem) => `${problem}.`)];
   }
   protected override loadOwnState(state: ReadonlyMap<string, Tensor>, metadata?: ModuleMetadata): void {
-    const next = new Map(this.ownState());
-    for (const [name, value] of state) next.set(name, value);
-    this.packed = this.pack(next, adoptedMode(metadata, this.packed.mode));
+    // Unpacking costs another copy of the weights.
+    const complete = this.parameterList().every(({ name }) => state.has(name));
+    const mode = adoptedMode(metadata, this.packed.mode);
+    const { packed, matrices } = this.split(complete ? state : new Map([...this.ownState(), ...state]), mode);
+    handles.set(packed, this.newHandle(mode, matrices));
+    this.packed = packed;
+  }
+  protected override *ownNames(): IterableIterator<string> {
+    for (const { name } of this.parameterList()) yield name;
   }
 
-  private pack(state: ReadonlyMap<string, Tensor>, mode: DynamicMode): Packed {
+  /** What is kept of a state, and the matrices for its handle. */
+  private split(
+    state: ReadonlyMap<string, Tensor>,
+    mode: DynamicMode,
+  ): { packed: Packed; matrices: QuantizedMatrix[] } {
     const scales: (WeightScales | null)[] = [];
     const biases: (Tensor | null)[] = [];
     const matrices: QuantizedMatrix[] = [];
@@ -170,8 +186,6 @@ export abstract class DynamicModule<Handle extends object> extends Module {
         };
       }
     }
-    const packed = { mode, scales, biases };
-    handles.set(packed, this.newHandle(mode, matrices));
-    return packed;
+    return { packed: { mode, scales, biases }, matrices };
   }
 }
