@@ -75,7 +75,8 @@ export interface ModelFromStateDict {
  * const rnn = model.getSubmodule('encoder.rnn') as nn.RNN;
  * ```
  *
- * The float32 tensors of float modules become the parameters, without a copy; other floating types are widened.
+ * The float32 tensors of float modules become the parameters, without a copy; other floating types are widened. Before
+ * a large model is quantized in place, let the state go (`state.clear()`): what it holds cannot be released.
  *
  * @throws {TypeError} when `state` holds something else than names and tensors
  * @throws {CheckpointError} for names that no module can have, or where tensors and metadata contradict each other
