@@ -214,8 +214,12 @@ describe('a large checkpoint', () => {
   const size = 1024;
   const floatBytes = layers * (2 * 4 * size * size + 8 * size) * 4;
 
-  /** Written piece by piece: 336 MB need not be in memory here. */
-  beforeAll(() => {
+  /** Writes ten LSTM layers piece by piece: 336 MB need not be in memory here. */
+  const writeLarge = (
+    file: string,
+    prefixOf: (layer: number) => string,
+    suffixOf: (layer: number) => string,
+  ): void => {
     const header: Record<string, unknown> = {};
     let at = 0;
     for (let layer = 0; layer < layers; layer++) {
@@ -226,36 +230,69 @@ describe('a large checkpoint', () => {
         ['bias_hh', [4 * size]],
       ] as const) {
         const bytes = 4 * shape.reduce((a: number, b: number) => a * b, 1);
-        header[`lstm.${name}_l${layer}`] = { dtype: 'F32', shape, data_offsets: [at, (at += bytes)] };
+        header[`${prefixOf(layer)}.${name}_${suffixOf(layer)}`] = {
+          dtype: 'F32',
+          shape,
+          data_offsets: [at, (at += bytes)],
+        };
       }
     }
     const json = Buffer.from(JSON.stringify(header));
     const length = Buffer.alloc(8);
     length.writeBigUInt64LE(BigInt(json.length));
-    const file = openSync(path('deep'), 'w');
-    writeSync(file, Buffer.concat([length, json]));
+    const descriptor = openSync(path(file), 'w');
+    writeSync(descriptor, Buffer.concat([length, json]));
     const piece = new Float32Array(2 ** 18).map((_, i) => Math.sin(i * i) / 32);
     const bytes = new Uint8Array(piece.buffer);
     for (let left = floatBytes; left > 0; left -= bytes.length) {
-      writeSync(file, bytes, 0, Math.min(left, bytes.length));
+      writeSync(descriptor, bytes, 0, Math.min(left, bytes.length));
     }
-    closeSync(file);
-  });
-
-  test('peaks below 1.3 times its float weights', () => {
+    closeSync(descriptor);
+  };
+  beforeAll(() => {
+    const always = (text: string) => () => text;
+    writeLarge('deep', always('lstm'), (layer) => `l${layer}`);
+    writeLarge('wide', (layer) => `lstm${layer}`, always('l0'));
     writeFileSync(
       path('peak.cjs'),
       `process.on('exit', () => require('fs').writeFileSync('peak', String(process.resourceUsage().maxRSS)));`,
     );
-    const args = ['--require', path('peak.cjs'), command, 'quantize', 'deep', '-o', 'out', '--json'];
-    const { status, stdout } = spawnSync(process.execPath, args, { encoding: 'utf8', cwd: folder });
-    expect(status).toBe(0);
-    expect((JSON.parse(stdout) as Report).layers.map(({ layer }) => layer)).toEqual([
-      0, 1, 2, 3, 4, 5, 6, 7, 8, 9,
-    ]);
+  });
+  const expectPeak = (...args: string[]): string => {
+    const all = ['--require', path('peak.cjs'), ...args];
+    const { status, stdout, stderr } = spawnSync(process.execPath, all, { encoding: 'utf8', cwd: folder });
+    expect([status, stderr]).toEqual([0, '']);
     const peak = 1024 * Number(readFileSync(path('peak'), 'utf8'));
     expect(peak).toBeGreaterThan(floatBytes);
     expect(peak).toBeLessThan(1.3 * floatBytes);
+    return stdout;
+  };
+
+  test.each(['deep', 'wide'])(
+    'peaks below 1.3 times its float weights: %s',
+    (file) => {
+      const { layers: reports } = JSON.parse(
+        expectPeak(command, 'quantize', file, '-o', file + '8', '--json'),
+      ) as Report;
+      expect(reports).toHaveLength(layers);
+    },
+    60_000,
+  );
+
+  test('so does quantizeDynamic in place, of a model whose state dict was let go', () => {
+    writeFileSync(
+      path('in-place.cjs'),
+      `const { load, modelFromStateDict, quantization, save } = require(${JSON.stringify(join(__dirname, '..'))});
+      (async () => {
+        const state = await load('wide');
+        const { model } = modelFromStateDict(state);
+        state.clear();
+        quantization.quantizeDynamic(model, null, { inplace: true });
+        await save(model.stateDict(), 'in-place');
+      })();`,
+    );
+    expectPeak(path('in-place.cjs'));
+    expect(readFileSync(path('in-place')).equals(readFileSync(path('wide8')))).toBe(true);
   }, 60_000);
 
   testWith('python3', 'shows a progress bar that moves, on a terminal', () => {

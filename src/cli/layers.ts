@@ -61,29 +61,25 @@ export function layersOf(state: nn.StateDict): Layer[] {
   return [...tensors].flatMap(([name, keys]) => split(state, name, keys));
 }
 
-/** The module that a key belongs to. */
+/** The module that a key belongs to: of a float LinearReLU's not one of the two that it is made of. */
 export function ownerOf({ metadata }: nn.StateDict, key: string): string {
   const owner = parentOf(key);
   const above = parentOf(owner);
-  return owner !== '' && /LinearReLU$/.test(metadata.get(above)?.type ?? '') ? above : owner;
+  return owner !== '' && metadata.get(above)?.type === 'LinearReLU' ? above : owner;
 }
 
 function parentOf(name: string): string {
   return name.slice(0, Math.max(0, name.lastIndexOf('.')));
 }
 
-/** The names of the modules that a LinearReLU is made of. */
-export function childrenOf({ name, about }: Pick<Layer, 'name' | 'about'>): string[] {
-  if (about.type !== 'LinearReLU') return [];
-  return ['0', '1'].map((child) => (name === '' ? child : `${name}.${child}`));
-}
-
 function split(state: nn.StateDict, name: string, keys: readonly string[]): Layer[] {
-  const local = (key: string): string => (name === '' ? key : key.slice(name.length + 1));
   let about = state.metadata.get(name)!;
-  if (about.type === 'LinearReLU') {
+  const fused = about.type === 'LinearReLU' ? '0.' : '';
+  const prefix = (name === '' ? '' : `${name}.`) + fused;
+  const local = (key: string): string => key.slice(prefix.length);
+  if (fused !== '') {
     // As a container it does not say its sizes.
-    const [outFeatures, inFeatures] = state.get(keys.find((key) => local(key) === '0.weight')!)!.shape;
+    const [outFeatures, inFeatures] = state.get(`${prefix}weight`)!.shape;
     about = { ...about, inFeatures, outFeatures };
   }
   const { numLayers = 1 } = about as { numLayers?: number };
@@ -118,9 +114,16 @@ export function moduleOf(state: nn.StateDict, layer: Layer): nn.Module {
     count += own.get(local)!.numel;
   }
   const about = 4 * count <= largest ? layer.about : reduce(own, layer.about, largest / (8 * count));
-  own.metadata.set('', about);
-  if (about.type === 'LinearReLU') own.metadata.set('0', { type: 'Linear' }).set('1', { type: 'ReLU' });
-  return modelFromStateDict(own).model;
+  if (about.type === 'LinearReLU') {
+    const linear = modelFromStateDict(withMetadata(own, { type: 'Linear' })).model as nn.Linear;
+    return new nn.intrinsic.LinearReLU(linear, new nn.ReLU()).eval();
+  }
+  return modelFromStateDict(withMetadata(own, about)).model;
+}
+
+function withMetadata(state: nn.StateDict, about: nn.ModuleMetadata): nn.StateDict {
+  state.metadata.set('', about);
+  return state;
 }
 
 /** Leaves about that part of a layer's units in its tensors; gives what the layer then is. */

@@ -3,7 +3,6 @@ import { statSync } from 'node:fs';
 import { quantization, saveSync, type DType, type nn, type Tensor } from '../index.js';
 import { quantizeWeight } from '../nn/quantized/dynamic/weight.js';
 import {
-  childrenOf,
   difference,
   isQuantizable,
   layersOf,
@@ -121,11 +120,10 @@ export async function quantize(input: string, options: QuantizeOptions, json: bo
   for (const layer of layers) {
     bar.update(done / chosenBytes, titleOf(layer));
     await breathe();
-    const { name, keys } = layer;
-    const bytes = sizeOf(keys.values());
-    const { type, ...errors } = await quantizeLayer(state, layer, qconfig);
+    const bytes = sizeOf(layer.keys.values());
+    const { type, keys, ...errors } = await quantizeLayer(state, layer, qconfig);
     reports.push({
-      name,
+      name: layer.name,
       layer: layer.layer,
       type,
       bytes,
@@ -161,9 +159,9 @@ async function quantizeLayer(
   state: nn.StateDict,
   layer: Layer,
   qconfig: quantization.QConfig,
-): Promise<Difference & { type: string }> {
+): Promise<Difference & { type: string; keys: ReadonlyMap<string, string> }> {
   try {
-    const isWeight = (local: string): boolean => /^(0\.)?weight/.test(local);
+    const isWeight = (local: string): boolean => local.startsWith('weight');
     for (const [local, key] of layer.keys) {
       if (!isWeight(local) && !numbersOf(state.get(key)!).every(Number.isFinite)) {
         throw new RangeError(`${local} should be finite, but holds NaN or infinity`);
@@ -181,13 +179,24 @@ async function quantizeLayer(
       return { ...Object.fromEntries(entries), type: about.type };
     };
     state.metadata.set(layer.name, sized({ ...layer.about, ...state.metadata.get(layer.name)! }));
-    // A LinearReLU is one module then.
-    for (const child of childrenOf(layer)) state.metadata.delete(child);
-    const quantized = moduleOf(state, { ...layer, about: sized(layer.about) });
-    return { type: about.type, ...difference(run(quantized, input), float) };
+    const keys = layer.about.type === 'LinearReLU' ? unite(state, layer) : layer.keys;
+    const quantized = moduleOf(state, { ...layer, keys, about: sized(layer.about) });
+    return { type: about.type, keys, ...difference(run(quantized, input), float) };
   } catch (error) {
     throw new RangeError(`${titleOf(layer)}: ${(error as Error).message}`, { cause: error });
   }
+}
+
+/** A quantized LinearReLU is one module, without the names of the two that it was made of; gives its keys. */
+function unite(state: nn.StateDict, { name, keys }: Layer): Map<string, string> {
+  const prefix = name === '' ? '' : `${name}.`;
+  const united = new Map(Array.from(keys.keys(), (local) => [local, prefix + local]));
+  const renamed = new Map(Array.from(keys, ([local, key]) => [key, prefix + local]));
+  const entries = [...state];
+  state.clear();
+  for (const [key, tensor] of entries) state.set(renamed.get(key) ?? key, tensor);
+  for (const child of ['0', '1']) state.metadata.delete(prefix + child);
+  return united;
 }
 
 /** A float layer's results, what quantizeDynamic makes of it, and (of an embedding) the quantized table. */

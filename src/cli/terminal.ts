@@ -1,5 +1,4 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+import { collectGarbage } from '../memory.js';
 
 /** The command was called wrongly: exit code 2. */
 export class UsageError extends Error {
@@ -65,18 +64,8 @@ export class ProgressBar {
   }
 }
 
-/**
- * Lets signals in, and collects garbage: the engine counts the memory of arrays late, and would let released
- * weights stay until they are as large as the rest.
- */
+/** Lets signals in, and lets go of memory. */
 export async function breathe(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
-  collectGarbage ??= exposeGc();
   collectGarbage();
-}
-let collectGarbage: (() => void) | undefined;
-
-function exposeGc(): () => void {
-  setFlagsFromString('--expose-gc');
-  return runInNewContext('gc') as () => void;
 }

@@ -1,10 +1,12 @@
 import { checkBoolean, checkOptions, describe } from '../errors.js';
+import { collectGarbage } from '../memory.js';
 import { GRUCell, LSTMCell, RNNCell } from '../nn/cells.js';
 import { Embedding, EmbeddingBag } from '../nn/embedding.js';
 import { GRU } from '../nn/gru.js';
 import { LinearReLU } from '../nn/intrinsic.js';
 import { Linear } from '../nn/linear.js';
 import { LSTM } from '../nn/lstm.js';
+import { onMeta } from '../nn/meta.js';
 import { copyHooks, copyModule, isModule, type Module } from '../nn/module.js';
 import { checkQConfig } from '../nn/quantized/qconfig.js';
 import * as quantized from '../nn/quantized/index.js';
@@ -63,6 +65,8 @@ export const defaultDynamicMapping: ReadonlyMap<ModuleClass, QuantizedModuleClas
   ...embeddings,
 ]);
 
+const ownClasses: ReadonlySet<QuantizedModuleClass> = new Set(defaultDynamicMapping.values());
+
 /** For each dtype the qconfig of a spec's types and names, and the types where there is no spec. */
 const defaults: Partial<Record<DType, { qconfig: QConfig; types: readonly ModuleClass[] }>> = {
   qint8: { qconfig: defaultDynamicQConfig, types: layers.map(([type]) => type) },
@@ -106,7 +110,7 @@ export function quantizeDynamic<M extends Module>(
   const qconfigs = resolveSpec(spec, dtype);
 
   const root = inplace ? model : copyModule(model);
-  const conversions = new Map<Module, () => Module>();
+  const conversions = new Map<Module, { trial: () => void; convert: () => Module }>();
   const others = new Set<Module>();
   const named = new Map<string, Module>();
   const used = new Set<ModuleClass | string>();
@@ -121,7 +125,10 @@ export function quantizeDynamic<M extends Module>(
     const fused = above.at(-1)?.constructor === LinearReLU;
     if (qconfig !== null && target !== undefined && !fused) {
       if (source.key !== undefined) used.add(source.key);
-      if (!conversions.has(module)) conversions.set(module, () => convert(target, module, qconfig));
+      const conversion = (): Module => convert(target, module, qconfig);
+      // The classes here need not pack in a trial; others may do anything.
+      const trial = ownClasses.has(target) ? (): unknown => onMeta(conversion) : conversion;
+      if (!conversions.has(module)) conversions.set(module, { trial, convert: conversion });
     } else if (!fused) {
       others.add(module);
     }
@@ -136,17 +143,29 @@ export function quantizeDynamic<M extends Module>(
   // Each float module is let go as soon as its twin stands, so that a large model never needs the memory of both.
   // Inplace, all conversions are tried before: one that fails leaves the model as it was.
   named.clear();
-  if (inplace && conversions.size > 1) for (const attempt of conversions.values()) attempt();
+  if (inplace && conversions.size > 1) for (const { trial } of conversions.values()) trial();
   const twins = new WeakMap<Module, Module>();
+  let released = 0;
   const twinOf = (module: Module): Module => {
-    const twin = twins.get(module) ?? conversions.get(module)?.();
+    const twin = twins.get(module) ?? conversions.get(module)?.convert();
     if (twin === undefined) return module;
-    if (conversions.delete(module)) copyHooks(module, twin);
+    if (conversions.delete(module)) {
+      copyHooks(module, twin);
+      released += bytesOf(module);
+    }
     twins.set(module, twin);
     return twin;
   };
+  const letGo = (module: Module): Module => {
+    // What was replaced before this one; itself it is still held here.
+    if (inplace && released > collectEvery) {
+      collectGarbage();
+      released = 0;
+    }
+    return twinOf(module);
+  };
   for (const module of others) {
-    module.replaceChildren(twinOf);
+    module.replaceChildren(letGo);
     delete (module as { qconfig?: unknown }).qconfig;
   }
   return (twinOf(root) as M).eval();
@@ -158,6 +177,15 @@ function convert(target: QuantizedModuleClass, module: Module, qconfig: QConfig)
   throw new TypeError(
     `fromFloat of mapping's ${module.constructor.name} should give a Module, got ${describe(result)}`,
   );
+}
+
+/** Bytes of float weights let go after which garbage is collected. */
+const collectEvery = 2 ** 25;
+
+function bytesOf(module: Module): number {
+  let bytes = 0;
+  for (const parameter of module.parameters()) bytes += parameter.data.byteLength;
+  return bytes;
 }
 
 /** A qconfig, and the entry of the spec that it comes from. */

@@ -75,7 +75,8 @@ export interface ModelFromStateDict {
  * const rnn = model.getSubmodule('encoder.rnn') as nn.RNN;
  * ```
  *
- * The float32 tensors of float modules become the parameters, without a copy; other floating types are widened.
+ * The float32 tensors of float modules become the parameters, without a copy; other floating types are widened. Before
+ * a large model is quantized in place, let the state go (`state.clear()`): what it holds cannot be released.
  *
  * @throws {TypeError} when `state` holds something else than names and tensors
  * @throws {CheckpointError} for names that no module can have, or where tensors and metadata contradict each other
@@ -245,9 +246,6 @@ class Builder {
 
   build(node: Node, name: string): Module {
     const { about } = node;
-    if (about?.type === 'DynamicQuantizedLinearReLU') {
-      return this.leaf(name, about, new Map(tensorsBelow(node)));
-    }
     const children = new Map<string, Module>();
     for (const [part, child] of node.children) {
       children.set(part, this.build(child, name === '' ? part : `${name}.${part}`));
@@ -357,9 +355,8 @@ class Builder {
     const layer = recurrentOptions(tensors) ?? cellOptions(tensors);
     if (layer !== undefined) return quantizedOrFloat(layer, type, tensors);
 
-    const prefix = type === 'DynamicQuantizedLinearReLU' ? '0.' : '';
-    const weight = tensors.get(`${prefix}weight`);
-    const bias = tensors.get(`${prefix}bias`);
+    const weight = tensors.get('weight');
+    const bias = tensors.get('bias');
     if (weight === undefined || tensors.size !== (bias === undefined ? 1 : 2)) return undefined;
     const [rows, columns] = weight.shape as [number, number];
     const matrix = weight.dim() === 2 && (bias === undefined || sameShape(bias.shape, [rows]));
@@ -372,31 +369,26 @@ class Builder {
         ...(type === undefined && { because: 'an EmbeddingBag has the same tensors' }),
       };
     }
-    if (matrix && (bias !== undefined || weight.quantization !== undefined || prefix !== '')) {
-      const found = quantizedOrFloat({ type: 'Linear', options: linearOptions }, type, tensors);
-      return found && prefix !== '' ? { ...found, type: 'DynamicQuantizedLinearReLU' } : found;
-    }
-    if (!isFloat(tensors)) return undefined;
-    if (matrix) {
-      if (type === 'DynamicQuantizedLinear') {
-        return quantizedOrFloat({ type: 'Linear', options: linearOptions }, type, tensors);
-      }
-      const [likely, because] = type === undefined ? this.tableOrLinear(name, columns) : [type];
-      return {
-        type: likely,
-        options: likely === 'Linear' ? linearOptions : tableOptions,
-        ...(because !== undefined && { because }),
-      };
-    }
     if (type === 'LayerNorm' || (bias !== undefined && weight.dim() === 1)) {
-      if (bias !== undefined && !sameShape(bias.shape, weight.shape)) return undefined;
+      if (!isFloat(tensors) || (bias !== undefined && !sameShape(bias.shape, weight.shape))) return undefined;
       return {
         type: 'LayerNorm',
         options: { normalizedShape: weight.shape, elementwiseAffine: true, bias: bias !== undefined },
         ...(type === undefined && { because: 'a GroupNorm has the same tensors' }),
       };
     }
-    return undefined;
+    if (!matrix) return undefined;
+    const isTable = type === 'Embedding' || type === 'EmbeddingBag';
+    if (isTable && bias === undefined && isFloat(tensors)) return { type, options: tableOptions };
+    const [likely, because] =
+      type === undefined && bias === undefined && isFloat(tensors)
+        ? this.tableOrLinear(name, columns)
+        : (['Linear'] as const);
+    if (likely === 'Embedding') return { type: likely, options: tableOptions, because };
+    const found = quantizedOrFloat({ type: likely, options: linearOptions }, type, tensors);
+    // Nothing but the metadata tells the two apart.
+    const isFused = type === 'DynamicQuantizedLinearReLU' && found?.type === 'DynamicQuantizedLinear';
+    return found && { ...found, ...(isFused && { type }), ...(because !== undefined && { because }) };
   }
 
   /** Which of the two a weight without a bias is most likely, and why. */
@@ -534,7 +526,7 @@ function quantizedOrFloat(
 ): Found | undefined {
   const weights: Tensor[] = [];
   const biases: Tensor[] = [];
-  for (const [name, tensor] of tensors) (/^(0\.)?bias/.test(name) ? biases : weights).push(tensor);
+  for (const [name, tensor] of tensors) (name.startsWith('bias') ? biases : weights).push(tensor);
   const quantized = `DynamicQuantized${type}`;
   if (weights.every(({ dtype }) => dtype === qint8))
     return { type: quantized, options: { ...options, dtype: qint8 } };
@@ -550,11 +542,6 @@ function quantizedOrFloat(
 
 function isFloat(tensors: ReadonlyMap<string, Tensor>): boolean {
   return [...tensors.values()].every(({ dtype }) => /^b?float/.test(dtype));
-}
-
-function* tensorsBelow(node: Node, prefix = ''): IterableIterator<[string, Tensor]> {
-  for (const [name, tensor] of node.tensors) yield [prefix + name, tensor];
-  for (const [name, child] of node.children) yield* tensorsBelow(child, `${prefix}${name}.`);
 }
 
 /** A module at the beginning of a sentence. */

@@ -1,5 +1,6 @@
 import { float16, Tensor } from '../../../tensor.js';
 import type { LayerParameter } from '../../layer-parameters.js';
+import { isOnMeta } from '../../meta.js';
 import { Module, parameterData, type ModuleMetadata } from '../../module.js';
 import {
   adoptedMode,
@@ -155,7 +156,8 @@ export abstract class DynamicModule<Handle extends object> extends Module {
     const complete = this.parameterList().every(({ name }) => state.has(name));
     const mode = adoptedMode(metadata, this.packed.mode);
     const { packed, matrices } = this.split(complete ? state : new Map([...this.ownState(), ...state]), mode);
-    handles.set(packed, this.newHandle(mode, matrices));
+    // On meta this is a trial: all is checked by now.
+    if (!isOnMeta()) handles.set(packed, this.newHandle(mode, matrices));
     this.packed = packed;
   }
   protected override *ownNames(): IterableIterator<string> {
