@@ -76,7 +76,9 @@ describe('what is printed', () => {
     [0.0123, '1.2 %'],
     [0.2, '20 %'],
     [0.000104, '0.010 %'],
-    [Infinity, 'Infinity %'],
+    [1.5, '150 %'],
+    [1e-9, '0.00000010 %'],
+    [Infinity, '∞ %'],
   ])('%d as percent', (fraction, text) => expect(formatPercent(fraction)).toBe(text));
   test('columns', () =>
     expect(

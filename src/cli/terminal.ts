@@ -29,7 +29,8 @@ export function formatBytes(bytes: number): string {
 }
 
 export function formatPercent(fraction: number): string {
-  return `${(100 * fraction).toPrecision(2).replace(/e.*/, '')} %`;
+  const digits = { minimumSignificantDigits: 2, maximumSignificantDigits: 2, useGrouping: false };
+  return `${(100 * fraction).toLocaleString('en', digits)} %`;
 }
 
 /** Columns as wide as their widest cell, the last one ragged. */
