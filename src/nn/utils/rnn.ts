@@ -1,5 +1,5 @@
 import { checkBoolean, checkOneOf, checkOptions, describe } from '../../errors.js';
-import { emptyArray, full, Tensor } from '../../tensor.js';
+import { emptyArray, full, numelOf, Tensor } from '../../tensor.js';
 import { checkPacked, checkPlain, indices, integersOf, PackedSequence } from '../packed-sequence.js';
 
 export { PackedSequence };
@@ -170,7 +170,7 @@ export function padSequence(sequences: Iterable<Tensor>, options: PadSequenceOpt
   const steps = list.reduce((most, sequence) => Math.max(most, sequence.shape[0]!), 0);
   const leading = batchFirst ? [list.length, steps] : [steps, list.length];
   const padded = full([...leading, ...rowShape], paddingValue, { dtype: first.dtype });
-  const row = rowShape.reduce((product, n) => product * n, 1);
+  const row = numelOf(rowShape);
   list.forEach((sequence, b) => {
     const source = sequence.checked('sequences');
     const length = sequence.shape[0]!;

@@ -4,6 +4,7 @@ import {
   float16,
   float32,
   isFloatScale,
+  numelOf,
   qint8,
   sameShape,
   Tensor,
@@ -74,7 +75,7 @@ export function weightScales({ scales, qscheme }: Quantization): WeightScales {
 export function emptyState(parameters: readonly LayerParameter[], mode: DynamicMode): Map<string, Tensor> {
   const state = new Map<string, Tensor>();
   for (const { name, kind, shape } of parameters) {
-    const count = shape.reduce((product, n) => product * n, 1);
+    const count = numelOf(shape);
     if (kind === 'bias') state.set(name, new Tensor(new Float32Array(count), shape));
     else if (mode.dtype === float16)
       state.set(name, new Tensor(new Uint16Array(count), shape, { dtype: float16 }));
