@@ -1,5 +1,13 @@
 import { describe } from '../errors.js';
-import { fromSlot, native, newOutputs, throwUnlessOk, toSlot, type RNNHandle } from '../native.js';
+import {
+  fromSlot,
+  native,
+  newOutputs,
+  throwUnlessOk,
+  toSlot,
+  type RNNHandle,
+  type Slotted,
+} from '../native.js';
 import { float32, isTensor, resultTensor, Tensor } from '../tensor.js';
 import { dropout as applyDropout } from './dropout.js';
 import { checkPacked, isPackedSequence, PackedSequence } from './packed-sequence.js';
@@ -148,11 +156,7 @@ function run(
     const hIn = h0 && toSlot(slots, 1, h0);
     const cIn = c0 && toSlot(slots, 2, c0);
     const cLast = lstm ? cOut : null;
-    const status =
-      batchSizes === null
-        ? handle.forward(xIn, hIn, cIn, yOut, hOut, cLast)
-        : handle.forwardPacked(xIn, hIn, cIn, yOut, hOut, cLast, batchSizes);
-    throwUnlessOk(status, lstm ? 'hidden[0]' : 'hidden');
+    callHandle(handle, xIn, hIn, cIn, yOut, hOut, cLast, batchSizes);
     y = fromSlot(slots, 3, yOut, count);
     hn = fromSlot(slots, 4, hOut, hiddenCount);
     cn = fromSlot(slots, 5, cOut, cellCount);
@@ -161,6 +165,24 @@ function run(
   const hidden = resultTensor(hn, batched ? [cells, batch, projected] : [cells, projected]);
   if (!lstm) return [output, hidden];
   return [output, [hidden, resultTensor(cn, batched ? [cells, batch, hiddenSize] : [cells, hiddenSize])]];
+}
+
+/** Padded or packed: the native side has a method for each, for a seventh argument costs 100 ns. */
+function callHandle(
+  handle: RNNHandle,
+  x: Slotted,
+  h0: Slotted | null,
+  c0: Slotted | null,
+  y: Slotted,
+  hn: Slotted,
+  cn: Slotted | null,
+  batchSizes: BigInt64Array | null,
+): void {
+  const status =
+    batchSizes === null
+      ? handle.forward(x, h0, c0, y, hn, cn)
+      : handle.forwardPacked(x, h0, c0, y, hn, cn, batchSizes);
+  throwUnlessOk(status, cn === null ? 'hidden' : 'hidden[0]');
 }
 
 /** Layer by layer, with dropout on what passes between them. */
@@ -185,11 +207,7 @@ function runWithDropout(
       return state && (state.subarray(layer * size, (layer + 1) * size) as typeof state);
     };
     setSizes(native().sizes, steps, batch, layer, 1);
-    const status =
-      batchSizes === null
-        ? handle.forward(x, part(h0), part(c0), y, part(hn), lstm ? part(cn) : null)
-        : handle.forwardPacked(x, part(h0), part(c0), y, part(hn), lstm ? part(cn) : null, batchSizes);
-    throwUnlessOk(status, lstm ? 'hidden[0]' : 'hidden');
+    callHandle(handle, x, part(h0), part(c0), y, part(hn), lstm ? part(cn) : null, batchSizes);
     if (layer < numLayers - 1) {
       x = applyDropout(new Tensor(y.slice(), [y.length]), dropout).data as Float32Array;
     }
