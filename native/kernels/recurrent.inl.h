@@ -5,15 +5,15 @@
 // kTileRows x 64 floats, which stays in L1, and its gates are computed after the next tile's
 // products: they then run in the shadow of those instead of waiting for the end of their own sums.
 
-// A mode: the gates of a group, in PyTorch's order, and what becomes of them. `gh` are the
-// products, `gi` the input gates, `unit` is the first of the group's units and `units` how many are
-// left.
-
 // The products of a group's gates in memory, read like an array in registers.
 struct StoredProducts {
   const float* data;
   DYNAQUANT_INLINE F32 operator[](size_t gate) const { return load(data + gate * kPanelColumns); }
 };
+
+// A mode: the gates of a group, in PyTorch's order, and what becomes of them. `gh` are the
+// products, `gi` the input gates, `unit` is the first of the group's units and `units` how many are
+// left.
 
 // c' = (f * c) + (i * g); h' = o * tanh(c'). i * g and o * tanh(c') are one division each.
 struct Lstm {
