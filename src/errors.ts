@@ -15,6 +15,11 @@ export function describe(value: unknown): string {
   return typeof name === 'string' && name !== '' ? name : 'an object';
 }
 
+/** What kind of object a value is, of any realm: `Map`, `Set`, `URL`… */
+export function tagOf(value: unknown): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
+}
+
 /** Refuses option keys that do not exist, so that a typo is not a silent default. */
 export function checkOptions(where: string, options: unknown, known: readonly string[]): void {
   if (typeof options !== 'object' || options === null) {

@@ -1,4 +1,6 @@
+import { tagOf } from '../errors.js';
 import { float32, load, modelFromStateDict, nn, randint, randn, Tensor, type DType } from '../index.js';
+import { isTensor } from '../tensor.js';
 import { UsageError } from './terminal.js';
 
 /** A model from a file: its state, with what each module is in `metadata`, and what had to be assumed. */
@@ -31,11 +33,7 @@ function stateDictOf(path: string, loaded: unknown): nn.StateDict {
 }
 
 function isMap(value: unknown): value is Map<unknown, unknown> {
-  return Object.prototype.toString.call(value) === '[object Map]';
-}
-
-function isTensor(value: unknown): boolean {
-  return value instanceof Tensor;
+  return tagOf(value) === 'Map';
 }
 
 /** A module with tensors of its own, or one layer of a recurrent one: what is quantized, run and compared at a time. */

@@ -1,4 +1,4 @@
-import { describe } from '../errors.js';
+import { describe, tagOf } from '../errors.js';
 import type { Tensor } from '../tensor.js';
 import { isModule, Module } from './module.js';
 
@@ -148,7 +148,7 @@ function noForward(name: string): never {
 }
 
 function isMap(value: unknown): value is ReadonlyMap<string, Module> {
-  return Object.prototype.toString.call(value) === '[object Map]';
+  return tagOf(value) === 'Map';
 }
 
 function listOf(name: string, value: unknown): unknown[] {

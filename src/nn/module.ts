@@ -1,4 +1,4 @@
-import { checkBoolean, checkOptions, describe } from '../errors.js';
+import { checkBoolean, checkOptions, describe, tagOf } from '../errors.js';
 import { float32, isPlain, isTensor, sameShape, Tensor, unchecked } from '../tensor.js';
 import { isOnMeta } from './meta.js';
 
@@ -356,7 +356,7 @@ export function copyModule<M extends Module>(module: M): M {
       }
       return result;
     }
-    if (Object.prototype.toString.call(value) === '[object Map]') {
+    if (tagOf(value) === 'Map') {
       const result = new Map([...(value as Map<unknown, unknown>)].map(([key, item]) => [key, copy(item)]));
       copies.set(value, result);
       return result;
@@ -507,5 +507,5 @@ export function entriesOf(state: StateDictLike): Map<string, Tensor> {
 /** A {@link StateDict}'s, of this copy of the package or another; a plain Map or object has none. */
 export function metadataOf(state: StateDictLike): ReadonlyMap<string, ModuleMetadata> {
   const { metadata } = state as Partial<StateDict>;
-  return Object.prototype.toString.call(metadata) === '[object Map]' ? metadata! : new Map();
+  return tagOf(metadata) === 'Map' ? metadata! : new Map();
 }

@@ -1,4 +1,4 @@
-import { checkBoolean, checkOptions, describe } from '../errors.js';
+import { checkBoolean, checkOptions, describe, tagOf } from '../errors.js';
 import { collectGarbage } from '../memory.js';
 import { GRUCell, LSTMCell, RNNCell } from '../nn/cells.js';
 import { Embedding, EmbeddingBag } from '../nn/embedding.js';
@@ -301,8 +301,4 @@ function checkKey(key: unknown): void {
   if (typeof key !== 'string' && !isClass(key)) {
     throw new TypeError(`spec should hold module classes and names, got ${describe(key)}`);
   }
-}
-
-function tagOf(value: unknown): string {
-  return Object.prototype.toString.call(value).slice(8, -1);
 }

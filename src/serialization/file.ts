@@ -2,7 +2,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 
-import { CheckpointError, describe } from '../errors.js';
+import { CheckpointError, describe, tagOf } from '../errors.js';
 
 /**
  * Readers are generators, written once for both ways to run: what they yield may be a promise. {@link runSync}
@@ -34,7 +34,7 @@ export async function runAsync<T>(steps: Steps<T>): Promise<T> {
 /** The path of a string or file URL. */
 export function fileName(path: unknown): string {
   if (typeof path === 'string') return path;
-  if (Object.prototype.toString.call(path) === '[object URL]') return fileURLToPath(path as URL);
+  if (tagOf(path) === 'URL') return fileURLToPath(path as URL);
   throw new TypeError(`path should be a string or a URL, got ${describe(path)}`);
 }
 
