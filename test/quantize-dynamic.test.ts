@@ -231,7 +231,8 @@ describe('what is converted', () => {
     const memory: number[] = [];
     const measuring = {
       fromFloat(module: nn.Module, qconfig: QConfig): nn.Module {
-        collect();
+        collect(); // what this one lets go is swept beside us,
+        collect(); // and counted when the next one begins
         memory.push(process.memoryUsage().arrayBuffers);
         return QuantizedLinear.fromFloat(module as nn.Linear, qconfig);
       },
