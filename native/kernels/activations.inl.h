@@ -1,42 +1,50 @@
 // SPDX-License-Identifier: MIT
 // exp, sigmoid and tanh: one sequence of IEEE operations on every instruction set.
 
-// exp(x) = 2^n * (1 + m), n = rne(x / ln 2), m = expm1(r), r = x - n ln 2, |r| <= ln(2) / 2.
-// n is found by adding 1.5 * 2^23 + 127: the sum's low bits are n + 127, the exponent of 2^n.
-// ln 2 stands in two parts (the first has 15 bits, so n times it is exact).
-// m = r + r^2 * Q(r), Q minimax of degree 5 in m's relative error: 2.4e-10 (degree 4: 1.3e-8, which
-// takes tanh to 2.1 ulp).
-struct Exponential {
-  F32 scale;  // 2^n
-  F32 m;
-};
-DYNAQUANT_INLINE Exponential exponential(F32 x) {
-  const F32 magic = set_f32(12583039.0f);
-  const F32 shifted = fma(x, set_f32(1.44269504f), magic);
-  const F32 n = sub(shifted, magic);
-  const F32 r = fma(n, set_f32(-1.42860677e-6f), fma(n, set_f32(-0.693145752f), x));
-  // Pairs first (Estrin): a step of a small model waits for this, and it costs no operation more.
-  const F32 r2 = mul(r, r);
-  const F32 q01 = fma(set_f32(1.666666567e-1f), r, set_f32(0.5f));
-  const F32 q23 = fma(set_f32(8.333389647e-3f), r, set_f32(4.166635871e-2f));
-  const F32 q45 = fma(set_f32(1.984588162e-4f), r, set_f32(1.394066843e-3f));
-  const F32 q = fma(fma(q45, r2, q23), r2, q01);
-  return {low_bits_to_exponent(shifted), fma(q, r2, r)};
+// exp(x) = power * exp(rest), power = 2^(n / 8), n = rne(8 x / ln 2), rest = x - n ln 2 / 8,
+// |rest| <= ln(2) / 16. n is found by adding 1.5 * 2^23 + 8 * 127: the low bits of the sum are
+// n + 1016, of which the last three choose one of eight mantissas and those above are the exponent.
+// The float of ln 2 is good to 28 bits: with one fma, the rest is off by 2.8e-9 |x|.
+constexpr float kEighthsOfLn2 = 11.5415603f, kLn2Eighth = 8.66433978e-2f;
+constexpr float kEighths = 12583928.0f;
+// The bits of 2^(i / 8), less those of 1, less i << 20, which the shifted sum brings along.
+alignas(32) constexpr uint32_t kMantissas[8] = {0x00000000, 0xfffb95c2, 0xfff837f0, 0xfff5fed7,
+                                                0xfff504f3, 0xfff5672a, 0xfff744fd, 0xfffac0c7};
+// 2^(i / 8) less its float.
+alignas(32) constexpr float kMantissaRests[8] = {0,
+                                                 -1.30775399e-8f,
+                                                 3.79763528e-8f,
+                                                 -4.01899953e-8f,
+                                                 2.42032350e-8f,
+                                                 8.07090483e-9f,
+                                                 -2.47553267e-8f,
+                                                 -1.12392780e-8f};
+DYNAQUANT_INLINE F32 power_of(F32 eighths) {
+  return add_shifted<20>(lookup(kMantissas, eighths), eighths);
 }
 
 // 1 + exp(-x): sigmoid's denominator. Clamped at +-87, where exp is still a normal float. The bound
-// goes first in min and max, so a NaN passes.
+// goes first in min and max, so a NaN passes. exp(-u) is a cubic, minimax to 2.6e-8.
 DYNAQUANT_INLINE F32 one_plus_exp_minus(F32 x) {
-  const F32 y = min(set_f32(87.0f), max(set_f32(-87.0f), sub(set_f32(0.0f), x)));
-  const Exponential e = exponential(y);
-  return add(set_f32(1.0f), fma(e.m, e.scale, e.scale));
+  const F32 y = min(set_f32(87.0f), max(set_f32(-87.0f), x));
+  const F32 eighths = fma(y, set_f32(-kEighthsOfLn2), set_f32(kEighths));
+  const F32 u = fma(sub(eighths, set_f32(kEighths)), set_f32(kLn2Eighth), y);
+  const F32 one = set_f32(1.0f);
+  const F32 q = fma(u, set_f32(-1.66642960e-1f), set_f32(5.00064843e-1f));
+  return fma(fma(fma(q, u, set_f32(-1.0f)), u, one), power_of(eighths), one);
 }
-// tanh(|x|) = e / (e + 2), e = expm1(2|x|): accurate near 0, where n = 0 and e is the polynomial.
-// From |x| = 9.02 on tanh is 1 in float32.
+// tanh(|x|) = e / (e + 2), e = expm1(2|x|) = power * expm1(r) + (power - 1): accurate near 0, where
+// e is expm1(r) = r + r^2 * q(r), minimax to 5.1e-9 of itself, or needs what the power's float
+// leaves out. From |x| = 9.02 on tanh is 1 in float32.
 DYNAQUANT_INLINE F32 expm1_of_twice_abs(F32 x) {
   const F32 magnitude = abs(x);
-  const Exponential e = exponential(min(set_f32(18.1f), add(magnitude, magnitude)));
-  return fma(e.m, e.scale, sub(e.scale, set_f32(1.0f)));
+  const F32 y = min(set_f32(18.1f), add(magnitude, magnitude));
+  const F32 eighths = fma(y, set_f32(kEighthsOfLn2), set_f32(kEighths));
+  const F32 r = fma(sub(eighths, set_f32(kEighths)), set_f32(-kLn2Eighth), y);
+  const F32 power = power_of(eighths);
+  const F32 less_one = add(sub(power, set_f32(1.0f)), lookup(kMantissaRests, eighths));
+  const F32 q = fma(fma(r, set_f32(4.16657715e-2f), set_f32(1.66679636e-1f)), r, set_f32(0.5f));
+  return fma(fma(q, mul(r, r), r), power, less_one);
 }
 
 DYNAQUANT_INLINE F32 sigmoid(F32 x) { return div(set_f32(1.0f), one_plus_exp_minus(x)); }

@@ -11,22 +11,36 @@ struct StoredProducts {
   DYNAQUANT_INLINE F32 operator[](size_t gate) const { return load(data + gate * kPanelColumns); }
 };
 
-// A mode: the gates of a group, in PyTorch's order, and what becomes of them. `gh` are the
-// products, `gi` the input gates, `unit` is the first of the group's units and `units` how many are
-// left.
+// Where a row of a group stands: its input gates, the first of its units, and how many are left.
+struct Place {
+  Place(const RnnStep& step, size_t row, size_t group, size_t gates)
+      : row(row),
+        unit(group * kPanelColumns),
+        units(step.hidden - unit),
+        gi(step.input_gates + row * step.input_stride + unit * gates) {}
+  size_t row, unit, units;
+  const float* gi;
+};
+
+// A mode: the gates of a group, in PyTorch's order, and what becomes of the products `gh` and the
+// input gates. In two parts, of which each takes some 60 cycles from its first to its last
+// operation: a processor overlaps the same part of several rows, not several rows of both parts.
 
 // c' = (f * c) + (i * g); h' = o * tanh(c'). i * g and o * tanh(c') are one division each.
 struct Lstm {
   static constexpr size_t kGates = gates_of(RnnMode::kLstm);
   template <typename Products>
-  DYNAQUANT_INLINE static F32 next(const Products& gh, const float* gi, const RnnStep& step,
-                                   size_t row, size_t unit, size_t) {
-    float* cell = step.cell + row * step.cell_stride + unit;
-    const F32 i = add(gh[0], load(gi)), f = add(gh[1], load(gi + 16));
-    const F32 g = add(gh[2], load(gi + 32)), o = add(gh[3], load(gi + 48));
-    const F32 c = add(mul(sigmoid(f), load(cell)), sigmoid_times_tanh(i, g));
+  DYNAQUANT_INLINE static F32 first(const Products& gh, const RnnStep& step, const Place& at) {
+    float* cell = step.cell + at.row * step.cell_stride + at.unit;
+    const F32 i = add(gh[0], load(at.gi)), f = add(gh[1], load(at.gi + 16));
+    const F32 g = add(gh[2], load(at.gi + 32));
+    const F32 c = add(div(load(cell), one_plus_exp_minus(f)), sigmoid_times_tanh(i, g));
     store(cell, c);
-    return sigmoid_times_tanh(o, c);
+    return c;
+  }
+  template <typename Products>
+  DYNAQUANT_INLINE static F32 second(F32 c, const Products& gh, const RnnStep&, const Place& at) {
+    return sigmoid_times_tanh(add(gh[3], load(at.gi + 48)), c);
   }
 };
 
@@ -34,49 +48,50 @@ struct Lstm {
 struct Gru {
   static constexpr size_t kGates = gates_of(RnnMode::kGru);
   template <typename Products>
-  DYNAQUANT_INLINE static F32 next(const Products& gh, const float* gi, const RnnStep& step,
-                                   size_t row, size_t unit, size_t units) {
-    const float* previous = step.previous + row * step.previous_stride + unit;
-    const F32 h = units >= kPanelColumns ? load(previous) : load_first(previous, units);
-    const F32 r = add(gh[0], load(gi)), z = add(gh[1], load(gi + 16));
-    const F32 n = tanh(add(load(gi + 32), div(gh[2], one_plus_exp_minus(r))));
+  DYNAQUANT_INLINE static F32 first(const Products& gh, const RnnStep&, const Place& at) {
+    const F32 r = add(gh[0], load(at.gi));
+    return add(load(at.gi + 32), div(gh[2], one_plus_exp_minus(r)));
+  }
+  template <typename Products>
+  DYNAQUANT_INLINE static F32 second(F32 sum, const Products& gh, const RnnStep& step,
+                                     const Place& at) {
+    const float* previous = step.previous + at.row * step.previous_stride + at.unit;
+    const F32 h = at.units >= kPanelColumns ? load(previous) : load_first(previous, at.units);
+    const F32 z = add(gh[1], load(at.gi + 16)), n = tanh(sum);
     return add(div(sub(h, n), one_plus_exp_minus(z)), n);
   }
 };
 
-struct TanhRnn {
+struct OneGate {
   static constexpr size_t kGates = gates_of(RnnMode::kTanh);
   template <typename Products>
-  DYNAQUANT_INLINE static F32 next(const Products& gh, const float* gi, const RnnStep&, size_t,
-                                   size_t, size_t) {
-    return tanh(add(gh[0], load(gi)));
+  DYNAQUANT_INLINE static F32 first(const Products& gh, const RnnStep&, const Place& at) {
+    return add(gh[0], load(at.gi));
   }
 };
-
-struct ReluRnn {
-  static constexpr size_t kGates = gates_of(RnnMode::kRelu);
+struct TanhRnn : OneGate {
   template <typename Products>
-  DYNAQUANT_INLINE static F32 next(const Products& gh, const float* gi, const RnnStep&, size_t,
-                                   size_t, size_t) {
-    return max(set_f32(0.0f), add(gh[0], load(gi)));
+  DYNAQUANT_INLINE static F32 second(F32 sum, const Products&, const RnnStep&, const Place&) {
+    return tanh(sum);
+  }
+};
+struct ReluRnn : OneGate {
+  template <typename Products>
+  DYNAQUANT_INLINE static F32 second(F32 sum, const Products&, const RnnStep&, const Place&) {
+    return max(set_f32(0.0f), sum);
   }
 };
 
-// A row of a group, from its products.
-template <typename Mode, typename Products, typename Seen>
-DYNAQUANT_INLINE void step_group(const Products& products, const RnnStep& step, size_t row,
-                                 size_t group, const Seen& seen) {
-  const size_t unit = group * kPanelColumns;
-  const size_t units = step.hidden - unit;
-  const float* gi = step.input_gates + row * step.input_stride + unit * Mode::kGates;
-  float* out = step.output + row * step.output_stride + unit;
-  const F32 h = Mode::next(products, gi, step, row, unit, units);
-  if (units >= kPanelColumns) {
+// h' of a row of a group, to where it belongs.
+template <typename Seen>
+DYNAQUANT_INLINE void put(F32 h, const RnnStep& step, const Place& at, const Seen& seen) {
+  float* out = step.output + at.row * step.output_stride + at.unit;
+  if (at.units >= kPanelColumns) {
     store(out, h);
   } else {
-    store_first(out, h, units);
+    store_first(out, h, at.units);
   }
-  seen(row, h);
+  seen(at.row, h);
 }
 
 template <typename Mode>
@@ -88,17 +103,26 @@ struct Tile {
   size_t row, count, group, groups;
 };
 
+// The gates of a tile. Between its parts, a row's result takes the place of its first products.
 template <typename Mode, typename Seen>
-inline void step_tile(const Tile<Mode>& tile, const RnnStep& step, const Seen& seen) {
+inline void step_tile(Tile<Mode>& tile, const RnnStep& step, const Seen& seen) {
+  const auto each = [&](const auto& part) {
 #pragma GCC unroll 1
-  for (size_t r = 0; r < tile.count; ++r) {
-    const float* row = tile.products + r * Tile<Mode>::kStride;
+    for (size_t r = 0; r < tile.count; ++r) {
+      float* row = tile.products + r * Tile<Mode>::kStride;
 #pragma GCC unroll 1
-    for (size_t g = 0; g < (Tile<Mode>::kGroups == 1 ? 1 : tile.groups); ++g) {
-      const StoredProducts products = {row + g * Mode::kGates * kPanelColumns};
-      step_group<Mode>(products, step, tile.row + r, tile.group + g, seen);
+      for (size_t g = 0; g < (Tile<Mode>::kGroups == 1 ? 1 : tile.groups); ++g) {
+        part(row + g * Mode::kGates * kPanelColumns,
+             Place(step, tile.row + r, tile.group + g, Mode::kGates));
+      }
     }
-  }
+  };
+  each([&](float* products, const Place& at) {
+    store(products, Mode::first(StoredProducts{products}, step, at));
+  });
+  each([&](const float* products, const Place& at) {
+    put(Mode::second(load(products), StoredProducts{products}, step, at), step, at, seen);
+  });
 }
 
 // One row of blocks of one group: its products stay in registers, where there are many (with 16 of
@@ -108,15 +132,19 @@ inline void step_one(const Rows& h, const Panels& b, const RnnStep& step, size_t
                      const Seen& seen) {
   constexpr size_t kGates = Mode::kGates;
   F32 last[kGates];
+  const auto gates = [&](size_t group) {
+    const Place at(step, 0, group, kGates);
+    put(Mode::second(Mode::first(last, step, at), last, step, at), step, at, seen);
+  };
   for (size_t group = begin; group < end; ++group) {
     const size_t first = group * kGates;
     F32 products[kGates];
     multiply_tile<1, kGates>(h, 0, b, first,
                              [&](size_t, size_t panel, F32 v) { products[panel - first] = v; });
-    if (group > begin) step_group<Mode>(last, step, 0, group - 1, seen);
+    if (group > begin) gates(group - 1);
     for (size_t gate = 0; gate < kGates; ++gate) last[gate] = products[gate];
   }
-  if (end > begin) step_group<Mode>(last, step, 0, end - 1, seen);
+  if (end > begin) gates(end - 1);
 }
 
 template <typename Mode, typename Rows, typename Panels, typename Seen>

@@ -82,8 +82,15 @@ inline F32 copy_sign(F32 magnitude, F32 sign) {
 }
 inline S32 round_s32(F32 a) { return {_mm512_cvtps_epi32(a.v)}; }
 inline F32 to_f32(S32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
-inline F32 low_bits_to_exponent(F32 a) {
-  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a.v), 23))};
+template <typename Entry>
+inline F32 lookup(const Entry (&table)[8], F32 index) {
+  const __m512i twice = _mm512_broadcast_i32x8(_mm256_load_si256((const __m256i*)table));
+  return {_mm512_castsi512_ps(_mm512_permutexvar_epi32(_mm512_castps_si512(index.v), twice))};
+}
+template <int kShift>
+inline F32 add_shifted(F32 a, F32 b) {
+  return {_mm512_castsi512_ps(_mm512_add_epi32(
+      _mm512_castps_si512(a.v), _mm512_slli_epi32(_mm512_castps_si512(b.v), kShift)))};
 }
 inline S32 add(S32 a, S32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 inline S32 mul(S32 a, S32 b) { return {_mm512_mullo_epi32(a.v, b.v)}; }

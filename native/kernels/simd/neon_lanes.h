@@ -121,9 +121,23 @@ inline S32 round_s32(F32 a) {
 inline F32 to_f32(S32 a) {
   return each<F32>([&](int i) { return vcvtq_f32_s32(a.v[i]); });
 }
-inline F32 low_bits_to_exponent(F32 a) {
-  return each<F32>(
-      [&](int i) { return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a.v[i]), 23)); });
+template <typename Entry>
+inline F32 lookup(const Entry (&table)[8], F32 index) {
+  const uint8_t* bytes = (const uint8_t*)table;
+  const uint8x16x2_t entries = {{vld1q_u8(bytes), vld1q_u8(bytes + 16)}};
+  return each<F32>([&](int i) {
+    // Byte b of entry e stands at 4 e + b.
+    const uint32x4_t entry = vandq_u32(vreinterpretq_u32_f32(index.v[i]), vdupq_n_u32(7));
+    const uint32x4_t places = vmlaq_u32(vdupq_n_u32(0x03020100), entry, vdupq_n_u32(0x04040404));
+    return vreinterpretq_f32_u8(vqtbl2q_u8(entries, vreinterpretq_u8_u32(places)));
+  });
+}
+template <int kShift>
+inline F32 add_shifted(F32 a, F32 b) {
+  return each<F32>([&](int i) {
+    const uint32x4_t shifted = vshlq_n_u32(vreinterpretq_u32_f32(b.v[i]), kShift);
+    return vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(a.v[i]), shifted));
+  });
 }
 inline S32 add(S32 a, S32 b) {
   return each<S32>([&](int i) { return vaddq_s32(a.v[i], b.v[i]); });

@@ -146,9 +146,17 @@ inline F32 to_f32(S32 a) {
   DYNAQUANT_LANES v.lane[lane] = (float)a.lane[lane];
   return v;
 }
-// The bits shifted to the left by 23: low bits of n + 127 become 2^n.
-inline F32 low_bits_to_exponent(F32 a) {
-  DYNAQUANT_LANES a.lane[lane] = float_of(bits_of(a.lane[lane]) << 23);
+// The entry that the low three bits of each lane of `index` choose. Entries have 32 bits.
+template <typename Entry>
+inline F32 lookup(const Entry (&table)[8], F32 index) {
+  DYNAQUANT_LANES __builtin_memcpy(&index.lane[lane], &table[bits_of(index.lane[lane]) & 7], 4);
+  return index;
+}
+// Of the bits, as integers: a + (b << kShift).
+template <int kShift>
+inline F32 add_shifted(F32 a, F32 b) {
+  DYNAQUANT_LANES a.lane[lane] =
+      float_of(bits_of(a.lane[lane]) + (bits_of(b.lane[lane]) << kShift));
   return a;
 }
 inline S32 add(S32 a, S32 b) {

@@ -103,9 +103,19 @@ inline F32 copy_sign(F32 magnitude, F32 sign) {
 }
 inline S32 round_s32(F32 a) { return {_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)}; }
 inline F32 to_f32(S32 a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
-inline F32 low_bits_to_exponent(F32 a) {
-  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a.low), 23)),
-          _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a.high), 23))};
+template <typename Entry>
+inline F32 lookup(const Entry (&table)[8], F32 index) {
+  const __m256i entries = _mm256_load_si256((const __m256i*)table);
+  return {
+      _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(entries, _mm256_castps_si256(index.low))),
+      _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(entries, _mm256_castps_si256(index.high)))};
+}
+template <int kShift>
+inline F32 add_shifted(F32 a, F32 b) {
+  const __m256i low = _mm256_slli_epi32(_mm256_castps_si256(b.low), kShift);
+  const __m256i high = _mm256_slli_epi32(_mm256_castps_si256(b.high), kShift);
+  return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.low), low)),
+          _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.high), high))};
 }
 inline S32 add(S32 a, S32 b) {
   return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
