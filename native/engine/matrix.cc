@@ -178,6 +178,28 @@ void Int8Matrix::unpack(std::int8_t* weight) const {
   }
 }
 
+Int8Matrix Int8Matrix::diagonal(const KernelTable& kernels, std::size_t copies) const {
+  const GateLayout layout = {layout_.gates, layout_.units * copies};
+  const std::size_t depth = depth_ * copies;
+  std::vector<std::int8_t> own(layout_.rows() * depth_), weight(layout.rows() * depth);
+  std::vector<float> scales(layout.rows()), bias(layout.rows());
+  unpack(own.data());
+  for (std::size_t column = 0; column < layout_.columns(); ++column) {
+    const std::size_t from = layout_.row_of(column);
+    if (from == layout_.rows()) continue;
+    for (std::size_t copy = 0; copy < copies; ++copy) {
+      // Of each gate, the copies' units one after the other.
+      const std::size_t row =
+          (from / layout_.units * copies + copy) * layout_.units + from % layout_.units;
+      std::copy_n(&own[from * depth_], depth_, &weight[row * depth + copy * depth_]);
+      scales[row] = scales_.data()[column];
+      bias[row] = bias_.data()[column];
+    }
+  }
+  return {
+      kernels, mode_, {weight.data(), scales.data(), scales.size(), bias.data()}, layout, depth};
+}
+
 double Int8Matrix::mean_chain() const {
   std::size_t sums = chains_.size();
   for (const PanelPlan& plan : plans_) sums += plan.products == Products::kChains ? 0 : quads_;

@@ -107,6 +107,10 @@ class Int8Matrix {
   // The weight as it came, [layout.rows()][depth].
   void unpack(std::int8_t* weight) const;
 
+  // `copies` of this matrix along a diagonal, zeros elsewhere: what makes of so many rows that
+  // stand one after the other their results, of each gate one after the other.
+  Int8Matrix diagonal(const KernelTable& kernels, std::size_t copies) const;
+
   // Depth quads that one int16 sum takes on average, 1 where there are no chains.
   double mean_chain() const;
 

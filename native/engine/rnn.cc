@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 #include <utility>
 
 #include "engine/activations.h"
@@ -283,6 +284,17 @@ struct Layout {
   Runner<Matrix> runner;
 };
 
+// Sequences that may run side by side in the units of a group. [B][H] is [B / 2][2 H] in memory, so
+// a batch of them is a smaller batch of wider rows; zeros in the weights keep them apart. Not with
+// ranges of single rows, which would become ranges of pairs; not of floats, where 0 times infinity
+// is NaN.
+std::size_t side_by_side(const RnnSizes& sizes, const std::vector<RnnCell<Int8Matrix>>& cells) {
+  const ActivationMode& mode = cells[0].input.mode();
+  if (sizes.directions != 1 || sizes.projection != 0 || mode.per_row) return 1;
+  std::size_t count = 1;
+  while (2 * count * sizes.hidden <= kPanelColumns) count *= 2;
+  return sizes.input <= mode.max_depth() / count ? count : 1;
+}
 void copy_rows(const FloatRows& from, std::size_t begin, std::size_t end, std::size_t columns,
                float* to) {
   for (std::size_t row = begin; row < end; ++row) {
@@ -295,11 +307,26 @@ void copy_rows(const FloatRows& from, std::size_t begin, std::size_t end, std::s
 template <typename Matrix>
 Rnn<Matrix>::Rnn(const KernelTable& kernels, const RnnSizes& sizes,
                  std::vector<RnnCell<Matrix>> cells)
-    : kernels_(kernels), sizes_(sizes), cells_(std::move(cells)) {}
+    : kernels_(kernels), sizes_(sizes), cells_(std::move(cells)) {
+  if constexpr (std::is_same_v<Matrix, Int8Matrix>) {
+    const std::size_t count = side_by_side(sizes_, cells_);
+    if (count == 1) return;
+    RnnSizes wide = sizes_;
+    wide.input *= count;
+    wide.hidden *= count;
+    std::vector<RnnCell<Matrix>> diagonals;
+    diagonals.reserve(cells_.size());
+    for (const RnnCell<Matrix>& cell : cells_) {
+      diagonals.push_back(
+          {cell.input.diagonal(kernels_, count), cell.hidden.diagonal(kernels_, count), {}});
+    }
+    side_by_side_ = std::make_unique<Rnn>(kernels_, wide, std::move(diagonals));
+  }
+}
 
 template <typename Matrix>
 std::size_t Rnn<Matrix>::bytes() const {
-  std::size_t sum = 0;
+  std::size_t sum = side_by_side_ ? side_by_side_->bytes() : 0;
   for (const RnnCell<Matrix>& cell : cells_) {
     sum += cell.input.bytes() + cell.hidden.bytes();
     if (cell.projection) sum += cell.projection->bytes();
@@ -310,6 +337,15 @@ std::size_t Rnn<Matrix>::bytes() const {
 template <typename Matrix>
 Status Rnn<Matrix>::forward(const RnnCall& call) const {
   if (call.batch == 0) return Status::kOk;
+  if (side_by_side_ && call.batch_sizes == nullptr) {
+    const std::size_t count = side_by_side_->sizes_.hidden / sizes_.hidden;
+    if (call.batch % count == 0) {
+      RnnCall wide = call;
+      wide.batch /= count;
+      wide.rows /= count;
+      return side_by_side_->forward(wide);
+    }
+  }
   const Extents e(sizes_, call);
   const std::size_t directions = sizes_.directions;
   const std::size_t groups = e.units / kPanelColumns;

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -79,6 +80,9 @@ class Rnn {
   const KernelTable& kernels_;
   RnnSizes sizes_;
   std::vector<RnnCell<Matrix>> cells_;
+  // Of a layer of few units: the same for several sequences as one of so many times the size, which
+  // fills the vectors that one would leave half empty. Bit by bit the same results.
+  std::unique_ptr<const Rnn> side_by_side_;
 };
 
 extern template class Rnn<FloatMatrix>;

@@ -131,20 +131,23 @@ template <typename Mode, typename Rows, typename Panels, typename Seen>
 inline void step_one(const Rows& h, const Panels& b, const RnnStep& step, size_t begin, size_t end,
                      const Seen& seen) {
   constexpr size_t kGates = Mode::kGates;
-  F32 last[kGates];
-  const auto gates = [&](size_t group) {
-    const Place at(step, 0, group, kGates);
-    put(Mode::second(Mode::first(last, step, at), last, step, at), step, at, seen);
-  };
-  for (size_t group = begin; group < end; ++group) {
-    const size_t first = group * kGates;
+  F32 last[kGates], between;
+  for (size_t group = begin; group <= end; ++group) {
+    const Place at(step, 0, group - 1, kGates);
+    const auto first = [&] {
+      if (group > begin) between = Mode::first(last, step, at);
+    };
     F32 products[kGates];
-    multiply_tile<1, kGates>(h, 0, b, first,
-                             [&](size_t, size_t panel, F32 v) { products[panel - first] = v; });
-    if (group > begin) gates(group - 1);
+    if (group < end) {
+      multiply_tile<1, kGates>(
+          h, 0, b, group * kGates,
+          [&](size_t, size_t panel, F32 v) { products[panel - group * kGates] = v; }, first);
+    } else {
+      first();
+    }
+    if (group > begin) put(Mode::second(between, last, step, at), step, at, seen);
     for (size_t gate = 0; gate < kGates; ++gate) last[gate] = products[gate];
   }
-  if (end > begin) gates(end - 1);
 }
 
 template <typename Mode, typename Rows, typename Panels, typename Seen>
