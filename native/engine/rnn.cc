@@ -17,6 +17,11 @@ namespace {
 constexpr std::size_t kInputGateBytes = 256 * 1024;
 constexpr std::size_t kMinInputRows = 48;
 
+// Recurrent weights up to this size are met in turns from their first and from their last, so that
+// a step begins with those that the nearest caches still hold. Larger ones come from the L3 cache
+// anyway, and faster in one direction.
+constexpr std::size_t kTurning = 2 * 1024 * 1024;
+
 constexpr std::size_t kLineFloats = 16;
 
 // The shapes of a call, all derived from the sizes and the call.
@@ -396,6 +401,7 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
       step.cell = common.c;
       step.cell_stride = e.unit_stride;
       step.output_stride = cell.projection ? e.unit_stride : e.y_stride;
+      const bool turns = cell.hidden.bytes() <= kTurning;
       // The row where the next step's rows begin, or in the reverse direction end.
       std::size_t row = forward ? 0 : e.rows;
       for (std::size_t done = 0; done < call.steps;) {
@@ -429,6 +435,7 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
             grain = grain_for(row_ns * static_cast<double>(batch), groups, groups_of_block);
           }
           if (!forward) row -= batch;
+          step.backwards = turns && !step.backwards;
           step.input_gates = common.gates + (row - chunk_row) * e.gate_stride;
           step.previous = h.data;
           step.previous_stride = h.stride;

@@ -135,6 +135,9 @@ struct RnnStep {
   size_t previous_stride;  // floats
   float* output;           // h': [row][hidden]
   size_t output_stride;    // floats
+  // Groups from the last to the first. A caller that turns round every step meets first the weights
+  // that the step before left in the nearest cache.
+  bool backwards;
 };
 
 // A row of an embedding table. Its values stand for value * scale + offset; integers are unsigned.

@@ -126,41 +126,54 @@ inline void step_tile(Tile<Mode>& tile, const RnnStep& step, const Seen& seen) {
 }
 
 // One row of blocks of one group: its products stay in registers, where there are many (with 16 of
-// 256 bits it is 20 % slower than through memory).
-template <typename Mode, typename Rows, typename Panels, typename Seen>
-inline void step_one(const Rows& h, const Panels& b, const RnnStep& step, size_t begin, size_t end,
+// 256 bits it is 20 % slower than through memory). The first part of the last group's gates stands
+// amid the products, which so have loads to wait for on both sides of it.
+template <typename Mode, typename Rows, typename Panels, typename Groups, typename Seen>
+inline void step_one(const Rows& h, const Panels& b, const RnnStep& step, const Groups& groups,
                      const Seen& seen) {
   constexpr size_t kGates = Mode::kGates;
   F32 last[kGates], between;
-  for (size_t group = begin; group <= end; ++group) {
-    const Place at(step, 0, group - 1, kGates);
+  for (size_t i = 0; i <= groups.count; ++i) {
+    const Place at(step, 0, groups[i - 1], kGates);
     const auto first = [&] {
-      if (group > begin) between = Mode::first(last, step, at);
+      if (i > 0) between = Mode::first(last, step, at);
     };
     F32 products[kGates];
-    if (group < end) {
-      multiply_tile<1, kGates>(
-          h, 0, b, group * kGates,
-          [&](size_t, size_t panel, F32 v) { products[panel - group * kGates] = v; }, first);
+    if (i < groups.count) {
+      const size_t panel = groups[i] * kGates;
+      const auto keep = [&](size_t, size_t p, F32 v) { products[p - panel] = v; };
+      multiply_tile<1, kGates>(h, 0, b, panel, keep, first);
     } else {
       first();
     }
-    if (group > begin) put(Mode::second(between, last, step, at), step, at, seen);
+    if (i > 0) put(Mode::second(between, last, step, at), step, at, seen);
     for (size_t gate = 0; gate < kGates; ++gate) last[gate] = products[gate];
   }
 }
+
+// The blocks of the groups [begin, end) in the order of a step: each by its first group.
+template <size_t kGroups>
+struct Blocks {
+  size_t begin, count;
+  bool backwards;
+  DYNAQUANT_INLINE size_t operator[](size_t i) const {
+    return begin + (backwards ? count - 1 - i : i) * kGroups;
+  }
+};
 
 template <typename Mode, typename Rows, typename Panels, typename Seen>
 inline void step_groups(const Rows& h, const Panels& b, const RnnStep& step, size_t begin,
                         size_t end, const Seen& seen) {
   constexpr size_t kGroups = Tile<Mode>::kGroups;
+  const Blocks<kGroups> blocks = {begin, (end - begin + kGroups - 1) / kGroups, step.backwards};
   if constexpr (kTileWidePanels > 1 && kGroups == 1) {
-    if (step.rows == 1) return step_one<Mode>(h, b, step, begin, end, seen);
+    if (step.rows == 1) return step_one<Mode>(h, b, step, blocks, seen);
   }
   Tile<Mode> tiles[2];
   bool pending = false;
   int current = 0;
-  for (size_t group = begin; group < end; group += kGroups) {
+  for (size_t i = 0; i < blocks.count; ++i) {
+    const size_t group = blocks[i];
     for (size_t row = 0; row < step.rows;) {
       Tile<Mode>& tile = tiles[current];
       tile.row = row;
