@@ -1,6 +1,7 @@
 import {
   testDynamicLayer,
   testEveryIsa,
+  testFewUnits,
   testFloat16,
   testHostile,
   testModes,
@@ -12,6 +13,7 @@ testDynamicLayer('GRU', 26);
 testModes('GRU', 4);
 testFloat16('GRU', 3);
 testEveryIsa('GRU');
+testFewUnits('GRU');
 testPerRow('GRU');
 testRoundTrip('GRU', { num_layers: 2, bidirectional: true, batch_first: true });
 testRoundTrip('GRU', { bias: false, dropout: 0.25, num_layers: 3 });

@@ -5,6 +5,7 @@ import { randn } from '../src/random.js';
 import {
   testDynamicLayer,
   testEveryIsa,
+  testFewUnits,
   testFloat16,
   testHostile,
   testModes,
@@ -17,6 +18,7 @@ testDynamicLayer('LSTM', 26);
 testModes('LSTM', 6);
 testFloat16('LSTM', 3);
 testEveryIsa('LSTM');
+testFewUnits('LSTM');
 testPerRow('LSTM');
 testPerRow('LSTM', { proj_size: 11 });
 testRoundTrip('LSTM', { num_layers: 2, bidirectional: true, batch_first: true });

@@ -1,9 +1,17 @@
 import * as nn from '../src/nn/index.js';
-import { testEveryIsa, testHostile, testModes, testPerRow, testRoundTrip } from './recurrent.js';
+import {
+  testEveryIsa,
+  testFewUnits,
+  testHostile,
+  testModes,
+  testPerRow,
+  testRoundTrip,
+} from './recurrent.js';
 
 // PyTorch has no quantized RNN: the reference is the model in numpy that makes the modes.
 testModes('RNN', 5);
 testEveryIsa('RNN');
+testFewUnits('RNN');
 testPerRow('RNN');
 testPerRow('RNN', { nonlinearity: 'relu' });
 testRoundTrip('RNN', { num_layers: 2, bidirectional: true });

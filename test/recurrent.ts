@@ -315,6 +315,28 @@ export function testEveryIsa(name: LayerName): void {
   });
 }
 
+/** A batch of few units runs several sequences side by side in a vector; packed sequences do not. */
+export function testFewUnits(name: LayerName): void {
+  describe.each(isas)(`few units, ${name} on %s`, (isa) => {
+    test.each(everyQConfig.map((c) => [JSON.stringify(c), c]))('same bits side by side: %s', (_, qconfig) => {
+      withIsa(isa, () => {
+        manualSeed(8);
+        for (const hidden of [1, 2, 3, 4, 7, 8]) {
+          for (const batch of [1, 2, 3, 4, 6, 16, 32]) {
+            const q = quantize(name, floatModule(name, [5, hidden], { num_layers: 2 }), qconfig);
+            const x = randn(4, batch, 5).mul(3);
+            for (const state of [null, randomState(q, batch)]) {
+              const padded = tensorsOf(q.forward(x, state)).map(bytesOf);
+              const packed = packPaddedSequence(x, Array<number>(batch).fill(4));
+              expect(tensorsOf(q.forward(packed, state)).map(bytesOf)).toEqual(padded);
+            }
+          }
+        }
+      });
+    });
+  });
+}
+
 /** perRow: a sequence has the same bits alone, in any batch, and in chunks. */
 export function testPerRow(name: LayerName, extra: Record<string, unknown> = {}): void {
   const shapes = [

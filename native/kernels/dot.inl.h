@@ -3,11 +3,13 @@
 // (or, as scalar, does not care): weights of a quad into registers, then each row's four bytes.
 // Tables whose `planned` is true have their own: chains.inl.h.
 
+// Two quads a turn where tiles are wide: the end of the loop is mispredicted, the less the fewer
+// its turns. (The scalar sums become slower.)
 template <int kRows, int kPanels>
 DYNAQUANT_INLINE void dot_quads(const uint8_t* rows, size_t stride, const Int8Panels& b,
                                 const int8_t* weights, size_t begin, size_t end,
                                 S32 (&acc)[kRows][kPanels]) {
-#pragma GCC unroll 2
+#pragma GCC unroll(kTileWidePanels > 1 ? 2 : 1)
   for (size_t quad = begin; quad < end; ++quad) {
     Weights w[kPanels];
 #pragma GCC unroll 4
