@@ -3,8 +3,9 @@
 
 inline bool range_kernel(const FloatRows& x, size_t rows, size_t columns, RangeLanes* ranges,
                          size_t step) {
-  F32 poison = set_f32(0.0f);  // 0 * x is 0 for a finite x and NaN for any other
+  // 0 * x is 0 for a finite x and NaN for any other. Two sums, for one would wait for itself.
   const F32 zero = set_f32(0.0f);
+  F32 poison = zero, other_poison = zero;
   if (step == 0 && x.stride == columns) {  // one range of rows without gaps: as one row
     columns *= rows;
     rows = rows == 0 ? 0 : 1;
@@ -14,17 +15,25 @@ inline bool range_kernel(const FloatRows& x, size_t rows, size_t columns, RangeL
     F32 low = load(range->min), high = load(range->max);
     const float* p = x.data + row * x.stride;
     size_t left = columns;
-    const auto see = [&](F32 v) {
+    const auto see = [&](F32 v, F32& sum) {
       low = min(v, low);
       high = max(v, high);
-      poison = fma(v, zero, poison);
+      sum = fma(v, zero, sum);
     };
-    for (; left >= 16; p += 16, left -= 16) see(load(p));
-    if (left) see(load_first(p, left));  // its padding is 0, which every range contains
+    for (; left >= 32; p += 32, left -= 32) {
+      see(load(p), poison);
+      see(load(p + 16), other_poison);
+    }
+    if (left >= 16) {
+      see(load(p), poison);
+      p += 16;
+      left -= 16;
+    }
+    if (left) see(load_first(p, left), poison);  // its padding is 0, which every range contains
     store(range->min, low);
     store(range->max, high);
   }
-  return !any_nan(poison);
+  return !any_nan(add(poison, other_poison));
 }
 
 inline void quantize_kernel(const FloatRows& x, size_t rows, size_t columns,
