@@ -21,9 +21,9 @@ DYNAQUANT_INLINE Dequantize dequantize(const Int8Rows& a, size_t row, const Int8
 // The real results of kRows rows and the panels [panel, panel + kPanels), given to
 // `use(row, panel, F32)`: fma(float(sum), scale * scales, bias). With kOneParams all rows share
 // their params, and a panel's factors are made once.
-template <int kRows, int kPanels, bool kOneParams, typename Use, typename... Halfway>
+template <int kRows, int kPanels, bool kOneParams, typename Use>
 inline void multiply_int8_tile(const Int8Rows& a, size_t row, const Int8Panels& b, size_t panel,
-                               const Use& use, const Halfway&... halfway) {
+                               const Use& use) {
   S32 acc[kRows][kPanels];
 #pragma GCC unroll 4
   for (int p = 0; p < kPanels; ++p) {
@@ -34,7 +34,7 @@ inline void multiply_int8_tile(const Int8Rows& a, size_t row, const Int8Panels& 
       acc[r][p] = seed;
     }
   }
-  dot_tile<kRows, kPanels>(a.data + row * a.stride, a.stride, b, panel, acc, halfway...);
+  dot_tile<kRows, kPanels>(a.data + row * a.stride, a.stride, b, panel, acc);
 #pragma GCC unroll 4
   for (int p = 0; p < kPanels; ++p) {
     F32 scale = dequantize(a, row, b, panel + p).scale;
@@ -47,13 +47,13 @@ inline void multiply_int8_tile(const Int8Rows& a, size_t row, const Int8Panels& 
   }
 }
 
-template <int kRows, int kPanels, typename Use, typename... Halfway>
+template <int kRows, int kPanels, typename Use>
 inline void multiply_tile(const Int8Rows& a, size_t row, const Int8Panels& b, size_t panel,
-                          const Use& use, const Halfway&... halfway) {
+                          const Use& use) {
   if (kRows == 1 || a.params.step == 0) {
-    multiply_int8_tile<kRows, kPanels, true>(a, row, b, panel, use, halfway...);
+    multiply_int8_tile<kRows, kPanels, true>(a, row, b, panel, use);
   } else {
-    multiply_int8_tile<kRows, kPanels, false>(a, row, b, panel, use, halfway...);
+    multiply_int8_tile<kRows, kPanels, false>(a, row, b, panel, use);
   }
 }
 
@@ -67,9 +67,9 @@ DYNAQUANT_INLINE F32 sum_end(const HalfPanels& b, size_t column, F32 sum) {
   return add(sum, load(b.bias + column));
 }
 
-template <int kRows, int kPanels, typename Panels, typename Use, typename... Halfway>
+template <int kRows, int kPanels, typename Panels, typename Use>
 inline void multiply_floats_tile(const FloatRows& a, size_t row, const Panels& b, size_t panel,
-                                 const Use& use, const Halfway&... halfway) {
+                                 const Use& use) {
   F32 acc[kRows][kPanels];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -79,23 +79,17 @@ inline void multiply_floats_tile(const FloatRows& a, size_t row, const Panels& b
   const float* rows = a.data + row * a.stride;
   const size_t panel_size = b.depth * kPanelColumns;
   const auto* weights = b.weights + panel * panel_size;
-  const auto add_products = [&](size_t begin, size_t end) {
-    for (size_t k = begin; k < end; ++k) {
-      F32 w[kPanels];
+  for (size_t k = 0; k < b.depth; ++k) {
+    F32 w[kPanels];
 #pragma GCC unroll 4
-      for (int p = 0; p < kPanels; ++p) w[p] = load(weights + p * panel_size + k * kPanelColumns);
+    for (int p = 0; p < kPanels; ++p) w[p] = load(weights + p * panel_size + k * kPanelColumns);
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        const F32 x = set_f32(rows[r * a.stride + k]);
+    for (int r = 0; r < kRows; ++r) {
+      const F32 x = set_f32(rows[r * a.stride + k]);
 #pragma GCC unroll 4
-        for (int p = 0; p < kPanels; ++p) acc[r][p] = fma(x, w[p], acc[r][p]);
-      }
+      for (int p = 0; p < kPanels; ++p) acc[r][p] = fma(x, w[p], acc[r][p]);
     }
-  };
-  const size_t middle = sizeof...(halfway) ? b.depth / 2 : b.depth;
-  add_products(0, middle);
-  (halfway(), ...);
-  if (sizeof...(halfway)) add_products(middle, b.depth);
+  }
 #pragma GCC unroll 4
   for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 16
@@ -105,15 +99,15 @@ inline void multiply_floats_tile(const FloatRows& a, size_t row, const Panels& b
   }
 }
 
-template <int kRows, int kPanels, typename Use, typename... Halfway>
+template <int kRows, int kPanels, typename Use>
 inline void multiply_tile(const FloatRows& a, size_t row, const FloatPanels& b, size_t panel,
-                          const Use& use, const Halfway&... halfway) {
-  multiply_floats_tile<kRows, kPanels>(a, row, b, panel, use, halfway...);
+                          const Use& use) {
+  multiply_floats_tile<kRows, kPanels>(a, row, b, panel, use);
 }
 
-template <int kRows, int kPanels, typename Use, typename... Halfway>
+template <int kRows, int kPanels, typename Use>
 inline void multiply_tile(const FloatRows& a, size_t row, const HalfPanels& b, size_t panel,
-                          const Use& use, const Halfway&... halfway) {
+                          const Use& use) {
   if constexpr (kRows > 1) {
     multiply_floats_tile<kRows, kPanels>(a, row, b, panel, use);
   } else {
@@ -121,7 +115,6 @@ inline void multiply_tile(const FloatRows& a, size_t row, const HalfPanels& b, s
     const size_t panel_size = b.depth * kPanelColumns;
     const float* x = a.data + row * a.stride;
     const uint16_t* weights = b.weights + panel * panel_size;
-    (halfway(), ...);
     for (size_t k = 0; k < b.depth; ++k, weights += kPanelColumns) {
       const F32 v = set_f32(x[k]);
 #pragma GCC unroll 4
