@@ -289,17 +289,18 @@ struct Layout {
   Runner<Matrix> runner;
 };
 
-// Sequences that may run side by side in the units of a group. [B][H] is [B / 2][2 H] in memory, so
+// How many sequences run side by side in the units of a group. [B][H] is [B / 2][2 H] in memory, so
 // a batch of them is a smaller batch of wider rows; zeros in the weights keep them apart. Not with
 // ranges of single rows, which would become ranges of pairs; not of floats, where 0 times infinity
-// is NaN.
-std::size_t side_by_side(const RnnSizes& sizes, const std::vector<RnnCell<Int8Matrix>>& cells) {
-  const ActivationMode& mode = cells[0].input.mode();
+// is NaN. From kWidestInput on a single step pays more for reading the zeros than it gains.
+std::size_t side_by_side(const RnnSizes& sizes, const ActivationMode& mode) {
+  constexpr std::size_t kWidestInput = 256;
   if (sizes.directions != 1 || sizes.projection != 0 || mode.per_row) return 1;
   std::size_t count = 1;
   while (2 * count * sizes.hidden <= kPanelColumns) count *= 2;
-  return sizes.input <= mode.max_depth() / count ? count : 1;
+  return sizes.input <= kWidestInput / count ? count : 1;
 }
+
 void copy_rows(const FloatRows& from, std::size_t begin, std::size_t end, std::size_t columns,
                float* to) {
   for (std::size_t row = begin; row < end; ++row) {
@@ -314,7 +315,7 @@ Rnn<Matrix>::Rnn(const KernelTable& kernels, const RnnSizes& sizes,
                  std::vector<RnnCell<Matrix>> cells)
     : kernels_(kernels), sizes_(sizes), cells_(std::move(cells)) {
   if constexpr (std::is_same_v<Matrix, Int8Matrix>) {
-    const std::size_t count = side_by_side(sizes_, cells_);
+    const std::size_t count = side_by_side(sizes_, cells_[0].input.mode());
     if (count == 1) return;
     RnnSizes wide = sizes_;
     wide.input *= count;
