@@ -9,11 +9,6 @@ namespace {
 
 constexpr std::size_t kQuadBytes = kPanelColumns * kQuad;
 
-// Larger weights come from the last-level cache or memory, and one stream of addresses comes faster
-// than four (by 6 % at 4 MB for one row). Below, in L2, four are the faster by 5 %.
-// A 6 x 1 tile, as tables without `wide_tiles` have, would use every fourth line only.
-constexpr std::size_t kCached = 2 * 1024 * 1024;
-
 // The quads of a panel from `begin` on that may be added in int16 lanes: their number, at most 255.
 // 0 where the first of them overflows by itself.
 std::size_t chain_length(const std::int8_t* quads, std::size_t count, const LaneLimits& limits) {
@@ -81,6 +76,9 @@ Int8Matrix::Int8Matrix(const KernelTable& kernels, const ActivationMode& mode,
       depth_(depth),
       quads_((depth + kQuad - 1) / kQuad),
       layout_(layout),
+      // Beyond, one stream of addresses comes faster than four (by 6 % at 4 MB for one row); below,
+      // four are the faster by 5 %. A 6 x 1 tile, as tables without `wide_tiles` have, would use
+      // every fourth line only.
       interleaved_(kernels.wide_tiles && layout.columns() * quads_ * kQuad > kCached),
       weights_((layout.panels() + layout.block() - 1) / layout.block() * layout.block() * quads_ *
                kQuadBytes),

@@ -67,6 +67,10 @@ using HalfMatrix = PlainMatrix<std::uint16_t, HalfPanels>;
 extern template class PlainMatrix<float, FloatPanels>;
 extern template class PlainMatrix<std::uint16_t, HalfPanels>;
 
+// Weights up to this size live in the nearest caches, at least in part; larger ones come from the
+// last-level cache or memory.
+constexpr std::size_t kCached = 2 * 1024 * 1024;
+
 // How a matrix's activations are quantized.
 struct ActivationMode {
   bool per_row = false;      // a range for each row, not one for all of them

@@ -17,11 +17,6 @@ namespace {
 constexpr std::size_t kInputGateBytes = 256 * 1024;
 constexpr std::size_t kMinInputRows = 48;
 
-// Recurrent weights up to this size are met in turns from their first and from their last, so that
-// a step begins with those that the nearest caches still hold. Larger ones come from the L3 cache
-// anyway, and faster in one direction.
-constexpr std::size_t kTurning = 2 * 1024 * 1024;
-
 constexpr std::size_t kLineFloats = 16;
 
 // The shapes of a call, all derived from the sizes and the call.
@@ -402,7 +397,9 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
       step.cell = common.c;
       step.cell_stride = e.unit_stride;
       step.output_stride = cell.projection ? e.unit_stride : e.y_stride;
-      const bool turns = cell.hidden.bytes() <= kTurning;
+      // Every other step meets the weights from the last to the first, and so begins with those
+      // that the nearest caches still hold. Larger ones come faster in one direction.
+      const bool turns = cell.hidden.bytes() <= kCached;
       // The row where the next step's rows begin, or in the reverse direction end.
       std::size_t row = forward ? 0 : e.rows;
       for (std::size_t done = 0; done < call.steps;) {

@@ -8,7 +8,7 @@ inline bool range_kernel(const FloatRows& x, size_t rows, size_t columns, RangeL
   F32 poison = zero, other_poison = zero;
   if (step == 0 && x.stride == columns) {  // one range of rows without gaps: as one row
     columns *= rows;
-    rows = rows == 0 ? 0 : 1;
+    rows = 1;
   }
   for (size_t row = 0; row < rows; ++row) {
     RangeLanes* range = ranges + row * step;
