@@ -6,6 +6,8 @@ import { manualSeed, nn, quantization, rand, randn } from '../dist/index.js';
 import { native } from '../dist/native.js';
 
 const addon = native();
+// The last of a call's sizes: every argument is an array.
+const allArrays = 63;
 const lengths = [1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 47, 64, 65, 97];
 const random = (() => {
   let state = 1;
@@ -118,7 +120,8 @@ const kinds = {
         );
         const out = new Float32Array(2 * (rows * columns + 2)).fill(7);
         handle.testMultiply(c.q, rows, c.stride, 0.5, 3, out.subarray(1, 1 + rows * columns));
-        handle.forward(c.x, rows, out.subarray(3 + rows * columns, 3 + 2 * rows * columns));
+        addon.sizes.set([rows, 0, 0, 0, 0, allArrays]);
+        handle.forward(c.x, out.subarray(3 + rows * columns, 3 + 2 * rows * columns));
         see(out);
       }
     };
@@ -143,7 +146,8 @@ const kinds = {
             new addon.HalfLinear({ weight: half, bias }, depth, columns, relu),
           ]) {
             const out = new Float32Array(rows * columns + 2).fill(7);
-            handle.forward(x, rows, out.subarray(1, 1 + rows * columns));
+            addon.sizes.set([rows, 0, 0, 0, 0, allArrays]);
+            handle.forward(x, out.subarray(1, 1 + rows * columns));
             see(out);
           }
         }
@@ -289,7 +293,8 @@ const kinds = {
           new addon.HalfRNN(...sizes, of('half')),
           new addon.Int8RNN(...sizes, of('int8'), c.perRow, c.reduced),
         ]) {
-          addon.sizes.set([c.batchSizes.length, Number(c.batchSizes[0]), 0, c.layers]);
+          const states = c.c0 === null ? 1 : 3;
+          addon.sizes.set([c.batchSizes.length, Number(c.batchSizes[0]), 0, c.layers, states, allArrays]);
           const [y, hn, cn] = c.lengths.map((n) => (n === null ? null : new Float32Array(n)));
           const status = c.packed
             ? handle.forwardPacked(c.x, c.h0, c.c0, y, hn, cn, c.batchSizes)

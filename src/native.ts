@@ -1,9 +1,21 @@
 import { join } from 'node:path';
 
-/**
- * An array for native code, or `undefined` for the argument's own slot: see {@link toSlot}.
- */
+/** An array for native code, or `undefined`: it has what the argument's own slot holds, see {@link Memory}. */
 export type Slotted = Float32Array | undefined;
+
+/** Memory that both sides know, whose address need not be asked for. */
+export interface Memory {
+  /** Slot i, for a call's i-th argument, is the {@link slotSize} floats from slotSize * i on. */
+  readonly slots: Float32Array;
+  /**
+   * The numbers of a call, for as arguments those beyond six cost 100 ns; the last, at {@link arraysAt}, has a bit
+   * for each argument that is an array.
+   */
+  readonly sizes: Float64Array;
+}
+/** kSlotFloats and kSizes - 1 in native/bindings/bindings.h. */
+const slotSize = 256;
+export const arraysAt = 5;
 
 /** The recurrent layers, by the names of PyTorch's `RNNBase.mode`. */
 export type RNNMode = 'LSTM' | 'GRU' | 'RNN_TANH' | 'RNN_RELU';
@@ -14,37 +26,30 @@ export type RNNMode = 'LSTM' | 'GRU' | 'RNN_TANH' | 'RNN_RELU';
  */
 export interface RNNHandle {
   /**
-   * Fills `y`, `hn` and, for an LSTM, `cn` (slots 0 to 5, in the order of the arguments) and returns a
-   * {@link Status}. `sizes` holds the steps, the batch, the first layer to run and how many: the states are those
-   * of the chosen layers. `c0` and `cn` are null where the mode has no c.
+   * Fills `y`, `hn` and, for an LSTM, `cn` and returns a {@link Status}. A `y` that is larger by `hn` and `cn` takes
+   * them too, in this order. `sizes` holds the steps, the batch, the first layer to run, how many, and which
+   * states there are (1 for `h0`, 2 for `c0`): the states are those of the chosen layers.
    */
-  forward(
-    x: Slotted,
-    h0: Slotted | null,
-    c0: Slotted | null,
-    y: Slotted,
-    hn: Slotted,
-    cn: Slotted | null,
-  ): Status;
+  forward(x: Slotted, h0: Slotted, c0: Slotted, y: Slotted, hn: Slotted, cn: Slotted): Status;
   /**
    * The same for packed sequences, the longest first: `batchSizes` says how many have each step, `x` and `y`
    * hold their rows, step by step. `sizes` begins with `batchSizes.length` and `batchSizes[0]`.
    */
   forwardPacked(
     x: Slotted,
-    h0: Slotted | null,
-    c0: Slotted | null,
+    h0: Slotted,
+    c0: Slotted,
     y: Slotted,
     hn: Slotted,
-    cn: Slotted | null,
+    cn: Slotted,
     batchSizes: BigInt64Array,
   ): Status;
 }
 
 /** A native Linear with float, float16 or INT8 weights. */
 export interface LinearHandle {
-  /** Fills `out` (slot 2; `x` is slot 0) with `rows` results. */
-  forward(x: Slotted, rows: number, out: Slotted): Status;
+  /** Fills `out`; `sizes` holds the rows. */
+  forward(x: Slotted, out: Slotted): Status;
 }
 
 /** A weight with its bias, as the handles' constructors take it. */
@@ -115,7 +120,7 @@ export function throwUnlessOk(status: Status, hidden = 'hidden[0]'): void {
 }
 
 /** What the addon exports. It trusts nobody, but its errors are for us: users' mistakes are caught above. */
-export interface NativeAddon {
+export interface NativeAddon extends Memory {
   FloatLinear: new (
     matrix: FloatMatrix,
     inFeatures: number,
@@ -170,10 +175,6 @@ export interface NativeAddon {
     reduceRange: boolean,
   ) => Int8RNNHandle;
 
-  /** Memory that both sides know: slot i is the sixteen floats from 16 i on. */
-  readonly slots: Float32Array;
-  /** The same for the numbers of a call: as arguments, those beyond six cost 100 ns. */
-  readonly sizes: Float64Array;
   /** The instruction sets this machine can run, best first. */
   isas(): string[];
   /** The one that handles built from now on use. */
@@ -295,6 +296,17 @@ export function native(): NativeAddon {
   return (addon ??= loadAddon());
 }
 
+let shared: Memory | undefined;
+
+/** The addon's memory, apart from its many other properties, which make it slow to ask for one (10 ns). */
+export function memory(): Memory {
+  if (shared === undefined) {
+    const { slots, sizes } = native();
+    shared = { slots, sizes };
+  }
+  return shared;
+}
+
 function loadAddon(): NativeAddon {
   const root = join(__dirname, '..');
   let loaded: NativeAddon;
@@ -326,59 +338,42 @@ function loadAddon(): NativeAddon {
 }
 
 /**
- * V8 keeps a Float32Array of up to sixteen elements on its own heap, where it costs a tenth of one with a
+ * V8 keeps a Float32Array of up to so many elements on its own heap, where it costs a tenth of one with a
  * buffer (22 against 120 ns here, and less to collect), and moves it out, for more than either, as soon as
  * native code asks for its address. So such a small array travels by copy through a slot of shared memory.
  */
-const slotSize = 16;
+const heapSize = 16;
 
-/** Passes `data`: itself, or `undefined` and a copy in the slot. */
+/**
+ * Passes an argument: itself, or `undefined` and a copy in the slot. (To ask for the address of any array costs
+ * 45 ns, a copy of so few 20.)
+ */
 export function toSlot(slots: Float32Array, slot: number, data: Float32Array): Slotted {
   if (data.length > slotSize) return data;
-  for (let i = 0; i < data.length; i++) slots[slot * slotSize + i] = data[i]!;
+  if (data.length > heapSize) slots.set(data, slot * slotSize);
+  else for (let i = 0; i < data.length; i++) slots[slot * slotSize + i] = data[i]!;
   return undefined;
 }
 
-/** A new array for `count` results, or `undefined` when they fit a slot. */
+/** A new array for `count` results, or `undefined` when they are few and come through a slot. */
 export function newOutput(count: number): Slotted {
-  return count > slotSize ? new Float32Array(newBuffer(count)) : undefined;
-}
-
-/**
- * Memory for `count` floats that native code is about to fill. Large buffers come without zeros: setting
- * them costs as much as writing the results, and twice that where it touches pages for the first time.
- */
-function newBuffer(count: number): ArrayBuffer {
-  return count < unzeroedFrom ? new ArrayBuffer(4 * count) : Buffer.allocUnsafeSlow(4 * count).buffer;
+  if (count <= heapSize) return undefined;
+  // Large buffers come without zeros: setting them costs as much as writing the results, and twice that where
+  // it touches pages for the first time.
+  if (count < unzeroedFrom) return new Float32Array(count);
+  return new Float32Array(Buffer.allocUnsafeSlow(4 * count).buffer);
 }
 const unzeroedFrom = 65536;
 
 /**
- * New arrays for a recurrent layer's output and states (`cellCount` 0: it has one), or `undefined` for those that
- * fit a slot. Where the states are a good part of it all, as for a single step, they share one buffer: each
- * buffer costs some 0.7 µs, most of it when it is collected. (Not for a long output: whoever keeps the states
- * would keep it too.)
+ * Whether a recurrent layer's output and states (`cellCount` 0: it has one) share one buffer: where the states are
+ * a good part of it all, as for a single step, for each buffer costs some 0.6 µs, most of it when it is collected.
+ * (Not for a long output: whoever keeps the states would keep it too.)
  */
-export function newOutputs(
-  count: number,
-  hiddenCount: number,
-  cellCount: number,
-): [Slotted, Slotted, Slotted] {
-  const total = count + hiddenCount + cellCount;
-  if (
-    count > hiddenCount + cellCount ||
-    hiddenCount <= slotSize ||
-    (cellCount > 0 && cellCount <= slotSize) ||
-    total > largestShared
-  ) {
-    return [newOutput(count), newOutput(hiddenCount), newOutput(cellCount)];
-  }
-  const buffer = new ArrayBuffer(4 * total);
-  return [
-    new Float32Array(buffer, 0, count),
-    new Float32Array(buffer, 4 * count, hiddenCount),
-    cellCount === 0 ? undefined : new Float32Array(buffer, 4 * (count + hiddenCount), cellCount),
-  ];
+export function shareBuffer(count: number, hiddenCount: number, cellCount: number): boolean {
+  const states = hiddenCount + cellCount;
+  const onHeap = hiddenCount <= heapSize || (cellCount > 0 && cellCount <= heapSize);
+  return count <= states && !onHeap && count + states <= largestShared;
 }
 const largestShared = 16384;
 

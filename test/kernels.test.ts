@@ -428,6 +428,14 @@ describe('rows of embedding tables', () => {
   });
 });
 
+/** The last of a call's sizes: every argument is an array. */
+const allArrays = 63;
+
+function forwardLinear(handle: LinearHandle, x: Float32Array, rows: number, out: Float32Array): void {
+  native().sizes.set([rows, 0, 0, 0, 0, allArrays]);
+  expect(handle.forward(x, out)).toBe(Status.Ok);
+}
+
 /** A handle's product against plain sums, on every instruction set; nothing is written beside it. */
 function expectProduct(
   [m, k, n]: [number, number, number],
@@ -439,7 +447,7 @@ function expectProduct(
   const x = Float32Array.from({ length: 1 + m * k }, () => random() - 0.5).subarray(1);
   const [bytes] = everywhere(() => {
     const out = new Float32Array(m * n + 2).fill(7);
-    build(numbers, bias).handle.forward(x, m, out.subarray(1, 1 + m * n));
+    forwardLinear(build(numbers, bias).handle, x, m, out.subarray(1, 1 + m * n));
     return [out];
   });
   const out = new Float32Array(bytes!.buffer);
@@ -510,7 +518,7 @@ describe('float16', () => {
       const unpacked = new Uint16Array(n);
       handle.unpackWeight(unpacked);
       expect(Buffer.compare(Buffer.from(unpacked.buffer), Buffer.from(weight.buffer))).toBe(0);
-      handle.forward(Float32Array.of(1), 1, out);
+      forwardLinear(handle, Float32Array.of(1), 1, out);
       return [out];
     });
     const out = new Float32Array(bytes!.buffer);
@@ -553,7 +561,7 @@ test('relu is what Linear gives, but 0 where that is below 0', () => {
       const results = everywhere(() =>
         [false, true].map((relu) => {
           const out = new Float32Array(m * n + 1).fill(7);
-          make(relu).forward(x, m, out.subarray(0, m * n));
+          forwardLinear(make(relu), x, m, out.subarray(0, m * n));
           return out;
         }),
       ).map((result) => new Float32Array(result.buffer));
@@ -611,8 +619,8 @@ function recurrent(
 
 interface Sequence {
   x: Float32Array;
-  h0: Float32Array | null;
-  c0: Float32Array | null;
+  h0: Float32Array;
+  c0: Float32Array | undefined;
   steps: number;
   batch: number;
   batchSizes?: BigInt64Array;
@@ -626,7 +634,7 @@ function sequence(
   const floats = (n: number): Float32Array => Float32Array.from({ length: n }, () => 4 * random() - 2);
   const states = layers * directions * batch;
   const h0 = floats(states * (projection ?? hidden)).map(Math.tanh);
-  const c0 = mode === 'LSTM' ? floats(states * hidden) : null;
+  const c0 = mode === 'LSTM' ? floats(states * hidden) : undefined;
   return { x: floats(steps * batch * input), h0, c0, steps, batch };
 }
 /** `[y, hn, cn]`, with nothing written beside them. */
@@ -640,8 +648,8 @@ function forward(
   const lengths = [(x.length / input) * directions * output, states * output];
   if (mode === 'LSTM') lengths.push(states * hidden);
   const guarded = lengths.map((length) => new Float32Array(length + 2).fill(7));
-  const [y, hn, cn = null] = guarded.map((array) => array.subarray(1, -1));
-  native().sizes.set([steps, batch, 0, layers]);
+  const [y, hn, cn] = guarded.map((array) => array.subarray(1, -1));
+  native().sizes.set([steps, batch, 0, layers, c0 === undefined ? 1 : 3, allArrays]);
   const status =
     batchSizes === undefined
       ? handle.forward(x, h0, c0, y, hn, cn)
@@ -758,7 +766,7 @@ test('the range of a step of packed sequences is that of the rows that take part
   const [y, hn] = forward(handle, sizes, {
     x: Float32Array.of(one.x[0]!, 1, ...one.x.subarray(1)),
     h0: Float32Array.from({ length: 72 }, (_, i) => (i % 36 < 18 ? one.h0![i - (i < 36 ? 0 : 18)]! : 100)),
-    ...{ c0: null, steps: 6, batch: 2, batchSizes: BigInt64Array.of(2n, 1n, 1n, 1n, 1n, 1n) },
+    ...{ c0: undefined, steps: 6, batch: 2, batchSizes: BigInt64Array.of(2n, 1n, 1n, 1n, 1n, 1n) },
   });
   // Backwards it comes last,
   const backwards = (rows: Float32Array): number[] => [...rows].filter((_, i) => i % 36 >= 18);
@@ -766,7 +774,7 @@ test('the range of a step of packed sequences is that of the rows that take part
   expect(backwards(y!).slice(0, 18)).not.toEqual(backwards(alone[0]!).slice(0, 18));
   // and forwards first: from its state on the first sequence is alone.
   const h0 = Float32Array.of(...y!.subarray(0, 18), ...one.h0!.subarray(18));
-  const rest = forward(handle, sizes, { x: one.x.subarray(1), h0, c0: null, steps: 5, batch: 1 });
+  const rest = forward(handle, sizes, { x: one.x.subarray(1), h0, c0: undefined, steps: 5, batch: 1 });
   expect(hn!.subarray(0, 18)).toEqual(rest[1]!.subarray(0, 18));
   expect(hn!.subarray(0, 18)).not.toEqual(alone[1]!.subarray(0, 18));
 });
@@ -776,13 +784,13 @@ describe('INT8 overflow is found in every mode, and only where it is', () => {
     const { mode, input, hidden, projection } = sizes;
     const data = sequence(sizes, steps, 2, pseudoRandom(1));
     const handle = recurrent('Int8RNN', sizes, pseudoRandom(2), { size })();
-    native().sizes.set([steps, 2, 0, 1]);
+    native().sizes.set([steps, 2, 0, 1, 3, allArrays]);
     const output = projection ?? hidden;
     const state = new Float32Array(2 * output);
     const y = new Float32Array(steps * 2 * output);
-    const c = mode === 'LSTM' ? new Float32Array(2 * hidden) : null;
+    const c = mode === 'LSTM' ? new Float32Array(2 * hidden) : undefined;
     expect(data.x).toHaveLength(steps * 2 * input);
-    const status = handle.forward(data.x, state.slice().fill(h0), c, y, state, c?.slice() ?? null);
+    const status = handle.forward(data.x, state.slice().fill(h0), c, y, state, c?.slice());
     if (status === Status.Ok) expect([...y, ...state].every(Number.isFinite)).toBe(true);
     return status;
   };

@@ -83,7 +83,7 @@ test('a borrowed method refuses a foreign receiver', () => {
   const float = new addon.FloatLinear({ weight: new Float32Array(1), bias: null }, 1, 1, false);
   const forward = float.forward as (...args: unknown[]) => unknown;
   for (const receiver of [{}, null, int8(1, 1, 1, 1)]) {
-    expect(() => forward.call(receiver, new Float32Array(1), 1, new Float32Array(1))).toThrow();
+    expect(() => forward.call(receiver, new Float32Array(1), new Float32Array(1))).toThrow();
   }
 });
 
@@ -94,16 +94,19 @@ describe('native code checks lengths of its own', () => {
     { weight: new Float32Array(4), bias: null },
   ]);
   const one = (): Float32Array => new Float32Array(1);
-  const run = (x: Float32Array, h0: Float32Array | null, y: Slotted, ...sizes: number[]): unknown => {
-    addon.sizes.set([...sizes, 0, 1].slice(0, 4));
-    return lstm.forward(x, h0, null, y, one(), one());
+  // An undefined array is in its slot; `sizes` are the steps, the batch and the first layer.
+  const run = (x: Slotted, h0: Slotted | null, y: Slotted, ...sizes: number[]): unknown => {
+    const all = [x, h0 ?? undefined, undefined, y, one(), one()] as const;
+    const arrays = all.reduce((bits, array, i) => bits + (array === undefined ? 0 : 1 << i), 0);
+    addon.sizes.set([...[...sizes, 0].slice(0, 3), 1, h0 === null ? 0 : 1, arrays]);
+    return lstm.forward(...all);
   };
   // Four rows of x and y, states of two sequences.
   const packed = (steps: number, batch: number, ...batchSizes: number[]): unknown => {
-    addon.sizes.set([steps, batch, 0, 1]);
+    addon.sizes.set([steps, batch, 0, 1, 0, 63]);
     const floats = (n: number): Float32Array => new Float32Array(n);
     const sizes = BigInt64Array.from(batchSizes, BigInt);
-    return lstm.forwardPacked(floats(4), null, null, floats(4), floats(2), floats(2), sizes);
+    return lstm.forwardPacked(floats(4), undefined, undefined, floats(4), floats(2), floats(2), sizes);
   };
   test('packed sizes that fit', () => expect(packed(3, 2, 2, 1, 1)).toBe(0));
   test.each<[string, () => unknown]>([
@@ -125,7 +128,11 @@ describe('native code checks lengths of its own', () => {
     ['x', () => run(one(), null, one(), 2, 1)],
     ['y', () => run(new Float32Array(2), null, one(), 2, 1)],
     ['h0', () => run(one(), new Float32Array(2), one(), 1, 1)],
-    ['an output too large for its slot', () => run(new Float32Array(17), null, undefined, 17, 1)],
+    ['an output too large for its slot', () => run(new Float32Array(257), null, undefined, 257, 1)],
+    ['an input too large for its slot', () => run(undefined, null, new Float32Array(257), 257, 1)],
+    ['a missing h0', () => run(one(), undefined, one(), 1, 257)],
+    ['a y with room for h alone', () => run(one(), null, new Float32Array(2), 1, 1)],
+    ['what is no array', () => run({} as never, null, one(), 1, 1)],
     ['steps', () => run(new Float32Array(0), null, new Float32Array(0), 0, 1)],
     ['batch', () => run(one(), null, one(), 1, -1)],
     ['layers', () => run(one(), null, one(), 1, 1, 1)],

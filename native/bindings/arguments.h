@@ -62,6 +62,17 @@ inline std::size_t product(std::initializer_list<std::size_t> factors) {
   return result;
 }
 
+// The same of the sum.
+inline std::size_t sum(std::initializer_list<std::size_t> terms) {
+  std::size_t result = 0;
+  for (const std::size_t term : terms) {
+    if (__builtin_add_overflow(result, term, &result)) {
+      return std::numeric_limits<std::size_t>::max();
+    }
+  }
+  return result;
+}
+
 template <typename Element>
 Span<Element> typed_array(Napi::Env env, napi_value value, const char* name) {
   napi_typedarray_type type;
@@ -75,14 +86,19 @@ Span<Element> typed_array(Napi::Env env, napi_value value, const char* name) {
   return {static_cast<Element*>(data), length};
 }
 
+// The memory of a span that is to have `size` elements.
 template <typename Element>
-Element* typed_array(Napi::Env env, napi_value value, const char* name, std::size_t size) {
-  const Span<Element> span = typed_array<Element>(env, value, name);
+Element* checked(Napi::Env env, const Span<Element>& span, const char* name, std::size_t size) {
   if (span.size != size) {
     throw Napi::RangeError::New(env, std::string(name) + " has " + std::to_string(span.size) +
                                          " elements instead of " + std::to_string(size));
   }
   return span.data;
+}
+
+template <typename Element>
+Element* typed_array(Napi::Env env, napi_value value, const char* name, std::size_t size) {
+  return checked(env, typed_array<Element>(env, value, name), name, size);
 }
 
 // Null for null and undefined.

@@ -11,9 +11,9 @@
 
 namespace dynaquant {
 
-constexpr std::size_t kSlotFloats = 16;
+constexpr std::size_t kSlotFloats = 256;
 constexpr std::size_t kSlots = 6;
-constexpr std::size_t kSizes = 4;
+constexpr std::size_t kSizes = 6;
 
 // One per environment (main thread or worker): no statics. The process has one thread pool.
 struct AddonData {
@@ -31,16 +31,31 @@ inline AddonData& addon_data(Napi::Env env) { return *env.GetInstanceData<AddonD
 
 inline const KernelTable& selected_kernels(Napi::Env env) { return *addon_data(env).kernels; }
 
-// A Float32Array of `size` elements, or, for undefined, the slot.
-inline float* slotted_array(Napi::Env env, napi_value value, const char* name, std::size_t size,
-                            float* slots, std::size_t slot) {
-  napi_valuetype type;
-  if (napi_typeof(env, value, &type) == napi_ok && type == napi_undefined) {
-    if (size > kSlotFloats) throw Napi::TypeError::New(env, std::string(name) + " is missing");
-    return slots + slot * kSlotFloats;
+// The arguments of a call that are Float32Arrays, by the last of `sizes`: bit i for the i-th. The
+// others have what their slots hold. (To ask each what it is costs 5 to 15 ns.)
+class CallArrays {
+ public:
+  explicit CallArrays(const Napi::CallbackInfo& info)
+      : info_(info),
+        slots_(addon_data(info.Env()).slots),
+        arrays_(size_number(info.Env(), addon_data(info.Env()).sizes[kSizes - 1], "arrays")) {}
+
+  Span<float> span(std::size_t i, const char* name, std::size_t size) const {
+    if ((arrays_ >> i & 1) != 0) return typed_array<float>(info_.Env(), info_[i], name);
+    if (size > kSlotFloats) {
+      throw Napi::TypeError::New(info_.Env(), std::string(name) + " is missing");
+    }
+    return {slots_ + i * kSlotFloats, size};
   }
-  return typed_array<float>(env, value, name, size);
-}
+  float* of_size(std::size_t i, const char* name, std::size_t size) const {
+    return checked(info_.Env(), span(i, name, size), name, size);
+  }
+
+ private:
+  const Napi::CallbackInfo& info_;
+  float* slots_;
+  std::size_t arrays_;
+};
 
 void init_embedding(Napi::Env env, Napi::Object exports);
 void init_kernels(Napi::Env env, Napi::Object exports);

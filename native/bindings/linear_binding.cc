@@ -52,15 +52,13 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Matrix>> {
   }
 
  private:
-  // forward(x, rows, out): status
+  // forward(x, out): status. In `sizes`: rows.
   Napi::Value forward(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
-    const std::size_t rows = size_argument(env, info[1], "rows");
-    float* slots = addon_data(env).slots;
-    const float* x =
-        slotted_array(env, info[0], "x", product({rows, linear_->in_features()}), slots, 0);
-    float* out =
-        slotted_array(env, info[2], "out", product({rows, linear_->out_features()}), slots, 2);
+    const std::size_t rows = size_number(env, addon_data(env).sizes[0], "rows");
+    const CallArrays arrays(info);
+    const float* x = arrays.of_size(0, "x", product({rows, linear_->in_features()}));
+    float* out = arrays.of_size(1, "out", product({rows, linear_->out_features()}));
     return Napi::Number::New(env, static_cast<int>(linear_->forward(x, rows, out)));
   }
 

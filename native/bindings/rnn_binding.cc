@@ -82,15 +82,16 @@ class RnnHandle : public Napi::ObjectWrap<RnnHandle<Matrix>> {
   }
 
  private:
-  // forward(x, h0 | null, c0 | null, y, hn, cn | null): status; each array, or undefined for its
-  // slot. In `sizes`: steps, batch, firstLayer, layers.
+  // forward(x, h0, c0, y, hn, cn): status. A `y` that is larger by hn and cn takes them too, in
+  // this order. In `sizes`: steps, batch, firstLayer, layers, and the states there are: 1 for h0,
+  // 2 for c0.
   Napi::Value forward(const Napi::CallbackInfo& info) {
     RnnCall call = sizes_of_call(info.Env());
     call.rows = product({call.steps, call.batch});
     return run(info, call);
   }
 
-  // forwardPacked(x, h0 | null, c0 | null, y, hn, cn | null, batchSizes): status
+  // forwardPacked(x, h0, c0, y, hn, cn, batchSizes): status
   Napi::Value forward_packed(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     RnnCall call = sizes_of_call(env);
@@ -128,20 +129,20 @@ class RnnHandle : public Napi::ObjectWrap<RnnHandle<Matrix>> {
   Napi::Value run(const Napi::CallbackInfo& info, RnnCall& call) {
     const Napi::Env env = info.Env();
     const RnnSizes& sizes = rnn_->sizes();
-    float* slots = addon_data(env).slots;
     const std::size_t states = product({call.layers, sizes.directions, call.batch});
+    const std::size_t y_size = product({call.rows, sizes.directions, sizes.output()});
     const std::size_t h_size = product({states, sizes.output()});
-    const std::size_t c_size = product({states, sizes.hidden});
-    const auto array = [&](std::size_t i, const char* name, std::size_t size) {
-      return slotted_array(env, info[i], name, size, slots, i);
-    };
-    const bool has_cell = sizes.has_cell();
-    call.x = array(0, "x", product({call.rows, sizes.input_of(call.first_layer)}));
-    call.h0 = info[1].IsNull() ? nullptr : array(1, "h0", h_size);
-    call.c0 = !has_cell || info[2].IsNull() ? nullptr : array(2, "c0", c_size);
-    call.y = array(3, "y", product({call.rows, sizes.directions, sizes.output()}));
-    call.hn = array(4, "hn", h_size);
-    call.cn = has_cell ? array(5, "cn", c_size) : nullptr;
+    const std::size_t c_size = sizes.has_cell() ? product({states, sizes.hidden}) : 0;
+    const std::size_t given = size_number(env, addon_data(env).sizes[4], "states");
+    const CallArrays arrays(info);
+    call.x = arrays.of_size(0, "x", product({call.rows, sizes.input_of(call.first_layer)}));
+    if ((given & 1) != 0) call.h0 = arrays.of_size(1, "h0", h_size);
+    if ((given & 2) != 0 && sizes.has_cell()) call.c0 = arrays.of_size(2, "c0", c_size);
+    const Span<float> y = arrays.span(3, "y", y_size);
+    const bool shared = y.size > y_size;
+    call.y = checked(env, y, "y", shared ? sum({y_size, h_size, c_size}) : y_size);
+    call.hn = shared ? call.y + y_size : arrays.of_size(4, "hn", h_size);
+    if (sizes.has_cell()) call.cn = shared ? call.hn + h_size : arrays.of_size(5, "cn", c_size);
     return Napi::Number::New(env, static_cast<int>(rnn_->forward(call)));
   }
 

@@ -1,19 +1,11 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import {
-  fromSlot,
-  native,
-  newOutputs,
-  throwUnlessOk,
-  toSlot,
-  type RNNHandle,
-  type RNNMode,
-} from '../native.js';
+import type { RNNHandle, RNNMode } from '../native.js';
 import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
 import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
 import { Module, type ModuleMetadata } from './module.js';
 import { floatHandle, forgetHandle, initParameters } from './rnn-base.js';
 import { kindOf, nonlinearityOf, nonlinearMode } from './rnn-config.js';
-import { setSizes, type LSTMState } from './rnn-forward.js';
+import { callRNN, type LSTMState } from './rnn-forward.js';
 
 export interface CellOptions {
   /** Use `bias_ih` and `bias_hh`. Default: true. */
@@ -103,24 +95,23 @@ export function forwardCell(
       c0 = stateData(cell, state[1], rank, batch, 'hx[1]', quantized ? 'hidden[1]' : 'hidden1');
     }
   }
-  const addon = native();
-  const { slots, sizes } = addon;
   const count = batch * hiddenSize;
-  const x = input.checked('input') as Float32Array;
-  const [yOut, hOut, cOut] = newOutputs(count, count, lstm ? count : 0);
-  setSizes(sizes, 1, batch, 0, 1);
-  const status = handle.forward(
-    toSlot(slots, 0, x),
-    h0 && toSlot(slots, 1, h0),
-    c0 && toSlot(slots, 2, c0),
-    yOut,
-    hOut,
-    lstm ? cOut : null,
-  );
-  throwUnlessOk(status, lstm ? 'hidden[0]' : 'hidden');
+  const results = callRNN(handle, {
+    x: input.checked('input') as Float32Array,
+    h0,
+    c0,
+    steps: 1,
+    batch,
+    batchSizes: null,
+    firstLayer: 0,
+    layers: 1,
+    count,
+    hiddenCount: count,
+    cellCount: lstm ? count : 0,
+  });
   const stateShape = rank === 2 ? [batch, hiddenSize] : [hiddenSize];
-  const h = resultTensor(fromSlot(slots, 4, hOut, count), stateShape);
-  return lstm ? [h, resultTensor(fromSlot(slots, 5, cOut, count), stateShape.slice())] : h;
+  const h = resultTensor(results[1], stateShape);
+  return lstm ? [h, resultTensor(results[2], stateShape.slice())] : h;
 }
 
 function stateData(

@@ -1,5 +1,14 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import { fromSlot, native, newOutput, throwUnlessOk, toSlot, type LinearHandle } from '../native.js';
+import {
+  arraysAt,
+  fromSlot,
+  memory,
+  native,
+  newOutput,
+  throwUnlessOk,
+  toSlot,
+  type LinearHandle,
+} from '../native.js';
 import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
 import { emptyParameter, Module, parameterData, type ModuleMetadata, type Parameter } from './module.js';
@@ -98,8 +107,12 @@ export function linearForward(handle: LinearHandle, input: Tensor, outFeatures: 
   const { shape } = input;
   const x = input.checked('input') as Float32Array;
   const rows = x.length / shape[shape.length - 1]!;
-  const { slots } = native();
-  const out = newOutput(rows * outFeatures);
-  throwUnlessOk(handle.forward(toSlot(slots, 0, x), rows, out));
-  return resultTensor(fromSlot(slots, 2, out, rows * outFeatures), [...shape.slice(0, -1), outFeatures]);
+  const { slots, sizes } = memory();
+  const count = rows * outFeatures;
+  const xIn = toSlot(slots, 0, x);
+  const out = newOutput(count);
+  sizes[0] = rows;
+  sizes[arraysAt] = (xIn === undefined ? 0 : 1) + (out === undefined ? 0 : 2);
+  throwUnlessOk(handle.forward(xIn, out));
+  return resultTensor(fromSlot(slots, 1, out, count), [...shape.slice(0, -1), outFeatures]);
 }

@@ -1,8 +1,10 @@
 import { describe } from '../errors.js';
 import {
+  arraysAt,
   fromSlot,
-  native,
-  newOutputs,
+  memory,
+  newOutput,
+  shareBuffer,
   throwUnlessOk,
   toSlot,
   type RNNHandle,
@@ -132,100 +134,109 @@ function run(
   const lstm = module.mode === 'LSTM';
   const cells = cellsOf(module);
   const projected = module.projSize || hiddenSize;
-  const count = rows * outputShape[outputShape.length - 1]!;
-  const hiddenCount = cells * batch * projected;
-  const cellCount = lstm ? cells * batch * hiddenSize : 0;
-  // Indexed, for taking arrays apart costs 15 ns each.
-  const h0 = states[0];
-  const c0 = states[1];
-  let y, hn, cn: Float32Array;
-  if (module.training && module.dropout > 0 && numLayers > 1) {
-    y = new Float32Array(count);
-    hn = new Float32Array(hiddenCount);
-    cn = new Float32Array(cellCount);
-    runWithDropout(module, handle, x, h0, c0, y, hn, cn, steps, batch, batchSizes);
-  } else {
-    const addon = native();
-    const { slots } = addon;
-    setSizes(addon.sizes, steps, batch, 0, numLayers);
-    const outputs = newOutputs(count, hiddenCount, cellCount);
-    const yOut = outputs[0];
-    const hOut = outputs[1];
-    const cOut = outputs[2];
-    const xIn = toSlot(slots, 0, x);
-    const hIn = h0 && toSlot(slots, 1, h0);
-    const cIn = c0 && toSlot(slots, 2, c0);
-    const cLast = lstm ? cOut : null;
-    callHandle(handle, xIn, hIn, cIn, yOut, hOut, cLast, batchSizes);
-    y = fromSlot(slots, 3, yOut, count);
-    hn = fromSlot(slots, 4, hOut, hiddenCount);
-    cn = fromSlot(slots, 5, cOut, cellCount);
-  }
-  const output = resultTensor(y, outputShape);
-  const hidden = resultTensor(hn, batched ? [cells, batch, projected] : [cells, projected]);
+  const call: RNNCall = {
+    x,
+    h0: states[0],
+    c0: states[1],
+    steps,
+    batch,
+    batchSizes,
+    firstLayer: 0,
+    layers: numLayers,
+    count: rows * outputShape[outputShape.length - 1]!,
+    hiddenCount: cells * batch * projected,
+    cellCount: lstm ? cells * batch * hiddenSize : 0,
+  };
+  const drops = module.training && module.dropout > 0 && numLayers > 1;
+  const results = drops ? callWithDropout(handle, call, module.dropout) : callRNN(handle, call);
+  const output = resultTensor(results[0], outputShape);
+  const hidden = resultTensor(results[1], batched ? [cells, batch, projected] : [cells, projected]);
   if (!lstm) return [output, hidden];
-  return [output, [hidden, resultTensor(cn, batched ? [cells, batch, hiddenSize] : [cells, hiddenSize])]];
+  const cell = resultTensor(results[2], batched ? [cells, batch, hiddenSize] : [cells, hiddenSize]);
+  return [output, [hidden, cell]];
 }
 
-/** Padded or packed: the native side has a method for each, for a seventh argument costs 100 ns. */
-function callHandle(
-  handle: RNNHandle,
-  x: Slotted,
-  h0: Slotted | null,
-  c0: Slotted | null,
-  y: Slotted,
-  hn: Slotted,
-  cn: Slotted | null,
-  batchSizes: BigInt64Array | null,
-): void {
+/** What a recurrent handle is to run. */
+export interface RNNCall {
+  readonly x: Float32Array;
+  readonly h0: Float32Array | null;
+  readonly c0: Float32Array | null;
+  readonly steps: number;
+  readonly batch: number;
+  readonly batchSizes: BigInt64Array | null;
+  readonly firstLayer: number;
+  readonly layers: number;
+  /** Elements of y, hn and cn, the last 0 where the mode has no c. */
+  readonly count: number;
+  readonly hiddenCount: number;
+  readonly cellCount: number;
+}
+
+/** y, hn and cn: to be indexed, for taking arrays apart costs 15 ns each. */
+export type RNNOutputs = [y: Float32Array, hn: Float32Array, cn: Float32Array];
+
+/** Runs a handle: its arguments as native code wants them, and new arrays for its results. */
+export function callRNN(handle: RNNHandle, call: RNNCall): RNNOutputs {
+  const { slots, sizes } = memory();
+  const { h0, c0, batchSizes, count, hiddenCount, cellCount } = call;
+  const x = toSlot(slots, 0, call.x);
+  const h = h0 === null ? undefined : toSlot(slots, 1, h0);
+  const c = c0 === null ? undefined : toSlot(slots, 2, c0);
+  const shared = shareBuffer(count, hiddenCount, cellCount);
+  const y = shared ? new Float32Array(count + hiddenCount + cellCount) : newOutput(count);
+  const hn = shared ? undefined : newOutput(hiddenCount);
+  const cn = shared ? undefined : newOutput(cellCount);
+  sizes[0] = call.steps;
+  sizes[1] = call.batch;
+  sizes[2] = call.firstLayer;
+  sizes[3] = call.layers;
+  sizes[4] = (h0 === null ? 0 : 1) + (c0 === null ? 0 : 2);
+  sizes[arraysAt] = bit(x, 0) + bit(h, 1) + bit(c, 2) + bit(y, 3) + bit(hn, 4) + bit(cn, 5);
+  // A method for each, for a seventh argument costs 100 ns.
   const status =
     batchSizes === null
-      ? handle.forward(x, h0, c0, y, hn, cn)
-      : handle.forwardPacked(x, h0, c0, y, hn, cn, batchSizes);
-  throwUnlessOk(status, cn === null ? 'hidden' : 'hidden[0]');
+      ? handle.forward(x, h, c, y, hn, cn)
+      : handle.forwardPacked(x, h, c, y, hn, cn, batchSizes);
+  throwUnlessOk(status, cellCount === 0 ? 'hidden' : 'hidden[0]');
+  if (shared) {
+    const { buffer } = y!;
+    return [
+      new Float32Array(buffer, 0, count),
+      new Float32Array(buffer, 4 * count, hiddenCount),
+      new Float32Array(buffer, 4 * (count + hiddenCount), cellCount),
+    ];
+  }
+  return [
+    fromSlot(slots, 3, y, count),
+    fromSlot(slots, 4, hn, hiddenCount),
+    fromSlot(slots, 5, cn, cellCount),
+  ];
+}
+
+function bit(argument: Slotted, i: number): number {
+  return argument === undefined ? 0 : 1 << i;
 }
 
 /** Layer by layer, with dropout on what passes between them. */
-function runWithDropout(
-  { mode, dropout, numLayers }: RNNConfig,
-  handle: RNNHandle,
-  input: Float32Array,
-  h0: Float32Array | null,
-  c0: Float32Array | null,
-  y: Float32Array,
-  hn: Float32Array,
-  cn: Float32Array,
-  steps: number,
-  batch: number,
-  batchSizes: BigInt64Array | null,
-): void {
-  const lstm = mode === 'LSTM';
-  let x = input;
-  for (let layer = 0; layer < numLayers; layer++) {
-    const part = <A extends Float32Array | null>(state: A): A => {
-      const size = (state?.length ?? 0) / numLayers;
-      return state && (state.subarray(layer * size, (layer + 1) * size) as typeof state);
-    };
-    setSizes(native().sizes, steps, batch, layer, 1);
-    callHandle(handle, x, part(h0), part(c0), y, part(hn), lstm ? part(cn) : null, batchSizes);
-    if (layer < numLayers - 1) {
-      x = applyDropout(new Tensor(y.slice(), [y.length]), dropout).data as Float32Array;
-    }
+function callWithDropout(handle: RNNHandle, call: RNNCall, dropout: number): RNNOutputs {
+  const { layers, count } = call;
+  const hiddenCount = call.hiddenCount / layers;
+  const cellCount = call.cellCount / layers;
+  let { x } = call;
+  let y!: Float32Array;
+  const hn = new Float32Array(call.hiddenCount);
+  const cn = new Float32Array(call.cellCount);
+  for (let layer = 0; layer < layers; layer++) {
+    if (layer > 0) x = applyDropout(new Tensor(y, [count]), dropout).data as Float32Array;
+    const h0 = call.h0 && call.h0.subarray(layer * hiddenCount, (layer + 1) * hiddenCount);
+    const c0 = call.c0 && call.c0.subarray(layer * cellCount, (layer + 1) * cellCount);
+    const part = { ...call, x, h0, c0, firstLayer: layer, layers: 1, hiddenCount, cellCount };
+    const outputs = callRNN(handle, part);
+    y = outputs[0];
+    hn.set(outputs[1], layer * hiddenCount);
+    cn.set(outputs[2], layer * cellCount);
   }
-}
-
-/** What the next call of a recurrent handle is to run. */
-export function setSizes(
-  sizes: Float64Array,
-  steps: number,
-  batch: number,
-  firstLayer: number,
-  layers: number,
-): void {
-  sizes[0] = steps;
-  sizes[1] = batch;
-  sizes[2] = firstLayer;
-  sizes[3] = layers;
+  return [y, hn, cn];
 }
 
 function cellsOf({ numLayers, bidirectional }: RNNConfig): number {
