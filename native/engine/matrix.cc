@@ -76,10 +76,10 @@ Int8Matrix::Int8Matrix(const KernelTable& kernels, const ActivationMode& mode,
       depth_(depth),
       quads_((depth + kQuad - 1) / kQuad),
       layout_(layout),
-      // Beyond, one stream of addresses comes faster than four (by 6 % at 4 MB for one row); below,
-      // four are the faster by 5 %. A 6 x 1 tile, as tables without `wide_tiles` have, would use
-      // every fourth line only.
-      interleaved_(kernels.wide_tiles && layout.columns() * quads_ * kQuad > kCached),
+      // One stream of addresses, which a tile's instructions reach by constants: for one row 2 to 3
+      // % faster than four from H = 80 to 256, 6 % at 4 MB, but 3 % slower at H = 512. A 6 x 1
+      // tile, as tables without `wide_tiles` have, would use every fourth line only.
+      interleaved_(kernels.wide_tiles),
       weights_((layout.panels() + layout.block() - 1) / layout.block() * layout.block() * quads_ *
                kQuadBytes),
       column_sums_(layout.columns()),
@@ -139,11 +139,8 @@ void Int8Matrix::plan_panels() {
 Int8Panels Int8Matrix::slice(std::size_t begin, std::size_t end) const {
   const std::size_t column = begin * kPanelColumns;
   const std::size_t panel_bytes = quads_ * kQuadBytes;
-  const std::size_t block = layout_.block();
   return {weights_.data() + begin * panel_bytes,
-          block,
-          interleaved_ ? kQuadBytes : panel_bytes,
-          interleaved_ ? block * kQuadBytes : kQuadBytes,
+          layout_.block(),
           column_sums_.data() + column,
           scales_.data() + column,
           bias_.data() + column,

@@ -19,8 +19,10 @@
 // For what must not become a call: vectors in a call go through memory.
 #if defined(_MSC_VER)
 #define DYNAQUANT_INLINE __forceinline
+#define DYNAQUANT_NOINLINE __declspec(noinline)
 #else
 #define DYNAQUANT_INLINE inline __attribute__((always_inline))
+#define DYNAQUANT_NOINLINE __attribute__((noinline))
 #endif
 
 namespace dynaquant {
@@ -60,13 +62,12 @@ struct PanelPlan {
 };
 
 // An int8 matrix, packed: a quad of a panel is [column][4], 64 bytes. Panels stand in blocks of
-// `block` (the last one may be partly used); quad q of panel p of the block that begins at panel b
-// is at weights + b * quads * 64 + p * panel_stride + q * quad_stride: panels one after the other,
-// or (tables of `wide_tiles`) the quads of a block's panels in turn. `bias` is -0.0 where there is
-// none, so that fma(sum, scale, bias) is the product alone, its sign of zero included.
+// `block` (the last one may be partly used): one after the other, or, for tables of `wide_tiles`,
+// the quads of a block's panels in turn. `bias` is -0.0 where there is none, so that
+// fma(sum, scale, bias) is the product alone, its sign of zero included.
 struct Int8Panels {
   const int8_t* weights;
-  size_t block, panel_stride, quad_stride;
+  size_t block;
   const int32_t* column_sums;  // sum of a column's weights: what the activations' zero point weighs
   const float* scales;         // one a column
   const float* bias;           // one a column
@@ -74,6 +75,8 @@ struct Int8Panels {
   const uint8_t* chains;
   size_t quads;  // padded depth / 4
   size_t panels;
+  // Of a tile's first two lines of weights, to those it fetches meanwhile; or 0. See FarPanels.
+  size_t ahead = 0;
 };
 
 // A float matrix, packed: panels[panel][depth][column].
@@ -155,7 +158,7 @@ struct KernelTable {
   const char* name;
   // Wants Int8Panels::plans: it has no 8-bit dot product with 32-bit sums.
   bool planned;
-  // Its tiles take a block of panels at once, so that large weights may stand in that order.
+  // Its tiles take a block of panels at once, so the weights stand in that order.
   bool wide_tiles;
   // A quantized byte is stored as q - stored_offset: 128 where the dot product is of signed bytes.
   int32_t stored_offset;

@@ -145,8 +145,7 @@ inline void step_one(const Rows& h, const Panels& b, const RnnStep& step, const 
   F32 gates[kGates];
   const auto multiply = [&](size_t i) {
     const size_t first = groups[i] * kGates;
-    multiply_tile<1, kGates>(h, 0, b, first,
-                             [&](size_t, size_t panel, F32 v) { gates[panel - first] = v; });
+    multiply_tile<1, kGates>(h, 0, b, first, [&](size_t, size_t p, F32 v) { gates[p] = v; });
   };
   if (groups.count > 0) multiply(0);
   for (size_t i = 0; i < groups.count; ++i) {
@@ -168,18 +167,19 @@ inline void step_groups(const Rows& h, const Panels& b, const RnnStep& step, siz
     if (step.rows == 1) return step_one<Mode>(h, b, step, blocks, seen);
   }
   Tile<Mode> tiles[2];
+  FarPanels<Panels> far(b);
   bool pending = false;
   int current = 0;
   for (size_t i = 0; i < blocks.count; ++i) {
     const size_t group = blocks[i];
-    for (size_t row = 0; row < step.rows;) {
+    for (size_t row = 0, nth = 0; row < step.rows; ++nth) {
       Tile<Mode>& tile = tiles[current];
       tile.row = row;
       tile.count = tile_rows(step.rows - row);
       tile.group = group;
       tile.groups = kGroups < end - group ? kGroups : end - group;
-      store_rows<kTileRows>(h, row, tile.count, b, group * Mode::kGates, tile.groups * Mode::kGates,
-                            tile.products, Tile<Mode>::kStride);
+      store_rows<kTileRows>(h, row, tile.count, far.of_tile(nth), group * Mode::kGates,
+                            tile.groups * Mode::kGates, tile.products, Tile<Mode>::kStride);
       row += tile.count;
       current ^= 1;
       if (pending) step_tile(tiles[current], step, seen);
