@@ -27,15 +27,51 @@ class Scratch {
   std::size_t used_ = 0;
 };
 
+// Memory that a thread keeps between its calls, for one of them at a time: glibc takes 1.2 us and
+// more to give back 64 KB, which then may come as new pages.
+class KeptMemory {
+ public:
+  // Gives back what it took, where it was given any.
+  class Lease {
+   public:
+    explicit Lease(KeptMemory* from) : from_(from) {}
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    ~Lease() {
+      if (from_ != nullptr) from_->taken_ = false;
+    }
+    // Null for none.
+    char* memory() { return from_ == nullptr ? nullptr : from_->memory_.data(); }
+
+   private:
+    KeptMemory* from_;
+  };
+
+  // `bytes` of it, or none where it is taken or they are too many to be kept.
+  Lease take(std::size_t bytes) {
+    constexpr std::size_t kMost = 128 * 1024;
+    if (taken_ || bytes > kMost) return Lease(nullptr);
+    if (memory_.size() < bytes) memory_ = AlignedBuffer<char>(bytes);
+    taken_ = true;
+    return Lease(this);
+  }
+
+ private:
+  AlignedBuffer<char> memory_;
+  bool taken_ = false;
+};
+inline thread_local KeptMemory kept_memory;
+
 // A `Layout` (constructed from a Scratch and the arguments) with its memory: on the stack when it
-// is small, so that a small model's call allocates nothing.
+// is small, else what the thread keeps, or where that does not do, memory of its own.
 template <typename Layout>
 class WithScratch {
  public:
   template <typename... Arguments>
   explicit WithScratch(const Arguments&... arguments)
-      : memory_(measured(arguments...)),
-        scratch_(memory_.data() == nullptr ? small_ : memory_.data()),
+      : bytes_(measured(arguments...)),
+        kept_(bytes_ <= kSmall ? KeptMemory::Lease(nullptr) : kept_memory.take(bytes_)),
+        scratch_(memory()),
         layout_(scratch_, arguments...) {}
   WithScratch(const WithScratch&) = delete;
   WithScratch& operator=(const WithScratch&) = delete;
@@ -44,17 +80,26 @@ class WithScratch {
   Layout& operator*() { return layout_; }
 
  private:
-  static constexpr std::size_t kSmall = 16 * 1024;
-
   template <typename... Arguments>
-  static AlignedBuffer<char> measured(const Arguments&... arguments) {
+  static std::size_t measured(const Arguments&... arguments) {
     Scratch counter;
     Layout(counter, arguments...);
-    return counter.used() <= kSmall ? AlignedBuffer<char>() : AlignedBuffer<char>(counter.used());
+    return counter.used();
   }
 
+  char* memory() {
+    if (bytes_ <= kSmall) return small_;
+    if (kept_.memory() != nullptr) return kept_.memory();
+    own_ = AlignedBuffer<char>(bytes_);
+    return own_.data();
+  }
+
+  static constexpr std::size_t kSmall = 16 * 1024;
+
   alignas(64) char small_[kSmall];
-  AlignedBuffer<char> memory_;
+  std::size_t bytes_;
+  KeptMemory::Lease kept_;
+  AlignedBuffer<char> own_;
   Scratch scratch_;
   Layout layout_;
 };
