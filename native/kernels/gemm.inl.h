@@ -186,8 +186,8 @@ inline size_t block_of(const HalfPanels&) { return kMaxBlock; }
 // A matrix as its tiles are to see it. One of more than 8 MB comes from the last-level cache or
 // from memory, slower than the first tile of a block's rows takes it, while the next tiles find it
 // in L2: so the first tile fetches half of the next block's lines, and the second the other half.
-// (8 rows of H = 2048: 14 % for one step, 8 % for 20. At 4 MB it loses 1 to 3 %.)
-template <typename Panels>
+// (8 rows of H = 2048: 17 % for one step, 8 % for 20. At 4 MB it gains nothing.)
+template <typename Panels, bool kWideTiles = (kTileWidePanels > 1)>
 class FarPanels {
  public:
   explicit FarPanels(const Panels& b) : b_(b) {}
@@ -197,7 +197,7 @@ class FarPanels {
   const Panels& b_;
 };
 template <>
-class FarPanels<Int8Panels> {
+class FarPanels<Int8Panels, true> {
  public:
   explicit FarPanels(const Int8Panels& b) : near_(b), far_(b) {
     const size_t panel_bytes = b.quads * (kQuad * kPanelColumns);
