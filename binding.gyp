@@ -7,10 +7,11 @@
     "isa_flags": ["<@(warnings)", "-Wno-uninitialized", "-Wno-maybe-uninitialized"],
     "avx2_flags": ["-mavx2", "-mfma", "-mf16c"],
     "avxvnni_flags": ["-mavx2", "-mfma", "-mf16c", "-mavxvnni"],
-    # Tuned (gcc 12, on a Zen 4): one row of H = 128 to 256 takes 4 % less, nothing more. avx2 gains nothing by it.
+    # Tuned for such processors (gcc 12, Zen 4): INT8 layers of 8 units take 4 % less, the rest 0 to 1. With znver3
+    # one INT8 row takes 4 % less, but four float rows 10 % more; avx2 gains nothing by either.
     "avx512vnni_flags": [
       "-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni",
-      "-mtune=znver3"
+      "-mtune=skylake-avx512"
     ],
     "neon_dotprod_flags": ["-march=armv8.2-a+dotprod"],
     "neon_i8mm_flags": ["-march=armv8.2-a+dotprod+i8mm"],
