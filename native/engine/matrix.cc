@@ -77,8 +77,8 @@ Int8Matrix::Int8Matrix(const KernelTable& kernels, const ActivationMode& mode,
       quads_((depth + kQuad - 1) / kQuad),
       layout_(layout),
       // One stream of addresses, which a tile's instructions reach by constants, comes faster than
-      // four: for one row by 1 to 3 % at H = 80 to 256 and 6 % at 4 MB, but 3 % slower at H = 512. A
-      // 6 x 1 tile, as tables without `wide_tiles` have, would use every fourth line only.
+      // four: for one row by 1 to 3 % at H = 80 to 256 and 6 % at 4 MB, but 3 % slower at H = 512.
+      // A 6 x 1 tile, as tables without `wide_tiles` have, would use every fourth line only.
       interleaved_(kernels.wide_tiles),
       weights_((layout.panels() + layout.block() - 1) / layout.block() * layout.block() * quads_ *
                kQuadBytes),
