@@ -355,6 +355,11 @@ export function toSlot(slots: Float32Array, slot: number, data: Float32Array): S
   return undefined;
 }
 
+/** What the i-th argument adds to the last of the sizes. */
+export function arrayBit(argument: Slotted, i: number): number {
+  return argument === undefined ? 0 : 1 << i;
+}
+
 /** A new array for `count` results, or `undefined` when they are few and come through a slot. */
 export function newOutput(count: number): Slotted {
   if (count <= heapSize) return undefined;

@@ -18,9 +18,9 @@ DYNAQUANT_INLINE Dequantize dequantize(const Int8Rows& a, size_t row, const Int8
           mul(set_f32(a.params.scales[i]), load(b.scales + column))};
 }
 
-// The real results of kRows rows and the panels [panel, panel + kPanels), given to
-// `use(row, panel, F32)`: fma(float(sum), scale * scales, bias). With kOneParams all rows share
-// their params, and a panel's factors are made once.
+// The real results of kRows rows and the panels [panel, panel + kPanels), given to `use(r, p,
+// F32)`, both counted from the tile's first: fma(float(sum), scale * scales, bias). With kOneParams
+// all rows share their params, and a panel's factors are made once.
 template <int kRows, int kPanels, bool kOneParams, typename Use>
 inline void multiply_int8_tile(const Int8Rows& a, size_t row, const Int8Panels& b, size_t panel,
                                Use use) {
@@ -136,12 +136,21 @@ inline void store_tile(const Rows& a, size_t row, const Panels& b, size_t panel,
   });
 }
 
-// The same in a function of its own, for a tile of many sums. Inlined, several of them share one
-// frame, whose registers and constants they spill: 4 to 5 of a row's 97 to 274 cycles.
+// The same, of wide tiles in a function of its own: inlined, several of their many sums share one
+// frame, whose registers and constants they spill, which costs 4 to 5 of a row's 97 to 274 cycles.
 template <int kRows, int kPanels, typename Rows, typename Panels>
 DYNAQUANT_NOINLINE void store_wide_tile(const Rows& a, size_t row, const Panels& b, size_t panel,
                                         float* out, size_t stride) {
   store_tile<kRows, kPanels>(a, row, b, panel, out, stride);
+}
+template <int kRows, int kPanels, typename Rows, typename Panels>
+DYNAQUANT_INLINE void store_block_tile(const Rows& a, size_t row, const Panels& b, size_t panel,
+                                       float* out, size_t stride) {
+  if constexpr (kTileWidePanels == 4) {
+    store_wide_tile<kRows, kPanels>(a, row, b, panel, out, stride);
+  } else {
+    store_tile<kRows, kPanels>(a, row, b, panel, out, stride);
+  }
 }
 
 // The same for rows [row, row + count), count <= kRows, and `panels` panels from `panel`, the start
@@ -155,16 +164,11 @@ inline void store_rows(const Rows& a, size_t row, size_t count, const Panels& b,
       return store_rows<kRows - 1>(a, row, count, b, panel, panels, out, stride);
     }
   }
-  if constexpr (kTileWidePanels == 4) {
-    if (panels == 4) return store_wide_tile<kRows, 4>(a, row, b, panel, out, stride);
-    if (panels == 3) return store_wide_tile<kRows, 3>(a, row, b, panel, out, stride);
-    if (panels == 2) return store_wide_tile<kRows, 2>(a, row, b, panel, out, stride);
-    store_wide_tile<kRows, 1>(a, row, b, panel, out, stride);
-  } else if constexpr (kRows == 1) {
-    if (panels == 4) return store_tile<kRows, 4>(a, row, b, panel, out, stride);
-    if (panels == 3) return store_tile<kRows, 3>(a, row, b, panel, out, stride);
-    if (panels == 2) return store_tile<kRows, 2>(a, row, b, panel, out, stride);
-    store_tile<kRows, 1>(a, row, b, panel, out, stride);
+  if constexpr (kRows == 1 || kTileWidePanels == 4) {
+    if (panels == 4) return store_block_tile<kRows, 4>(a, row, b, panel, out, stride);
+    if (panels == 3) return store_block_tile<kRows, 3>(a, row, b, panel, out, stride);
+    if (panels == 2) return store_block_tile<kRows, 2>(a, row, b, panel, out, stride);
+    store_block_tile<kRows, 1>(a, row, b, panel, out, stride);
   } else {
     for (; panels; ++panel, --panels, out += kPanelColumns) {
       store_tile<kRows, 1>(a, row, b, panel, out, stride);

@@ -1,5 +1,6 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
 import {
+  arrayBit,
   arraysAt,
   fromSlot,
   memory,
@@ -112,7 +113,7 @@ export function linearForward(handle: LinearHandle, input: Tensor, outFeatures: 
   const xIn = toSlot(slots, 0, x);
   const out = newOutput(count);
   sizes[0] = rows;
-  sizes[arraysAt] = (xIn === undefined ? 0 : 1) + (out === undefined ? 0 : 2);
+  sizes[arraysAt] = arrayBit(xIn, 0) + arrayBit(out, 1);
   throwUnlessOk(handle.forward(xIn, out));
   return resultTensor(fromSlot(slots, 1, out, count), [...shape.slice(0, -1), outFeatures]);
 }

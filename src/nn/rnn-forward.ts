@@ -1,5 +1,6 @@
 import { describe } from '../errors.js';
 import {
+  arrayBit,
   arraysAt,
   fromSlot,
   memory,
@@ -8,7 +9,6 @@ import {
   throwUnlessOk,
   toSlot,
   type RNNHandle,
-  type Slotted,
 } from '../native.js';
 import { float32, isTensor, resultTensor, Tensor } from '../tensor.js';
 import { dropout as applyDropout } from './dropout.js';
@@ -191,7 +191,8 @@ export function callRNN(handle: RNNHandle, call: RNNCall): RNNOutputs {
   sizes[2] = call.firstLayer;
   sizes[3] = call.layers;
   sizes[4] = (h0 === null ? 0 : 1) + (c0 === null ? 0 : 2);
-  sizes[arraysAt] = bit(x, 0) + bit(h, 1) + bit(c, 2) + bit(y, 3) + bit(hn, 4) + bit(cn, 5);
+  sizes[arraysAt] =
+    arrayBit(x, 0) + arrayBit(h, 1) + arrayBit(c, 2) + arrayBit(y, 3) + arrayBit(hn, 4) + arrayBit(cn, 5);
   // A method for each, for a seventh argument costs 100 ns.
   const status =
     batchSizes === null
@@ -211,10 +212,6 @@ export function callRNN(handle: RNNHandle, call: RNNCall): RNNOutputs {
     fromSlot(slots, 4, hn, hiddenCount),
     fromSlot(slots, 5, cn, cellCount),
   ];
-}
-
-function bit(argument: Slotted, i: number): number {
-  return argument === undefined ? 0 : 1 << i;
 }
 
 /** Layer by layer, with dropout on what passes between them. */
