@@ -6,6 +6,9 @@ let collect: (() => void) | undefined;
 /**
  * Collects garbage. The engine counts the memory of arrays late: weights that were let go would stay until they are as
  * large as all that was there before.
+ *
+ * A program's last act, too: Node 20 waits at its end for the compiler's threads, and hangs where one of those waits for
+ * a collection (https://github.com/nodejs/node/issues/54918), which it does when many arrays came since the last one.
  */
 export function collectGarbage(): void {
   if (collect === undefined) {

@@ -26,7 +26,7 @@ import { load, loadSync } from '../src/serialization/load.js';
 import { modelFromStateDict } from '../src/serialization/model-from-state-dict.js';
 import { saveSync } from '../src/serialization/safetensors.js';
 import { command, dynaquant, expectFailure, json, newFolder, Small } from './cli.js';
-import { testWith } from './support.js';
+import { runNode, testWith } from './support.js';
 
 const folder = newFolder();
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -265,7 +265,7 @@ describe('a large checkpoint', () => {
   });
   const expectPeak = (...args: string[]): string => {
     const all = ['--require', path('peak.cjs'), ...args];
-    const { status, stdout, stderr } = spawnSync(process.execPath, all, { encoding: 'utf8', cwd: folder });
+    const { status, stdout, stderr } = runNode(all, { cwd: folder });
     expect([status, stderr]).toEqual([0, '']);
     const peak = 1024 * Number(readFileSync(path('peak'), 'utf8'));
     expect(peak).toBeGreaterThan(floatBytes);

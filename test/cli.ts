@@ -1,26 +1,16 @@
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import * as nn from '../src/nn/index.js';
 import { manualSeed } from '../src/random.js';
+import { runNode, type Run } from './support.js';
 
 export const command = join(__dirname, '..', 'dist', 'cli', 'dynaquant.js');
 
-export interface Result {
-  status: number | null;
-  stdout: string;
-  stderr: string;
-}
-
 /** Runs the built command in a folder of its own. */
-export function dynaquant(folder: string, ...args: string[]): Result {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [command, ...args], {
-    encoding: 'utf8',
-    cwd: folder,
-  });
-  return { status, stdout, stderr };
+export function dynaquant(folder: string, ...args: string[]): Run {
+  return runNode([command, ...args], { cwd: folder });
 }
 
 /** What `--json` prints; the command must succeed and say nothing else. */
@@ -31,7 +21,7 @@ export function json<T>(folder: string, ...args: string[]): T {
 }
 
 /** The command fails with one line on stderr. */
-export function expectFailure(result: Result, status: number, message: RegExp | string): void {
+export function expectFailure(result: Run, status: number, message: RegExp | string): void {
   expect([result.status, result.stdout]).toEqual([status, '']);
   expect(result.stderr).toMatch(/^dynaquant[^\n]*\n$/);
   expect(result.stderr).toMatch(message);

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,7 +8,7 @@ import { load, loadSync } from '../src/serialization/load.js';
 import { saveSync } from '../src/serialization/safetensors.js';
 import { tensor, Tensor, type DType } from '../src/tensor.js';
 import { checkpoint, pickle, storage, tensor as pickledTensor, text, zip } from './checkpoint-files.js';
-import { bytesOf } from './support.js';
+import { bytesOf, runNode } from './support.js';
 
 const root = join(__dirname, '..');
 const fixtures = join(__dirname, 'fixtures');
@@ -221,7 +220,9 @@ test('a large file is held once', () => {
       const peak = 1024 * Number(/VmHWM:\\s+(\\d+) kB/.exec(status)?.[1] ?? process.memoryUsage.rss() / 1024);
       console.log(peak - before);
     `;
-    const grown = Number(execFileSync(process.execPath, ['--input-type=module', '--eval', script]));
+    const { stdout, stderr } = runNode(['--input-type=module', '--eval', script]);
+    expect(stderr).toBe('');
+    const grown = Number(stdout);
     expect(grown).toBeGreaterThan(128 * 2 ** 20);
     expect(grown).toBeLessThan(1.15 * 128 * 2 ** 20);
   }
@@ -229,8 +230,6 @@ test('a large file is held once', () => {
 
 test('5,000 mutated files of every format are refused or load', () => {
   const script = join(root, 'scripts', 'fuzz-checkpoints.mjs');
-  const report = execFileSync(process.execPath, [script, '--count', '5000', '--seed', '7'], {
-    encoding: 'utf8',
-  });
+  const { stdout: report } = runNode([script, '--count', '5000', '--seed', '7']);
   expect(report).toMatch(/^5000 files: \d{3,} loaded, \d{4} refused, 0 failures; /);
 }, 120_000);

@@ -1,20 +1,18 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
 import { native, type Int8LinearHandle, type Slotted } from '../src/native.js';
+import { runNode } from './support.js';
 
 const root = join(__dirname, '..');
 const isas = native().isas();
 
 /** Runs a script with the built package and DYNAQUANT_ISA set. */
 function run(isa: string, script: string): { status: number | null; output: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['-e', script], {
-    cwd: root,
-    env: { ...process.env, DYNAQUANT_ISA: isa },
-    encoding: 'utf8',
-  });
+  const env = { ...process.env, DYNAQUANT_ISA: isa };
+  const { status, stdout, stderr } = runNode(['-e', script], { cwd: root, env });
   return { status, output: stdout + stderr };
 }
 
@@ -58,10 +56,8 @@ describe('lifetime', () => {
         for (let i = 0; i < 90; i++) await round(100);
         console.log((process.memoryUsage().rss - before) / 1e6);
       })();`;
-    const grown = execFileSync(process.execPath, ['--expose-gc', '-e', script], {
-      cwd: root,
-      encoding: 'utf8',
-    });
+    const { stdout: grown, stderr } = runNode(['--expose-gc', '-e', script], { cwd: root });
+    expect(stderr).toBe('');
     // 9,000 models of 0.3 MB would be 2.7 GB.
     expect(Number(grown)).toBeLessThan(80);
   });

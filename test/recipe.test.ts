@@ -1,5 +1,6 @@
-import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+
+import { runNode, type Run } from './support.js';
 
 interface Result {
   dim: number;
@@ -10,9 +11,8 @@ interface Result {
 }
 
 /** Runs the built recipe as `npm run recipe` does, from another directory. */
-function recipe(...options: string[]): { status: number | null; stdout: string; stderr: string } {
-  const script = join(__dirname, '..', 'examples', 'run.cjs');
-  return spawnSync(process.execPath, [script, 'recipe', ...options], { encoding: 'utf8', cwd: __dirname });
+function recipe(...options: string[]): Run {
+  return runNode([join(__dirname, '..', 'examples', 'run.cjs'), 'recipe', ...options], { cwd: __dirname });
 }
 
 describe('the figures of PyTorch’s recipe', () => {

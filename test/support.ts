@@ -116,6 +116,27 @@ export function pseudoRandom(seed: number): () => number {
   };
 }
 
+/** How a process ended, and what it said. */
+export interface Run {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs Node; a process that hangs is ended, and its signal ends `stderr`. */
+export function runNode(
+  args: readonly string[],
+  options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+): Run {
+  const limits = { timeout: 120_000, killSignal: 'SIGKILL' } as const;
+  const { status, stdout, stderr, signal } = spawnSync(process.execPath, args, {
+    encoding: 'utf8',
+    ...limits,
+    ...options,
+  });
+  return { status, stdout, stderr: stderr + (signal ?? '') };
+}
+
 /** Whether a program can be run. */
 export function has(tool: string): boolean {
   return spawnSync(tool, ['--version']).error === undefined;

@@ -1,8 +1,8 @@
-import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
 import { native } from '../src/native.js';
+import { runNode } from './support.js';
 
 const root = join(__dirname, '..');
 const addon = native();
@@ -11,12 +11,11 @@ const long = 1e9; // ns: worth waking everybody
 /** Runs a script with the built package; `pool` is testTeam. */
 function run(script: string): { status: number | null; output: string; ms: number } {
   const start = performance.now();
-  const { status, stdout, stderr, signal } = spawnSync(
-    process.execPath,
+  const { status, stdout, stderr } = runNode(
     ['-e', `const pool = require('./dist/native.js').native().testTeam; ${script}`],
-    { cwd: root, encoding: 'utf8', timeout: 20_000 },
+    { cwd: root },
   );
-  return { status, output: stdout + stderr + (signal ?? ''), ms: performance.now() - start };
+  return { status, output: stdout + stderr, ms: performance.now() - start };
 }
 
 describe('each index is covered exactly once', () => {
@@ -100,8 +99,7 @@ describe('environments', () => {
   });
   test('may come and go, with the addon unloaded after each', () => {
     // Only workers load the addon here, so Node unmaps its code when they end: no thread may be left in it.
-    const { status, stdout } = spawnSync(
-      process.execPath,
+    const { status, stdout } = runNode(
       [
         '-e',
         `const { Worker } = require('node:worker_threads');
@@ -110,7 +108,7 @@ describe('environments', () => {
            : new Worker(script, { eval: true }).on('exit', () => next(left - 1));
          next(20);`,
       ],
-      { cwd: root, encoding: 'utf8', timeout: 20_000 },
+      { cwd: root },
     );
     expect([status, stdout]).toEqual([0, 'done\n']);
   });

@@ -1,19 +1,16 @@
-import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 
 import { getNumThreads, setNumThreads } from 'dynaquant';
 import { native } from '../src/native.js';
+import { runNode } from './support.js';
 
 const root = join(__dirname, '..');
 
 /** Runs a script with the built package and DYNAQUANT_NUM_THREADS set. */
 function run(threads: string, script: string): { status: number | null; output: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['-e', script], {
-    cwd: root,
-    env: { ...process.env, DYNAQUANT_NUM_THREADS: threads },
-    encoding: 'utf8',
-  });
+  const env = { ...process.env, DYNAQUANT_NUM_THREADS: threads };
+  const { status, stdout, stderr } = runNode(['-e', script], { cwd: root, env });
   return { status, output: stdout + stderr };
 }
 const print = `console.log(require('dynaquant').getNumThreads())`;

@@ -1,13 +1,11 @@
-import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
+import { runNode, type Run } from './support.js';
+
 /** Runs the built example as `npm run word-language-model` does, from another directory. */
-function run(...options: string[]): { status: number | null; stdout: string; stderr: string } {
+function run(...options: string[]): Run {
   const script = join(__dirname, '..', 'examples', 'run.cjs');
-  return spawnSync(process.execPath, [script, 'word-language-model', ...options], {
-    encoding: 'utf8',
-    cwd: __dirname,
-  });
+  return runNode([script, 'word-language-model', ...options], { cwd: __dirname });
 }
 
 test('prints the tutorial’s modules, and files of its sizes', () => {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 
 import { manualSeed } from '../index.js';
+import { collectGarbage } from '../memory.js';
 import { inspect, inspectHelp } from './inspect.js';
 import { quantize, quantizeHelp } from './quantize.js';
 import { oneLine, UsageError } from './terminal.js';
@@ -134,16 +135,18 @@ for (const [signal, code] of [
 process.stdout.on('error', () => process.exit(process.exitCode ?? 0));
 
 const args = process.argv.slice(2);
-main(args).then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error: unknown) => {
-    const isUsage = (error as Error).name === 'UsageError';
-    const command = ['inspect', 'quantize', 'verify'].includes(args[0]!) ? ` ${args[0]}` : '';
-    const more = isUsage ? `; see dynaquant${command} --help` : '';
-    if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
-    process.stderr.write(`dynaquant${command}: ${oneLine(error)}${more}\n`);
-    process.exitCode = isUsage ? 2 : 1;
-  },
-);
+main(args)
+  .then(
+    (code) => {
+      process.exitCode = code;
+    },
+    (error: unknown) => {
+      const isUsage = (error as Error).name === 'UsageError';
+      const command = ['inspect', 'quantize', 'verify'].includes(args[0]!) ? ` ${args[0]}` : '';
+      const more = isUsage ? `; see dynaquant${command} --help` : '';
+      if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+      process.stderr.write(`dynaquant${command}: ${oneLine(error)}${more}\n`);
+      process.exitCode = isUsage ? 2 : 1;
+    },
+  )
+  .finally(collectGarbage);
