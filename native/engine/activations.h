@@ -92,7 +92,18 @@ inline void gemm(const KernelTable& kernels, const Int8Rows& x, std::size_t rows
   kernels.gemm_int8(x, rows, panels, out, stride, columns, relu);
 }
 
-// out[row][column] for `columns` of the matrix's columns, its blocks of panels shared out.
+// out[row][column] for those of `columns` that stand in the panels [first, last), `first` at the
+// start of a block.
+template <typename Rows, typename Matrix>
+void multiply_panels(const KernelTable& kernels, const Rows& x, std::size_t rows,
+                     const Matrix& matrix, std::size_t first, std::size_t last, float* out,
+                     std::size_t stride, std::size_t columns, bool relu = false) {
+  const std::size_t column = first * kPanelColumns;
+  gemm(kernels, x, rows, matrix.slice(first, last), out + column, stride,
+       std::min(columns, last * kPanelColumns) - column, relu);
+}
+
+// The same for all panels, the blocks of them shared out.
 template <typename Rows, typename Matrix>
 void multiply(const KernelTable& kernels, Team& team, const Rows& x, std::size_t rows,
               const Matrix& matrix, float* out, std::size_t stride, std::size_t columns,
@@ -102,10 +113,8 @@ void multiply(const KernelTable& kernels, Team& team, const Rows& x, std::size_t
   const std::size_t blocks = (panels + block - 1) / block;
   team.run(blocks, grain_for(product_ns(matrix, rows), blocks),
            [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
-             const std::size_t first = begin * block, last = std::min(end * block, panels);
-             const std::size_t column = first * kPanelColumns;
-             gemm(kernels, x, rows, matrix.slice(first, last), out + column, stride,
-                  std::min(columns, last * kPanelColumns) - column, relu);
+             multiply_panels(kernels, x, rows, matrix, begin * block,
+                             std::min(end * block, panels), out, stride, columns, relu);
            });
 }
 

@@ -95,9 +95,13 @@ class Runner {
     x_ = {x, input.depth()};
     return Status::kOk;
   }
-  Status input_gates(const Matrix& input, std::size_t row, std::size_t rows, float* out) {
-    multiply(kernels_, team_, FloatRows{x_.data + row * x_.stride, x_.stride}, rows, input, out,
-             e_.gate_stride, e_.gate_columns);
+  // Of these rows. Those of a single step come with the step, or threads would meet once more.
+  Status input_gates(const Matrix& input, std::size_t row, std::size_t rows, bool single,
+                     float* out) {
+    step_x_ = {x_.data + row * x_.stride, x_.stride};
+    step_gates_ = single ? out : nullptr;
+    if (single) return Status::kOk;
+    multiply(kernels_, team_, step_x_, rows, input, out, e_.gate_stride, e_.gate_columns);
     return Status::kOk;
   }
   Status start_direction(const RnnCell<Matrix>&, const float*) { return Status::kOk; }
@@ -110,7 +114,12 @@ class Runner {
               std::size_t groups, std::size_t grain) {
     const bool projects = cell.projection.has_value();
     step.output = projects ? unprojected_ : y;
+    const std::size_t gates = cell.hidden.layout().gates;
     team_.run(groups, grain, [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
+      if (step_gates_ != nullptr) {
+        multiply_panels(kernels_, step_x_, step.rows, cell.input, begin * gates, end * gates,
+                        step_gates_, e_.gate_stride, e_.gate_columns);
+      }
       step_(h, cell.hidden.all(), step, begin, end);
     });
     if (projects) {
@@ -128,6 +137,8 @@ class Runner {
                 std::size_t begin, std::size_t end);
   float* unprojected_;
   FloatRows x_ = {};
+  FloatRows step_x_ = {};
+  float* step_gates_ = nullptr;  // of step_x_, which step() is to compute
 };
 
 template <>
@@ -161,10 +172,14 @@ class Runner<Int8Matrix> {
     }
     return Status::kOk;
   }
-  Status input_gates(const Int8Matrix& input, std::size_t row, std::size_t rows, float* out) {
-    multiply(kernels_, team_, x_.from(row), rows, input, out, e_.gate_stride, e_.gate_columns);
-    if (input_bound_ < kSafeMagnitude ||
-        all_finite(kernels_, {out, e_.gate_stride}, rows, e_.gate_columns)) {
+  Status input_gates(const Int8Matrix& input, std::size_t row, std::size_t rows, bool single,
+                     float* out) {
+    const bool safe = input_bound_ < kSafeMagnitude;
+    step_x_ = x_.from(row);
+    step_gates_ = single && safe ? out : nullptr;
+    if (step_gates_ != nullptr) return Status::kOk;
+    multiply(kernels_, team_, step_x_, rows, input, out, e_.gate_stride, e_.gate_columns);
+    if (safe || all_finite(kernels_, {out, e_.gate_stride}, rows, e_.gate_columns)) {
       return Status::kOk;
     }
     return Status::kOverflow;
@@ -198,7 +213,7 @@ class Runner<Int8Matrix> {
     if (!proved_ || joined_) {
       const float scale = h_.largest_scale(step.rows);
       const double bound = cell.hidden.bound(scale) + input_bound_;
-      if (bound >= kSafeMagnitude && !gates_are_finite(cell.hidden, step)) return Status::kOverflow;
+      if (bound >= kSafeMagnitude && !gates_are_finite(cell, step)) return Status::kOverflow;
       if (mode_ == RnnMode::kGru && scale * static_cast<float>(activation_.steps()) > kGruInitial) {
         proved_ = false;
       }
@@ -206,8 +221,13 @@ class Runner<Int8Matrix> {
     }
     const bool projects = cell.projection.has_value();
     step.output = projects ? unprojected_ : y;
+    const std::size_t gates = cell.hidden.layout().gates;
     team_.run(groups, grain,
               [&](std::size_t participant, std::size_t begin, std::size_t end) noexcept {
+                if (step_gates_ != nullptr) {
+                  multiply_panels(kernels_, step_x_, step.rows, cell.input, begin * gates,
+                                  end * gates, step_gates_, e_.gate_stride, e_.gate_columns);
+                }
                 step_(h_rows_, cell.hidden.all(), step, begin, end,
                       ranges_ + participant * ranges_count_, h_.params.step);
               });
@@ -244,9 +264,14 @@ class Runner<Int8Matrix> {
     kernels_.quantize(x, rows, columns, out.params, out.bytes, out.stride);
   }
   // The slow way, for weights or states so large that nothing is proved: computes the gates apart.
-  bool gates_are_finite(const Int8Matrix& matrix, const RnnStep& step) const {
+  bool gates_are_finite(const RnnCell<Int8Matrix>& cell, const RnnStep& step) {
+    if (step_gates_ != nullptr) {
+      multiply(kernels_, team_, step_x_, step.rows, cell.input, step_gates_, e_.gate_stride,
+               e_.gate_columns);
+      step_gates_ = nullptr;
+    }
     AlignedBuffer<float> gates(step.rows * e_.gate_columns);
-    kernels_.gemm_int8(h_rows_, step.rows, matrix.all(), gates.data(), e_.gate_columns,
+    kernels_.gemm_int8(h_rows_, step.rows, cell.hidden.all(), gates.data(), e_.gate_columns,
                        e_.gate_columns, false);
     for (std::size_t row = 0; row < step.rows; ++row) {
       float* sums = gates.data() + row * e_.gate_columns;
@@ -266,6 +291,8 @@ class Runner<Int8Matrix> {
   QuantizedRows x_;
   QuantizedRows h_;
   Int8Rows h_rows_;
+  Int8Rows step_x_ = {};
+  float* step_gates_ = nullptr;
   std::size_t ranges_count_;
   RangeLanes* ranges_;
   float* unprojected_ = nullptr;            // o * tanh(c'), and
@@ -381,7 +408,6 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
       FloatRows h = h0;
       // Rows that take part: those of the first step, whichever that is.
       std::size_t batch = batch_of(forward ? 0 : call.steps - 1);
-      std::size_t grain = grain_for(row_ns * static_cast<double>(batch), groups, groups_of_block);
       status = runner.start_direction(cell, c0);
       if (status == Status::kOk) status = runner.join(h, 0, batch);
       if (status != Status::kOk) return status;
@@ -414,7 +440,9 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
           }
         }
         const std::size_t chunk_row = forward ? row : row - chunk_rows;
-        status = runner.input_gates(cell.input, chunk_row, chunk_rows, common.gates);
+        const bool single = chunk_end == done + 1;
+        const double step_ns = row_ns + (single ? product_ns(cell.input, 1) : 0);
+        status = runner.input_gates(cell.input, chunk_row, chunk_rows, single, common.gates);
         if (status != Status::kOk) return status;
         for (; done < chunk_end; ++done) {
           const std::size_t rows = batch_of(forward ? done : call.steps - 1 - done);
@@ -430,7 +458,6 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
               if (status != Status::kOk) return status;
             }
             step.rows = batch = rows;
-            grain = grain_for(row_ns * static_cast<double>(batch), groups, groups_of_block);
           }
           if (!forward) row -= batch;
           step.backwards = turns && !step.backwards;
@@ -438,7 +465,9 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
           step.previous = h.data;
           step.previous_stride = h.stride;
           float* out = y + row * e.y_stride + direction * e.output;
-          status = runner.step(cell, h, step, out, groups, grain);
+          status = runner.step(cell, h, step, out, groups,
+                               grain_for(step_ns * static_cast<double>(batch), groups,
+                                         groups_of_block));
           if (status != Status::kOk) return status;
           h = {out, e.y_stride};
           if (forward) row += batch;
