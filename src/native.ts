@@ -27,7 +27,7 @@ export type RNNMode = 'LSTM' | 'GRU' | 'RNN_TANH' | 'RNN_RELU';
 export interface RNNHandle {
   /**
    * Fills `y`, `hn` and, for an LSTM, `cn` and returns a {@link Status}. A `y` that is larger by `hn` and `cn` takes
-   * them too, in this order. `sizes` holds the steps, the batch, the first layer to run, how many, and which
+   * them too, in this order, and an `hn` that is larger by `cn` takes that. `sizes` holds the steps, the batch, the first layer to run, how many, and which
    * states there are (1 for `h0`, 2 for `c0`): the states are those of the chosen layers.
    */
   forward(x: Slotted, h0: Slotted, c0: Slotted, y: Slotted, hn: Slotted, cn: Slotted): Status;
@@ -371,16 +371,15 @@ export function newOutput(count: number): Slotted {
 const unzeroedFrom = 65536;
 
 /**
- * Whether a recurrent layer's output and states (`cellCount` 0: it has one) share one buffer: where the states are
- * a good part of it all, as for a single step, for each buffer costs some 0.6 µs, most of it when it is collected.
- * (Not for a long output: whoever keeps the states would keep it too.)
+ * Whether a recurrent layer's states (`cellCount` 0: it has one) share a buffer, for each costs some 0.6 µs, most of it
+ * when it is collected; also with an output that is no longer than they are, as of a single step. (Whoever keeps the
+ * states would keep a long one too.)
  */
-export function shareBuffer(count: number, hiddenCount: number, cellCount: number): boolean {
-  const states = hiddenCount + cellCount;
+export function shareBuffer(hiddenCount: number, cellCount: number): boolean {
   const onHeap = hiddenCount <= heapSize || (cellCount > 0 && cellCount <= heapSize);
-  return count <= states && !onHeap && count + states <= largestShared;
+  return !onHeap && hiddenCount + cellCount <= largestShared;
 }
-const largestShared = 16384;
+const largestShared = 8192;
 
 /** The results of a call: `output` itself, or the slot's first `count` floats. */
 export function fromSlot(slots: Float32Array, slot: number, output: Slotted, count: number): Float32Array {

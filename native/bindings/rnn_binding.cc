@@ -83,8 +83,8 @@ class RnnHandle : public Napi::ObjectWrap<RnnHandle<Matrix>> {
 
  private:
   // forward(x, h0, c0, y, hn, cn): status. A `y` that is larger by hn and cn takes them too, in
-  // this order. In `sizes`: steps, batch, firstLayer, layers, and the states there are: 1 for h0,
-  // 2 for c0.
+  // this order, and an `hn` that is larger by cn takes that. In `sizes`: steps, batch, firstLayer,
+  // layers, and the states there are: 1 for h0, 2 for c0.
   Napi::Value forward(const Napi::CallbackInfo& info) {
     RnnCall call = sizes_of_call(info.Env());
     call.rows = product({call.steps, call.batch});
@@ -139,10 +139,14 @@ class RnnHandle : public Napi::ObjectWrap<RnnHandle<Matrix>> {
     if ((given & 1) != 0) call.h0 = arrays.of_size(1, "h0", h_size);
     if ((given & 2) != 0 && sizes.has_cell()) call.c0 = arrays.of_size(2, "c0", c_size);
     const Span<float> y = arrays.span(3, "y", y_size);
-    const bool shared = y.size > y_size;
-    call.y = checked(env, y, "y", shared ? sum({y_size, h_size, c_size}) : y_size);
-    call.hn = shared ? call.y + y_size : arrays.of_size(4, "hn", h_size);
-    if (sizes.has_cell()) call.cn = shared ? call.hn + h_size : arrays.of_size(5, "cn", c_size);
+    const std::size_t states_size = sum({h_size, c_size});
+    const bool all = y.size > y_size;
+    call.y = checked(env, y, "y", all ? sum({y_size, states_size}) : y_size);
+    const Span<float> hn =
+        all ? Span<float>{call.y + y_size, states_size} : arrays.span(4, "hn", h_size);
+    const bool pair = hn.size > h_size;
+    call.hn = checked(env, hn, "hn", pair ? states_size : h_size);
+    if (sizes.has_cell()) call.cn = pair ? call.hn + h_size : arrays.of_size(5, "cn", c_size);
     return Napi::Number::New(env, static_cast<int>(rnn_->forward(call)));
   }
 

@@ -113,8 +113,8 @@ void multiply(const KernelTable& kernels, Team& team, const Rows& x, std::size_t
   const std::size_t blocks = (panels + block - 1) / block;
   team.run(blocks, grain_for(product_ns(matrix, rows), blocks),
            [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
-             multiply_panels(kernels, x, rows, matrix, begin * block,
-                             std::min(end * block, panels), out, stride, columns, relu);
+             multiply_panels(kernels, x, rows, matrix, begin * block, std::min(end * block, panels),
+                             out, stride, columns, relu);
            });
 }
 

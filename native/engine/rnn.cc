@@ -465,9 +465,9 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
           step.previous = h.data;
           step.previous_stride = h.stride;
           float* out = y + row * e.y_stride + direction * e.output;
-          status = runner.step(cell, h, step, out, groups,
-                               grain_for(step_ns * static_cast<double>(batch), groups,
-                                         groups_of_block));
+          status =
+              runner.step(cell, h, step, out, groups,
+                          grain_for(step_ns * static_cast<double>(batch), groups, groups_of_block));
           if (status != Status::kOk) return status;
           h = {out, e.y_stride};
           if (forward) row += batch;

@@ -182,10 +182,13 @@ export function callRNN(handle: RNNHandle, call: RNNCall): RNNOutputs {
   const x = toSlot(slots, 0, call.x);
   const h = h0 === null ? undefined : toSlot(slots, 1, h0);
   const c = c0 === null ? undefined : toSlot(slots, 2, c0);
-  const shared = shareBuffer(count, hiddenCount, cellCount);
-  const y = shared ? new Float32Array(count + hiddenCount + cellCount) : newOutput(count);
-  const hn = shared ? undefined : newOutput(hiddenCount);
-  const cn = shared ? undefined : newOutput(cellCount);
+  const states = hiddenCount + cellCount;
+  const share = shareBuffer(hiddenCount, cellCount);
+  const all = share && count <= states; // y, hn and cn in y's buffer
+  const pair = share && !all && cellCount > 0; // hn and cn in hn's
+  const y = newOutput(all ? count + states : count);
+  const hn = all ? undefined : newOutput(pair ? states : hiddenCount);
+  const cn = all || pair ? undefined : newOutput(cellCount);
   sizes[0] = call.steps;
   sizes[1] = call.batch;
   sizes[2] = call.firstLayer;
@@ -199,12 +202,13 @@ export function callRNN(handle: RNNHandle, call: RNNCall): RNNOutputs {
       ? handle.forward(x, h, c, y, hn, cn)
       : handle.forwardPacked(x, h, c, y, hn, cn, batchSizes);
   throwUnlessOk(status, cellCount === 0 ? 'hidden' : 'hidden[0]');
-  if (shared) {
-    const { buffer } = y!;
+  if (all || pair) {
+    const { buffer } = (all ? y : hn)!;
+    const hiddenAt = all ? count : 0;
     return [
-      new Float32Array(buffer, 0, count),
-      new Float32Array(buffer, 4 * count, hiddenCount),
-      new Float32Array(buffer, 4 * (count + hiddenCount), cellCount),
+      all ? new Float32Array(buffer, 0, count) : y!,
+      new Float32Array(buffer, 4 * hiddenAt, hiddenCount),
+      new Float32Array(buffer, 4 * (hiddenAt + hiddenCount), cellCount),
     ];
   }
   return [
