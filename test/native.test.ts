@@ -127,6 +127,20 @@ describe('native code checks lengths of its own', () => {
     ['an output too large for its slot', () => run(new Float32Array(257), null, undefined, 257, 1)],
     ['an input too large for its slot', () => run(undefined, null, new Float32Array(257), 257, 1)],
     ['a missing h0', () => run(one(), undefined, one(), 1, 257)],
+    [
+      'an hn with room for half of c',
+      () => {
+        addon.sizes.set([1, 2, 0, 1, 0, 0b11000]);
+        return lstm.forward(
+          undefined,
+          undefined,
+          undefined,
+          new Float32Array(2),
+          new Float32Array(3),
+          undefined,
+        );
+      },
+    ],
     ['a y with room for h alone', () => run(one(), null, new Float32Array(2), 1, 1)],
     ['what is no array', () => run({} as never, null, one(), 1, 1)],
     ['steps', () => run(new Float32Array(0), null, new Float32Array(0), 0, 1)],
