@@ -385,7 +385,13 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
     return call.batch_sizes == nullptr ? call.batch
                                        : static_cast<std::size_t>(call.batch_sizes[step]);
   };
-  Team team(threads_for(ns), static_cast<std::uint64_t>(ns));
+  // Nobody is to be woken, of however many steps, for phases of which not even the longest is
+  // shared: a single step with its input gates, or those of a chunk.
+  const double input_ns = product_ns(cells_[0].hidden, 1) * static_cast<double>(e.widest_input) /
+                          static_cast<double>(e.output);
+  const double longest_ns = std::max((row_ns + input_ns) * static_cast<double>(e.batch),
+                                     input_ns * static_cast<double>(e.chunk_rows));
+  Team team(threads_for(longest_ns), static_cast<std::uint64_t>(ns));
   WithScratch<Layout<Matrix>> scratch(kernels_, &team, e, call, sizes_.mode, cells_[0]);
   Common& common = scratch->common;
   Runner<Matrix>& runner = scratch->runner;
