@@ -27,8 +27,9 @@ export type RNNMode = 'LSTM' | 'GRU' | 'RNN_TANH' | 'RNN_RELU';
 export interface RNNHandle {
   /**
    * Fills `y`, `hn` and, for an LSTM, `cn` and returns a {@link Status}. A `y` that is larger by `hn` and `cn` takes
-   * them too, in this order, and an `hn` that is larger by `cn` takes that. `sizes` holds the steps, the batch, the first layer to run, how many, and which
-   * states there are (1 for `h0`, 2 for `c0`): the states are those of the chosen layers.
+   * them too, in this order, and an `hn` that is larger by `cn` takes that. `sizes` holds the steps, the batch, the
+   * first layer to run, how many, and which states there are (1 for `h0`, 2 for `c0`): the states are those of the
+   * chosen layers.
    */
   forward(x: Slotted, h0: Slotted, c0: Slotted, y: Slotted, hn: Slotted, cn: Slotted): Status;
   /**

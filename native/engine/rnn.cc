@@ -77,6 +77,22 @@ struct Common {
 inline auto step_of(const KernelTable& kernels, const FloatMatrix&) { return kernels.step_float; }
 inline auto step_of(const KernelTable& kernels, const HalfMatrix&) { return kernels.step_half; }
 
+// A single step's input gates, which come with the step, or threads would meet once more.
+template <typename Rows>
+struct StepInput {
+  Rows x = {};
+  float* gates = nullptr;  // null where there are none to compute
+
+  template <typename Matrix>
+  void multiply_groups(const KernelTable& kernels, const Extents& e, const Matrix& input,
+                       std::size_t rows, std::size_t begin, std::size_t end) const {
+    if (gates == nullptr) return;
+    const std::size_t panels = input.layout().gates;  // of a group
+    multiply_panels(kernels, x, rows, input, begin * panels, end * panels, gates, e.gate_stride,
+                    e.gate_columns);
+  }
+};
+
 // What a layer's direction needs while it runs. The differences between int8 and the others end
 // here.
 template <typename Matrix>
@@ -95,13 +111,12 @@ class Runner {
     x_ = {x, input.depth()};
     return Status::kOk;
   }
-  // Of these rows. Those of a single step come with the step, or threads would meet once more.
+  // Of these rows; those of a single step may be left to step().
   Status input_gates(const Matrix& input, std::size_t row, std::size_t rows, bool single,
                      float* out) {
-    step_x_ = {x_.data + row * x_.stride, x_.stride};
-    step_gates_ = single ? out : nullptr;
-    if (single) return Status::kOk;
-    multiply(kernels_, team_, step_x_, rows, input, out, e_.gate_stride, e_.gate_columns);
+    const FloatRows x = {x_.data + row * x_.stride, x_.stride};
+    step_input_ = {x, single ? out : nullptr};
+    if (!single) multiply(kernels_, team_, x, rows, input, out, e_.gate_stride, e_.gate_columns);
     return Status::kOk;
   }
   Status start_direction(const RnnCell<Matrix>&, const float*) { return Status::kOk; }
@@ -114,12 +129,8 @@ class Runner {
               std::size_t groups, std::size_t grain) {
     const bool projects = cell.projection.has_value();
     step.output = projects ? unprojected_ : y;
-    const std::size_t gates = cell.hidden.layout().gates;
     team_.run(groups, grain, [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
-      if (step_gates_ != nullptr) {
-        multiply_panels(kernels_, step_x_, step.rows, cell.input, begin * gates, end * gates,
-                        step_gates_, e_.gate_stride, e_.gate_columns);
-      }
+      step_input_.multiply_groups(kernels_, e_, cell.input, step.rows, begin, end);
       step_(h, cell.hidden.all(), step, begin, end);
     });
     if (projects) {
@@ -137,8 +148,7 @@ class Runner {
                 std::size_t begin, std::size_t end);
   float* unprojected_;
   FloatRows x_ = {};
-  FloatRows step_x_ = {};
-  float* step_gates_ = nullptr;  // of step_x_, which step() is to compute
+  StepInput<FloatRows> step_input_ = {};
 };
 
 template <>
@@ -175,10 +185,10 @@ class Runner<Int8Matrix> {
   Status input_gates(const Int8Matrix& input, std::size_t row, std::size_t rows, bool single,
                      float* out) {
     const bool safe = input_bound_ < kSafeMagnitude;
-    step_x_ = x_.from(row);
-    step_gates_ = single && safe ? out : nullptr;
-    if (step_gates_ != nullptr) return Status::kOk;
-    multiply(kernels_, team_, step_x_, rows, input, out, e_.gate_stride, e_.gate_columns);
+    const bool later = single && safe;
+    step_input_ = {x_.from(row), later ? out : nullptr};
+    if (later) return Status::kOk;
+    multiply(kernels_, team_, step_input_.x, rows, input, out, e_.gate_stride, e_.gate_columns);
     if (safe || all_finite(kernels_, {out, e_.gate_stride}, rows, e_.gate_columns)) {
       return Status::kOk;
     }
@@ -221,13 +231,9 @@ class Runner<Int8Matrix> {
     }
     const bool projects = cell.projection.has_value();
     step.output = projects ? unprojected_ : y;
-    const std::size_t gates = cell.hidden.layout().gates;
     team_.run(groups, grain,
               [&](std::size_t participant, std::size_t begin, std::size_t end) noexcept {
-                if (step_gates_ != nullptr) {
-                  multiply_panels(kernels_, step_x_, step.rows, cell.input, begin * gates,
-                                  end * gates, step_gates_, e_.gate_stride, e_.gate_columns);
-                }
+                step_input_.multiply_groups(kernels_, e_, cell.input, step.rows, begin, end);
                 step_(h_rows_, cell.hidden.all(), step, begin, end,
                       ranges_ + participant * ranges_count_, h_.params.step);
               });
@@ -265,11 +271,9 @@ class Runner<Int8Matrix> {
   }
   // The slow way, for weights or states so large that nothing is proved: computes the gates apart.
   bool gates_are_finite(const RnnCell<Int8Matrix>& cell, const RnnStep& step) {
-    if (step_gates_ != nullptr) {
-      multiply(kernels_, team_, step_x_, step.rows, cell.input, step_gates_, e_.gate_stride,
-               e_.gate_columns);
-      step_gates_ = nullptr;
-    }
+    step_input_.multiply_groups(kernels_, e_, cell.input, step.rows, 0,
+                                cell.input.layout().groups());
+    step_input_.gates = nullptr;
     AlignedBuffer<float> gates(step.rows * e_.gate_columns);
     kernels_.gemm_int8(h_rows_, step.rows, cell.hidden.all(), gates.data(), e_.gate_columns,
                        e_.gate_columns, false);
@@ -291,8 +295,7 @@ class Runner<Int8Matrix> {
   QuantizedRows x_;
   QuantizedRows h_;
   Int8Rows h_rows_;
-  Int8Rows step_x_ = {};
-  float* step_gates_ = nullptr;
+  StepInput<Int8Rows> step_input_ = {};
   std::size_t ranges_count_;
   RangeLanes* ranges_;
   float* unprojected_ = nullptr;            // o * tanh(c'), and

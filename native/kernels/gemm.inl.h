@@ -18,18 +18,16 @@ DYNAQUANT_INLINE Dequantize dequantize(const Int8Rows& a, size_t row, const Int8
           mul(set_f32(a.params.scales[i]), load(b.scales + column))};
 }
 
-// One row's sums wait for memory: they begin with 0 and take their start in the end, so that no
-// product waits for more than its weights (H = 80 to 256: 1.5 to 4 %, H = 8 loses 1; a choice at
-// run time gains nothing).
-template <int kRows>
-constexpr bool kStartLast = kRows == 1;
-
 // The real results of kRows rows and the panels [panel, panel + kPanels), given to `use(r, p,
 // F32)`, both counted from the tile's first: fma(float(sum), scale * scales, bias). With kOneParams
 // all rows share their params, and a panel's factors are made once.
 template <int kRows, int kPanels, bool kOneParams, typename Use>
 inline void multiply_int8_tile(const Int8Rows& a, size_t row, const Int8Panels& b, size_t panel,
                                Use use) {
+  // One row's sums wait for memory: they begin with 0 and take their start in the end, so that no
+  // product waits for more than its weights (H = 80 to 256: 1.5 to 4 %, H = 8 loses 1; a choice at
+  // run time gains nothing).
+  constexpr bool kStartLast = kRows == 1;
   S32 acc[kRows][kPanels];
 #pragma GCC unroll 4
   for (int p = 0; p < kPanels; ++p) {
@@ -37,7 +35,7 @@ inline void multiply_int8_tile(const Int8Rows& a, size_t row, const Int8Panels& 
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       if (!kOneParams) seed = dequantize(a, row + r, b, panel + p).seed;
-      acc[r][p] = kStartLast<kRows> ? set_s32(0) : seed;
+      acc[r][p] = kStartLast ? set_s32(0) : seed;
     }
   }
   dot_tile<kRows, kPanels>(a.data + row * a.stride, a.stride, b, panel, acc);
@@ -48,7 +46,7 @@ inline void multiply_int8_tile(const Int8Rows& a, size_t row, const Int8Panels& 
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       if (!kOneParams) scale = dequantize(a, row + r, b, panel + p).scale;
-      if (kStartLast<kRows>) acc[r][p] = add(acc[r][p], dequantize(a, row, b, panel + p).seed);
+      if (kStartLast) acc[r][p] = add(acc[r][p], dequantize(a, row, b, panel + p).seed);
       use(r, p, fma(to_f32(acc[r][p]), scale, bias));
     }
   }

@@ -128,6 +128,7 @@ for (const [signal, code] of [
 ] as const) {
   process.on(signal, () => {
     if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+    collectGarbage();
     process.exit(code);
   });
 }
