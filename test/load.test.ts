@@ -220,8 +220,8 @@ test('a large file is held once', () => {
       const peak = 1024 * Number(/VmHWM:\\s+(\\d+) kB/.exec(status)?.[1] ?? process.memoryUsage.rss() / 1024);
       console.log(peak - before);
     `;
-    const { stdout, stderr } = runNode(['--input-type=module', '--eval', script]);
-    expect(stderr).toBe('');
+    const { status, stdout, stderr } = runNode(['--input-type=module', '--eval', script]);
+    expect([status, stderr]).toEqual([0, '']);
     const grown = Number(stdout);
     expect(grown).toBeGreaterThan(128 * 2 ** 20);
     expect(grown).toBeLessThan(1.15 * 128 * 2 ** 20);
@@ -230,6 +230,7 @@ test('a large file is held once', () => {
 
 test('5,000 mutated files of every format are refused or load', () => {
   const script = join(root, 'scripts', 'fuzz-checkpoints.mjs');
-  const { stdout: report } = runNode([script, '--count', '5000', '--seed', '7']);
+  const { status, stdout: report } = runNode([script, '--count', '5000', '--seed', '7']);
+  expect(status).toBe(0);
   expect(report).toMatch(/^5000 files: \d{3,} loaded, \d{4} refused, 0 failures; /);
 }, 120_000);

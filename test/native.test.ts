@@ -56,8 +56,8 @@ describe('lifetime', () => {
         for (let i = 0; i < 90; i++) await round(100);
         console.log((process.memoryUsage().rss - before) / 1e6);
       })();`;
-    const { stdout: grown, stderr } = runNode(['--expose-gc', '-e', script], { cwd: root });
-    expect(stderr).toBe('');
+    const { status, stdout: grown, stderr } = runNode(['--expose-gc', '-e', script], { cwd: root });
+    expect([status, stderr]).toEqual([0, '']);
     // 9,000 models of 0.3 MB would be 2.7 GB.
     expect(Number(grown)).toBeLessThan(80);
   });

@@ -126,12 +126,12 @@ export interface Run {
 /** Runs Node; a process that hangs is ended, and its signal ends `stderr`. */
 export function runNode(
   args: readonly string[],
-  options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+  options: { cwd?: string; env?: NodeJS.ProcessEnv; timeout?: number } = {},
 ): Run {
-  const limits = { timeout: 120_000, killSignal: 'SIGKILL' } as const;
   const { status, stdout, stderr, signal } = spawnSync(process.execPath, args, {
     encoding: 'utf8',
-    ...limits,
+    timeout: 120_000,
+    killSignal: 'SIGKILL',
     ...options,
   });
   return { status, stdout, stderr: stderr + (signal ?? '') };

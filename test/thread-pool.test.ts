@@ -13,7 +13,7 @@ function run(script: string): { status: number | null; output: string; ms: numbe
   const start = performance.now();
   const { status, stdout, stderr } = runNode(
     ['-e', `const pool = require('./dist/native.js').native().testTeam; ${script}`],
-    { cwd: root },
+    { cwd: root, timeout: 20_000 },
   );
   return { status, output: stdout + stderr, ms: performance.now() - start };
 }
@@ -108,7 +108,7 @@ describe('environments', () => {
            : new Worker(script, { eval: true }).on('exit', () => next(left - 1));
          next(20);`,
       ],
-      { cwd: root },
+      { cwd: root, timeout: 20_000 },
     );
     expect([status, stdout]).toEqual([0, 'done\n']);
   });

@@ -381,7 +381,8 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
   const std::size_t directions = sizes_.directions;
   const std::size_t groups = e.units / kPanelColumns;
   // The gates of 16 units take some 20 ns beside their products.
-  const double row_ns = product_ns(cells_[0].hidden, 1) + 20.0 * static_cast<double>(groups);
+  const double hidden_ns = product_ns(cells_[0].hidden, 1);
+  const double row_ns = hidden_ns + 20.0 * static_cast<double>(groups);
   const double ns = 2 * row_ns * static_cast<double>(e.rows * call.layers * directions);
   const std::size_t groups_of_block = sizes_.gates() == 1 ? kMaxBlock : 1;
   const auto batch_of = [&](std::size_t step) {
@@ -390,8 +391,8 @@ Status Rnn<Matrix>::forward(const RnnCall& call) const {
   };
   // Nobody is to be woken, of however many steps, for phases of which not even the longest is
   // shared: a single step with its input gates, or those of a chunk.
-  const double input_ns = product_ns(cells_[0].hidden, 1) * static_cast<double>(e.widest_input) /
-                          static_cast<double>(e.output);
+  const double input_ns =
+      hidden_ns * static_cast<double>(e.widest_input) / static_cast<double>(e.output);
   const double longest_ns = std::max((row_ns + input_ns) * static_cast<double>(e.batch),
                                      input_ns * static_cast<double>(e.chunk_rows));
   Team team(threads_for(longest_ns), static_cast<std::uint64_t>(ns));
