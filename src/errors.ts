@@ -1,6 +1,69 @@
+/**
+ * Every code that an error of this package has, with its meaning. Codes are part of the public interface: sentences
+ * may become better, codes stay. TypeErrors are about kinds, RangeErrors about sizes and values.
+ */
+export const errorCodes = {
+  /** TypeError. */
+  ERR_INVALID_ARG_TYPE: 'An argument is of the wrong kind.',
+  /** TypeError. */
+  ERR_UNKNOWN_OPTION: 'An options object has a key that the call does not know.',
+  /** TypeError. */
+  ERR_DTYPE: 'A tensor or array has elements of another type than the call takes.',
+  /** TypeError. */
+  ERR_DETACHED:
+    "A tensor's memory is gone or no longer fits its shape: its array was transferred or resized.",
+  /** TypeError. */
+  ERR_READ_ONLY: 'A size or option of a module was written after construction.',
+  /** RangeError. */
+  ERR_INVALID_ARG_VALUE: 'An argument has a value that the call does not allow.',
+  /** RangeError. */
+  ERR_OUT_OF_RANGE: 'An index, dimension or name is not among those that there are.',
+  /** RangeError. */
+  ERR_SHAPE: 'The sizes of a tensor do not fit the module, the other arguments or its data.',
+  /** RangeError. */
+  ERR_NOT_FINITE: 'A value is NaN or infinity where INT8 or float16 arithmetic needs finite ones.',
+  /** RangeError. */
+  ERR_OVERFLOW: 'The inputs are finite, but a result overflows float32.',
+  /** RangeError. */
+  ERR_STATE_DICT: 'A state dict does not fit the module that should load it; nothing was changed.',
+  /** RangeError. */
+  ERR_UNSUPPORTED: 'PyTorch knows this combination, dynaquant does not have it.',
+  /** CheckpointError. */
+  ERR_CHECKPOINT: 'A file is broken, truncated, hostile or of a kind that cannot be read.',
+  /** Error. */
+  ERR_NATIVE_ADDON: 'There is no native build for this machine, or it cannot be loaded.',
+  /** Error. */
+  ERR_ENVIRONMENT: 'An environment variable that begins with DYNAQUANT_ has an unusable value.',
+} as const;
+export type ErrorCode = keyof typeof errorCodes;
+
+/** An error with one of {@link errorCodes}. */
+export type Coded<E extends Error> = E & { readonly code: ErrorCode };
+
+function coded<E extends Error>(error: E, code: ErrorCode, caller: (...args: never[]) => Error): Coded<E> {
+  Error.captureStackTrace(error, caller);
+  return Object.assign(error, { code });
+}
+
+/** A value of the wrong kind. */
+export function typeError(code: ErrorCode, message: string, options?: ErrorOptions): Coded<TypeError> {
+  return coded(new TypeError(message, options), code, typeError);
+}
+
+/** A wrong size or value. */
+export function rangeError(code: ErrorCode, message: string, options?: ErrorOptions): Coded<RangeError> {
+  return coded(new RangeError(message, options), code, rangeError);
+}
+
+/** What is wrong with the installation or its environment. */
+export function setupError(code: ErrorCode, message: string, options?: ErrorOptions): Coded<Error> {
+  return coded(new Error(message, options), code, setupError);
+}
+
 /** A file that is broken, truncated or hostile. The message names the offset or the key. */
 export class CheckpointError extends Error {
   override readonly name = 'CheckpointError';
+  readonly code = 'ERR_CHECKPOINT' satisfies ErrorCode;
 }
 
 /** A value as an error sentence shows it: short, and never the data itself. */
@@ -23,26 +86,33 @@ export function tagOf(value: unknown): string {
 /** Refuses option keys that do not exist, so that a typo is not a silent default. */
 export function checkOptions(where: string, options: unknown, known: readonly string[]): void {
   if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`${where}: options should be an object, got ${describe(options)}`);
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `${where}: options should be an object, got ${describe(options)}`,
+    );
   }
   for (const key of Object.keys(options)) {
     if (!known.includes(key)) {
-      throw new TypeError(`${where}: unknown option '${key}'; the options are ${known.join(', ')}`);
+      throw typeError(
+        'ERR_UNKNOWN_OPTION',
+        `${where}: unknown option '${key}'; the options are ${known.join(', ')}`,
+      );
     }
   }
 }
 
 /** A module's size: a positive integer, or PyTorch's sentence. */
 export function checkSize(name: string, value: unknown): asserts value is number {
-  if (typeof value !== 'number')
-    throw new TypeError(`${name} should be of type int, got: ${describe(value)}`);
-  if (!Number.isSafeInteger(value)) throw new TypeError(`${name} should be of type int, got: ${value}`);
-  if (value <= 0) throw new RangeError(`${name} must be greater than zero, got: ${value}`);
+  if (typeof value !== 'number' || !Number.isSafeInteger(value))
+    throw typeError('ERR_INVALID_ARG_TYPE', `${name} should be of type int, got: ${describe(value)}`);
+  if (value <= 0)
+    throw rangeError('ERR_INVALID_ARG_VALUE', `${name} must be greater than zero, got: ${value}`);
 }
 
 /** An option that is true or false. */
 export function checkBoolean(name: string, value: unknown): asserts value is boolean {
-  if (typeof value !== 'boolean') throw new TypeError(`${name} should be a boolean, got ${describe(value)}`);
+  if (typeof value !== 'boolean')
+    throw typeError('ERR_INVALID_ARG_TYPE', `${name} should be a boolean, got ${describe(value)}`);
 }
 
 /** An option that is one of a few strings. */
@@ -53,5 +123,7 @@ export function checkOneOf<T extends string>(
 ): asserts value is T {
   if (known.some((each) => each === value)) return;
   const sentence = `${name} should be '${known.join("' or '")}', got ${describe(value)}`;
-  throw typeof value === 'string' ? new RangeError(sentence) : new TypeError(sentence);
+  throw typeof value === 'string'
+    ? rangeError('ERR_INVALID_ARG_VALUE', sentence)
+    : typeError('ERR_INVALID_ARG_TYPE', sentence);
 }

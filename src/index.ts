@@ -12,7 +12,7 @@
  *
  * @packageDocumentation
  */
-export { CheckpointError } from './errors.js';
+export { CheckpointError, errorCodes, type ErrorCode } from './errors.js';
 export * as nn from './nn/index.js';
 export * as quantization from './quantization/index.js';
 export { Generator, manualSeed, rand, randint, randn, randperm } from './random.js';
