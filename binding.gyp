@@ -54,7 +54,7 @@
         "native/engine/matrix.cc",
         "native/engine/quantize.cc",
         "native/engine/random.cc",
-        "native/engine/thread_pool.cc",
+        "native/engine/thread_pool_uv.cc",
         "native/kernels/cpu_features.cc",
         "native/kernels/dispatch.cc",
       ],
