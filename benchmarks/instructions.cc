@@ -114,7 +114,7 @@ void run_rnn(const KernelTable& kernels, const Case& c) {
                                                 : RnnMode::kTanh;
   const RnnSizes sizes = {mode, c.input, c.output, 0, 1, 1};
   const GateLayout layout = {sizes.gates(), c.output};
-  std::vector<RnnCell<Matrix>> cells;
+  std::vector<RnnDirection<Matrix>> cells;
   cells.push_back(
       {matrix<Matrix>(kernels, layout, c.input), matrix<Matrix>(kernels, layout, c.output), {}});
   const Rnn<Matrix> rnn(kernels, sizes, std::move(cells));

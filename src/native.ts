@@ -100,7 +100,7 @@ export interface Int8LinearHandle extends LinearHandle {
   ): void;
 }
 
-/** Why a forward gave no result; the numbers are native/engine/linear.h's. */
+/** Why a forward gave no result; the numbers are native/engine/status.h's. */
 export const Status = {
   Ok: 0,
   InputNotFinite: 1,

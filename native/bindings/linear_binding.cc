@@ -5,8 +5,9 @@
 #include "bindings/arguments.h"
 #include "bindings/bindings.h"
 #include "bindings/matrix_argument.h"
-#include "engine/activations.h"
 #include "engine/linear.h"
+#include "engine/product.h"
+#include "engine/thread_pool.h"
 
 namespace dynaquant {
 namespace {
@@ -102,8 +103,8 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Matrix>> {
       std::int32_t zero_point = info[4].ToNumber().Int32Value();
       Team team(1, 0);
       const Int8Rows x = {stored.data() + offset, stride, {&scale, &inverse, &zero_point, 0}};
-      multiply(kernels, team, x, rows, linear_->matrix(), out, linear_->out_features(),
-               linear_->out_features());
+      const std::size_t columns = linear_->out_features();
+      multiply({kernels, team}, x, rows, linear_->matrix(), {out, columns, columns});
     } else {
       throw Napi::Error::New(env, "this Linear has no integer product");
     }

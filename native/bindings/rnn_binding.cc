@@ -42,17 +42,17 @@ std::unique_ptr<Rnn<Matrix>> make_rnn(const Napi::CallbackInfo& info) {
     throw Napi::RangeError::New(env, "sizes and matrices do not agree");
   }
   const GateLayout gates = {sizes.gates(), sizes.hidden};
-  std::vector<RnnCell<Matrix>> cells;
-  cells.reserve(sizes.cells());
-  for (std::size_t i = 0; i < sizes.cells(); ++i) {
+  std::vector<RnnDirection<Matrix>> cells;
+  cells.reserve(sizes.all_directions());
+  for (std::size_t i = 0; i < sizes.all_directions(); ++i) {
     const auto matrix = [&](std::size_t which, const GateLayout& layout, std::size_t depth) {
       const Napi::Value source = matrices[static_cast<std::uint32_t>(each * i + which)];
       return matrix_argument(env, source, layout, depth, mode_argument(info, 7),
                              static_cast<Matrix*>(nullptr));
     };
-    RnnCell<Matrix> cell = {matrix(0, gates, sizes.input_of(i / sizes.directions)),
-                            matrix(1, gates, sizes.output()),
-                            {}};
+    RnnDirection<Matrix> cell = {matrix(0, gates, sizes.input_of(i / sizes.directions)),
+                                 matrix(1, gates, sizes.output()),
+                                 {}};
     if (sizes.projection != 0) cell.projection = matrix(2, {1, sizes.projection}, sizes.hidden);
     cells.push_back(std::move(cell));
   }
@@ -155,10 +155,10 @@ class RnnHandle : public Napi::ObjectWrap<RnnHandle<Matrix>> {
     const Napi::Env env = info.Env();
     const std::size_t index = size_argument(env, info[0], "matrix");
     const std::size_t each = rnn_->sizes().projection == 0 ? 2 : 3;
-    if (index / each >= rnn_->sizes().cells()) {
+    if (index / each >= rnn_->sizes().all_directions()) {
       throw Napi::RangeError::New(env, "matrix is out of range");
     }
-    const RnnCell<Matrix>& cell = rnn_->cell(index / each);
+    const RnnDirection<Matrix>& cell = rnn_->direction(index / each);
     const Matrix& matrix = index % each == 0   ? cell.input
                            : index % each == 1 ? cell.hidden
                                                : *cell.projection;

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "engine/activations.h"
+#include "engine/cost.h"
 #include "engine/quantize.h"
 #include "engine/thread_pool.h"
 

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "engine/linear.h"
 
-#include "engine/activations.h"
+#include <cstdint>
+
+#include "engine/cost.h"
+#include "engine/product.h"
+#include "engine/quantized_rows.h"
+#include "engine/thread_pool.h"
 
 namespace dynaquant {
 
@@ -9,8 +14,8 @@ template <typename Matrix>
 Status Linear<Matrix>::forward(const float* x, std::size_t rows, float* out) const {
   const double ns = product_ns(matrix_, rows);
   Team team(threads_for(ns), static_cast<std::uint64_t>(ns));
-  multiply(kernels_, team, FloatRows{x, in_features()}, rows, matrix_, out, out_features_,
-           out_features_, relu_);
+  multiply({kernels_, team}, FloatRows{x, in_features()}, rows, matrix_,
+           {out, out_features_, out_features_}, relu_);
   return Status::kOk;
 }
 
@@ -19,11 +24,13 @@ Status Linear<Int8Matrix>::forward(const float* x, std::size_t rows, float* out)
   if (rows == 0) return Status::kOk;
   const double ns = product_ns(matrix_, rows);
   Team team(threads_for(ns), static_cast<std::uint64_t>(ns));
-  WithScratch<QuantizedRows> q(rows, in_features(), matrix_.mode());
-  if (!quantize_rows(kernels_, team, matrix_.mode(), {x, in_features()}, rows, in_features(), *q)) {
+  const Machine machine = {kernels_, team};
+  const std::size_t depth = in_features();
+  WithScratch<QuantizedRows> q(rows, depth, matrix_.mode());
+  if (!quantize_rows(machine, matrix_.mode(), {x, depth}, rows, depth, *q)) {
     return Status::kInputNotFinite;
   }
-  multiply(kernels_, team, q->from(0), rows, matrix_, out, out_features_, out_features_, relu_);
+  multiply(machine, q->from(0), rows, matrix_, {out, out_features_, out_features_}, relu_);
   const bool proved = matrix_.bound(q->largest_scale(rows)) < kSafeMagnitude;
   return proved || all_finite(kernels_, {out, out_features_}, rows, out_features_)
              ? Status::kOk

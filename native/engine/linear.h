@@ -7,29 +7,19 @@
 #include <utility>
 
 #include "engine/matrix.h"
-#include "engine/thread_pool.h"
+#include "engine/status.h"
 #include "kernels/kernels.h"
 
 namespace dynaquant {
 
-// Why a forward gave no result. TypeScript turns it into the sentence a user reads.
-enum class Status : int {
-  kOk = 0,
-  kInputNotFinite = 1,
-  kHiddenNotFinite = 2,
-  kCellNotFinite = 3,
-  kOverflow = 4,  // finite inputs, but an output beyond float32
-};
-
-// y = x W^T + b, or with `relu` y = x W^T + b < 0 ? 0 : x W^T + b.
+// y = x W^T + b, or with `relu` the larger of that and 0.
 template <typename Matrix>
 class Linear {
  public:
   Linear(const KernelTable& kernels, std::size_t out_features, Matrix matrix, bool relu)
       : kernels_(kernels), out_features_(out_features), matrix_(std::move(matrix)), relu_(relu) {}
 
-  // x: [rows][in_features], out: [rows][out_features]. The outputs are undefined unless kOk is
-  // returned.
+  // x: [rows][in_features], out: [rows][out_features]. `out` is undefined unless kOk is returned.
   Status forward(const float* x, std::size_t rows, float* out) const;
 
   const KernelTable& kernels() const { return kernels_; }

@@ -10,8 +10,8 @@
 #include <optional>
 #include <vector>
 
-#include "engine/linear.h"
 #include "engine/matrix.h"
+#include "engine/status.h"
 #include "kernels/kernels.h"
 
 namespace dynaquant {
@@ -27,7 +27,7 @@ struct RnnSizes {
   std::size_t gates() const { return gates_of(mode); }
   bool has_cell() const { return mode == RnnMode::kLstm; }
   std::size_t output() const { return projection == 0 ? hidden : projection; }
-  std::size_t cells() const { return layers * directions; }
+  std::size_t all_directions() const { return layers * directions; }
   std::size_t input_of(std::size_t layer) const {
     return layer == 0 ? input : directions * output();
   }
@@ -35,19 +35,19 @@ struct RnnSizes {
 
 // One direction of one layer.
 template <typename Matrix>
-struct RnnCell {
+struct RnnDirection {
   Matrix input;                      // W_ih, b_ih
   Matrix hidden;                     // W_hh, b_hh
   std::optional<Matrix> projection;  // W_hr
 };
 
-// A call's tensors, all row-major float32. `first_layer` and `layers` choose a part of the stack (a
-// caller that works between layers, as dropout does, passes one at a time); the states are those
-// of the chosen layers only.
+// A call's tensors, all row-major float32. `first_layer` and `layers` choose a part of the stack,
+// for a caller that works between layers, as dropout does, and passes one at a time. The states are
+// those of the chosen layers only.
 //
-// With `batch_sizes` the sequences are packed, as PyTorch does it: the longest first, and of each
-// step the rows of those sequences that have one. A sequence's last state is that of its own last
-// step; the reverse direction begins there.
+// With `batch_sizes` the sequences are packed as PyTorch packs them: the longest comes first, and
+// each step has the rows of those sequences that reach it. A sequence's last state is that of its
+// own last step. The reverse direction begins there.
 struct RnnCall {
   std::size_t steps;                // T >= 1
   std::size_t batch;                // B >= 0
@@ -66,22 +66,24 @@ struct RnnCall {
 template <typename Matrix>
 class Rnn {
  public:
-  // `cells`: layer 0 forward, layer 0 reverse, layer 1 forward, ...
-  Rnn(const KernelTable& kernels, const RnnSizes& sizes, std::vector<RnnCell<Matrix>> cells);
+  // `directions`: layer 0 forward, layer 0 reverse, layer 1 forward, ... Throws
+  // std::invalid_argument if there are none, or not as many as `sizes` says.
+  Rnn(const KernelTable& kernels, const RnnSizes& sizes,
+      std::vector<RnnDirection<Matrix>> directions);
 
   // The outputs are undefined unless kOk is returned.
   Status forward(const RnnCall& call) const;
 
   const RnnSizes& sizes() const { return sizes_; }
-  const RnnCell<Matrix>& cell(std::size_t index) const { return cells_[index]; }
+  const RnnDirection<Matrix>& direction(std::size_t index) const { return directions_[index]; }
   std::size_t bytes() const;
 
  private:
   const KernelTable& kernels_;
   RnnSizes sizes_;
-  std::vector<RnnCell<Matrix>> cells_;
-  // Of a layer of few units: the same for several sequences as one of so many times the size, which
-  // fills the vectors that one would leave half empty. Bit by bit the same results.
+  std::vector<RnnDirection<Matrix>> directions_;
+  // For layers of at most 8 units: this layer repeated along a diagonal, so that several sequences
+  // fill one vector. Null otherwise. Returns the same bits.
   std::unique_ptr<const Rnn> side_by_side_;
 };
 

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+#ifndef DYNAQUANT_ENGINE_STATUS_H_
+#define DYNAQUANT_ENGINE_STATUS_H_
+
+namespace dynaquant {
+
+// Why a forward gave no result. TypeScript turns it into the sentence a user reads.
+enum class Status : int {
+  kOk = 0,
+  kInputNotFinite = 1,
+  kHiddenNotFinite = 2,
+  kCellNotFinite = 3,
+  kOverflow = 4,  // finite inputs, but an output beyond float32
+};
+
+}  // namespace dynaquant
+
+#endif  // DYNAQUANT_ENGINE_STATUS_H_
