@@ -1,4 +1,4 @@
-// Runs clang-format, the binary that comes from npm, over every C++ file of native/ and benchmarks/:
+// Runs clang-format, the binary that comes from npm, over every C++ file of native/, benchmarks/ and test/:
 // `node scripts/clang-format.mjs --check` or `--write`.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, readdirSync } from 'node:fs';
@@ -14,10 +14,10 @@ if (!Object.hasOwn(modes, mode ?? '')) {
 }
 
 const native = fileURLToPath(new URL('../native/', import.meta.url));
-const benchmarks = fileURLToPath(new URL('../benchmarks/', import.meta.url));
+const flat = ['../benchmarks/', '../test/'].map((folder) => fileURLToPath(new URL(folder, import.meta.url)));
 const sources = [
   ...readdirSync(native, { recursive: true }).map((path) => join(native, path)),
-  ...readdirSync(benchmarks).map((path) => join(benchmarks, path)),
+  ...flat.flatMap((folder) => readdirSync(folder).map((path) => join(folder, path))),
 ]
   .filter((path) => /\.(h|cc)$/.test(path))
   .sort();
