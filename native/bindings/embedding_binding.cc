@@ -85,7 +85,7 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   float* scales = typed_array<float>(env, info[4], "scales", rows);
   float* zero_points = typed_array<float>(env, info[5], "zeroPoints", rows);
   return Napi::Boolean::New(
-      env, quantize_table(weight.data, rows, width, bits, out, scales, zero_points));
+      env, quantize_table(weight.data, rows, width, {bits, out, scales, zero_points}));
 }
 
 }  // namespace

@@ -25,8 +25,8 @@ TableRow table_row(const EmbeddingTable& table, std::int32_t index, float weight
   return result;
 }
 
-// Shares out `count` results that meet `rows` rows in all. A row of a large table comes from
-// memory: ten floats a nanosecond is rather too fast.
+// Shares out `count` results that need `rows` rows in all. Ten floats a nanosecond is rather too
+// fast an estimate, because the rows of a large table come from memory.
 template <typename Body>
 void share(std::size_t count, std::size_t rows, std::size_t width, const Body& body) {
   const double ns = static_cast<double>(rows) * static_cast<double>(width) / 10;
@@ -82,9 +82,9 @@ void lookup_bags(const KernelTable& kernels, const EmbeddingTable& table, const 
   });
 }
 
-bool quantize_table(const float* weight, std::size_t rows, std::size_t width, int bits,
-                    std::uint8_t* out, float* scales, float* zero_points) {
-  const float levels = static_cast<float>((1 << bits) - 1);
+bool quantize_table(const float* weight, std::size_t rows, std::size_t width,
+                    const QuantizedTable& out) {
+  const float levels = static_cast<float>((1 << out.bits) - 1);
   std::size_t position = 0;
   for (std::size_t row = 0; row < rows; ++row, weight += width) {
     float low = weight[0], high = weight[0];
@@ -100,14 +100,14 @@ bool quantize_table(const float* weight, std::size_t rows, std::size_t width, in
     for (std::size_t i = 0; i < width; ++i, ++position) {
       const float q = std::clamp(round_to_even(weight[i] * inverse + zero_point), 0.0f, levels);
       const auto byte = static_cast<std::uint8_t>(q);
-      if (bits == 8) {
-        out[position] = byte;
+      if (out.bits == 8) {
+        out.data[position] = byte;
       } else {
-        out[position / 2] |= static_cast<std::uint8_t>(byte << (position % 2 * 4));
+        out.data[position / 2] |= static_cast<std::uint8_t>(byte << (position % 2 * 4));
       }
     }
-    scales[row] = scale;
-    zero_points[row] = zero_point;
+    out.scales[row] = scale;
+    out.zero_points[row] = zero_point;
   }
   return true;
 }
