@@ -15,7 +15,7 @@ namespace dynaquant {
 // More threads than this are of no use to layers of this size, and each costs the caller a store.
 constexpr std::size_t kMaxThreads = 256;
 
-// How many threads a call may use, its own included: what was set last, else cpu_count().
+// How many threads a call may use, its own included: the number set last, else cpu_count().
 std::size_t num_threads();
 // 1..kMaxThreads; for all environments of the process.
 void set_num_threads(std::size_t threads);
@@ -25,10 +25,10 @@ void set_default_num_threads(std::size_t threads);
 // What one call may use. Holds the pool while it lives, if it got it; belongs to one thread.
 class Team {
  public:
-  // `wanted` counts the caller. Never waits: where the pool is taken, or there is no second thread
-  // to be had, the team is the caller alone. `work_ns` is what the whole call would take on one
-  // thread, roughly: it decides whether threads that sleep are woken, which takes time too. They
-  // are woken here rather than in run(), to be there when it comes.
+  // `wanted` counts the caller. Never waits: if the pool is taken, or there is no second thread to
+  // be had, the team is the caller alone. `work_ns` is roughly what the whole call would take on
+  // one thread. It decides whether threads that sleep are woken, because that takes time too. They
+  // are woken here rather than in run(), so that they are there when it comes.
   Team(std::size_t wanted, std::uint64_t work_ns);
   ~Team();
   Team(const Team&) = delete;
@@ -42,8 +42,8 @@ class Team {
   // threads have the same one. Every begin is a multiple of `grain`, every end too or `count`.
   //
   // A participant walks its own share from the front, the same share each time, so that the weights
-  // it read stay in its caches; then it takes what others have left, from the back. Which ranges
-  // it gets is up to the moment: results must not depend on it.
+  // it read stay in its caches. Then it takes what others have left, from the back. Which ranges it
+  // gets is up to the moment, so results must not depend on it.
   //
   // The body must not throw, which is checked by its type, and must not wait for another range.
   template <typename Body>
@@ -82,9 +82,9 @@ class Team {
   bool holds_ = false;
 };
 
-// Every environment (main thread or worker) has one of these while it lives; the last one to go
-// ends the threads. Otherwise Node, which unloads the addon with the last worker environment that
-// used it, would pull the code from under them.
+// Every environment (main thread or worker) has one of these while it lives. The last one to go
+// ends the threads, because Node unloads the addon with the last worker environment that used it,
+// which would pull the code from under them.
 class ThreadPoolUser {
  public:
   ThreadPoolUser();

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT
+// The thread pool on libuv's threads.
+//
 // How a phase works. Every participant has a slot, a cache line of its own, with the share of the
 // phase that begins with it. The caller writes the slots, publishes each with one atomic word, and
 // goes to work; a member spins on its slot's word until it changes. Work is claimed with a
 // compare-and-swap on that word, from the front by the slot's owner and from the back by others.
 //
 // The caller never waits for a member to show up: it does what nobody claimed, and waits only for
-// what was. So a member that sleeps, is preempted, or does not exist (after a fork) costs time, but
-// never progress. And nothing but the word is read before a claim succeeded: from then until the
-// claimer reports it as finished, run() cannot return, so the slot and the body are alive. A late
-// member may compare with words of any later phase, without harm: a claim that succeeds is a claim
-// in the phase whose word it was, whatever the claimer believed.
+// what was claimed. So a member that sleeps, is preempted, or does not exist (after a fork) costs
+// time, but never progress.
+//
+// A member reads nothing but the word before a claim has succeeded. From then until it reports the
+// claim as finished, run() cannot return, so the slot and the body are alive. A late member may
+// compare with the word of any later phase, without harm: a claim that succeeds is a claim in the
+// phase whose word it was, whatever the claimer believed.
 #include "engine/thread_pool.h"
 
 #include <uv.h>
@@ -19,13 +23,8 @@
 #include <chrono>
 #include <thread>
 
-#if defined(__linux__)
-#include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 #include "engine/cpu_count.h"
+#include "engine/cpu_placement.h"
 
 namespace dynaquant {
 namespace {
@@ -51,8 +50,8 @@ static_assert(kMaxThreads <= 256, "a team's size has 8 bits");
 std::uint64_t half(const Share& share) { return (share.end - share.begin + 1) / 2; }
 
 // One cache line carries everything a member needs to begin, and what it reports: each further line
-// would cost a transfer between cores. 128, because x86 fetches lines in pairs and Apple's are so
-// large.
+// would cost a transfer between cores. 128 bytes, because x86 fetches lines in pairs and Apple's
+// lines are that large.
 struct alignas(128) Slot {
   std::atomic<std::uint64_t> share;     // a Share's word
   std::atomic<std::uint64_t> finished;  // chunks the owner did, ever; written by the owner only
@@ -60,10 +59,10 @@ struct alignas(128) Slot {
 };
 
 struct alignas(128) Member {
-  // Set by the member before it sleeps; who clears it must post `wake`, or be the member.
+  // Set by the member before it sleeps. Whoever clears it posts `wake`, unless it is the member.
   std::atomic<bool> parked;
-  std::atomic<std::uint64_t> quiet_until;  // a time; nobody should wake it before
-  std::atomic<int> id;                     // the system's, for its affinity; 0 until known
+  std::atomic<std::uint64_t> quiet_until;  // a time; nobody should wake it earlier
+  std::atomic<int> id;                     // its thread_id(); 0 until known
   int avoids;                              // a CPU that its affinity leaves out, plus one
   uv_sem_t wake;
   uv_thread_t thread;
@@ -78,7 +77,7 @@ struct Pool {
   std::atomic<std::size_t> users;
   std::size_t members;
   bool exhausted;             // no further thread could be created
-  uv_pid_t process;           // that created the threads
+  uv_pid_t process;           // the one that created the threads; a fork is another
   std::uint64_t burst_ns;     // when the present series of calls began
   std::uint64_t last_ns;      // when the last call ended
   std::uint64_t alone_until;  // a time; 0 for none
@@ -104,48 +103,31 @@ std::size_t usable_cpus() {
 
 // How long a member looks for work before it sleeps.
 constexpr std::uint64_t kMemberSpinNs = 50 * 1000;
-// A member that finds itself on the caller's CPU all the same sleeps at once, and is left alone for
-// this long: waking it costs the caller two switches of threads.
+// A member that finds itself on the caller's CPU in spite of keep_off() sleeps at once. It is left
+// alone for this long, because waking it costs the caller two switches of threads.
 constexpr std::uint64_t kQuietNs = 1000 * 1000;
 // Waking a thread takes the caller 2 to 10 us and the thread 25 to 90 us until it runs, most of it
 // for the virtual CPU to leave its halt. So it pays for a call that is longer than this, or in a
 // series of calls so dense that the thread will still be spinning when the next one comes.
 constexpr std::uint64_t kWorthWakingNs = 100 * 1000;
-// After it waited in vain for a member that had lost its CPU, a caller works alone for so many
-// times as long, within limits: that bounds what a busy machine can cost.
+// A caller that waited for a member that had lost its CPU works alone for so many times as long,
+// within limits. That bounds what a busy machine can cost.
 constexpr std::uint64_t kAloneFactor = 4;
 constexpr std::uint64_t kMaxAloneNs = 20 * 1000 * 1000;
-// How long a caller looks at a claimed chunk before it lets others have its CPU. Longer than chunks
+// How long a caller spins for claimed chunks before it lets others have its CPU. Longer than chunks
 // should take, because a nap is about 110 us.
 constexpr std::uint64_t kCallerSpinNs = 50 * 1000;
 
-// The CPU this thread is on, where that can be told; else what no thread is told twice.
-int current_cpu(int unknown) {
-#if defined(__linux__)
-  const int cpu = sched_getcpu();
-  return cpu < 0 ? unknown : cpu;
-#else
-  return unknown;
-#endif
-}
-
-void pause_cpu() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("isb" ::: "memory");  // `yield` is a no-op on most cores
-#endif
-}
-
-// Lets others have the CPU. Not sched_yield: a loop of those is charged to the thread as if it had
-// computed (Linux 6.18), which then starved the caller for up to 300 ms on a busy machine.
+// Lets others have the CPU. Not by sched_yield, because a loop of those is charged to the thread as
+// if it had computed (Linux 6.18), which then starved the caller for up to 300 ms on a busy
+// machine.
 void nap() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
 
-// What current_cpu() says where it cannot tell: never the same for a member and a caller.
+// What current_cpu() returns if it does not know: never the same for a member and a caller.
 constexpr int kNoCallerCpu = -1;
 constexpr int kNoMemberCpu = -2;
 
-// Counts down a time, looking at the clock only now and then.
+// Counts down a time. It looks at the clock only now and then.
 class Spin {
  public:
   explicit Spin(std::uint64_t limit_ns) : limit_(limit_ns) {}
@@ -165,8 +147,8 @@ class Spin {
   std::uint32_t count_ = 0;
 };
 
-// Claims from the share of `owner` and does it, until nothing is left there. Returns the chunks
-// done; `last` becomes the share's word as it was seen last.
+// Claims chunks of the share of `owner` and does them, until none is left there. Returns how many
+// it did. `last` becomes the share's word as it was seen last.
 std::uint64_t drain(std::size_t self, std::size_t owner, std::uint64_t* last) {
   Slot& slot = pool.slots[owner];
   std::uint64_t done = 0;
@@ -201,8 +183,8 @@ std::uint64_t drain(std::size_t self, std::size_t owner, std::uint64_t* last) {
   return done;
 }
 
-// Does whatever can be claimed: the own share first, then those of the others in turn. Returns the
-// chunks done; `seen` becomes the last word of the own share.
+// Does whatever can be claimed: its own share first, then those of the others in turn. Returns how
+// many chunks it did. `seen` becomes the last word of its own share.
 std::uint64_t work(std::size_t self, std::uint64_t* seen) {
   std::uint64_t done = drain(self, self, seen);
   const std::size_t team = Share::from(*seen).team;
@@ -223,28 +205,22 @@ bool misplaced() {
 }
 
 void wake(Member& member) {
-  // Reads first: of a member that is awake, the line stays in everybody's cache.
+  // Reads first, so that the line of a member that is awake stays in everybody's cache.
   if (member.parked.load() && member.parked.exchange(false)) uv_sem_post(&member.wake);
 }
 
 // Lets the sleeping member run anywhere but on the caller's CPU. Left to itself the scheduler of a
 // virtual machine with two CPUs woke it right there 98 times of 100 (Linux 6.18 on KVM, lightly
-// loaded), and calls of 100 us took 161 with two threads. False where nothing changed.
+// loaded), and calls of 100 us took 161 with two threads. False if nothing changed.
 bool keep_off(Member& member, int cpu) {
-#if defined(__linux__)
   const int id = member.id.load(std::memory_order_relaxed);
   if (cpu < 0 || id == 0 || member.avoids == cpu + 1) return false;
   member.avoids = cpu + 1;  // whatever comes: one attempt is enough
-  cpu_set_t mask;
-  if (sched_getaffinity(0, sizeof(mask), &mask) != 0) return false;
-  CPU_CLR(cpu, &mask);
-  return CPU_COUNT(&mask) > 0 && sched_setaffinity(id, sizeof(mask), &mask) == 0;
-#else
-  (void)member, (void)cpu;
-  return false;
-#endif
+  return keep_off_cpu(id, cpu);
 }
 
+// Wakes a member that sleeps, unless it slept because it was on the caller's CPU, a moment ago, and
+// cannot be kept off it.
 void call_in(Member& member, int caller_cpu) {
   if (!member.parked.load(std::memory_order_relaxed)) return;
   if (!keep_off(member, caller_cpu)) {
@@ -257,9 +233,7 @@ void call_in(Member& member, int caller_cpu) {
 void run_member(void* argument) {
   const std::size_t self = static_cast<Member*>(argument) - pool.team;
   Member& member = pool.team[self];
-#if defined(__linux__)
-  member.id.store(static_cast<int>(syscall(SYS_gettid)), std::memory_order_relaxed);
-#endif
+  member.id.store(thread_id(), std::memory_order_relaxed);
   const std::atomic<std::uint64_t>& share = pool.slots[self].share;
   std::uint64_t seen = share.load(std::memory_order_acquire);
   const auto idle = [&] {
@@ -273,18 +247,18 @@ void run_member(void* argument) {
     if (stay) continue;
     member.quiet_until.store(misplaced() ? uv_hrtime() + kQuietNs : 0, std::memory_order_relaxed);
     // Sequentially consistent with stop(): either we see it or it sees us. run() has no such fence,
-    // since it would make the caller wait for its stores; a wake-up that it misses costs one phase
-    // without this member.
+    // because it would make the caller wait for its stores. A wake-up that run() misses costs one
+    // phase without this member.
     member.parked.store(true);
     const bool late = pool.stopping.load() || share.load() != seen;
     if (!late || !member.parked.exchange(false)) uv_sem_wait(&member.wake);
   }
 }
 
-// How many of `members` there are besides the caller, after it created those that were missing.
+// Creates the members that are missing, if `create`. Returns how many of `members` there are.
 std::size_t recruit(std::size_t members, bool create) {
   if (pool.members == 0) pool.process = uv_os_getpid();
-  // A fork took the threads away. Nobody starts new ones: locks may have been held.
+  // A fork took the threads away. No new ones are started, because locks may have been held.
   if (pool.process != uv_os_getpid()) return 0;
   while (create && pool.members < members && !pool.exhausted) {
     Member& member = pool.team[pool.members + 1];
@@ -363,7 +337,7 @@ Team::Team(std::size_t wanted, std::uint64_t work_ns) {
 
   const int cpu = current_cpu(kNoCallerCpu);
   pool.caller_cpu.store(cpu, std::memory_order_relaxed);
-  // Where threads outnumber CPUs, one that spins keeps another from its work.
+  // If threads outnumber CPUs, one that spins keeps another from its work.
   pool.spin_ns.store(size <= cpus ? kMemberSpinNs : 0, std::memory_order_relaxed);
   bool anybody = false;
   for (std::size_t i = 1; i < size; ++i) {
@@ -371,8 +345,8 @@ Team::Team(std::size_t wanted, std::uint64_t work_ns) {
     if (wakes_) call_in(pool.team[i], cpu);
     anybody = anybody || !pool.team[i].parked.load(std::memory_order_relaxed);
   }
-  // With nobody there the pool is held all the same: the call's end is what tells whether the next
-  // one belongs to a series.
+  // The pool is held even if nobody is there, because the next call belongs to a series or not by
+  // the time at which this one ends.
   holds_ = true;
   if (anybody) size_ = size;
 }
@@ -432,8 +406,8 @@ void Team::await_members() {
   } while (spin.once());
   const std::uint64_t began = uv_hrtime();
   while (!done()) nap();
-  // Longer than several phases: the member was not slow, it had no CPU. Others want it, so for some
-  // time the caller does without, lest that happens at every turn.
+  // Longer than several phases: the member was not slow, it had no CPU. Others want that CPU, so
+  // the caller does without the member for some time, lest it happens at every turn.
   const std::uint64_t now = uv_hrtime();
   const std::uint64_t waited = now - began;
   if (waited > kCallerSpinNs && waited / 4 > (began - start_ns_) / phases_) {

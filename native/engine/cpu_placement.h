@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// What the thread pool asks of the processor and of the operating system, as far as they answer.
+#ifndef DYNAQUANT_ENGINE_CPU_PLACEMENT_H_
+#define DYNAQUANT_ENGINE_CPU_PLACEMENT_H_
+
+#if defined(__linux__)
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+namespace dynaquant {
+
+// The CPU that this thread is on, or `unknown` if the system does not tell.
+inline int current_cpu(int unknown) {
+#if defined(__linux__)
+  const int cpu = sched_getcpu();
+  return cpu < 0 ? unknown : cpu;
+#else
+  return unknown;
+#endif
+}
+
+// The system's number of this thread, for keep_off_cpu(); 0 if there is none.
+inline int thread_id() {
+#if defined(__linux__)
+  return static_cast<int>(syscall(SYS_gettid));
+#else
+  return 0;
+#endif
+}
+
+// Lets a thread run on the caller's CPUs but for one. False if nothing changed.
+inline bool keep_off_cpu(int thread, int cpu) {
+#if defined(__linux__)
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof(mask), &mask) != 0) return false;
+  CPU_CLR(cpu, &mask);
+  return CPU_COUNT(&mask) > 0 && sched_setaffinity(thread, sizeof(mask), &mask) == 0;
+#else
+  (void)thread, (void)cpu;
+  return false;
+#endif
+}
+
+// A moment of a loop that waits.
+inline void pause_cpu() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");  // `yield` is a no-op on most cores
+#endif
+}
+
+}  // namespace dynaquant
+
+#endif  // DYNAQUANT_ENGINE_CPU_PLACEMENT_H_
