@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Node 20's availableParallelism knows the affinity mask but not the quota, and later ones round it
-// down. A container with a quota of one CPU on a machine of 64 would get 64 threads, and be stopped
-// for most of each period.
+// Node 20's availableParallelism knows the affinity mask but not the quota, and later Nodes round
+// the quota down. A container with a quota of one CPU on a machine of 64 would get 64 threads, and
+// the system would stop it for most of each period.
 #include "engine/cpu_count.h"
 
 #include <uv.h>
@@ -17,7 +17,7 @@
 namespace dynaquant {
 namespace {
 
-// The beginning of a file; empty where it cannot be read. These files are short.
+// The beginning of a file, empty if it cannot be read. These files are short.
 std::string read_file(const std::string& path) {
   std::string text;
   if (std::FILE* file = std::fopen(path.c_str(), "re")) {
@@ -28,7 +28,7 @@ std::string read_file(const std::string& path) {
   return text;
 }
 
-// ceil(quota / period), both decimal; 0 where they are not two positive numbers ("max", "-1").
+// ceil(quota / period), both decimal; 0 if they are not two positive numbers ("max", "-1").
 std::size_t whole_cpus(const std::string& quota, const std::string& period) {
   const double cpus = std::strtod(quota.c_str(), nullptr) / std::strtod(period.c_str(), nullptr);
   if (!(cpus > 0 && cpus < 1e6)) return 0;  // a quota of a million CPUs is none; nor are NaNs
@@ -36,7 +36,7 @@ std::size_t whole_cpus(const std::string& quota, const std::string& period) {
   return floor < cpus ? floor + 1 : floor;
 }
 
-// The quota of one cgroup, in version 2's file or version 1's two.
+// The quota of one cgroup: version 2 has it in one file, version 1 in two.
 std::size_t quota_of(const std::string& folder) {
   std::string quota, period;
   if (std::istringstream(read_file(folder + "/cpu.max")) >> quota >> period) {
@@ -50,10 +50,10 @@ std::size_t smaller_quota(std::size_t a, std::size_t b) {
   return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b);
 }
 
-// The smallest quota of a cgroup and those above it. In a container the path may be the host's,
-// which does not exist below this mount; the mount itself is the container's cgroup then.
+// The smallest quota of a cgroup and of those above it. In a container the path may be the host's,
+// which does not exist below this mount. The mount itself is the container's cgroup then.
 std::size_t smallest_quota(const std::string& mount, std::string path) {
-  // Outside of the namespace's root: those folders cannot be reached.
+  // A path outside of the namespace's root cannot be reached.
   if (path.find("/..") != std::string::npos) path.clear();
   std::size_t smallest = quota_of(mount);
   while (path.size() > 1) {
@@ -75,12 +75,12 @@ std::size_t affinity() {
 
 }  // namespace
 
-// Mount points are taken to be the usual ones; /proc/self/mountinfo would tell, but nothing that
-// runs Node mounts them elsewhere.
+// Assumes the usual mount points. /proc/self/mountinfo would tell others, but nothing that runs
+// Node mounts them elsewhere.
 std::size_t cgroup_cpu_quota(const std::string& root) {
   const std::string mounts = root + "/sys/fs/cgroup";
   std::size_t smallest = 0;
-  // One line a hierarchy, "number:controllers:path"; version 2's has no controllers.
+  // One line for each hierarchy, "number:controllers:path". Version 2's has no controllers.
   std::istringstream lines(read_file(root + "/proc/self/cgroup"));
   for (std::string line; std::getline(lines, line);) {
     const std::size_t first = line.find(':');

@@ -7,12 +7,12 @@
 
 namespace dynaquant {
 
-// How many CPUs this process may use, at least one: those of its affinity mask, or of its cgroup's
-// quota where that is less. Reads files on Linux; ask once. Throws std::bad_alloc.
+// How many CPUs this process may use, at least one: those of its affinity mask, or fewer if its
+// cgroup's quota says so. Reads files on Linux, so ask once. Throws std::bad_alloc.
 std::size_t cpu_count();
 
-// The quota alone, rounded up to whole CPUs; 0 where there is none. For tests, /proc and /sys are
-// looked for below `root`.
+// The quota alone, rounded up to whole CPUs; 0 if there is none. /proc and /sys are looked for
+// below `root`, for the tests.
 std::size_t cgroup_cpu_quota(const std::string& root);
 
 }  // namespace dynaquant

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// y = x W^T + b with float or float16 weights, or int8 with activations quantized on the way in.
+// y = x W^T + b with float, float16 or int8 weights. Int8 weights quantize x on its way in.
 #ifndef DYNAQUANT_ENGINE_LINEAR_H_
 #define DYNAQUANT_ENGINE_LINEAR_H_
 

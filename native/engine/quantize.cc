@@ -34,13 +34,14 @@ bool quantize_half(const float* weight, std::size_t count, std::uint16_t* out) {
     const float magnitude = std::min(std::fabs(weight[i]), 65504.0f);
     std::uint32_t bits;
     if (magnitude < 0x1p-14f) {
-      // Below the normal numbers a step is 2^-24: adding 1/2 leaves that step's bits alone.
-      const float steps = magnitude + 0.5f;
-      std::memcpy(&bits, &steps, sizeof bits);
+      // Below the normal numbers, float16 counts in units of 2^-24. Those are also the units of a
+      // float of 1/2 and more, so that adding 1/2 rounds to them.
+      const float sum = magnitude + 0.5f;
+      std::memcpy(&bits, &sum, sizeof bits);
       bits -= 0x3f000000u;
     } else {
-      // Thirteen bits less of a fraction, and an exponent with a bias of 15 instead of 127; a carry
-      // goes where it should.
+      // The fraction loses thirteen bits, and the exponent's bias becomes 15 instead of 127. If the
+      // rounding carries out of the fraction, the exponent is the right place for it.
       std::memcpy(&bits, &magnitude, sizeof bits);
       bits = (bits - (112u << 23) + 0xfffu + (bits >> 13 & 1)) >> 13;
     }

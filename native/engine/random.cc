@@ -44,7 +44,7 @@ double uniform_double(GeneratorState* state) {
   return static_cast<double>(random64(state) & ((std::uint64_t{1} << 53) - 1)) * 0x1p-53;
 }
 
-// One normal, or the one left of the last pair.
+// Draws a pair of normals and returns one, or returns the one that the last call left.
 double scalar_normal(GeneratorState* state) {
   if (state->has_normal) {
     state->has_normal = 0;
@@ -59,8 +59,8 @@ double scalar_normal(GeneratorState* state) {
   return radius * std::cos(theta);
 }
 
-// Cephes' logf and sincosf as ATen's AVX2 code (avx_mathfun.h) computes them, contracted products
-// included: torch-exact normals need these very roundings, not better ones.
+// Cephes' logf and sincosf as ATen's AVX2 code (avx_mathfun.h) computes them, fused multiply-adds
+// included, because PyTorch's normals need these very roundings, not better ones.
 float log_cephes(float x) {
   x = std::max(x, 0x1p-126f);
   std::uint32_t bits;
@@ -123,7 +123,7 @@ void box_muller(float* block, float mean, float std) {
 
 void box_muller(double* block, double mean, double std) {
   for (int i = 0; i < 8; ++i) {
-    // log1p, not log: no newer C library than RHEL 8's is needed for it.
+    // log1p, not log, because log would need a newer C library than RHEL 8's.
     const double radius = std::sqrt(-2.0 * std::log1p(-block[i]));
     const double theta = kTwoPi * block[i + 8];
     block[i] = radius * std::cos(theta) * std + mean;
@@ -131,7 +131,8 @@ void box_muller(double* block, double mean, double std) {
   }
 }
 
-// All uniforms first, then whole blocks; what is left over is drawn anew as the last sixteen.
+// Draws all uniforms first, then turns whole blocks into normals. If some values are left over, the
+// last sixteen are drawn anew.
 template <typename Real>
 void fill_normal_blocks(GeneratorState* state, Real mean, Real std, Real* out, std::size_t count) {
   fill_uniform(state, Real{0}, Real{1}, out, count);

@@ -8,7 +8,8 @@
 
 namespace dynaquant {
 
-// The whole state, plain data: it lives in a buffer that JavaScript owns and may save or restore.
+// The whole state. Plain data, because it lives in a buffer that JavaScript owns and may save or
+// restore.
 struct GeneratorState {
   static constexpr std::uint32_t kWords = 624;
 
@@ -21,11 +22,13 @@ static_assert(sizeof(GeneratorState) == 2512, "src/random.ts allocates this many
 
 void seed(GeneratorState* state, std::uint32_t seed);
 
-// [from, to): 24 bits a float, 53 bits a double; x * (to - from) + from with one rounding.
+// Uniform in [from, to): a float has 24 random bits, a double 53. x * (to - from) + from is rounded
+// once.
 void fill_uniform(GeneratorState* state, float from, float to, float* out, std::size_t count);
 void fill_uniform(GeneratorState* state, double from, double to, double* out, std::size_t count);
 
-// N(mean, std^2) by Box-Muller: fewer than 16 values one by one in double, more in blocks of 16.
+// N(mean, std^2) by Box-Muller: fewer than 16 values are drawn one by one in double, more in blocks
+// of 16.
 void fill_normal(GeneratorState* state, double mean, double std, float* out, std::size_t count);
 void fill_normal(GeneratorState* state, double mean, double std, double* out, std::size_t count);
 

@@ -9,7 +9,7 @@
 namespace dynaquant {
 
 // Hands out a call's working memory, 64-byte aligned and not initialised. Without memory it only
-// counts, so a layout is written once: run to measure, then run to take.
+// counts, so that one constructor both measures what a call needs and takes it.
 class Scratch {
  public:
   explicit Scratch(char* memory = nullptr) : memory_(memory) {}
@@ -27,11 +27,11 @@ class Scratch {
   std::size_t used_ = 0;
 };
 
-// Memory that a thread keeps between its calls, for one of them at a time: glibc takes 1.2 us and
-// more to give back 64 KB, which then may come as new pages.
+// Memory that a thread keeps between its calls, for one call at a time, because glibc takes 1.2 us
+// and more to free 64 KB, which may then come back as new pages.
 class KeptMemory {
  public:
-  // Gives back what it took, where it was given any.
+  // Holds the memory while it lives, if it got any.
   class Lease {
    public:
     explicit Lease(KeptMemory* from) : from_(from) {}
@@ -40,14 +40,14 @@ class KeptMemory {
     ~Lease() {
       if (from_ != nullptr) from_->taken_ = false;
     }
-    // Null for none.
+    // Null if it got none.
     char* memory() { return from_ == nullptr ? nullptr : from_->memory_.data(); }
 
    private:
     KeptMemory* from_;
   };
 
-  // `bytes` of it, or none where it is taken or they are too many to be kept.
+  // A lease of `bytes`, or of nothing if the memory is taken or the bytes are too many to be kept.
   Lease take(std::size_t bytes) {
     constexpr std::size_t kMost = 128 * 1024;
     if (taken_ || bytes > kMost) return Lease(nullptr);
@@ -62,9 +62,10 @@ class KeptMemory {
 };
 inline thread_local KeptMemory kept_memory;
 
-// A `Layout` (constructed from a Scratch and the arguments) with its memory: on the stack when it
-// is small, else what the thread keeps, or where that does not do, memory of its own.
-template <typename Layout>
+// A `CallMemory`, constructed from a Scratch and the arguments, and the bytes that it takes: small
+// ones on the stack, others in what the thread keeps, or if that is not to be had, in a buffer of
+// their own.
+template <typename CallMemory>
 class WithScratch {
  public:
   template <typename... Arguments>
@@ -72,18 +73,18 @@ class WithScratch {
       : bytes_(measured(arguments...)),
         kept_(bytes_ <= kSmall ? KeptMemory::Lease(nullptr) : kept_memory.take(bytes_)),
         scratch_(memory()),
-        layout_(scratch_, arguments...) {}
+        contents_(scratch_, arguments...) {}
   WithScratch(const WithScratch&) = delete;
   WithScratch& operator=(const WithScratch&) = delete;
 
-  Layout* operator->() { return &layout_; }
-  Layout& operator*() { return layout_; }
+  CallMemory* operator->() { return &contents_; }
+  CallMemory& operator*() { return contents_; }
 
  private:
   template <typename... Arguments>
   static std::size_t measured(const Arguments&... arguments) {
     Scratch counter;
-    Layout(counter, arguments...);
+    CallMemory(counter, arguments...);
     return counter.used();
   }
 
@@ -101,7 +102,7 @@ class WithScratch {
   KeptMemory::Lease kept_;
   AlignedBuffer<char> own_;
   Scratch scratch_;
-  Layout layout_;
+  CallMemory contents_;
 };
 
 }  // namespace dynaquant
