@@ -68,9 +68,9 @@ class RnnRunner<Int8Matrix> {
 
   Status join(const FloatRows& h, std::size_t begin, std::size_t end) {
     joined_ = true;
-    const std::size_t step = h_.params.step;
+    const std::size_t stride = h_.params.step;
     return machine_.kernels.range({h.data + begin * h.stride, h.stride}, end - begin, e_.output,
-                                  ranges_ + begin * step, step)
+                                  ranges_ + begin * stride, stride)
                ? Status::kOk
                : Status::kHiddenNotFinite;
   }
