@@ -202,7 +202,8 @@ double Int8Matrix::mean_chain() const {
 }
 
 double Int8Matrix::bound(double activation_scale) const {
-  return static_cast<double>(depth_) * (mode_.steps() * 128.0) * activation_scale * largest_scale_ +
+  return static_cast<double>(depth_) * (mode_.levels() * 128.0) * activation_scale *
+             largest_scale_ +
          largest_bias_;
 }
 

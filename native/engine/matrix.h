@@ -74,8 +74,8 @@ constexpr std::size_t kCached = 2 * 1024 * 1024;
 // How a matrix's activations are quantized.
 struct ActivationMode {
   bool per_row = false;      // a range for each row, not one for all of them
-  bool reduce_range = true;  // 127 steps, not 255
-  int steps() const { return reduce_range ? 127 : 255; }
+  bool reduce_range = true;  // 127 levels, not 255
+  int levels() const { return reduce_range ? 127 : 255; }
   // The deepest product whose int32 sum cannot wrap: 128 * 128 * 131,071 and 255 * 128 * 65,793 are
   // below 2^31.
   std::size_t max_depth() const { return reduce_range ? 131071 : 65793; }
@@ -118,7 +118,8 @@ class Int8Matrix {
   // Depth quads that one int16 sum takes on average, 1 where there are no chains.
   double mean_chain() const;
 
-  // No |output| for activations of this scale exceeds it: depth * steps * 128 * scale * max(scales)
+  // No |output| for activations of this scale exceeds it: depth * levels * 128 * scale *
+  // max(scales)
   // + max|bias|. Below FLT_MAX it proves that no output overflows.
   double bound(double activation_scale) const;
 

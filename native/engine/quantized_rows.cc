@@ -87,8 +87,8 @@ void merge_ranges(RangeLanes* ranges, std::size_t count, std::size_t sets) {
 
 bool quantize_rows(const Machine& machine, const ActivationMode& mode, const FloatRows& x,
                    std::size_t rows, std::size_t columns, QuantizedRows& out) {
-  return mode.per_row ? quantize_each(machine, mode.steps(), x, rows, columns, out)
-                      : quantize_together(machine, mode.steps(), x, rows, columns, out);
+  return mode.per_row ? quantize_each(machine, mode.levels(), x, rows, columns, out)
+                      : quantize_together(machine, mode.levels(), x, rows, columns, out);
 }
 
 bool all_finite(const KernelTable& kernels, const FloatRows& x, std::size_t rows,

@@ -39,7 +39,7 @@ double RnnRunner<Int8Matrix>::largest_output(const RnnDirection<Int8Matrix>& dir
 
 // No |result| of this matrix exceeds it, if no |activation| exceeds `largest`.
 double RnnRunner<Int8Matrix>::bound_for(const Int8Matrix& matrix, double largest) const {
-  return matrix.bound(2 * largest / activation_.steps());
+  return matrix.bound(2 * largest / activation_.levels());
 }
 
 }  // namespace dynaquant

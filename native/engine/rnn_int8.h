@@ -119,7 +119,7 @@ class RnnRunner<Int8Matrix> {
   // Quantizes rows over the ranges that were found while a step made them. The ranges become empty.
   void quantize(const FloatRows& x, std::size_t rows, std::size_t columns, QuantizedRows& out) {
     if (machine_.team.size() > 1) merge_ranges(ranges_, ranges_count_, machine_.team.size());
-    machine_.kernels.choose_params(ranges_, activation_.per_row ? rows : 1, activation_.steps(),
+    machine_.kernels.choose_params(ranges_, activation_.per_row ? rows : 1, activation_.levels(),
                                    out.params);
     machine_.kernels.quantize(x, rows, columns, out.params, out.bytes, out.stride);
   }
@@ -127,7 +127,7 @@ class RnnRunner<Int8Matrix> {
     const float scale = h_.largest_scale(step.rows);
     const double bound = direction.hidden.bound(scale) + input_bound_;
     if (bound >= kSafeMagnitude && !gates_are_finite(direction, step)) return false;
-    if (mode_ == RnnMode::kGru && scale * static_cast<float>(activation_.steps()) > kGruInitial) {
+    if (mode_ == RnnMode::kGru && scale * static_cast<float>(activation_.levels()) > kGruInitial) {
       proved_ = false;
     }
     joined_ = false;
