@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 import { load, loadSync } from '../src/serialization/load.js';
-import { saveSync } from '../src/serialization/safetensors.js';
+import { saveSync } from '../src/serialization/save.js';
 import { tensor, Tensor, type DType } from '../src/tensor.js';
 import { checkpoint, pickle, storage, tensor as pickledTensor, text, zip } from './checkpoint-files.js';
 import { bytesOf, runNode } from './support.js';

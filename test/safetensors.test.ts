@@ -9,7 +9,7 @@ import * as nn from '../src/nn/index.js';
 import { perChannelDynamicQConfig, quantizeDynamic, type QConfig } from '../src/quantization/index.js';
 import { randn } from '../src/random.js';
 import { load, loadSync } from '../src/serialization/load.js';
-import { save, saveSync } from '../src/serialization/safetensors.js';
+import { save, saveSync } from '../src/serialization/save.js';
 import { Tensor, tensor, zeros } from '../src/tensor.js';
 import { bytesOf, everyQConfig, pseudoRandom } from './support.js';
 
