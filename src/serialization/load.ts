@@ -68,7 +68,7 @@ export async function load<T = StateDict>(source: LoadSource, options: LoadOptio
 export function loadSync<T = StateDict>(source: string | URL | Uint8Array, options: LoadOptions = {}): T {
   const bidirectional = bidirectionalOf(options);
   const steps = isBytes(source)
-    ? readFile(bytesFile(source), bidirectional)
+    ? readFile(bytesFile(checkBytes(source)), bidirectional)
     : readAndClose(openFileSync(fileName(source)), bidirectional);
   return runSync(steps) as T;
 }
@@ -99,15 +99,30 @@ export function* readFile(
 function bidirectionalOf(options: LoadOptions): ReadonlySet<string> {
   checkOptions('load', options, ['bidirectional']);
   const { bidirectional = [] } = options;
-  if (typeof bidirectional !== 'object' || bidirectional === null || !(Symbol.iterator in bidirectional)) {
+  const refuse = (value: unknown): never => {
     throw typeError(
       'ERR_INVALID_ARG_TYPE',
-      `bidirectional should be an array or Set of names, got ${describe(bidirectional)}`,
+      `bidirectional should be an array or Set of names, got ${describe(value)}`,
     );
-  }
-  return new Set(bidirectional);
+  };
+  const isList =
+    typeof bidirectional === 'object' && bidirectional !== null && Symbol.iterator in bidirectional;
+  if (!isList || ArrayBuffer.isView(bidirectional)) return refuse(bidirectional);
+  const names = new Set(bidirectional);
+  for (const name of names) if (typeof name !== 'string') refuse(name);
+  return names;
 }
 
 function isBytes(value: unknown): value is Uint8Array {
   return ArrayBuffer.isView(value) && value[Symbol.toStringTag as never] === 'Uint8Array';
+}
+
+/** Refuses a detached buffer, which would look like an empty file. */
+function checkBytes(source: Uint8Array): Uint8Array {
+  try {
+    new Uint8Array(source.buffer);
+    return source;
+  } catch (error) {
+    throw typeError('ERR_DETACHED', 'source has lost its data (its buffer was detached)', { cause: error });
+  }
 }

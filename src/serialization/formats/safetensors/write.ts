@@ -42,7 +42,8 @@ export function safetensorsBytes(state: Iterable<readonly [string, Tensor]>): Ui
 
 /** The tensors of the file: a state dict's, a quantized one as its parts. */
 function tensorsToWrite(state: unknown): Map<string, Tensor> {
-  if (typeof state !== 'object' || state === null || !(Symbol.iterator in state)) {
+  const isList = typeof state === 'object' && state !== null && Symbol.iterator in state;
+  if (!isList || ArrayBuffer.isView(state)) {
     throw typeError('ERR_INVALID_ARG_TYPE', `state should be a Map of tensors, got ${describe(state)}`);
   }
   const tensors = new Map<string, Tensor>();
