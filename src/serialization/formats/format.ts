@@ -24,7 +24,7 @@ export interface Format {
   recognises(head: Uint8Array, file: OpenFile): boolean | Steps<boolean>;
   /**
    * Gives a state dict or plain data. A format of several files takes the one that names the others, and opens those
-   * with `file.openBeside`. All that the file claims is to be checked before memory is allocated for it.
+   * with `file.openBeside`. Check what the file claims before memory is allocated for it.
    *
    * @throws {CheckpointError} for everything that is wrong with the file
    */

@@ -5,7 +5,7 @@ import { failAt, readBytes, type Budget, type Fail, type OpenFile, type Steps } 
 
 export interface ZipRecord {
   readonly name: string;
-  /** Of its local header. */
+  /** Where its local header begins. */
   readonly offset: number;
   readonly size: number;
   /** Neither compressed nor encrypted. */
