@@ -22,7 +22,7 @@ export {
   StateDictModule,
   type ModelFromStateDict,
 } from './serialization/model-from-state-dict.js';
-export { save, saveSync } from './serialization/safetensors.js';
+export { save, saveSync } from './serialization/save.js';
 export {
   arange,
   bfloat16,

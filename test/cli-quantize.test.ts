@@ -24,7 +24,7 @@ import {
 } from '../src/quantization/index.js';
 import { load, loadSync } from '../src/serialization/load.js';
 import { modelFromStateDict } from '../src/serialization/model-from-state-dict.js';
-import { saveSync } from '../src/serialization/safetensors.js';
+import { saveSync } from '../src/serialization/save.js';
 import { command, dynaquant, expectFailure, json, newFolder, Small } from './cli.js';
 import { runNode, testWith } from './support.js';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import * as nn from '../src/nn/index.js';
 import { quantizeDynamic } from '../src/quantization/index.js';
 import { randn } from '../src/random.js';
-import { saveSync } from '../src/serialization/safetensors.js';
+import { saveSync } from '../src/serialization/save.js';
 import { dynaquant, expectFailure, json, newFolder, Small } from './cli.js';
 
 const folder = newFolder();

@@ -64,6 +64,14 @@ describe('TypeScript', () => {
   const roomOf = (file: string): number => rooms.findIndex((pattern) => pattern.test(file));
   const sources = files('src', /\.m?ts$/);
 
+  test('what only Node has is known to few files', () => {
+    // The addon, garbage collection, files, the command. Another platform brings others instead of these.
+    const nodes = /^src\/((native(\/addon)?|memory|garbage|serialization\/file-node)\.ts$|cli\/)/;
+    for (const file of sources.filter((each) => !nodes.test(each)))
+      expect([file, read(file)]).not.toEqual([file, expect.stringMatching(/from 'node:|require\('node:/)]);
+    for (const file of sources.filter((each) => /^src\/serialization\/(?!file-node)/.test(each)))
+      expect([file, read(file)]).not.toEqual([file, expect.stringMatching(/\b(Buffer|process)\b[.(]/)]);
+  });
   test('no import points up', () => {
     expect(sources.length).toBeGreaterThan(15);
     for (const file of sources) {

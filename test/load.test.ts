@@ -1,12 +1,17 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-import { load, loadSync } from '../src/serialization/load.js';
-import { saveSync } from '../src/serialization/safetensors.js';
-import { tensor, Tensor, type DType } from '../src/tensor.js';
+import { CheckpointError, errorCodes } from '../src/errors.js';
+import * as nn from '../src/nn/index.js';
+import { openFile, openFileSync } from '../src/serialization/file-node.js';
+import { bytesFile, readBytes, runAsync, runSync, type OpenFile } from '../src/serialization/file.js';
+import type { Format } from '../src/serialization/formats/format.js';
+import { formats, load, loadSync, readFile } from '../src/serialization/load.js';
+import { save, saveSync } from '../src/serialization/save.js';
+import { tensor, Tensor, zeros, type DType } from '../src/tensor.js';
 import { checkpoint, pickle, storage, tensor as pickledTensor, text, zip } from './checkpoint-files.js';
 import { bytesOf, runNode } from './support.js';
 
@@ -53,6 +58,66 @@ describe('from everywhere', () => {
     bytes.fill(0);
     shifted.fill(0);
     for (const state of states.slice(2, 4)) expect(bytesOf(state.get('fc.bias')!)).toBe(described[0]![5]![2]);
+  });
+});
+
+describe('formats', () => {
+  test.each([
+    ['PyTorch zip', 'float_lstm_linear.pt'],
+    ['PyTorch stream', 'float_lstm_linear_legacy.pt'],
+    ['PyTorch tar', 'float_lstm_linear_tar.pt'],
+  ])('only safetensors and %s recognise %s', (name, file) => {
+    const bytes = readFileSync(join(fixtures, 'ckpt', file));
+    const recognised = formats.filter((format) =>
+      format.recognises(bytes.subarray(0, 512), bytesFile(bytes)),
+    );
+    const others = recognised.map((format) => format.name).filter((other) => other !== 'pickle');
+    expect(others).toEqual([name, 'safetensors']);
+  });
+  test('have names of their own, and safetensors, which takes anything, is last', () => {
+    expect(new Set(formats.map(({ name }) => name)).size).toBe(formats.length);
+    expect(formats.at(-1)!.name).toBe('safetensors');
+  });
+
+  // What no format here needs yet: the interface is for those to come.
+  const byItsEnd: Format = {
+    name: 'known by its last bytes',
+    *recognises(_, file) {
+      return Buffer.from(yield* readBytes(file, file.size - 3, 3)).toString() === 'END';
+    },
+    *read(file, { budget }) {
+      budget.spend(3, () => 'the end');
+      return [file.size, budget.left];
+    },
+  };
+  const bySeveralFiles: Format = {
+    name: 'several files',
+    recognises: (head) => head[0] === 0x40,
+    *read(file) {
+      const name = Buffer.from(yield* readBytes(file, 1, file.size - 1)).toString();
+      const other = (yield file.openBeside!(name)) as OpenFile;
+      const bytes = yield* readBytes(other, 0, other.size);
+      yield other.close();
+      return Buffer.from(bytes).toString();
+    },
+  };
+  const both = [byItsEnd, bySeveralFiles];
+  test('may be known by what is not at the beginning', () => {
+    expect(runSync(readFile(bytesFile(Buffer.from('... END')), new Set(), both))).toEqual([7, 4 + 2 ** 25]);
+  });
+  test('may have several files', async () => {
+    const path = write('several', '@other');
+    write('other', 'weights');
+    const file = await openFile(path);
+    const files = [openFileSync(path), file];
+    expect(runSync(readFile(files[0]!, new Set(), both))).toBe('weights');
+    expect(await runAsync(readFile(file, new Set(), both))).toBe('weights');
+    for (const opened of files) await opened.close();
+  });
+  test('a file of none is refused', () => {
+    expect(() => runSync(readFile(bytesFile(Buffer.from('text')), new Set(), both))).toThrow(
+      new CheckpointError('offset 0: no file of weights begins like this'),
+    );
   });
 });
 
@@ -190,6 +255,104 @@ describe('safetensors in parts', () => {
   test('a part that is missing', () => {
     index({ x: 'c.safetensors' });
     expect(() => loadSync(path)).toThrow(/ENOENT/);
+  });
+});
+
+describe('arguments of every kind', () => {
+  const detached = new Uint8Array(8);
+  structuredClone(detached.buffer, { transfer: [detached.buffer] });
+  const kinds: [kind: string, value: unknown][] = [
+    ['undefined', undefined],
+    ['null', null],
+    ['a string', 'text'],
+    ['a symbol', Symbol('s')],
+    ['a bigint', 1n],
+    ['a number', 5],
+    ['a function', () => 0],
+    ['an object', {}],
+    ['an array', [1]],
+    ['a Float64Array', new Float64Array(2)],
+    ['a detached buffer', detached],
+    ['a tensor', zeros(2)],
+    ['half a file handle', { stat: 1, read: 1 }],
+    ['a URL that is no file', new URL('https://example.org/model.safetensors')],
+    ['an object that looks like a URL', { [Symbol.toStringTag]: 'URL', href: 'file:///x' }],
+    ['null bytes', 'model\0.safetensors'],
+  ];
+  const good = new Map([['w', zeros(2)]]);
+  const target = join(folder, 'target.safetensors');
+  const bytes = Uint8Array.of(0);
+  const path = ['path'] as const;
+  const calls: [string, (value: never) => unknown, names: readonly string[], allowed: readonly string[]][] = [
+    ['load', (value) => load(value), ['path', 'source'], ['a string']],
+    ['loadSync', (value) => loadSync(value), ['path', 'source'], ['a string']],
+    [
+      'loadSync with options',
+      (value) => loadSync(bytes, value),
+      ['options', 'option'],
+      // They have no keys.
+      [
+        'undefined',
+        'an object',
+        'a detached buffer',
+        'an object that looks like a URL',
+        'a URL that is no file',
+      ],
+    ],
+    [
+      'load with bidirectional',
+      (value) => load(bytes, { bidirectional: value }),
+      ['bidirectional'],
+      ['undefined'],
+    ],
+    ['save of', (value) => save(value, target), ['state'], []],
+    ['saveSync of', (value) => saveSync(value, target), ['state'], []],
+    ['saveSync of w,', (value) => saveSync([['w', value]], target), ['state'], ['a tensor']],
+    ['save to', (value) => save(good, value), path, ['a string']],
+    ['saveSync to', (value) => saveSync(good, value), path, ['a string']],
+  ];
+  const table = calls.flatMap(([call, f, names, allowed]) =>
+    kinds
+      .filter(([kind]) => !allowed.includes(kind))
+      .map(([kind, value]) => [call, kind, () => f(value as never), names] as const),
+  );
+  test.each(table)('%s %s', async (_call, _kind, f, names) => {
+    const before = [readdirSync(folder), readdirSync('.')];
+    const start = performance.now();
+    const error = await Promise.resolve()
+      .then(f)
+      .then(
+        () => undefined,
+        (reason: unknown) => reason as Error & { code: string },
+      );
+    expect(performance.now() - start).toBeLessThan(1000);
+    expect(error?.name).toMatch(/^(TypeError|RangeError)$/);
+    expect(Object.keys(errorCodes)).toContain(error!.code);
+    expect(error!.message).toMatch(new RegExp(`\\b(${names.join('|')})\\b`));
+    expect([readdirSync(folder), readdirSync('.')]).toEqual(before);
+  });
+  test('a path to nothing is the system’s error', async () => {
+    await expect(load('text')).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(save(good, join(folder, 'no', 'folder'))).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+  test('tensors and state dicts of another copy of the package are like our own', () => {
+    const state = new nn.StateDict([['w', tensor([1, 2])]]);
+    state.metadata.set('w', { type: 'Linear' });
+    state.notes.set('vocabulary', 'ab');
+    saveSync(state, target);
+    const expected = readFileSync(target);
+    jest.isolateModules(() => {
+      /* eslint-disable @typescript-eslint/no-require-imports */
+      const other = require('../src/nn/index.js') as typeof nn;
+      const { tensor: otherTensor } = require('../src/tensor.js') as { tensor: typeof tensor };
+      /* eslint-enable @typescript-eslint/no-require-imports */
+      const foreign = new other.StateDict([['w', otherTensor([1, 2])]]);
+      expect(foreign).not.toBeInstanceOf(nn.StateDict);
+      foreign.metadata.set('w', { type: 'Linear' });
+      foreign.notes.set('vocabulary', 'ab');
+      saveSync(foreign, target);
+    });
+    expect(readFileSync(target).equals(expected)).toBe(true);
   });
 });
 

@@ -9,7 +9,7 @@ import { float16DynamicQConfig, quantizeDynamic } from '../src/quantization/inde
 import { Generator, manualSeed, randint, randn } from '../src/random.js';
 import { load, loadSync } from '../src/serialization/load.js';
 import { modelFromStateDict, StateDictModule } from '../src/serialization/model-from-state-dict.js';
-import { saveSync } from '../src/serialization/safetensors.js';
+import { saveSync } from '../src/serialization/save.js';
 import { Tensor, zeros } from '../src/tensor.js';
 import { bytesOf, everyQConfig, expectClose } from './support.js';
 

@@ -15,7 +15,7 @@ import {
 } from '../src/quantization/index.js';
 import { manualSeed, randn } from '../src/random.js';
 import { loadSync } from '../src/serialization/load.js';
-import { saveSync } from '../src/serialization/safetensors.js';
+import { saveSync } from '../src/serialization/save.js';
 import { cat, Tensor, zeros } from '../src/tensor.js';
 import { bytesOf, everyQConfig, expectClose, golden, pseudoRandom, qconfigOf, withIsa } from './support.js';
 

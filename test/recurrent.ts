@@ -12,7 +12,7 @@ import {
 } from '../src/quantization/index.js';
 import { manualSeed, rand, randn } from '../src/random.js';
 import { loadSync } from '../src/serialization/load.js';
-import { saveSync } from '../src/serialization/safetensors.js';
+import { saveSync } from '../src/serialization/save.js';
 import { cat, isTensor, type Tensor, zeros } from '../src/tensor.js';
 import {
   bytesOf,

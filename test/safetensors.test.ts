@@ -9,7 +9,7 @@ import * as nn from '../src/nn/index.js';
 import { perChannelDynamicQConfig, quantizeDynamic, type QConfig } from '../src/quantization/index.js';
 import { randn } from '../src/random.js';
 import { load, loadSync } from '../src/serialization/load.js';
-import { save, saveSync } from '../src/serialization/safetensors.js';
+import { save, saveSync } from '../src/serialization/save.js';
 import { Tensor, tensor, zeros } from '../src/tensor.js';
 import { bytesOf, everyQConfig, pseudoRandom } from './support.js';
 
@@ -401,6 +401,18 @@ describe('arguments', () => {
       /only tensors quantized along axis 0 can be saved, got 1/,
     ],
   ])('%s', (_, f, message) => expect(f).toThrow(message));
+  test.each<[string, (state: nn.StateDict) => unknown, RegExp]>([
+    ['metadata', (state) => state.metadata.set('0', { type: 'Linear', inFeatures: 1n }), /metadata of state/],
+    ['notes', (state) => state.notes.set('count', 5 as never), /notes of state should be texts, got 5/],
+    ['notes', (state) => state.notes.set('dynaquant', ''), /notes of state: 'dynaquant' is reserved/],
+  ])('%s that would make a file that does not load', (_, change, message) => {
+    const state = new nn.StateDict();
+    change(state);
+    expect(() => saveSync(state, path)).toThrow(message);
+    expect(() => saveSync(state, path)).toThrow(
+      expect.objectContaining({ code: expect.stringMatching(/^ERR_INVALID_ARG_/) }),
+    );
+  });
   test('a failed save keeps the old file and leaves nothing beside it', async () => {
     writeFileSync(path, 'old');
     const before = readdirSync(folder);

@@ -1,12 +1,11 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { CheckpointError } from '../errors.js';
 
-import { CheckpointError, describe, tagOf } from '../errors.js';
+// Files as the readers of formats see them. Nothing here or in `formats/` knows where a file comes from or needs Node:
+// file-node.ts opens files of the file system, another platform brings its own.
 
 /**
- * Readers are generators, written once for both ways to run: what they yield may be a promise. {@link runSync}
- * hands it back as it is (files opened synchronously answer with values), {@link runAsync} awaits it.
+ * The steps of a reader. Readers are generators, written once for both ways to run: what they yield may be a promise.
+ * {@link runSync} hands it back as it is (files opened synchronously answer with values), {@link runAsync} awaits it.
  */
 export type Steps<T> = Generator<unknown, T, unknown>;
 
@@ -31,54 +30,14 @@ export async function runAsync<T>(steps: Steps<T>): Promise<T> {
   return step.value;
 }
 
-/** The path of a string or file URL. */
-export function fileName(path: unknown): string {
-  if (typeof path === 'string') return path;
-  if (tagOf(path) === 'URL') return fileURLToPath(path as URL);
-  throw new TypeError(`path should be a string or a URL, got ${describe(path)}`);
-}
-
-/** A file as readers see it; what `read` and `close` return may be a promise. */
+/** A file as readers see it. What its functions return may be a promise: yield it. */
 export interface OpenFile {
   readonly size: number;
   /** Reads at most `target.length` bytes from `position` on; gives their number. */
   read(target: Uint8Array, position: number): unknown;
   close(): unknown;
-}
-
-/** Opens a file for reading: an {@link OpenFile}, or the promise of one. */
-export type Opener = (path: string) => unknown;
-
-export function openFileSync(path: string): OpenFile {
-  const fd = openSync(path, 'r');
-  try {
-    return {
-      size: sizeOf(path, fstatSync(fd)),
-      read: (target, position) => readSync(fd, target, 0, target.length, position),
-      close: () => closeSync(fd),
-    };
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
-}
-
-export async function openFile(path: string): Promise<OpenFile> {
-  const handle = await open(path);
-  try {
-    return await handleFile(handle, path);
-  } catch (error) {
-    await handle.close();
-    throw error;
-  }
-}
-
-export async function handleFile(handle: FileHandle, name = 'the file'): Promise<OpenFile> {
-  return {
-    size: sizeOf(name, await handle.stat()),
-    read: async (target, position) => (await handle.read(target, 0, target.length, position)).bytesRead,
-    close: () => handle.close(),
-  };
+  /** Opens another file of the same folder; null where the file lies in none, as bytes do. */
+  readonly openBeside: ((name: string) => unknown) | null;
 }
 
 export function bytesFile(bytes: Uint8Array): OpenFile {
@@ -90,15 +49,11 @@ export function bytesFile(bytes: Uint8Array): OpenFile {
       return part.length;
     },
     close: () => undefined,
+    openBeside: null,
   };
 }
 
-function sizeOf(name: string, stats: { size: number; isFile(): boolean }): number {
-  if (!stats.isFile()) throw new CheckpointError(`${name} is no regular file`);
-  return stats.size;
-}
-
-/** What one call is asked for: the operating system gives less than 2 GB at once. */
+/** The most that one call asks for, because the operating system gives less than 2 GB at once. */
 const largestRead = 2 ** 30;
 
 /** Fills `target` from `position` on. */
@@ -111,7 +66,7 @@ export function* readInto(file: OpenFile, target: Uint8Array, position: number):
 }
 
 /** Some bytes of the file. Nothing is allocated for bytes that it does not have. */
-export function* readBytes(file: OpenFile, position: number, length: number): Steps<Uint8Array> {
+export function* readBytes(file: OpenFile, position: number, length: number): Steps<Uint8Array<ArrayBuffer>> {
   if (!(position >= 0 && length >= 0 && position + length <= file.size)) {
     throw new CheckpointError(
       `offset ${position}: ${length} bytes should follow, but the file has ${file.size} bytes`,
@@ -122,12 +77,27 @@ export function* readBytes(file: OpenFile, position: number, length: number): St
   return target;
 }
 
-/** Room for values, and for views that repeat elements, beside the bytes of the file itself. */
+/** Throws a CheckpointError that names a place in the file. */
+export type Fail = (what: string) => never;
+
+/** Refuses the file because of what begins at an offset. */
+export function failAt(offset: number): Fail {
+  return (what) => {
+    throw new CheckpointError(`offset ${offset}: ${what}`);
+  };
+}
+
+/** Bytes as text, one character a byte. */
+export function latin1(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => String.fromCharCode(byte)).join('');
+}
+
+/** What values, and views that repeat elements, may take in addition to the bytes of the file itself. */
 const headroom = 2 ** 25;
 
 /**
- * The memory that loading may take, so that no file unfolds to much more than it is: what stands in a file once
- * may be meant often, by memo or by view.
+ * The memory that loading may take. It keeps a file from unfolding to much more than its own size: what is in a file
+ * once may be used many times, by memo or by view.
  */
 export class Budget {
   left: number;

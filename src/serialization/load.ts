@@ -1,25 +1,25 @@
-import { type FileHandle } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-
-import { CheckpointError, checkOptions, describe } from '../errors.js';
+import { CheckpointError, checkOptions, describe, typeError } from '../errors.js';
 import type { StateDict } from '../nn/module.js';
-import {
-  bytesFile,
-  fileName,
-  handleFile,
-  openFile,
-  openFileSync,
-  readBytes,
-  runAsync,
-  runSync,
-  type OpenFile,
-  type Opener,
-  type Steps,
-} from './file.js';
-import { readIndex, readSafetensors, readShards } from './safetensors.js';
-import { isStream, readStream } from './torch-checkpoint/stream.js';
-import { isTar, readTar } from './torch-checkpoint/tar.js';
-import { readZip } from './torch-checkpoint/zip.js';
+import { fileName, handleFile, isHandle, openFile, openFileSync, type FileHandle } from './file-node.js';
+import { Budget, bytesFile, readBytes, runAsync, runSync, type OpenFile, type Steps } from './file.js';
+import { headSize, type Format } from './formats/format.js';
+import { barePickle, lfsPointer } from './formats/refused.js';
+import { safetensors } from './formats/safetensors/read.js';
+import { shardedSafetensors } from './formats/safetensors/shards.js';
+import { torchStream } from './formats/torch-checkpoint/stream.js';
+import { torchTar } from './formats/torch-checkpoint/tar.js';
+import { torchZip } from './formats/torch-checkpoint/zip.js';
+
+/** In the order in which they are asked. safetensors has no magic number: it takes what is left, so it is last. */
+export const formats: readonly Format[] = [
+  torchZip,
+  torchStream,
+  torchTar,
+  shardedSafetensors,
+  barePickle,
+  lfsPointer,
+  safetensors,
+];
 
 export interface LoadOptions {
   /**
@@ -34,7 +34,7 @@ export interface LoadOptions {
 export type LoadSource = string | URL | Uint8Array | FileHandle;
 
 /**
- * Reads a file of weights. What it is, its content says:
+ * Reads a file of weights. Its content says what it is:
  *
  * - safetensors; or the `*.safetensors.index.json` of one in parts, which lie beside it
  * - what `torch.save` writes: zip archives (PyTorch 1.6 and newer), streams (before), tar archives (0.1)
@@ -47,7 +47,7 @@ export type LoadSource = string | URL | Uint8Array | FileHandle;
  * tensors with PyTorch's own integers, and metadata with the activation mode. So `loadStateDict` takes them.
  *
  * Each tensor is read from its place in the file into memory of its own. Tensors that PyTorch saved as views of the
- * same elements share it; of other views (transposed, say) each has a contiguous copy. complex tensors are floats with
+ * same elements share it; other views (transposed, say) become contiguous copies. complex tensors are floats with
  * a last dimension of 2, as `torch.view_as_real` gives them.
  *
  * Nothing in a file is ever run: functions, classes and whole modules are refused.
@@ -57,68 +57,72 @@ export type LoadSource = string | URL | Uint8Array | FileHandle;
  */
 export async function load<T = StateDict>(source: LoadSource, options: LoadOptions = {}): Promise<T> {
   if (isBytes(source)) return loadSync<T>(source, options);
-  const bidirectional = checkLoadOptions(options);
-  if (isHandle(source)) {
-    return (await runAsync(readFile(await handleFile(source), null, bidirectional))) as T;
-  }
-  return (await runAsync(readPath(fileName(source), openFile, bidirectional))) as T;
+  const bidirectional = bidirectionalOf(options);
+  const steps = isHandle(source)
+    ? readFile(await handleFile(source), bidirectional)
+    : readAndClose(await openFile(fileName(source)), bidirectional);
+  return (await runAsync(steps)) as T;
 }
 
 /** {@link load}, synchronously. */
 export function loadSync<T = StateDict>(source: string | URL | Uint8Array, options: LoadOptions = {}): T {
-  const bidirectional = checkLoadOptions(options);
+  const bidirectional = bidirectionalOf(options);
   const steps = isBytes(source)
-    ? readFile(bytesFile(source), null, bidirectional)
-    : readPath(fileName(source), openFileSync, bidirectional);
+    ? readFile(bytesFile(checkBytes(source)), bidirectional)
+    : readAndClose(openFileSync(fileName(source)), bidirectional);
   return runSync(steps) as T;
 }
 
-function* readPath(path: string, open: Opener, bidirectional: ReadonlySet<string>): Steps<unknown> {
-  const openBeside = (name: string): unknown => open(join(dirname(path), name));
-  const file = (yield open(path)) as OpenFile;
+function* readAndClose(file: OpenFile, bidirectional: ReadonlySet<string>): Steps<unknown> {
   try {
-    return yield* readFile(file, openBeside, bidirectional);
+    return yield* readFile(file, bidirectional);
   } finally {
     yield file.close();
   }
 }
 
-/** @param openBeside - opens another file of the same folder, if there is one */
-function* readFile(
+/** Reads a file as the first format that recognises it. */
+export function* readFile(
   file: OpenFile,
-  openBeside: Opener | null,
-  bidirectional: ReadonlySet<string>,
+  bidirectional: ReadonlySet<string> = new Set(),
+  among: readonly Format[] = formats,
 ): Steps<unknown> {
-  const head = yield* readBytes(file, 0, Math.min(file.size, 512));
-  const text = Buffer.from(head).toString('latin1');
-  if (/^PK(\x03\x04|\x05\x06)/.test(text)) return yield* readZip(file, bidirectional);
-  if (isStream(head)) return yield* readStream(file, bidirectional);
-  if (isTar(head)) return yield* readTar(file, bidirectional);
-  if (/^\s*\{[^\0]{7}/.test(text)) {
-    if (openBeside === null)
-      throw new CheckpointError('an index is loaded by its path, for the parts it names lie beside it');
-    return yield* readShards(yield* readIndex(file), openBeside);
+  const head = yield* readBytes(file, 0, Math.min(file.size, headSize));
+  for (const format of among) {
+    const answer = format.recognises(head, file);
+    const recognised = typeof answer === 'boolean' ? answer : yield* answer;
+    if (recognised) return yield* format.read(file, { budget: new Budget(file), bidirectional });
   }
-  // A safetensors file whose header is 640 bytes long begins like a pickle, but goes on otherwise.
-  if (head[0] === 0x80 && text[8] !== '{')
-    throw new CheckpointError('offset 0: a pickle that is no checkpoint: write it with torch.save');
-  if (text.startsWith('version https://git-lfs'))
-    throw new CheckpointError('offset 0: a pointer of Git LFS, not the file itself: git lfs pull');
-  return yield* readSafetensors(file);
+  throw new CheckpointError('offset 0: no file of weights begins like this');
 }
 
-function checkLoadOptions(options: LoadOptions): ReadonlySet<string> {
+function bidirectionalOf(options: LoadOptions): ReadonlySet<string> {
   checkOptions('load', options, ['bidirectional']);
   const { bidirectional = [] } = options;
-  if (typeof bidirectional !== 'object' || bidirectional === null || !(Symbol.iterator in bidirectional))
-    throw new TypeError(`bidirectional should be an array or Set of names, got ${describe(bidirectional)}`);
-  return new Set(bidirectional);
+  const refuse = (value: unknown): never => {
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `bidirectional should be an array or Set of names, got ${describe(value)}`,
+    );
+  };
+  const isList =
+    typeof bidirectional === 'object' && bidirectional !== null && Symbol.iterator in bidirectional;
+  if (!isList || ArrayBuffer.isView(bidirectional)) return refuse(bidirectional);
+  const names = new Set(bidirectional);
+  for (const name of names) if (typeof name !== 'string') refuse(name);
+  return names;
 }
 
 function isBytes(value: unknown): value is Uint8Array {
   return ArrayBuffer.isView(value) && value[Symbol.toStringTag as never] === 'Uint8Array';
 }
 
-function isHandle(value: unknown): value is FileHandle {
-  return typeof value === 'object' && value !== null && 'stat' in value && 'read' in value;
+/** Refuses a detached buffer, which would look like an empty file. */
+function checkBytes(source: Uint8Array): Uint8Array {
+  try {
+    new Uint8Array(source.buffer);
+    return source;
+  } catch (error) {
+    throw typeError('ERR_DETACHED', 'source has lost its data (its buffer was detached)', { cause: error });
+  }
 }

@@ -1,24 +1,47 @@
-import { CheckpointError, describe } from '../../errors.js';
-import type { ModuleMetadata } from '../../nn/module.js';
-import { float16, float32, qint8, quint4x2, quint8 } from '../../tensor.js';
-import { Dict, List, ScriptObject, Tuple } from './pickle.js';
-import { isTensorRef, plainName, type TensorRef } from './rebuild.js';
+import { CheckpointError, describe } from '../../../errors.js';
+import type { ModuleMetadata } from '../../../nn/module.js';
+import { float16, float32, qint8, quint4x2, quint8 } from '../../../tensor.js';
+import type { ReadContext } from '../format.js';
+import { plainName } from './globals.js';
+import { isTensorRef, type TensorRef } from './tensor-ref.js';
+import { Dict, itemsOf, ScriptObject, Tuple } from './values.js';
 
-// What PyTorch's dynamically quantized modules save becomes what those here do: the float module's keys, and
-// metadata with sizes and the activation mode. `p` is the module's name with a dot, or nothing:
-//
-// - Linear, LinearReLU: `p_packed_params._packed_params` (weight, bias), `p_packed_params.dtype`, and the leftovers
-//   `pscale` 1 and `pzero_point` 0; in the oldest files `p_packed_params.weight` and `p_packed_params.bias`.
-// - LSTM, GRU: `p_all_weight_values.{k}.param`, k = layer * directions + direction.
-// - Cells: `p_packed_weight_ih` and `p_packed_weight_hh`.
-// - Embedding, EmbeddingBag: `p_packed_params._packed_weight` and `p_packed_params.dtype`.
+// What PyTorch's dynamically quantized modules save becomes what those here save: the float module's keys, and
+// metadata with sizes and the activation mode. To add a module: a row in the list, and the function that it names.
 
-/** A float32 tensor of float16's values, as PyTorch saves float16 weights. */
+interface PackedModule {
+  /** The module is known by this key of the dict, after its name and a dot. */
+  readonly key: string;
+  unpack(dict: Dict, place: Place, context: ReadContext): UnpackedModule;
+}
+
+/** No key is the end of another one. */
+const packedModules: readonly PackedModule[] = [
+  // Linear, LinearReLU: (weight, bias), then `_packed_params.dtype` and the leftovers `scale` 1 and `zero_point` 0.
+  { key: '_packed_params._packed_params', unpack: linear },
+  // The same in the oldest files: also `_packed_params.bias`.
+  { key: '_packed_params.weight', unpack: linear },
+  // LSTM, GRU: `_all_weight_values.{k}.param`, k = layer * directions + direction.
+  { key: '_all_weight_values.0.param', unpack: recurrent },
+  // Cells: also `_packed_weight_hh`.
+  { key: '_packed_weight_ih', unpack: cell },
+  // Embedding, EmbeddingBag: also `_packed_params.dtype`.
+  { key: '_packed_params._packed_weight', unpack: embedding },
+];
+
+/** Where a module is in the dict. */
+interface Place {
+  readonly name: string;
+  /** The name with a dot, or nothing for the root: what its keys begin with. */
+  readonly prefix: string;
+}
+
+/** A float32 tensor that holds the values of float16 weights, as PyTorch saves them. */
 export class HalfRef {
   constructor(readonly ref: TensorRef) {}
 }
 
-/** What stands for a module. */
+/** What replaces a packed module. */
 interface UnpackedModule {
   /** The keys it was packed in; those that do not exist do not matter. */
   readonly keys: readonly string[];
@@ -27,35 +50,33 @@ interface UnpackedModule {
 }
 
 /** A dict without packed modules: entries in their order, and the metadata of the modules that were unpacked. */
-export interface Unpacked {
+interface Unpacked {
   readonly entries: Iterable<readonly [unknown, unknown]>;
   readonly metadata: ReadonlyMap<string, ModuleMetadata>;
 }
 
-const packedKey =
-  /^(.*?)(_packed_params\._packed_params|_packed_params\.weight|_packed_params\._packed_weight|_all_weight_values\.0\.param|_packed_weight_ih)$/s;
-
-/** @param bidirectional - names of recurrent modules whose two cells are two directions, not two layers */
-export function unpackModules(dict: Dict, bidirectional: ReadonlySet<string>): Unpacked {
+export function unpackModules(dict: Dict, context: ReadContext): Unpacked {
   const metadata = new Map<string, ModuleMetadata>();
-  const moduleOf = new Map<string, UnpackedModule>();
+  const moduleOf = new Map<unknown, UnpackedModule>();
   for (const key of dict.entries.keys()) {
-    const match = typeof key === 'string' ? packedKey.exec(key) : null;
-    if (match === null) continue;
-    const prefix = match[1]!;
+    if (typeof key !== 'string') continue;
+    const packed = packedModules.find((known) => key.endsWith(known.key));
+    if (packed === undefined) continue;
+    const prefix = key.slice(0, -packed.key.length);
     const name = prefix.replace(/\.$/, '');
-    let module: UnpackedModule;
-    if (match[2] === '_packed_params._packed_weight') module = embedding(dict, prefix);
-    else if (match[2] === '_packed_weight_ih') module = cell(dict, prefix);
-    else if (match[2] === '_all_weight_values.0.param') {
-      module = recurrent(dict, prefix, bidirectional.has(name));
-    } else module = linear(dict, prefix, name);
-    if (metadata.has(name)) fail(key as string, `module ${describe(name)} is packed twice`);
+    const module = packed.unpack(dict, { name, prefix }, context);
+    if (metadata.has(name)) fail(key, `module ${describe(name)} is packed twice`);
     metadata.set(name, module.metadata);
-    for (const each of module.keys) moduleOf.set(each, module);
+    for (const ownKey of module.keys) moduleOf.set(ownKey, module);
   }
-  if (metadata.size === 0) return { entries: dict.entries, metadata };
+  return { entries: metadata.size === 0 ? dict.entries : replacedEntries(dict, moduleOf), metadata };
+}
 
+/** The entries of a dict with each module's tensors where the first of its keys was. */
+function replacedEntries(
+  dict: Dict,
+  moduleOf: ReadonlyMap<unknown, UnpackedModule>,
+): ReadonlyMap<unknown, unknown> {
   const entries = new Map<unknown, unknown>();
   const add = (key: unknown, value: unknown): void => {
     if (entries.has(key)) fail(key as string, 'stands twice, packed and unpacked');
@@ -63,17 +84,17 @@ export function unpackModules(dict: Dict, bidirectional: ReadonlySet<string>): U
   };
   const done = new Set<UnpackedModule>();
   for (const [key, value] of dict.entries) {
-    const module = moduleOf.get(key as string);
+    const module = moduleOf.get(key);
     if (module === undefined) add(key, value);
     else if (!done.has(module)) {
       done.add(module);
       for (const [name, tensor] of module.tensors) add(name, tensor);
     }
   }
-  return { entries, metadata };
+  return entries;
 }
 
-function linear(dict: Dict, prefix: string, name: string): UnpackedModule {
+function linear(dict: Dict, { name, prefix }: Place): UnpackedModule {
   const parts = ['_packed_params', 'weight', 'bias', 'dtype'].map(
     (part) => `${prefix}_packed_params.${part}`,
   );
@@ -87,7 +108,7 @@ function linear(dict: Dict, prefix: string, name: string): UnpackedModule {
       : weightAndBias(packedKey, packed);
   const half = plainName(dict.entries.get(dtypeKey)) === float16;
   if (half !== (matrix.dtype === float32)) fail(dtypeKey, `should fit a weight of ${matrix.dtype}`);
-  // Before version 4 the input took all 255 steps. A dict that was copied has no versions, but its layout is newer.
+  // Before version 4 the input took all 255 steps. A dict that was copied has lost its versions; then the layout tells.
   const version = versionOf(dict, name) ?? (packed === undefined ? 1 : 4);
   return {
     keys: [...parts, ...leftovers],
@@ -110,7 +131,7 @@ interface Cell {
   readonly hidden: WeightAndBias;
 }
 
-function cell(dict: Dict, prefix: string): UnpackedModule {
+function cell(dict: Dict, { prefix }: Place): UnpackedModule {
   const keys = [`${prefix}_packed_weight_ih`, `${prefix}_packed_weight_hh`] as const;
   const [input, hidden] = keys.map((key) => linearParams(key, dict.entries.get(key)));
   const parts = { input: input!, hidden: hidden! };
@@ -128,17 +149,17 @@ function cell(dict: Dict, prefix: string): UnpackedModule {
   };
 }
 
-function recurrent(dict: Dict, prefix: string, bidirectional: boolean): UnpackedModule {
+function recurrent(dict: Dict, { name, prefix }: Place, { bidirectional }: ReadContext): UnpackedModule {
   const keyOf = (k: number): string => `${prefix}_all_weight_values.${k}.param`;
   const keys: string[] = [];
   while (dict.entries.has(keyOf(keys.length))) keys.push(keyOf(keys.length));
   const cells = keys.map((key) => cellParams(key, dict.entries.get(key)));
-  const sizes = cells.map((each, k) => cellSizes(keys[k]!, each));
+  const sizes = cells.map((parts, k) => cellSizes(keys[k]!, parts));
   const { inputSize, hiddenSize, kind } = sizes[0]!;
   if (kind === 'RNN') fail(keys[0]!, `an LSTM's or a GRU's cell should have 4 or 3 rows a hidden unit`);
 
-  const directions = directionsOf(sizes, bidirectional);
-  const tensors = cells.flatMap((each, k) => {
+  const directions = directionsOf(sizes, bidirectional.has(name));
+  const tensors = cells.flatMap((parts, k) => {
     const layer = Math.floor(k / directions);
     const expected = layer === 0 ? inputSize : directions * hiddenSize;
     const own = sizes[k]!;
@@ -147,7 +168,7 @@ function recurrent(dict: Dict, prefix: string, bidirectional: boolean): Unpacked
         keys[k]!,
         `should fit an input of ${expected} and the cells before it, got one of ${own.inputSize}`,
       );
-    return cellTensors(each, prefix, `_l${layer}${k % directions === 1 ? '_reverse' : ''}`);
+    return cellTensors(parts, prefix, `_l${layer}${k % directions === 1 ? '_reverse' : ''}`);
   });
   const [first] = cells as [(typeof cells)[0]];
   const odd = cells.findIndex(({ reduceRange }) => reduceRange !== first.reduceRange);
@@ -172,7 +193,7 @@ function recurrent(dict: Dict, prefix: string, bidirectional: boolean): Unpacked
   };
 }
 
-/** The second cell is layer 1, whose input is the hidden state, or the other direction of layer 0. */
+/** Whether the second cell is layer 1, whose input is the hidden state, or the other direction of layer 0. */
 function directionsOf(sizes: readonly CellSizes[], bidirectional: boolean): 1 | 2 {
   const [{ inputSize, hiddenSize }, second, third] = sizes as [CellSizes, ...(CellSizes | undefined)[]];
   if (second === undefined) return 1;
@@ -183,7 +204,7 @@ function directionsOf(sizes: readonly CellSizes[], bidirectional: boolean): 1 | 
   return bidirectional ? 2 : 1;
 }
 
-function embedding(dict: Dict, prefix: string): UnpackedModule {
+function embedding(dict: Dict, { prefix }: Place): UnpackedModule {
   const key = `${prefix}_packed_params._packed_weight`;
   const dtypeKey = `${prefix}_packed_params.dtype`;
   const weight = dict.entries.get(key);
@@ -195,7 +216,7 @@ function embedding(dict: Dict, prefix: string): UnpackedModule {
     keys: [key, dtypeKey],
     tensors: [[`${prefix}weight`, weight]],
     metadata: {
-      // Of 4 bits PyTorch has bags only; of 8 it saves both alike.
+      // PyTorch has no Embedding of 4 bits; of 8 bits it saves both classes alike.
       type: dtype === quint4x2 ? 'QuantizedEmbeddingBag' : 'QuantizedEmbedding',
       numEmbeddings: weight.shape[0]!,
       embeddingDim: weight.shape[1]!,
@@ -293,10 +314,6 @@ function scriptState(key: string, value: unknown, type: string): unknown {
     key,
     `should be a ${type}, got ${value instanceof ScriptObject ? value.type : describe(value)}`,
   );
-}
-
-function itemsOf(value: unknown): readonly unknown[] {
-  return value instanceof Tuple || value instanceof List ? value.items : [];
 }
 
 function fail(key: string, what: string): never {

@@ -1,35 +1,22 @@
-import { CheckpointError, describe } from '../../errors.js';
-import { readBytes, type Budget, type OpenFile, type Steps } from '../file.js';
+import { CheckpointError, describe } from '../../../errors.js';
+import { readBytes, type Budget, type Fail, type OpenFile, type Steps } from '../../file.js';
+import {
+  Dict,
+  dictCost,
+  Global,
+  List,
+  memoCost,
+  nameOf,
+  objectCost,
+  scalarCost,
+  ScriptObject,
+  setItem,
+  slotCost,
+  Tuple,
+} from './values.js';
 
 // Pickle is a program for a stack machine whose GLOBAL and REDUCE import and call anything. This machine knows
-// the opcodes that checkpoints need and the globals it is given, and builds the values below: nothing in a file
-// can name code.
-
-export class Tuple {
-  constructor(readonly items: readonly unknown[]) {}
-}
-export class List {
-  readonly items: unknown[] = [];
-}
-export class Dict {
-  readonly entries = new Map<unknown, unknown>();
-  /** What BUILD gave it: of a state dict `_metadata`. */
-  attributes: Dict | null = null;
-}
-/** An object of TorchScript's: the name of its class, and what its `__getstate__` returned. */
-export class ScriptObject {
-  type = '';
-  state: unknown = null;
-}
-/** Throws a CheckpointError that names the offset. */
-export type Fail = (what: string) => never;
-/** A name that files may mention, and what a call of it gives. */
-export class Global {
-  constructor(
-    readonly name: string,
-    readonly call?: (args: readonly unknown[], fail: Fail) => unknown,
-  ) {}
-}
+// only the opcodes that checkpoints need and the globals that it is given.
 
 export interface PickleContext {
   readonly budget: Budget;
@@ -74,18 +61,11 @@ const refused: Readonly<Record<number, string>> = {
   0x98: 'READONLY_BUFFER',
 };
 
-// What values take in memory, about, in bytes.
-export const dictCost = 320;
-export const objectCost = 96;
-export const slotCost = 32;
-const memoCost = 64;
-const scalarCost = 16;
-
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Runs the pickle that begins at `position` and ends before `end`: its value, and where it ended. Pickles in a
- * stream do not tell their length, so as little is read as is needed.
+ * Runs the pickle that begins at `position` and ends before `end`; gives its value, and where it ended. A pickle does
+ * not tell its length, so a little is read first, and more where that was not enough.
  */
 export function* readPickle(
   file: OpenFile,
@@ -141,93 +121,60 @@ class Machine {
   }
 
   private step(opcode: number): void {
-    switch (opcode) {
-      case 0x80: {
-        const protocol = this.uint8();
-        if (protocol < 2 || protocol > 5) this.fail(`pickle protocol ${protocol} is not supported`);
-        return;
-      }
-      case 0x95: // FRAME: how much a reader might fetch at once
-        this.take(8);
-        return;
-      case 0x28: // MARK
-        this.spend(slotCost);
-        this.marks.push(this.stack.length);
-        return;
-      case 0x4e: // NONE
-        return this.push(null);
-      case 0x88: // NEWTRUE
-        return this.push(true);
-      case 0x89: // NEWFALSE
-        return this.push(false);
-      case 0x4a: // BININT
-        return this.push(this.view.getInt32(this.take(4), true));
-      case 0x4b: // BININT1
-        return this.push(this.uint8());
-      case 0x4d: // BININT2
-        return this.push(this.view.getUint16(this.take(2), true));
-      case 0x8a: // LONG1
-        return this.push(this.long(this.uint8()));
-      case 0x47: // BINFLOAT
-        return this.push(this.view.getFloat64(this.take(8)));
-      case 0x58: // BINUNICODE
-      case 0x54: // BINSTRING, of Python 2
-        return this.push(this.text(this.uint32()));
-      case 0x8c: // SHORT_BINUNICODE
-      case 0x55: // SHORT_BINSTRING, of Python 2
-        return this.push(this.text(this.uint8()));
-      case 0x29: // EMPTY_TUPLE
-        return this.push(new Tuple([]), objectCost);
-      case 0x85: // TUPLE1
-      case 0x86:
-      case 0x87: {
-        const items = Array.from({ length: opcode - 0x84 }, () => this.pop()).reverse();
-        return this.push(new Tuple(items), objectCost);
-      }
-      case 0x74: // TUPLE
-        return this.push(new Tuple(this.popMark()), objectCost);
-      case 0x5d: // EMPTY_LIST
-        return this.push(new List(), objectCost);
-      case 0x61: // APPEND
-        return this.append([this.pop()]);
-      case 0x65: // APPENDS
-        return this.append(this.popMark());
-      case 0x7d: // EMPTY_DICT
-        return this.push(new Dict(), dictCost);
-      case 0x73: // SETITEM
-        return this.setItems([this.pop(), this.pop()].reverse());
-      case 0x75: // SETITEMS
-        return this.setItems(this.popMark());
-      case 0x71: // BINPUT
-        return this.remember(this.uint8());
-      case 0x72: // LONG_BINPUT
-        return this.remember(this.uint32());
-      case 0x94: // MEMOIZE
-        return this.remember(this.memo.length);
-      case 0x68: // BINGET
-        return this.recall(this.uint8());
-      case 0x6a: // LONG_BINGET
-        return this.recall(this.uint32());
-      case 0x63: // GLOBAL
-        return this.global([this.line(), this.line()]);
-      case 0x93: // STACK_GLOBAL
-        return this.global([this.pop(), this.pop()].reverse());
-      case 0x52: // REDUCE
-        return this.reduce();
-      case 0x81: // NEWOBJ
-        return this.newObject();
-      case 0x62: // BUILD
-        return this.build(this.pop());
-      case 0x51: // BINPERSID
-        return this.push(this.context.persistentLoad(this.pop(), this.fail), dictCost);
-      default: {
-        const name = Object.hasOwn(refused, opcode) ? ` (${refused[opcode]})` : '';
-        this.fail(`opcode 0x${opcode.toString(16).padStart(2, '0')}${name} is refused`);
-      }
-    }
+    const run = Machine.opcodes[opcode];
+    if (run !== undefined) return run(this);
+    const name = Object.hasOwn(refused, opcode) ? ` (${refused[opcode]})` : '';
+    this.fail(`opcode 0x${opcode.toString(16).padStart(2, '0')}${name} is refused`);
   }
 
-  private global([module, name]: unknown[]): void {
+  private static readonly opcodes: Readonly<Record<number, ((machine: Machine) => void) | undefined>> = {
+    0x80: (m) => m.protocol(m.uint8()),
+    0x95: (m) => m.take(8), // FRAME: how much a reader might fetch at once
+    // Numbers, strings and other constants
+    0x4e: (m) => m.push(null), // NONE
+    0x88: (m) => m.push(true), // NEWTRUE
+    0x89: (m) => m.push(false), // NEWFALSE
+    0x4a: (m) => m.push(m.view.getInt32(m.take(4), true)), // BININT
+    0x4b: (m) => m.push(m.uint8()), // BININT1
+    0x4d: (m) => m.push(m.view.getUint16(m.take(2), true)), // BININT2
+    0x8a: (m) => m.push(m.long(m.uint8())), // LONG1
+    0x47: (m) => m.push(m.view.getFloat64(m.take(8))), // BINFLOAT
+    0x58: (m) => m.push(m.text(m.uint32())), // BINUNICODE
+    0x54: (m) => m.push(m.text(m.uint32())), // BINSTRING, of Python 2
+    0x8c: (m) => m.push(m.text(m.uint8())), // SHORT_BINUNICODE
+    0x55: (m) => m.push(m.text(m.uint8())), // SHORT_BINSTRING, of Python 2
+    // Tuples, lists and dicts
+    0x28: (m) => m.mark(), // MARK
+    0x29: (m) => m.push(new Tuple([]), objectCost), // EMPTY_TUPLE
+    0x85: (m) => m.push(new Tuple(m.popSome(1)), objectCost), // TUPLE1
+    0x86: (m) => m.push(new Tuple(m.popSome(2)), objectCost), // TUPLE2
+    0x87: (m) => m.push(new Tuple(m.popSome(3)), objectCost), // TUPLE3
+    0x74: (m) => m.push(new Tuple(m.popMark()), objectCost), // TUPLE
+    0x5d: (m) => m.push(new List(), objectCost), // EMPTY_LIST
+    0x61: (m) => m.append(m.popSome(1)), // APPEND
+    0x65: (m) => m.append(m.popMark()), // APPENDS
+    0x7d: (m) => m.push(new Dict(), dictCost), // EMPTY_DICT
+    0x73: (m) => m.setItems(m.popSome(2)), // SETITEM
+    0x75: (m) => m.setItems(m.popMark()), // SETITEMS
+    // The memo
+    0x71: (m) => m.remember(m.uint8()), // BINPUT
+    0x72: (m) => m.remember(m.uint32()), // LONG_BINPUT
+    0x94: (m) => m.remember(m.memo.length), // MEMOIZE
+    0x68: (m) => m.recall(m.uint8()), // BINGET
+    0x6a: (m) => m.recall(m.uint32()), // LONG_BINGET
+    // Names, calls and objects
+    0x63: (m) => m.global([m.line(), m.line()]), // GLOBAL
+    0x93: (m) => m.global(m.popSome(2)), // STACK_GLOBAL
+    0x52: (m) => m.reduce(), // REDUCE
+    0x81: (m) => m.newObject(), // NEWOBJ
+    0x62: (m) => m.build(m.pop()), // BUILD
+    0x51: (m) => m.push(m.context.persistentLoad(m.pop(), m.fail), dictCost), // BINPERSID
+  };
+
+  private protocol(version: number): void {
+    if (version < 2 || version > 5) this.fail(`pickle protocol ${version} is not supported`);
+  }
+  private global([module, name]: readonly unknown[]): void {
     if (typeof module !== 'string' || typeof name !== 'string')
       return this.fail('GLOBAL should be two names');
     const found = this.context.findGlobal(module, name);
@@ -246,7 +193,7 @@ class Machine {
     }
     const value = callee.call(args.items, this.fail);
     this.push(value, dictCost);
-    // A dict that was made of what may be memoised.
+    // What a dict was made of may be memoised, and so be copied many times.
     if (value instanceof Dict) this.spend(2 * slotCost * value.entries.size);
   }
   private newObject(): void {
@@ -286,7 +233,7 @@ class Machine {
     for (let i = 0; i < items.length; i += 2) setItem(dict, items[i], items[i + 1], this.fail);
   }
   private remember(index: number): void {
-    // Whoever numbers memos in turn has written a byte for each before.
+    // Memos are numbered in turn, and each takes a byte of the pickle at least.
     if (index > this.position) this.fail(`memo ${index} is out of turn`);
     this.spend(memoCost);
     this.memo[index] = this.top();
@@ -310,6 +257,14 @@ class Machine {
     if (this.stack.length <= (this.marks.at(-1) ?? 0)) this.fail('the stack is empty');
     return this.stack.at(-1);
   }
+  /** The last values, first pushed first. */
+  private popSome(count: number): unknown[] {
+    return Array.from({ length: count }, () => this.pop()).reverse();
+  }
+  private mark(): void {
+    this.spend(slotCost);
+    this.marks.push(this.stack.length);
+  }
   private popMark(): unknown[] {
     const mark = this.marks.pop();
     return mark === undefined ? this.fail('there is no mark') : this.stack.splice(mark);
@@ -318,7 +273,7 @@ class Machine {
     this.context.budget.spend(bytes, this.where);
   }
 
-  /** Where the next `count` bytes begin, which then are behind. */
+  /** Moves past the next `count` bytes; gives where they begin. */
   private take(count: number): number {
     const at = this.position;
     if (at + count > this.bytes.length) {
@@ -358,18 +313,4 @@ class Machine {
     const number = Number(value);
     return Number.isSafeInteger(number) ? number : value;
   }
-}
-
-/** Refuses what no Map key can stand for, and a second value for a key. */
-export function setItem(dict: Dict, key: unknown, value: unknown, fail: Fail): void {
-  if (!['string', 'number', 'bigint', 'boolean'].includes(typeof key)) {
-    fail(`a key of a dict should be a string, a number or a boolean, got ${nameOf(key)}`);
-  }
-  if (dict.entries.has(key)) fail(`key ${describe(key)} stands twice`);
-  dict.entries.set(key, value);
-}
-
-/** A value in an error sentence. */
-export function nameOf(value: unknown): string {
-  return value instanceof Global ? value.name : describe(value);
 }

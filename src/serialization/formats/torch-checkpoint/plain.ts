@@ -1,39 +1,34 @@
-import { CheckpointError, describe } from '../../errors.js';
-import { StateDict } from '../../nn/module.js';
-import { float16, isTensor, Tensor } from '../../tensor.js';
-import type { Steps } from '../file.js';
-import { HalfRef, unpackModules } from './packed-modules.js';
-import { Dict, dictCost, List, nameOf, objectCost, slotCost, Tuple } from './pickle.js';
-import { isTensorRef, plainName, readTensor, type TensorSource } from './rebuild.js';
+import { CheckpointError, describe } from '../../../errors.js';
+import { StateDict } from '../../../nn/module.js';
+import { float16, isTensor, Tensor } from '../../../tensor.js';
+import type { Steps } from '../../file.js';
+import { plainName } from './globals.js';
+import { readTensor, type TensorSource } from './read-tensor.js';
+import { isTensorRef } from './tensor-ref.js';
+import { HalfRef, unpackModules } from './torch-packed-modules.js';
+import { Dict, dictCost, List, nameOf, objectCost, slotCost, Tuple } from './values.js';
 
 const maxDepth = 100;
-/** Items that a reader of the whole value meets; those of a shared value each time. */
+/** The values that a walk over everything may meet; a shared value counts each time that it is met. */
 const maxItems = 10_000_000;
 
 /**
  * A checkpoint's value as plain data. dict: a Map, or a StateDict if all of its values are tensors; list, tuple and
- * Size: an array; None: null; int: a number, or a bigint where that is not exact; dtype, device: a string. What
- * stands in two places is one object in both.
+ * Size: an array; None: null; int: a number, or a bigint where that is not exact; dtype, device: a string. An object
+ * that is in two places stays one object.
  */
-export function toPlain(
-  value: unknown,
-  source: TensorSource,
-  bidirectional: ReadonlySet<string>,
-): Steps<unknown> {
-  return new Converter(source, bidirectional).convert(value);
+export function toPlain(value: unknown, source: TensorSource): Steps<unknown> {
+  return new Converter(source).convert(value);
 }
 
 class Converter {
   private readonly results = new Map<object, { value: unknown; items: number }>();
   private readonly open = new Set<object>();
   private readonly path: unknown[] = [];
-  /** Of the value converted last. */
+  /** How many values the value converted last unfolds to, itself included. */
   private items = 0;
 
-  constructor(
-    private readonly source: TensorSource,
-    private readonly bidirectional: ReadonlySet<string>,
-  ) {}
+  constructor(private readonly source: TensorSource) {}
 
   *convert(value: unknown): Steps<unknown> {
     if (typeof value !== 'object' || value === null) {
@@ -75,7 +70,7 @@ class Converter {
   }
 
   private *convertDict(dict: Dict): Steps<Map<unknown, unknown>> {
-    const { entries, metadata } = unpackModules(dict, this.bidirectional);
+    const { entries, metadata } = unpackModules(dict, this.source);
     this.spend(dictCost + slotCost * dict.entries.size);
     const map = new StateDict() as Map<unknown, unknown>;
     let items = 1;
@@ -87,7 +82,7 @@ class Converter {
     const named = [...map].every(([key, value]) => typeof key === 'string' && isTensor(value));
     // A state dict of a module without parameters still has its metadata.
     if (!named || (map.size === 0 && dict.attributes === null)) return new Map(map);
-    metadata.forEach((about, name) => (map as StateDict).metadata.set(name, about));
+    metadata.forEach((entry, name) => (map as StateDict).metadata.set(name, entry));
     return map;
   }
 
@@ -133,7 +128,7 @@ function halfBits(bits: number): number {
   const exponent = (magnitude >>> 23) - 112;
   if (exponent >= 31) return magnitude === 0x7f800000 ? sign | 0x7c00 : -1;
   if (exponent > 0) return (magnitude & 0x1fff) === 0 ? sign | ((magnitude >>> 13) - (112 << 10)) : -1;
-  const shift = 14 - exponent; // of a half without leading one
+  const shift = 14 - exponent; // a subnormal half
   const fraction = (magnitude & 0x7fffff) | 0x800000;
   return shift <= 24 && (fraction & ((1 << shift) - 1)) === 0 ? sign | (fraction >>> shift) : -1;
 }

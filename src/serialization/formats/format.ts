@@ -1,0 +1,32 @@
+import type { Budget, OpenFile, Steps } from '../file.js';
+
+/** What readers are told beside the file. */
+export interface ReadContext {
+  /** The memory that loading may take. A reader spends what it is about to allocate, before it does. */
+  readonly budget: Budget;
+  /** Names of recurrent modules whose two cells are two directions, not two layers. */
+  readonly bidirectional: ReadonlySet<string>;
+}
+
+/** How many of a file's first bytes formats are recognised by. */
+export const headSize = 512;
+
+/**
+ * A file format. A new one is a folder beside this file and a row in the list of load.ts; then tests with fixtures,
+ * and a line in the README.
+ */
+export interface Format {
+  readonly name: string;
+  /**
+   * Whether a file is of this format. `head` is its first {@link headSize} bytes, or all that it has. Where these do
+   * not tell, look elsewhere in `file` (a zip archive's directory is at the end) and return the steps that do.
+   */
+  recognises(head: Uint8Array, file: OpenFile): boolean | Steps<boolean>;
+  /**
+   * Gives a state dict or plain data. A format of several files takes the one that names the others, and opens those
+   * with `file.openBeside`. Check what the file claims before memory is allocated for it.
+   *
+   * @throws {CheckpointError} for everything that is wrong with the file
+   */
+  read(file: OpenFile, context: ReadContext): Steps<unknown>;
+}

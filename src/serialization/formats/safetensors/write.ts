@@ -1,0 +1,120 @@
+import { describe, rangeError, tagOf, typeError } from '../../../errors.js';
+import { metadataOf, type StateDict } from '../../../nn/module.js';
+import { isTensor, quint4x2, Tensor, type Quantization } from '../../../tensor.js';
+import { dtypeNames, metadataKey, modulesKey } from './header.js';
+
+const nameOfDType = new Map(Object.entries(dtypeNames).map(([name, dtype]) => [dtype, name]));
+
+/** The bytes of a safetensors file that holds a state dict. */
+export function safetensorsBytes(state: Iterable<readonly [string, Tensor]>): Uint8Array {
+  const tensors = tensorsToWrite(state);
+  // The data is in falling order of element sizes, so that every tensor is aligned; the header keeps the state's order.
+  const dataOrder = [...tensors].sort(([, a], [, b]) => b.data.BYTES_PER_ELEMENT - a.data.BYTES_PER_ELEMENT);
+  const offsets = new Map<string, readonly [begin: number, end: number]>();
+  let dataLength = 0;
+  for (const [key, tensor] of dataOrder) {
+    const begin = dataLength;
+    dataLength += tensor.checked(key).byteLength;
+    offsets.set(key, [begin, dataLength]);
+  }
+
+  const fields: [string, string][] = [];
+  const notes = notesOf(state);
+  if (notes.length > 0) fields.push([metadataKey, jsonObject(notes)]);
+  for (const [key, { dtype, shape }] of tensors) {
+    const name = nameOfDType.get(dtype);
+    if (name === undefined)
+      throw rangeError('ERR_UNSUPPORTED', `key ${describe(key)}: ${dtype} cannot be saved`);
+    fields.push([key, JSON.stringify({ dtype: name, shape, data_offsets: offsets.get(key) })]);
+  }
+
+  const header = new TextEncoder().encode(jsonObject(fields));
+  const dataAt = 8 + Math.ceil(header.length / 8) * 8;
+  const bytes = new Uint8Array(dataAt + dataLength);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(dataAt - 8), true);
+  bytes.fill(0x20, 8, dataAt);
+  bytes.set(header, 8);
+  for (const [key, { data }] of dataOrder) {
+    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), dataAt + offsets.get(key)![0]);
+  }
+  return bytes;
+}
+
+/** The tensors of the file: a state dict's, a quantized one as its parts. */
+function tensorsToWrite(state: unknown): Map<string, Tensor> {
+  const isList = typeof state === 'object' && state !== null && Symbol.iterator in state;
+  if (!isList || ArrayBuffer.isView(state)) {
+    throw typeError('ERR_INVALID_ARG_TYPE', `state should be a Map of tensors, got ${describe(state)}`);
+  }
+  const tensors = new Map<string, Tensor>();
+  for (const entry of state as Iterable<unknown>) {
+    if (!Array.isArray(entry) || typeof entry[0] !== 'string' || !isTensor(entry[1])) {
+      throw typeError('ERR_INVALID_ARG_TYPE', 'state should hold [name, Tensor] pairs');
+    }
+    const [key, tensor] = entry as [string, Tensor];
+    const { quantization } = tensor;
+    const parts =
+      quantization === undefined ? [[key, tensor] as const] : quantizedParts(key, tensor, quantization);
+    for (const [name, part] of parts) {
+      if (tensors.has(name) || name === metadataKey)
+        throw rangeError('ERR_INVALID_ARG_VALUE', `key ${describe(name)} stands twice or is reserved`);
+      tensors.set(name, part);
+    }
+  }
+  return tensors;
+}
+
+function quantizedParts(
+  key: string,
+  tensor: Tensor,
+  { qscheme, scales, zeroPoints, axis }: Quantization,
+): (readonly [string, Tensor])[] {
+  if (axis !== 0) {
+    throw rangeError(
+      'ERR_UNSUPPORTED',
+      `key ${describe(key)}: only tensors quantized along axis 0 can be saved, got ${axis}`,
+    );
+  }
+  const data = tensor.checked(key);
+  const nibbles = tensor.dtype === quint4x2;
+  const shape = qscheme === 'per_tensor_affine' ? [] : [scales.length];
+  const parts: [string, Tensor][] = [[key, new Tensor(data, nibbles ? [data.length] : tensor.shape)]];
+  if (nibbles)
+    parts.push([`${key}.shape`, new Tensor(BigInt64Array.from(tensor.shape, BigInt), [tensor.dim()])]);
+  parts.push([`${key}.scale`, new Tensor(Float32Array.from(scales), shape)]);
+  parts.push([`${key}.zero_point`, new Tensor(zeroPoints, shape)]);
+  return parts;
+}
+
+/** A {@link StateDict}'s notes and metadata, as names with JSON. */
+function notesOf(state: Iterable<readonly [string, Tensor]>): [string, string][] {
+  const { notes } = state as Partial<StateDict>;
+  const texts: [string, string][] = [];
+  for (const [name, text] of tagOf(notes) === 'Map' ? notes! : []) {
+    if (typeof name !== 'string' || typeof text !== 'string')
+      throw typeError('ERR_INVALID_ARG_TYPE', `notes of state should be texts, got ${describe(text)}`);
+    if (name === modulesKey)
+      throw rangeError('ERR_INVALID_ARG_VALUE', `notes of state: ${describe(name)} is reserved`);
+    texts.push([name, JSON.stringify(text)]);
+  }
+  const metadata = metadataOf(state);
+  if (metadata.size > 0) texts.push([modulesKey, JSON.stringify(jsonOf([...metadata]))]);
+  return texts;
+}
+
+function jsonOf(metadata: unknown): string {
+  try {
+    return JSON.stringify(metadata);
+  } catch (error) {
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `metadata of state should be JSON values: ${(error as Error).message}`,
+      { cause: error },
+    );
+  }
+}
+
+/** An object's JSON with its fields in the given order; names such as `__proto__` or `1` are keys like any other. */
+function jsonObject(fields: readonly (readonly [name: string, json: string])[]): string {
+  return `{${fields.map(([name, json]) => `${JSON.stringify(name)}:${json}`).join(',')}}`;
+}

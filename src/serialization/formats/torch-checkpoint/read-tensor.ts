@@ -1,0 +1,172 @@
+import { CheckpointError } from '../../../errors.js';
+import {
+  emptyArray,
+  float32,
+  float64,
+  int32,
+  int64,
+  Tensor,
+  type DType,
+  type Quantization,
+  type TensorData,
+} from '../../../tensor.js';
+import { readInto, type OpenFile, type Steps } from '../../file.js';
+import type { ReadContext } from '../format.js';
+import { elementBytes, type Storage } from './storages.js';
+import { countOf, isContiguous, type Quantizer, type TensorRef } from './tensor-ref.js';
+import { List, slotCost } from './values.js';
+
+/** Where elements are read from. */
+export interface TensorSource extends ReadContext {
+  readonly file: OpenFile;
+  /** Where a storage (that is no view) begins, after a check that all of it is there. */
+  locate(storage: Storage): Steps<number>;
+}
+
+/** Gives the beginning of an error's sentence. */
+type Where = () => string;
+
+const complexParts: Readonly<Record<string, DType>> = { complex64: float32, complex128: float64 };
+
+/**
+ * The tensor that a reference describes. A contiguous one is read by its range, straight into its own memory; for
+ * any other its storage is read, once for all such views. Views of the same elements in the same order share memory,
+ * every other has its own. complex tensors become floats with a last dimension of 2, as `torch.view_as_real`.
+ */
+export function* readTensor(ref: TensorRef, source: TensorSource, where: Where): Steps<Tensor> {
+  const data = yield* readElements(ref, source, where);
+  const part = complexParts[ref.dtype];
+  if (part !== undefined) return new Tensor(data, [...ref.shape, 2], { dtype: part });
+  const dtype = ref.dtype as DType;
+  if (ref.quantizer === null) return new Tensor(data, ref.shape, { dtype });
+  const quantization = yield* readQuantizer(ref.quantizer, source, where);
+  try {
+    return new Tensor(data, ref.shape, { dtype, ...quantization });
+  } catch (error) {
+    throw new CheckpointError(`${where()}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function* readQuantizer(quantizer: Quantizer, source: TensorSource, where: Where): Steps<Quantization> {
+  if ('scale' in quantizer) {
+    return {
+      qscheme: 'per_tensor_affine',
+      scales: Float64Array.of(quantizer.scale),
+      zeroPoints: wholeNumbers([quantizer.zeroPoint], where),
+      axis: 0,
+    };
+  }
+  const { axis } = quantizer;
+  const { values } = yield* readNumbers(quantizer.scales, source, where);
+  const zeroPoints = yield* readNumbers(quantizer.zeroPoints, source, where);
+  const scales = Float64Array.from(values);
+  // PyTorch's files call float zero points per_channel_affine too.
+  return zeroPoints.isFloat
+    ? {
+        qscheme: 'per_channel_affine_float_qparams',
+        scales,
+        zeroPoints: Float32Array.from(zeroPoints.values),
+        axis,
+      }
+    : { qscheme: 'per_channel_affine', scales, zeroPoints: wholeNumbers(zeroPoints.values, where), axis };
+}
+
+function* readNumbers(
+  from: TensorRef | List,
+  source: TensorSource,
+  where: Where,
+): Steps<{ values: number[]; isFloat: boolean }> {
+  if (from instanceof List) {
+    source.budget.spend(slotCost * from.items.length, where);
+    if (!from.items.every((item) => typeof item === 'number'))
+      throw new CheckpointError(`${where()}: scales and zero points should be numbers`);
+    return { values: from.items, isFloat: false };
+  }
+  const isFloat = from.dtype === float32 || from.dtype === float64;
+  if (!isFloat && from.dtype !== int64 && from.dtype !== int32) {
+    throw new CheckpointError(`${where()}: scales and zero points should be numbers, got ${from.dtype}`);
+  }
+  const data = yield* readElements(from, source, where);
+  source.budget.spend(slotCost * data.length, where);
+  return { values: Array.from(data, Number), isFloat };
+}
+
+function wholeNumbers(values: readonly number[], where: Where): Int32Array {
+  const out = Int32Array.from(values);
+  if (!out.every((value, i) => value === values[i]))
+    throw new CheckpointError(`${where()}: zero points should be int32`);
+  return out;
+}
+
+function* readElements(ref: TensorRef, source: TensorSource, where: Where): Steps<TensorData> {
+  const { storage, shape, strides, offset } = ref;
+  const part = complexParts[ref.dtype];
+  const dtype = part ?? (ref.dtype as DType);
+  const count = countOf(shape) * (part === undefined ? 1 : 2);
+  if (count === 0) return emptyArray(dtype, 0);
+
+  const contiguous = isContiguous(ref);
+  const view = contiguous
+    ? `${dtype} ${offset} ${count}`
+    : `${dtype} ${offset} ${shape.join()} ${strides.join()}`;
+  const known = storage.views.get(view);
+  if (known !== undefined) return known;
+
+  source.budget.spend(count * elementBytes[dtype]!, where);
+  const position = yield* locate(storage, source);
+  let data: TensorData;
+  if (contiguous && storage.bytes === undefined) {
+    data = emptyArray(dtype, count);
+    const target = new Uint8Array(data.buffer);
+    yield* readInto(source.file, target, position + offset * elementBytes[ref.dtype]!);
+    if (target.length === storage.size) storage.bytes = target;
+  } else {
+    if (storage.bytes === undefined) {
+      storage.bytes = new Uint8Array(storage.size);
+      yield* readInto(source.file, storage.bytes, position);
+    }
+    data = gather(ref, dtype, storage.bytes);
+  }
+  storage.views.set(view, data);
+  return data;
+}
+
+function* locate(storage: Storage, source: TensorSource): Steps<number> {
+  if (storage.base === null) return yield* source.locate(storage);
+  return storage.begin + (yield* locate(storage.base, source));
+}
+
+/** A view's elements in row-major order; `bytes` are all of its storage, from the beginning of an array buffer. */
+function gather(ref: TensorRef, dtype: DType, bytes: Uint8Array): TensorData {
+  // A complex element is two floats, one after the other.
+  const parts = ref.dtype === dtype ? 1 : 2;
+  const shape = parts === 1 ? ref.shape : [...ref.shape, 2];
+  const strides = parts === 1 ? ref.strides : [...ref.strides.map((stride) => 2 * stride), 1];
+  const out = emptyArray(dtype, countOf(shape));
+  const ArrayType = out.constructor as new (
+    buffer: ArrayBufferLike,
+    begin: number,
+    count: number,
+  ) => TensorData;
+  const elements = new ArrayType(bytes.buffer, 0, Math.floor(bytes.length / out.BYTES_PER_ELEMENT));
+  let from = parts * ref.offset;
+  if (isContiguous(ref)) {
+    if (out.length === elements.length) return elements;
+    out.set(elements.subarray(from, from + out.length) as never);
+    return out;
+  }
+  const last = shape.length - 1;
+  const inner = shape[last]!;
+  const stride = strides[last]!;
+  const index = new Array<number>(last).fill(0);
+  for (let to = 0; to < out.length; to += inner) {
+    for (let i = 0; i < inner; i++) out[to + i] = elements[from + i * stride]!;
+    for (let d = last - 1; d >= 0; d--) {
+      from += strides[d]!;
+      if (++index[d]! < shape[d]!) break;
+      from -= strides[d]! * shape[d]!;
+      index[d] = 0;
+    }
+  }
+  return out;
+}
