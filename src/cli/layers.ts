@@ -1,4 +1,4 @@
-import { rangeError, tagOf } from '../errors.js';
+import { CheckpointError, rangeError, tagOf } from '../errors.js';
 import { float32, load, modelFromStateDict, nn, Tensor, type DType } from '../index.js';
 import { entryOf, isQuantized, twinOf } from '../nn/quantized/catalogue.js';
 import { isTensor } from '../tensor.js';
@@ -80,11 +80,17 @@ function split(state: nn.StateDict, name: string, keys: readonly string[]): Laye
   const prefix = (name === '' ? '' : `${name}.`) + fused;
   const local = (key: string): string => key.slice(prefix.length);
   if (fused !== '') {
+    const weight = state.get(`${prefix}weight`);
+    if (weight === undefined) {
+      throw new CheckpointError(`module '${name}' is LinearReLU by its metadata, but not by its tensors`);
+    }
     // As a container it does not say its sizes.
-    const [outFeatures, inFeatures] = state.get(`${prefix}weight`)!.shape;
+    const [outFeatures, inFeatures] = weight.shape;
     metadata = { ...metadata, inFeatures, outFeatures };
   }
-  const { numLayers = 1 } = metadata as { numLayers?: number };
+  // The metadata of a class that is not known say whatever the file says.
+  const isKnown = entryOf(metadata.type)?.parameters !== undefined;
+  const { numLayers = 1 } = (isKnown ? metadata : {}) as { numLayers?: number };
   if (numLayers === 1) {
     return [{ name, layer: null, metadata, keys: new Map(keys.map((key) => [local(key), key])) }];
   }
