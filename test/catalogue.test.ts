@@ -106,9 +106,9 @@ describe('the catalogue', () => {
     for (const entry of catalogue) expect(entryOf(entry.type)).toBe(entry);
     expect(entryOf('toString')).toBeUndefined();
   });
-  test('gives quantizeDynamic its mapping, in its order', () => {
+  test('gives quantizeDynamic PyTorch’s mapping and RNN first, in this order', () => {
     const { dynamic } = nn.quantized;
-    expect([...defaultDynamicMapping]).toEqual([
+    expect([...defaultDynamicMapping].slice(0, 10)).toEqual([
       [nn.Linear, dynamic.Linear],
       [nn.intrinsic.LinearReLU, dynamic.LinearReLU],
       [nn.LSTM, dynamic.LSTM],

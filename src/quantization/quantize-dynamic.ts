@@ -76,7 +76,7 @@ function defaultTypes(dtype: DType): ModuleClass[] {
  *
  * Deliberate differences: RNN and LinearReLU are converted too, by default and when named (PyTorch skips RNN
  * always, LinearReLU by default); a root that is itself quantizable is converted and returned (PyTorch ignores it);
- * a module that stands under two names stays one module (PyTorch converts one name, or makes two copies); no
+ * a module with two names stays one module (PyTorch converts one name, or makes two copies); no
  * random numbers are drawn; and where an entry of the spec finds nothing to quantize (an unknown name, a type that
  * has no quantized class or whose only instances are of subclasses), a warning names it.
  *
