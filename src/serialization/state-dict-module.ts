@@ -25,7 +25,7 @@ export class StateDictModule extends ModuleDict {
   override forward(): never {
     const [child = 'name'] = this.keys();
     throw typeError(
-      'ERR_UNSUPPORTED',
+      'ERR_INVALID_ARG_TYPE',
       `what ${this.reprName()} does is not in a state dict, only what it holds: call its modules yourself, as in model.get(${describe(child)}).forward(x), or write the class and use loadStateDict`,
     );
   }
