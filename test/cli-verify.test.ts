@@ -124,6 +124,20 @@ describe('models of other shapes', () => {
     expect(json<Report>(folder, 'verify', 'one', 'one').layers[0]).toMatchObject({ error: 0, passed: true });
     expect(failing('one', 'two').layers[0]!.error).toBeGreaterThan(0.5);
   });
+  test('metadata of classes that are not what they say', () => {
+    const state = new nn.StateDict();
+    state.set('x.weight', randn(3, 4));
+    state.metadata.set('x', { type: 'Unknown', numLayers: 2 });
+    write('unknown', state as never);
+    expect(json<Report>(folder, 'verify', 'unknown', 'unknown').layers[0]).toMatchObject({ passed: true });
+    state.metadata.set('x', { type: 'LinearReLU' });
+    write('unknown', state as never);
+    expectFailure(
+      dynaquant(folder, 'verify', 'unknown', 'unknown'),
+      1,
+      "module 'x' is LinearReLU by its metadata, but not by its tensors",
+    );
+  });
 });
 
 test.each([

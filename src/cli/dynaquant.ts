@@ -49,56 +49,60 @@ function expectFiles(files: readonly string[], names: readonly string[]): void {
   }
 }
 
+async function runInspect(args: string[]): Promise<number> {
+  const { values, positionals } = parse(args, {});
+  if (values.help) return print(inspectHelp);
+  expectFiles(positionals, ['FILE']);
+  return print(`${await inspect(positionals[0]!, values.json)}\n`);
+}
+
+async function runQuantize(args: string[]): Promise<number> {
+  const { values, positionals } = parse(args, {
+    output: { ...text, short: 'o' },
+    dtype: { ...text, default: 'qint8' },
+    'per-channel': flag,
+    'per-row': flag,
+    'full-range': flag,
+    best: flag,
+    only: list,
+    exclude: list,
+  });
+  if (values.help) return print(quantizeHelp);
+  expectFiles(positionals, ['IN']);
+  if (values.output === undefined) throw new UsageError('-o OUT is missing');
+  const { best } = values;
+  const options = {
+    output: values.output,
+    dtype: values.dtype,
+    perChannel: best || values['per-channel'],
+    perRow: best || values['per-row'],
+    fullRange: best || values['full-range'],
+    only: values.only,
+    exclude: values.exclude,
+  };
+  return print(`${await quantize(positionals[0]!, options, values.json)}\n`);
+}
+
+async function runVerify(args: string[]): Promise<number> {
+  const { values, positionals } = parse(args, { tolerance: text });
+  if (values.help) return print(verifyHelp);
+  expectFiles(positionals, ['FLOAT', 'QUANT']);
+  const [float, quantized] = positionals as [string, string];
+  const { output, passed } = await verify(float, quantized, values.tolerance, values.json);
+  print(`${output}\n`);
+  return passed ? 0 : 1;
+}
+
 /** Runs a command line; gives the exit code. */
 async function main([command, ...args]: string[]): Promise<number> {
-  let output: string;
-  let code = 0;
   manualSeed(0);
   switch (command) {
-    case 'inspect': {
-      const { values, positionals } = parse(args, {});
-      if (values.help) return print(inspectHelp);
-      expectFiles(positionals, ['FILE']);
-      output = await inspect(positionals[0]!, values.json);
-      break;
-    }
-    case 'quantize': {
-      const { values, positionals } = parse(args, {
-        output: { ...text, short: 'o' },
-        dtype: { ...text, default: 'qint8' },
-        'per-channel': flag,
-        'per-row': flag,
-        'full-range': flag,
-        best: flag,
-        only: list,
-        exclude: list,
-      });
-      if (values.help) return print(quantizeHelp);
-      expectFiles(positionals, ['IN']);
-      if (values.output === undefined) throw new UsageError('-o OUT is missing');
-      const { best } = values;
-      const options = {
-        output: values.output,
-        dtype: values.dtype,
-        perChannel: best || values['per-channel'],
-        perRow: best || values['per-row'],
-        fullRange: best || values['full-range'],
-        only: values.only,
-        exclude: values.exclude,
-      };
-      output = await quantize(positionals[0]!, options, values.json);
-      break;
-    }
-    case 'verify': {
-      const { values, positionals } = parse(args, { tolerance: text });
-      if (values.help) return print(verifyHelp);
-      expectFiles(positionals, ['FLOAT', 'QUANT']);
-      const [float, quantized] = positionals as [string, string];
-      const result = await verify(float, quantized, values.tolerance, values.json);
-      output = result.output;
-      if (!result.passed) code = 1;
-      break;
-    }
+    case 'inspect':
+      return runInspect(args);
+    case 'quantize':
+      return runQuantize(args);
+    case 'verify':
+      return runVerify(args);
     case '--help':
     case '-h':
     case 'help':
@@ -112,8 +116,6 @@ async function main([command, ...args]: string[]): Promise<number> {
     default:
       throw new UsageError(`there is no command '${command}'; there are inspect, quantize and verify`);
   }
-  print(`${output}\n`);
-  return code;
 }
 
 function print(what: string): number {

@@ -51,15 +51,15 @@ function report({ state }: ModelFile): ModuleReport[] {
   const result = new Map<string, ModuleReport>();
   for (const [key, tensor] of state) {
     const name = ownerOf(state, key);
-    const about = state.metadata.get(name)!;
+    const metadata = state.metadata.get(name)!;
     let module = result.get(name);
     if (module === undefined) {
       module = {
         name,
-        type: about.type,
+        type: metadata.type,
         repr: ownRepr(modules.get(name)!),
         bytes: 0,
-        quantizedBytes: isQuantizable(about, qint8) ? 0 : null,
+        quantizedBytes: isQuantizable(metadata, qint8) ? 0 : null,
         tensors: [],
       };
       result.set(name, module);

@@ -1,5 +1,6 @@
-import { tagOf } from '../errors.js';
-import { float32, load, modelFromStateDict, nn, randint, randn, Tensor, type DType } from '../index.js';
+import { CheckpointError, rangeError, tagOf } from '../errors.js';
+import { float32, load, modelFromStateDict, nn, Tensor, type DType } from '../index.js';
+import { entryOf, isQuantized, twinOf } from '../nn/quantized/catalogue.js';
 import { isTensor } from '../tensor.js';
 import { UsageError } from './terminal.js';
 
@@ -28,7 +29,10 @@ function stateDictOf(path: string, loaded: unknown): nn.StateDict {
   const inside = isMap(loaded) ? loaded : new Map<unknown, unknown>();
   const key = usualKeys.find((each) => isState(inside.get(each)));
   if (key === undefined)
-    throw new RangeError(`${path} holds no state dict, alone or as ${usualKeys.join(', ')}`);
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
+      `${path} holds no state dict, alone or as ${usualKeys.join(', ')}`,
+    );
   return inside.get(key) as nn.StateDict;
 }
 
@@ -42,7 +46,7 @@ export interface Layer {
   /** Of a recurrent module with several. */
   readonly layer: number | null;
   /** What `metadata` says of it, as a module of this layer alone. */
-  readonly about: nn.ModuleMetadata;
+  readonly metadata: nn.ModuleMetadata;
   /** Its tensors' names there, and their keys in the state. */
   readonly keys: ReadonlyMap<string, string>;
 }
@@ -71,18 +75,24 @@ function parentOf(name: string): string {
 }
 
 function split(state: nn.StateDict, name: string, keys: readonly string[]): Layer[] {
-  let about = state.metadata.get(name)!;
-  const fused = about.type === 'LinearReLU' ? '0.' : '';
+  let metadata = state.metadata.get(name)!;
+  const fused = metadata.type === 'LinearReLU' ? '0.' : '';
   const prefix = (name === '' ? '' : `${name}.`) + fused;
   const local = (key: string): string => key.slice(prefix.length);
   if (fused !== '') {
+    const weight = state.get(`${prefix}weight`);
+    if (weight === undefined) {
+      throw new CheckpointError(`module '${name}' is LinearReLU by its metadata, but not by its tensors`);
+    }
     // As a container it does not say its sizes.
-    const [outFeatures, inFeatures] = state.get(`${prefix}weight`)!.shape;
-    about = { ...about, inFeatures, outFeatures };
+    const [outFeatures, inFeatures] = weight.shape;
+    metadata = { ...metadata, inFeatures, outFeatures };
   }
-  const { numLayers = 1 } = about as { numLayers?: number };
+  // The metadata of a class that is not known say whatever the file says.
+  const isKnown = entryOf(metadata.type)?.parameters !== undefined;
+  const { numLayers = 1 } = (isKnown ? metadata : {}) as { numLayers?: number };
   if (numLayers === 1) {
-    return [{ name, layer: null, about, keys: new Map(keys.map((key) => [local(key), key])) }];
+    return [{ name, layer: null, metadata, keys: new Map(keys.map((key) => [local(key), key])) }];
   }
   return Array.from({ length: numLayers }, (_, layer) => {
     const own = new Map<string, string>();
@@ -91,7 +101,7 @@ function split(state: nn.StateDict, name: string, keys: readonly string[]): Laye
       if (Number(match[2]) === layer) own.set(`${match[1]}0${match[3]}`, key);
     }
     const inputSize = state.get(own.get('weight_ih_l0')!)!.shape[1]!;
-    return { name, layer, about: { ...about, inputSize, numLayers: 1, dropout: 0 }, keys: own };
+    return { name, layer, metadata: { ...metadata, inputSize, numLayers: 1, dropout: 0 }, keys: own };
   });
 }
 
@@ -111,31 +121,31 @@ export function moduleOf(state: nn.StateDict, layer: Layer): nn.Module {
     own.set(local, state.get(key)!);
     count += own.get(local)!.numel;
   }
-  const about = 4 * count <= largest ? layer.about : reduce(own, layer.about, largest / (8 * count));
-  if (about.type === 'LinearReLU') {
+  const metadata = 4 * count <= largest ? layer.metadata : reduce(own, layer.metadata, largest / (8 * count));
+  if (metadata.type === 'LinearReLU') {
     const linear = modelFromStateDict(withMetadata(own, { type: 'Linear' })).model as nn.Linear;
     return new nn.intrinsic.LinearReLU(linear, new nn.ReLU()).eval();
   }
-  return modelFromStateDict(withMetadata(own, about)).model;
+  return modelFromStateDict(withMetadata(own, metadata)).model;
 }
 
-function withMetadata(state: nn.StateDict, about: nn.ModuleMetadata): nn.StateDict {
-  state.metadata.set('', about);
+function withMetadata(state: nn.StateDict, metadata: nn.ModuleMetadata): nn.StateDict {
+  state.metadata.set('', metadata);
   return state;
 }
 
 /** Leaves about that part of a layer's units in its tensors; gives what the layer then is. */
-function reduce(own: nn.StateDict, about: nn.ModuleMetadata, part: number): nn.ModuleMetadata {
-  const { outFeatures, hiddenSize, projSize = 0 } = about as unknown as Record<string, number>;
+function reduce(own: nn.StateDict, metadata: nn.ModuleMetadata, part: number): nn.ModuleMetadata {
+  const { outFeatures, hiddenSize, projSize = 0 } = metadata as unknown as Record<string, number>;
   const size = outFeatures ?? hiddenSize;
-  if (size === undefined) return about;
+  if (size === undefined) return metadata;
   const units = Math.max(projSize + 1, Math.ceil(size * part));
   for (const [name, tensor] of own) {
     const [rows, columns = 1] = tensor.shape as [number, number?];
     if (/^weight_hr/.test(name)) own.set(name, cut(tensor, rows, rows, units));
     else own.set(name, cut(tensor, size, units, /^weight_hh/.test(name) && projSize === 0 ? units : columns));
   }
-  return outFeatures === undefined ? { ...about, hiddenSize: units } : { ...about, outFeatures: units };
+  return outFeatures === undefined ? { ...metadata, hiddenSize: units } : { ...metadata, outFeatures: units };
 }
 
 /** The first `units` of each block of `size` rows, and their first columns. */
@@ -161,36 +171,15 @@ function cut(tensor: Tensor, size: number, units: number, columns: number): Tens
   });
 }
 
-/** Kinds of modules by their type without what quantization adds. */
+/** The type of the float module, also where this one is quantized. */
 export function floatType({ type }: nn.ModuleMetadata): string {
-  return type.replace(/^(Dynamic)?Quantized/, '');
+  const entry = entryOf(type);
+  return isQuantized(entry) ? entry.float.type : type;
 }
 
-const rows = 64;
-
 /** Random input for a layer (of its whole size or less), from the global generator; undefined where it cannot be run. */
-export function randomInput(about: nn.ModuleMetadata): Tensor | undefined {
-  const sizes = about as Record<string, unknown> as Record<string, number>;
-  switch (floatType(about)) {
-    case 'LSTM':
-    case 'GRU':
-    case 'RNN':
-      return randn(16, 4, sizes['inputSize']!);
-    case 'LSTMCell':
-    case 'GRUCell':
-    case 'RNNCell':
-      return randn(rows, sizes['inputSize']!);
-    case 'Linear':
-    case 'LinearReLU':
-      return randn(rows, sizes['inFeatures']!);
-    case 'Embedding':
-    case 'EmbeddingBag':
-      return randint(0, sizes['numEmbeddings']!, [rows, 4]);
-    case 'LayerNorm':
-      return randn([rows, ...(about['normalizedShape'] as number[])]);
-    default:
-      return undefined;
-  }
+export function randomInput(metadata: nn.ModuleMetadata): Tensor | undefined {
+  return entryOf(metadata.type)?.sampleInput?.(metadata);
 }
 
 /** How far results are from those of the float layer. */
@@ -261,8 +250,7 @@ export function totalBytes(state: nn.StateDict): number {
   return total;
 }
 
-/** The types that each dtype is for, as `quantizeDynamic` has them. */
+/** Whether `quantizeDynamic` has a class for such a module with weights of this dtype. */
 export function isQuantizable({ type }: nn.ModuleMetadata, dtype: DType): boolean {
-  const tables = dtype === 'quint8' || dtype === 'quint4x2';
-  return (tables ? /^Embedding(Bag)?$/ : /^((LSTM|GRU|RNN)(Cell)?|Linear|LinearReLU)$/).test(type);
+  return twinOf(type, dtype) !== undefined;
 }

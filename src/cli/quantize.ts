@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 
-import { quantization, saveSync, type DType, type nn, type Tensor } from '../index.js';
+import { rangeError } from '../errors.js';
+import { quantization, quint4x2, quint8, saveSync, type DType, type nn, type Tensor } from '../index.js';
 import { quantizeWeight } from '../nn/quantized/dynamic/weight.js';
 import {
   difference,
@@ -102,36 +103,17 @@ export async function quantize(input: string, options: QuantizeOptions, json: bo
   const bar = new ProgressBar();
   bar.update(0, `reading ${input}`);
   const { state, assumptions } = await openModel(input);
-  const layers = select(state, layersOf(state), only, exclude).filter(({ about }) =>
-    isQuantizable(about, dtype as DType),
+  const layers = select(state, layersOf(state), only, exclude).filter(({ metadata }) =>
+    isQuantizable(metadata, dtype as DType),
   );
-  if (layers.length === 0)
-    throw new RangeError(`${input} has nothing to quantize to ${dtype} in what was chosen`);
-  const floatBytes = totalBytes(state);
-  const sizeOf = (keys: Iterable<string>): number => {
-    let total = 0;
-    for (const key of keys) total += state.get(key)!.data.byteLength;
-    return total;
-  };
-  const chosenBytes = layers.reduce((sum, { keys }) => sum + sizeOf(keys.values()), 0);
-
-  const reports: LayerReport[] = [];
-  let done = 0;
-  for (const layer of layers) {
-    bar.update(done / chosenBytes, titleOf(layer));
-    await breathe();
-    const bytes = sizeOf(layer.keys.values());
-    const { type, keys, ...errors } = await quantizeLayer(state, layer, qconfig);
-    reports.push({
-      name: layer.name,
-      layer: layer.layer,
-      type,
-      bytes,
-      quantizedBytes: sizeOf(keys.values()),
-      ...errors,
-    });
-    done += bytes;
+  if (layers.length === 0) {
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
+      `${input} has nothing to quantize to ${dtype} in what was chosen`,
+    );
   }
+  const floatBytes = totalBytes(state);
+  const reports = await quantizeLayers(state, layers, qconfig, bar);
   await breathe();
   bar.update(1, `writing ${output}`);
   const quantizedBytes = totalBytes(state);
@@ -151,6 +133,39 @@ export async function quantize(input: string, options: QuantizeOptions, json: bo
   return json ? JSON.stringify(result, null, 2) : text(result);
 }
 
+/** Quantizes layers of a state, one after the other. */
+async function quantizeLayers(
+  state: nn.StateDict,
+  layers: readonly Layer[],
+  qconfig: quantization.QConfig,
+  bar: ProgressBar,
+): Promise<LayerReport[]> {
+  const sizeOf = (keys: Iterable<string>): number => {
+    let total = 0;
+    for (const key of keys) total += state.get(key)!.data.byteLength;
+    return total;
+  };
+  const allBytes = layers.reduce((sum, { keys }) => sum + sizeOf(keys.values()), 0);
+  const reports: LayerReport[] = [];
+  let done = 0;
+  for (const layer of layers) {
+    bar.update(done / allBytes, titleOf(layer));
+    await breathe();
+    const bytes = sizeOf(layer.keys.values());
+    const { type, keys, ...errors } = await quantizeLayer(state, layer, qconfig);
+    reports.push({
+      name: layer.name,
+      layer: layer.layer,
+      type,
+      bytes,
+      quantizedBytes: sizeOf(keys.values()),
+      ...errors,
+    });
+    done += bytes;
+  }
+  return reports;
+}
+
 /**
  * Puts a layer's quantized tensors, and what its module then is, in the place of the float ones. Matrix by matrix,
  * not by quantizeDynamic: the memory of a packed layer would be too much beside a large checkpoint.
@@ -164,26 +179,28 @@ async function quantizeLayer(
     const isWeight = (local: string): boolean => local.startsWith('weight');
     for (const [local, key] of layer.keys) {
       if (!isWeight(local) && !numbersOf(state.get(key)!).every(Number.isFinite)) {
-        throw new RangeError(`${local} should be finite, but holds NaN or infinity`);
+        throw rangeError('ERR_NOT_FINITE', `${local} should be finite, but holds NaN or infinity`);
       }
     }
-    const input = randomInput(layer.about)!;
-    const { float, about, table } = convert(moduleOf(state, layer), input, qconfig);
+    const input = randomInput(layer.metadata)!;
+    const { float, metadata, table } = convert(moduleOf(state, layer), input, qconfig);
     await breathe();
     for (const [local, key] of layer.keys) {
       if (isWeight(local)) state.set(key, table ?? quantizeWeight(local, state.get(key)!, qconfig));
     }
     // The keys and their order are the quantized module's own, the sizes are those of all its units and layers.
     const sized = (whole: nn.ModuleMetadata): nn.ModuleMetadata => {
-      const entries = Object.entries(about).map(([key, value]) => [key, whole[key] ?? value] as const);
-      return { ...Object.fromEntries(entries), type: about.type };
+      const entries = Object.entries(metadata).map(([key, value]) => [key, whole[key] ?? value] as const);
+      return { ...Object.fromEntries(entries), type: metadata.type };
     };
-    state.metadata.set(layer.name, sized({ ...layer.about, ...state.metadata.get(layer.name)! }));
-    const keys = layer.about.type === 'LinearReLU' ? unite(state, layer) : layer.keys;
-    const quantized = moduleOf(state, { ...layer, keys, about: sized(layer.about) });
-    return { type: about.type, keys, ...difference(run(quantized, input), float) };
+    state.metadata.set(layer.name, sized({ ...layer.metadata, ...state.metadata.get(layer.name)! }));
+    const keys = layer.metadata.type === 'LinearReLU' ? unite(state, layer) : layer.keys;
+    const quantized = moduleOf(state, { ...layer, keys, metadata: sized(layer.metadata) });
+    return { type: metadata.type, keys, ...difference(run(quantized, input), float) };
   } catch (error) {
-    throw new RangeError(`${titleOf(layer)}: ${(error as Error).message}`, { cause: error });
+    throw rangeError('ERR_INVALID_ARG_VALUE', `${titleOf(layer)}: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }
 
@@ -204,12 +221,13 @@ function convert(
   module: nn.Module,
   input: Tensor,
   qconfig: quantization.QConfig,
-): { float: Float32Array[]; about: nn.ModuleMetadata; table: Tensor | undefined } {
+): { float: Float32Array[]; metadata: nn.ModuleMetadata; table: Tensor | undefined } {
   const float = run(module, input);
   const options = { inplace: true };
   const state = quantization.quantizeDynamic(module, new Map([['', qconfig]]), options).stateDict();
-  const about = state.metadata.get('')!;
-  return { float, about, table: /Embedding/.test(about.type) ? state.get('weight') : undefined };
+  const metadata = state.metadata.get('')!;
+  const isTable = metadata['dtype'] === quint8 || metadata['dtype'] === quint4x2;
+  return { float, metadata, table: isTable ? state.get('weight') : undefined };
 }
 
 function text(result: {

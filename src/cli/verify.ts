@@ -64,12 +64,12 @@ export async function verify(
     const other = others.get(title);
     others.delete(title);
     const { name, layer: number } = layer;
-    const report = { name, layer: number, type: other?.about.type ?? null };
+    const report = { name, layer: number, type: other?.metadata.type ?? null };
     reports.push({ ...report, ...compare(float, layer, quantized, other, limit) });
   }
   bar.end();
-  for (const { name, layer, about } of others.values()) {
-    reports.push({ name, layer, type: about.type, passed: false, problem: 'is not in the float file' });
+  for (const { name, layer, metadata } of others.values()) {
+    reports.push({ name, layer, type: metadata.type, passed: false, problem: 'is not in the float file' });
   }
   const passed = reports.every((report) => report.passed);
   const result = { float: floatFile, quantized: quantizedFile, tolerance: limit, passed, layers: reports };
@@ -85,14 +85,14 @@ function compare(
 ): Partial<Difference> & { passed: boolean; problem?: string } {
   const fail = (problem: string): { passed: boolean; problem: string } => ({ passed: false, problem });
   if (other === undefined) return fail('is missing in the quantized file');
-  if (floatType(layer.about) !== floatType(other.about)) {
-    return fail(`is ${layer.about.type} in the float file and ${other.about.type} in the other`);
+  if (floatType(layer.metadata) !== floatType(other.metadata)) {
+    return fail(`is ${layer.metadata.type} in the float file and ${other.metadata.type} in the other`);
   }
   if ([...layer.keys.keys()].some((local) => !other.keys.has(local)) || layer.keys.size !== other.keys.size) {
     return fail('has other tensors');
   }
   try {
-    const input = randomInput(layer.about);
+    const input = randomInput(layer.metadata);
     // A module of an unknown class cannot be run: its tensors are compared.
     const results = (state: nn.StateDict, each: Layer): Float32Array[] =>
       input === undefined

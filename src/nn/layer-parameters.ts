@@ -1,6 +1,7 @@
 import type { RNNMode } from '../native.js';
+import type { Tensor } from '../tensor.js';
 
-/** A parameter of a float layer, and where its numbers stand in the layer's native handle. */
+/** A parameter of a float layer, and where its numbers are in the layer's native handle. */
 export interface LayerParameter {
   /** Its key in the layer's state dict. */
   readonly name: string;
@@ -12,8 +13,28 @@ export interface LayerParameter {
   readonly matrix: number;
 }
 
-/** The blocks of rows in a weight: LSTM i, f, g, o; GRU r, z, n. */
-const gatesOf = { LSTM: 4, GRU: 3, RNN_TANH: 1, RNN_RELU: 1 } as const;
+/** A module's own tensors by name. */
+export type Tensors = ReadonlyMap<string, Tensor>;
+
+// Each family of layers has two functions here: its parameters from its sizes, and its sizes from its parameters.
+// The second looks at no more than it needs; whoever calls it compares the names and shapes with the first.
+
+// Recurrent layers and cells -------------------------------------------------------------------------------
+
+/** The modes of recurrent modules. A weight has one block of rows a gate: LSTM i, f, g, o; GRU r, z, n. */
+export const rnnModes = {
+  LSTM: { kind: 'LSTM', gates: 4 },
+  GRU: { kind: 'GRU', gates: 3 },
+  RNN_TANH: { kind: 'RNN', gates: 1 },
+  RNN_RELU: { kind: 'RNN', gates: 1 },
+} as const satisfies Record<RNNMode, { kind: string; gates: number }>;
+
+export type RNNKind = (typeof rnnModes)[RNNMode]['kind'];
+
+/** The kind of recurrent module with that many gates. */
+export function kindOfGates(gates: number): RNNKind | undefined {
+  return Object.values(rnnModes).find((mode) => mode.gates === gates)?.kind;
+}
 
 /** What the parameters of a recurrent layer depend on. */
 export interface RNNSizes {
@@ -40,23 +61,23 @@ export function rnnParameters(sizes: RNNSizes): LayerParameter[] {
     const features = layer === 0 ? inputSize : directions * (projSize || hiddenSize);
     const suffix = `_l${layer}${i % directions === 1 ? '_reverse' : ''}`;
     const columns = layer === 0 ? 'input_size' : 'hidden_size of all directions';
-    return parameters({ ...sizes, inputSize: features }, projSize, suffix, columns, i * matrices);
+    return directionParameters({ ...sizes, inputSize: features }, projSize, suffix, columns, i * matrices);
   }).flat();
 }
 
 /** A cell's parameters in PyTorch's order. */
 export function cellParameters(sizes: RNNCellSizes): LayerParameter[] {
-  return parameters(sizes, 0, '', 'input_size', 0);
+  return directionParameters(sizes, 0, '', 'input_size', 0);
 }
 
-function parameters(
+function directionParameters(
   { mode, inputSize, hiddenSize, bias }: RNNCellSizes,
   projSize: number,
   suffix: string,
   columns: string,
   first: number,
 ): LayerParameter[] {
-  const rows = gatesOf[mode] * hiddenSize;
+  const rows = rnnModes[mode].gates * hiddenSize;
   const weight = (name: string, shape: readonly number[], columns: string, i: number): LayerParameter => {
     return { name: `weight_${name}${suffix}`, kind: 'weight', shape, columns, matrix: first + i };
   };
@@ -70,4 +91,126 @@ function parameters(
     ...(bias ? [biasOf('ih', 0), biasOf('hh', 1)] : []),
     ...(projSize > 0 ? [weight('hr', [projSize, hiddenSize], 'hidden_size', 2)] : []),
   ];
+}
+
+const rnnParameterName = /^(?:weight_(?:ih|hh|hr)|bias_(?:ih|hh))_l(0|[1-9]\d*)(_reverse)?$/;
+
+/** The sizes that the parameters of a recurrent layer show. */
+export function rnnSizes(tensors: Tensors): (Omit<RNNSizes, 'mode'> & { kind: RNNKind }) | undefined {
+  const [ih, hh, hr] = ['weight_ih_l0', 'weight_hh_l0', 'weight_hr_l0'].map((name) => tensors.get(name));
+  if (ih === undefined || hh === undefined) return undefined;
+  const layers = new Set<number>();
+  let bidirectional = false;
+  for (const name of tensors.keys()) {
+    const match = rnnParameterName.exec(name);
+    if (match === null) return undefined;
+    layers.add(Number(match[1]));
+    if (match[2] !== undefined) bidirectional = true;
+  }
+  const numLayers = layers.size;
+  // Without a gap between layers, their number is bounded by the number of tensors.
+  if (!layers.has(numLayers - 1)) return undefined;
+  const sizes = gateSizes(ih, hh, hr);
+  return sizes && { ...sizes, numLayers, bidirectional, bias: tensors.has('bias_ih_l0') };
+}
+
+/** The sizes that the parameters of a recurrent cell show. */
+export function cellSizes(tensors: Tensors): (Omit<RNNCellSizes, 'mode'> & { kind: RNNKind }) | undefined {
+  const [ih, hh] = ['weight_ih', 'weight_hh'].map((name) => tensors.get(name));
+  if (ih === undefined || hh === undefined) return undefined;
+  const sizes = gateSizes(ih, hh, undefined);
+  if (sizes === undefined) return undefined;
+  const { kind, inputSize, hiddenSize } = sizes;
+  return { kind, inputSize, hiddenSize, bias: tensors.has('bias_ih') };
+}
+
+/** The sizes that the first weights of a recurrent layer or cell show; the kind is known by the number of gates. */
+function gateSizes(
+  ih: Tensor,
+  hh: Tensor,
+  hr: Tensor | undefined,
+): (Pick<RNNSizes, 'inputSize' | 'hiddenSize' | 'projSize'> & { kind: RNNKind }) | undefined {
+  if (ih.dim() !== 2 || hh.dim() !== 2 || (hr !== undefined && hr.dim() !== 2)) return undefined;
+  const [rows, inputSize] = ih.shape as [number, number];
+  const hiddenSize = (hr ?? hh).shape[1]!;
+  const projSize = hr === undefined ? 0 : hr.shape[0]!;
+  const kind = kindOfGates(rows / hiddenSize);
+  if (kind === undefined || inputSize === 0 || hiddenSize === 0) return undefined;
+  if (projSize > 0 && (kind !== 'LSTM' || projSize >= hiddenSize)) return undefined;
+  return { kind, inputSize, hiddenSize, projSize };
+}
+
+// Linear ---------------------------------------------------------------------------------------------------
+
+/** What the parameters of a Linear depend on. */
+export interface LinearSizes {
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  readonly bias: boolean;
+}
+
+export function linearParameters({ inFeatures, outFeatures, bias }: LinearSizes): LayerParameter[] {
+  const weight: LayerParameter = {
+    name: 'weight',
+    kind: 'weight',
+    shape: [outFeatures, inFeatures],
+    columns: 'in_features',
+    matrix: 0,
+  };
+  return bias ? [weight, { name: 'bias', kind: 'bias', shape: [outFeatures], matrix: 0 }] : [weight];
+}
+
+export function linearSizes(tensors: Tensors): LinearSizes | undefined {
+  const weight = tensors.get('weight');
+  if (weight?.dim() !== 2) return undefined;
+  const [outFeatures, inFeatures] = weight.shape as [number, number];
+  return { inFeatures, outFeatures, bias: tensors.has('bias') };
+}
+
+// Embedding and EmbeddingBag -------------------------------------------------------------------------------
+
+/** What the table of an Embedding or EmbeddingBag depends on. */
+export interface TableSizes {
+  readonly numEmbeddings: number;
+  readonly embeddingDim: number;
+}
+
+export function tableParameters({ numEmbeddings, embeddingDim }: TableSizes): LayerParameter[] {
+  return [{ name: 'weight', kind: 'weight', shape: [numEmbeddings, embeddingDim], matrix: 0 }];
+}
+
+export function tableSizes(tensors: Tensors): TableSizes | undefined {
+  const weight = tensors.get('weight');
+  if (weight?.dim() !== 2) return undefined;
+  const [numEmbeddings, embeddingDim] = weight.shape as [number, number];
+  return { numEmbeddings, embeddingDim };
+}
+
+// LayerNorm ------------------------------------------------------------------------------------------------
+
+/** What the parameters of a LayerNorm depend on. */
+export interface NormSizes {
+  readonly normalizedShape: readonly number[];
+  readonly elementwiseAffine: boolean;
+  readonly bias: boolean;
+}
+
+export function normParameters({ normalizedShape, elementwiseAffine, bias }: NormSizes): LayerParameter[] {
+  if (!elementwiseAffine) return [];
+  const names = bias ? (['weight', 'bias'] as const) : (['weight'] as const);
+  return names.map((name) => ({ name, kind: name, shape: normalizedShape, matrix: 0 }));
+}
+
+/** A norm without parameters has only its metadata to say that it is one. */
+export function normSizes(tensors: Tensors, metadata?: object): Partial<NormSizes> | undefined {
+  const weight = tensors.get('weight');
+  if (weight === undefined) {
+    if (metadata === undefined || tensors.size > 0) return undefined;
+    const { normalizedShape } = metadata as NormSizes;
+    return { normalizedShape, elementwiseAffine: false };
+  }
+  const bias = tensors.has('bias');
+  // Other modules have weights of many shapes, RMSNorm has one without a bias.
+  if (metadata === undefined && !(bias && weight.dim() === 1)) return undefined;
+  return { normalizedShape: weight.shape, elementwiseAffine: true, bias };
 }

@@ -1,16 +1,9 @@
-import { checkBoolean, checkOptions, describe, tagOf } from '../errors.js';
+import { checkBoolean, checkOptions, describe, rangeError, tagOf, typeError } from '../errors.js';
 import { collectGarbage } from '../memory.js';
-import { GRUCell, LSTMCell, RNNCell } from '../nn/cells.js';
-import { Embedding, EmbeddingBag } from '../nn/embedding.js';
-import { GRU } from '../nn/gru.js';
-import { LinearReLU } from '../nn/intrinsic.js';
-import { Linear } from '../nn/linear.js';
-import { LSTM } from '../nn/lstm.js';
 import { onMeta } from '../nn/meta.js';
 import { copyHooks, copyModule, isModule, type Module } from '../nn/module.js';
+import { quantizedCatalogue } from '../nn/quantized/catalogue.js';
 import { checkQConfig } from '../nn/quantized/qconfig.js';
-import * as quantized from '../nn/quantized/index.js';
-import { RNN } from '../nn/rnn.js';
 import { qint8, type DType } from '../tensor.js';
 import {
   defaultDynamicQConfig,
@@ -44,36 +37,32 @@ export interface QuantizeDynamicOptions {
   inplace?: boolean;
 }
 
-const layers: [ModuleClass, QuantizedModuleClass][] = [
-  [Linear, quantized.dynamic.Linear as QuantizedModuleClass],
-  [LinearReLU, quantized.dynamic.LinearReLU as QuantizedModuleClass],
-  [LSTM, quantized.dynamic.LSTM as QuantizedModuleClass],
-  [GRU, quantized.dynamic.GRU as QuantizedModuleClass],
-  [RNN, quantized.dynamic.RNN as QuantizedModuleClass],
-  [LSTMCell, quantized.dynamic.LSTMCell as QuantizedModuleClass],
-  [GRUCell, quantized.dynamic.GRUCell as QuantizedModuleClass],
-  [RNNCell, quantized.dynamic.RNNCell as QuantizedModuleClass],
-];
-const embeddings: [ModuleClass, QuantizedModuleClass][] = [
-  [EmbeddingBag, quantized.EmbeddingBag as QuantizedModuleClass],
-  [Embedding, quantized.Embedding as QuantizedModuleClass],
-];
-
 /** PyTorch's `DEFAULT_DYNAMIC_QUANT_MODULE_MAPPINGS`, and RNN. */
-export const defaultDynamicMapping: ReadonlyMap<ModuleClass, QuantizedModuleClass> = new Map([
-  ...layers,
-  ...embeddings,
-]);
+export const defaultDynamicMapping: ReadonlyMap<ModuleClass, QuantizedModuleClass> = new Map(
+  quantizedCatalogue.map(({ float, Class }) => [float.Class, Class]),
+);
 
 const ownClasses: ReadonlySet<QuantizedModuleClass> = new Set(defaultDynamicMapping.values());
 
-/** For each dtype the qconfig of a spec's types and names, and the types where there is no spec. */
-const defaults: Partial<Record<DType, { qconfig: QConfig; types: readonly ModuleClass[] }>> = {
-  qint8: { qconfig: defaultDynamicQConfig, types: layers.map(([type]) => type) },
-  float16: { qconfig: float16DynamicQConfig, types: layers.map(([type]) => type) },
-  quint8: { qconfig: floatQParamsWeightOnlyQConfig, types: [EmbeddingBag, Embedding] },
-  quint4x2: { qconfig: floatQParamsWeightOnlyQConfig4Bit, types: [EmbeddingBag] },
+/** The classes that are converted as a unit: the modules in them are not converted by themselves. */
+const fusedClasses: ReadonlySet<unknown> = new Set(
+  quantizedCatalogue.filter(({ float }) => float.fromChildren !== undefined).map(({ float }) => float.Class),
+);
+
+/** For each dtype the qconfig of a spec's types and names. */
+const defaultQConfigs: Partial<Record<DType, QConfig>> = {
+  qint8: defaultDynamicQConfig,
+  float16: float16DynamicQConfig,
+  quint8: floatQParamsWeightOnlyQConfig,
+  quint4x2: floatQParamsWeightOnlyQConfig4Bit,
 };
+
+/** The classes that are quantized to this dtype where there is no spec. */
+function defaultTypes(dtype: DType): ModuleClass[] {
+  return quantizedCatalogue
+    .filter(({ defaultDtypes }) => defaultDtypes.includes(dtype))
+    .map(({ float }) => float.Class);
+}
 
 /**
  * Replaces float modules by dynamically quantized ones: weights become INT8 (or float16) once, here; activations
@@ -87,7 +76,7 @@ const defaults: Partial<Record<DType, { qconfig: QConfig; types: readonly Module
  *
  * Deliberate differences: RNN and LinearReLU are converted too, by default and when named (PyTorch skips RNN
  * always, LinearReLU by default); a root that is itself quantizable is converted and returned (PyTorch ignores it);
- * a module that stands under two names stays one module (PyTorch converts one name, or makes two copies); no
+ * a module with two names stays one module (PyTorch converts one name, or makes two copies); no
  * random numbers are drawn; and where an entry of the spec finds nothing to quantize (an unknown name, a type that
  * has no quantized class or whose only instances are of subclasses), a warning names it.
  *
@@ -102,7 +91,9 @@ export function quantizeDynamic<M extends Module>(
   spec?: QConfigSpec | null,
   options: QuantizeDynamicOptions = {},
 ): M {
-  if (!isModule(model)) throw new TypeError(`model should be a Module, got ${describe(model)}`);
+  if (!isModule(model)) {
+    throw typeError('ERR_INVALID_ARG_TYPE', `model should be a Module, got ${describe(model)}`);
+  }
   checkOptions('quantizeDynamic', options, ['dtype', 'mapping', 'inplace']);
   const { dtype = qint8, mapping = defaultDynamicMapping, inplace = false } = options;
   checkMapping(mapping);
@@ -110,40 +101,85 @@ export function quantizeDynamic<M extends Module>(
   const qconfigs = resolveSpec(spec, dtype);
 
   const root = inplace ? model : copyModule(model);
-  const conversions = new Map<Module, { trial: () => void; convert: () => Module }>();
-  const others = new Set<Module>();
-  const named = new Map<string, Module>();
-  const used = new Set<ModuleClass | string>();
+  const plan = planOf(root, qconfigs, mapping);
+  warnOfUnused(plan, qconfigs, mapping, spec === undefined || spec === null);
+  // The plan must not keep the float modules that are about to be replaced.
+  plan.named.clear();
+  // All conversions in place are tried first, so that one that fails leaves the model as it was.
+  if (inplace && plan.conversions.size > 1) for (const { trial } of plan.conversions.values()) trial();
+  return (replaceModules(root, plan, inplace) as M).eval();
+}
+
+interface Conversion {
+  readonly trial: () => unknown;
+  readonly convert: () => Module;
+}
+
+/** What is to be done with the modules of a model. */
+interface Plan {
+  readonly conversions: Map<Module, Conversion>;
+  /** The modules that stay, but for their children. */
+  readonly others: Set<Module>;
+  /** All modules by name. */
+  readonly named: Map<string, Module>;
+  /** The entries of the spec by which modules are converted. */
+  readonly used: Set<ModuleClass | string>;
+}
+
+/** Finds each module's qconfig, and with it what is to be converted. */
+function planOf(
+  root: Module,
+  qconfigs: ResolvedSpec,
+  mapping: ReadonlyMap<ModuleClass, QuantizedModuleClass>,
+): Plan {
+  const plan: Plan = { conversions: new Map(), others: new Set(), named: new Map(), used: new Set() };
   const visit = (module: Module, name: string, inherited: Source, above: readonly Module[]): void => {
-    if (above.includes(module)) throw new RangeError(`module '${name}' contains itself`);
-    named.set(name, module);
-    const type = module.constructor as ModuleClass;
+    if (above.includes(module)) {
+      throw rangeError('ERR_INVALID_ARG_VALUE', `module '${name}' contains itself`);
+    }
+    plan.named.set(name, module);
     const source = ownSource(module, name, qconfigs) ?? inherited;
-    const { qconfig } = source;
-    const target = mapping.get(type);
-    // A fused module is a unit: what is in it is not converted by itself.
-    const fused = above.at(-1)?.constructor === LinearReLU;
-    if (qconfig !== null && target !== undefined && !fused) {
-      if (source.key !== undefined) used.add(source.key);
-      const conversion = (): Module => convert(target, module, qconfig);
-      // The classes here need not pack in a trial; others may do anything.
-      const trial = ownClasses.has(target) ? (): unknown => onMeta(conversion) : conversion;
-      if (!conversions.has(module)) conversions.set(module, { trial, convert: conversion });
-    } else if (!fused) {
-      others.add(module);
+    const target = mapping.get(module.constructor as ModuleClass);
+    if (!fusedClasses.has(above.at(-1)?.constructor)) {
+      if (source.qconfig !== null && target !== undefined) {
+        if (source.key !== undefined) plan.used.add(source.key);
+        if (!plan.conversions.has(module)) {
+          plan.conversions.set(module, conversionOf(target, module, source.qconfig));
+        }
+      } else {
+        plan.others.add(module);
+      }
     }
     for (const [childName, child] of module.namedChildren()) {
       visit(child, name === '' ? childName : `${name}.${childName}`, source, [...above, module]);
     }
   };
   visit(root, '', { qconfig: null }, []);
-  const isDefault = spec === undefined || spec === null;
-  warnOfUnused(qconfigs, isDefault, used, mapping, named, conversions);
+  return plan;
+}
 
-  // Each float module is let go as soon as its twin stands, so that a large model never needs the memory of both.
-  // Inplace, all conversions are tried before: one that fails leaves the model as it was.
-  named.clear();
-  if (inplace && conversions.size > 1) for (const { trial } of conversions.values()) trial();
+function conversionOf(target: QuantizedModuleClass, module: Module, qconfig: QConfig): Conversion {
+  const convert = (): Module => {
+    const result: unknown = target.fromFloat(module, qconfig);
+    if (isModule(result)) return result;
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `fromFloat of mapping's ${module.constructor.name} should give a Module, got ${describe(result)}`,
+    );
+  };
+  // The classes of this package need not pack in a trial; others may do anything.
+  const trial = ownClasses.has(target) ? (): unknown => onMeta(convert) : convert;
+  return { trial, convert };
+}
+
+/** Bytes of replaced float weights after which garbage is collected. */
+const collectEvery = 2 ** 25;
+
+/**
+ * Puts the quantized modules in the places of the float ones; gives what replaces the root. Each float module is let
+ * go as soon as its twin is made, so that a large model never needs the memory of both.
+ */
+function replaceModules(root: Module, { conversions, others }: Plan, inplace: boolean): Module {
   const twins = new WeakMap<Module, Module>();
   let released = 0;
   const twinOf = (module: Module): Module => {
@@ -156,8 +192,8 @@ export function quantizeDynamic<M extends Module>(
     twins.set(module, twin);
     return twin;
   };
-  const letGo = (module: Module): Module => {
-    // What was replaced before this one; itself it is still held here.
+  const collectAndConvert = (module: Module): Module => {
+    // This collects the modules that were replaced before; the caller still holds `module`.
     if (inplace && released > collectEvery) {
       collectGarbage();
       released = 0;
@@ -165,22 +201,11 @@ export function quantizeDynamic<M extends Module>(
     return twinOf(module);
   };
   for (const module of others) {
-    module.replaceChildren(letGo);
+    module.replaceChildren(collectAndConvert);
     delete (module as { qconfig?: unknown }).qconfig;
   }
-  return (twinOf(root) as M).eval();
+  return twinOf(root);
 }
-
-function convert(target: QuantizedModuleClass, module: Module, qconfig: QConfig): Module {
-  const result: unknown = target.fromFloat(module, qconfig);
-  if (isModule(result)) return result;
-  throw new TypeError(
-    `fromFloat of mapping's ${module.constructor.name} should give a Module, got ${describe(result)}`,
-  );
-}
-
-/** Bytes of float weights let go after which garbage is collected. */
-const collectEvery = 2 ** 25;
 
 function bytesOf(module: Module): number {
   let bytes = 0;
@@ -218,41 +243,44 @@ function resolveSpec(spec: QConfigSpec | null | undefined, dtype: DType): Resolv
     }
     return spec as ResolvedSpec;
   }
-  const known = Object.hasOwn(defaults, dtype) ? defaults[dtype] : undefined;
+  const qconfig = Object.hasOwn(defaultQConfigs, dtype) ? defaultQConfigs[dtype] : undefined;
   if (spec === undefined || spec === null) {
-    if (known === undefined) {
-      throw new RangeError(
+    if (qconfig === undefined) {
+      throw rangeError(
+        'ERR_INVALID_ARG_VALUE',
         `Don't know how to quantize with default settings for ${String(dtype)}. Provide full qconfig please`,
       );
     }
-    return new Map(known.types.map((type) => [type, known.qconfig]));
+    return new Map(defaultTypes(dtype).map((type) => [type, qconfig]));
   }
   if (tagOf(spec) !== 'Set') {
-    throw new TypeError(
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
       `spec should be a Set of module classes and names, or a Map of them to qconfigs, got ${describe(spec)}`,
     );
   }
-  if (known === undefined) {
-    throw new RangeError(`Unknown dtype specified for quantize_dynamic: ${String(dtype)}`);
+  if (qconfig === undefined) {
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
+      `Unknown dtype specified for quantize_dynamic: ${String(dtype)}`,
+    );
   }
   const keys = [...(spec as ReadonlySet<ModuleClass | string>)];
   keys.forEach(checkKey);
-  return new Map(keys.map((key) => [key, known.qconfig]));
+  return new Map(keys.map((key) => [key, qconfig]));
 }
 
 /**
- * What a spec asks for in vain is most often a mistake that costs memory and time later; but a type that the model
- * happens not to have is none.
+ * Names the entries of a spec that quantize nothing: most often a mistake that costs memory and time later. A type
+ * that the model does not have is none.
  */
 function warnOfUnused(
+  { named, used, conversions }: Plan,
   qconfigs: ResolvedSpec,
-  isDefault: boolean,
-  used: ReadonlySet<ModuleClass | string>,
   mapping: ReadonlyMap<ModuleClass, QuantizedModuleClass>,
-  named: ReadonlyMap<string, Module>,
-  conversions: ReadonlyMap<Module, unknown>,
+  isDefault: boolean,
 ): void {
-  // By other qconfigs, perhaps, that go before this entry's.
+  // Perhaps by other qconfigs, which have priority over this entry's.
   const isConverted = (key: string): boolean =>
     [...named].some(
       ([name, module]) =>
@@ -281,11 +309,14 @@ function warnOfUnused(
 }
 
 function checkMapping(mapping: unknown): void {
-  if (tagOf(mapping) !== 'Map') throw new TypeError(`mapping should be a Map, got ${describe(mapping)}`);
+  if (tagOf(mapping) !== 'Map')
+    throw typeError('ERR_INVALID_ARG_TYPE', `mapping should be a Map, got ${describe(mapping)}`);
   for (const [type, target] of mapping as ReadonlyMap<unknown, Partial<QuantizedModuleClass> | null>) {
-    if (!isClass(type)) throw new TypeError(`mapping should map module classes, got ${describe(type)}`);
+    if (!isClass(type))
+      throw typeError('ERR_INVALID_ARG_TYPE', `mapping should map module classes, got ${describe(type)}`);
     if (typeof target?.fromFloat !== 'function') {
-      throw new TypeError(
+      throw typeError(
+        'ERR_INVALID_ARG_TYPE',
         `mapping's class for ${type.name} should have a static fromFloat, got ${describe(target)}`,
       );
     }
@@ -299,6 +330,9 @@ function isClass(value: unknown): value is ModuleClass {
 
 function checkKey(key: unknown): void {
   if (typeof key !== 'string' && !isClass(key)) {
-    throw new TypeError(`spec should hold module classes and names, got ${describe(key)}`);
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `spec should hold module classes and names, got ${describe(key)}`,
+    );
   }
 }

@@ -8,7 +8,7 @@ import {
 } from '../../../native.js';
 import { float16, float32, isTensor, type Tensor } from '../../../tensor.js';
 import { LinearReLU as FloatLinearReLU } from '../../intrinsic.js';
-import type { LayerParameter } from '../../layer-parameters.js';
+import { linearParameters, type LayerParameter } from '../../layer-parameters.js';
 import { Linear as FloatLinear, linearForward, type LinearOptions } from '../../linear.js';
 import type { ModuleMetadata } from '../../module.js';
 import { DynamicModule, type QuantizedMatrix } from './dynamic-module.js';
@@ -79,16 +79,7 @@ abstract class LinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHan
   }
 
   protected override parameterList(): LayerParameter[] {
-    const { inFeatures, outFeatures } = this;
-    const weight: LayerParameter = {
-      name: 'weight',
-      kind: 'weight',
-      shape: [outFeatures, inFeatures],
-      columns: 'in_features',
-      matrix: 0,
-    };
-    if (!this.bias) return [weight];
-    return [weight, { name: 'bias', kind: 'bias', shape: [outFeatures], matrix: 0 }];
+    return linearParameters(this);
   }
   protected override newHandle(
     mode: DynamicMode,

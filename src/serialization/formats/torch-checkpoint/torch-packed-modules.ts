@@ -1,4 +1,5 @@
 import { CheckpointError, describe } from '../../../errors.js';
+import { kindOfGates } from '../../../nn/layer-parameters.js';
 import type { ModuleMetadata } from '../../../nn/module.js';
 import { float16, float32, qint8, quint4x2, quint8 } from '../../../tensor.js';
 import type { ReadContext } from '../format.js';
@@ -268,7 +269,7 @@ interface CellSizes {
 function cellSizes(key: string, { input, hidden }: Cell): CellSizes {
   const [rows, inputSize] = input.matrix.shape as [number, number];
   const [hiddenRows, hiddenSize] = hidden.matrix.shape as [number, number];
-  const kind = { 4: 'LSTM', 3: 'GRU', 1: 'RNN' }[rows / hiddenSize];
+  const kind = kindOfGates(rows / hiddenSize);
   if (
     kind === undefined ||
     hiddenRows !== rows ||

@@ -1,0 +1,228 @@
+import { randint, randn } from '../random.js';
+import type { Tensor } from '../tensor.js';
+import * as activations from './activation.js';
+import { GRUCell, LSTMCell, RNNCell } from './cells.js';
+import { ModuleDict, ModuleList, Sequential } from './container.js';
+import { Dropout } from './dropout.js';
+import { Embedding, EmbeddingBag } from './embedding.js';
+import { GRU } from './gru.js';
+import { LinearReLU } from './intrinsic.js';
+import {
+  cellParameters,
+  cellSizes,
+  linearParameters,
+  linearSizes,
+  normParameters,
+  normSizes,
+  rnnParameters,
+  rnnSizes,
+  tableParameters,
+  tableSizes,
+  type LayerParameter,
+  type LinearSizes,
+  type NormSizes,
+  type RNNCellSizes,
+  type RNNKind,
+  type RNNSizes,
+  type TableSizes,
+  type Tensors,
+} from './layer-parameters.js';
+import { Linear } from './linear.js';
+import { LSTM } from './lstm.js';
+import type { Module } from './module.js';
+import { LayerNorm } from './normalization.js';
+import { RNN } from './rnn.js';
+
+// What each class of modules is, for everything that handles modules of any class: modelFromStateDict,
+// quantizeDynamic and the command line. A new class needs a record here, or in quantized/catalogue.ts. Nothing in nn
+// but that file imports this one, which is above all classes.
+
+/** Sizes and options by name, as a module's metadata gives them. */
+export type Options = Readonly<Record<string, unknown>>;
+
+/** A class of modules. */
+export interface CatalogueEntry {
+  /** The `type` of its modules' metadata. */
+  readonly type: string;
+  readonly Class: new (...args: never[]) => Module;
+  /** The constructor's positional arguments by name. */
+  readonly sizes: readonly string[];
+  /** The options that tensors do not show, with the constructor's defaults; not those that only matter in training. */
+  readonly defaults: Options;
+  /** The options among `defaults` that change results so much that assuming one is announced. */
+  readonly announced: readonly string[];
+  /** Its own parameters, in the order of its state dict. Absent: it has none of its own. */
+  parameters?(sizes: object): LayerParameter[];
+  /**
+   * The inverse of `parameters`: the sizes and options that these tensors show if they are such a module's. It may
+   * guess, because its result counts only if its `parameters` have exactly the tensors' names and shapes. `metadata`
+   * is given where it says that the module is of this class.
+   */
+  sizesOf?(tensors: Tensors, metadata?: object): object | undefined;
+  /** A class that does not exist here and has the same tensors, so that this one is no more than likely. */
+  readonly lookalike?: string;
+  /** A container: makes one of these children, if they can be its. */
+  fromChildren?(children: ReadonlyMap<string, Module>): Module | undefined;
+  /** Random input for such a module. Absent: float32 of any shape will do, or (a container) it depends. */
+  sampleInput?(sizes: object): Tensor;
+}
+
+/** Rows of a sample input that has no steps. */
+const sampleRows = 64;
+
+function recurrentLayer(
+  kind: RNNKind,
+  Class: CatalogueEntry['Class'],
+  ownDefaults: Options = {},
+): CatalogueEntry {
+  return {
+    type: kind,
+    Class,
+    sizes: ['inputSize', 'hiddenSize'],
+    defaults: { batchFirst: false, dropout: 0, ...ownDefaults },
+    announced: ['batchFirst', ...Object.keys(ownDefaults)],
+    parameters: (sizes: RNNSizes) => rnnParameters({ ...sizes, mode: modeOf(kind) }),
+    sizesOf(tensors) {
+      const { kind: shown, projSize, ...sizes } = rnnSizes(tensors) ?? {};
+      if (shown !== kind) return undefined;
+      return kind === 'LSTM' ? { ...sizes, projSize } : sizes;
+    },
+    sampleInput: ({ inputSize }: RNNSizes) => randn(16, 4, inputSize),
+  };
+}
+
+function cell(kind: RNNKind, Class: CatalogueEntry['Class'], defaults: Options = {}): CatalogueEntry {
+  return {
+    type: `${kind}Cell`,
+    Class,
+    sizes: ['inputSize', 'hiddenSize'],
+    defaults,
+    announced: Object.keys(defaults),
+    parameters: (sizes: RNNCellSizes) => cellParameters({ ...sizes, mode: modeOf(kind) }),
+    sizesOf(tensors) {
+      const { kind: shown, ...sizes } = cellSizes(tensors) ?? {};
+      return shown === kind ? sizes : undefined;
+    },
+    sampleInput: ({ inputSize }: RNNCellSizes) => randn(sampleRows, inputSize),
+  };
+}
+
+/** A mode of this kind: the two of an RNN have the same parameters. */
+function modeOf(kind: RNNKind): RNNSizes['mode'] {
+  return kind === 'RNN' ? 'RNN_TANH' : kind;
+}
+
+function table(type: string, Class: CatalogueEntry['Class'], ownDefaults: Options = {}): CatalogueEntry {
+  return {
+    type,
+    Class,
+    sizes: ['numEmbeddings', 'embeddingDim'],
+    defaults: { paddingIdx: null, maxNorm: null, normType: 2, ...ownDefaults },
+    announced: [],
+    parameters: tableParameters,
+    sizesOf: tableSizes,
+    sampleInput: ({ numEmbeddings }: TableSizes) => randint(0, numEmbeddings, [sampleRows, 4]),
+  };
+}
+
+/** A class without tensors. Metadata do not hold its sizes and options. */
+function plain(
+  type: string,
+  Class: CatalogueEntry['Class'],
+  defaults: Options = {},
+  sizes: readonly string[] = [],
+): CatalogueEntry {
+  return { type, Class, sizes, defaults, announced: [] };
+}
+
+function container(
+  type: string,
+  Class: CatalogueEntry['Class'],
+  fromChildren: NonNullable<CatalogueEntry['fromChildren']>,
+): CatalogueEntry {
+  return { ...plain(type, Class), fromChildren };
+}
+
+export const linear: CatalogueEntry = {
+  type: 'Linear',
+  Class: Linear,
+  sizes: ['inFeatures', 'outFeatures'],
+  defaults: {},
+  announced: [],
+  parameters: linearParameters,
+  sizesOf: linearSizes,
+  sampleInput: ({ inFeatures }: LinearSizes) => randn(sampleRows, inFeatures),
+};
+
+const layerNorm: CatalogueEntry = {
+  type: 'LayerNorm',
+  Class: LayerNorm,
+  sizes: ['normalizedShape'],
+  defaults: { eps: 1e-5 },
+  announced: ['eps'],
+  parameters: normParameters,
+  sizesOf: normSizes,
+  lookalike: 'a GroupNorm',
+  sampleInput: ({ normalizedShape }: NormSizes) => randn([sampleRows, ...normalizedShape]),
+};
+
+const linearReLU: CatalogueEntry = {
+  ...container(
+    'LinearReLU',
+    LinearReLU,
+    (children) => new LinearReLU(children.get('0') as Linear, children.get('1') as activations.ReLU),
+  ),
+  sampleInput: linear.sampleInput!,
+};
+
+const tanh = { nonlinearity: 'tanh' };
+
+/**
+ * The float classes. Of several that have the same tensors, those without metadata are taken for the first.
+ * Activations whose sizes or options are not in their metadata cannot be made from a state dict.
+ */
+export const floatCatalogue: readonly CatalogueEntry[] = [
+  recurrentLayer('LSTM', LSTM),
+  recurrentLayer('GRU', GRU),
+  recurrentLayer('RNN', RNN, tanh),
+  cell('LSTM', LSTMCell),
+  cell('GRU', GRUCell),
+  cell('RNN', RNNCell, tanh),
+  linear,
+  table('Embedding', Embedding),
+  table('EmbeddingBag', EmbeddingBag, { includeLastOffset: false, mode: 'mean' }),
+  layerNorm,
+
+  linearReLU,
+  container('Sequential', Sequential, (children) => new Sequential(children)),
+  container('ModuleDict', ModuleDict, (children) => new ModuleDict(children)),
+  container('ModuleList', ModuleList, (children) => {
+    const isRow = [...children.keys()].every((key, i) => key === String(i));
+    return isRow ? new ModuleList(children.values()) : undefined;
+  }),
+
+  plain('Dropout', Dropout),
+  plain('Identity', activations.Identity),
+  plain('ReLU', activations.ReLU),
+  plain('Sigmoid', activations.Sigmoid),
+  plain('Tanh', activations.Tanh),
+  plain('SiLU', activations.SiLU),
+  plain('Hardsigmoid', activations.Hardsigmoid),
+  plain('Hardswish', activations.Hardswish),
+  plain('GELU', activations.GELU, { approximate: 'none' }),
+  plain('LeakyReLU', activations.LeakyReLU, { negativeSlope: 0.01 }),
+  plain('ELU', activations.ELU, { alpha: 1 }),
+  plain('Softplus', activations.Softplus, { beta: 1, threshold: 20 }),
+  plain('Hardtanh', activations.Hardtanh, { minVal: -1, maxVal: 1 }),
+  plain('Softmax', activations.Softmax, {}, ['dim']),
+  plain('LogSoftmax', activations.LogSoftmax, {}, ['dim']),
+];
+
+/** Makes a module from all its sizes and options. */
+export function construct({ Class, sizes }: CatalogueEntry, values: Options): Module {
+  const positional = sizes.map((name) => values[name]);
+  const options = Object.fromEntries(Object.entries(values).filter(([name]) => !sizes.includes(name)));
+  // The constructors have nothing in common; the first argument of Dropout's is no options object.
+  const args = Object.keys(options).length === 0 ? positional : [...positional, options];
+  return new (Class as new (...args: unknown[]) => Module)(...args);
+}

@@ -1,0 +1,94 @@
+import type { DType } from '../../tensor.js';
+import { floatCatalogue, linear, type CatalogueEntry, type Options } from '../catalogue.js';
+import type { Module } from '../module.js';
+import * as dynamic from './dynamic/index.js';
+import { Embedding, EmbeddingBag } from './embedding.js';
+import type { ActivationMode, QConfig } from './qconfig.js';
+
+/** A quantized class. */
+export interface QuantizedEntry extends CatalogueEntry {
+  readonly Class: CatalogueEntry['Class'] & { fromFloat(module: Module, qconfig: QConfig): Module };
+  /** The class that it is made from. */
+  readonly float: CatalogueEntry;
+  /** The dtypes that its weights may have. */
+  readonly dtypes: readonly DType[];
+  /** Those among them for which `quantizeDynamic` makes it where nothing says what to quantize. */
+  readonly defaultDtypes: readonly DType[];
+}
+
+/** What INT8 weights come with, and no others. */
+const activationMode: ActivationMode = { activation: 'perTensor', reduceRange: true };
+
+function floatEntry(type: string): CatalogueEntry {
+  return floatCatalogue.find((entry) => entry.type === type)!;
+}
+
+/** Of INT8 or float16 weights. `layer` is the float class whose sizes and parameters it has. */
+function dynamicTwin(type: string, Class: QuantizedEntry['Class'], layer = floatEntry(type)): QuantizedEntry {
+  return {
+    ...layer,
+    type: `DynamicQuantized${type}`,
+    Class,
+    float: floatEntry(type),
+    dtypes: ['qint8', 'float16'],
+    defaultDtypes: ['qint8', 'float16'],
+    defaults: { ...layer.defaults, ...activationMode },
+    announced: [...layer.announced, ...Object.keys(activationMode)],
+  };
+}
+
+/** Of 8 or 4 bits. */
+function tableTwin(
+  type: string,
+  Class: QuantizedEntry['Class'],
+  defaults: Options,
+  defaultDtypes: readonly DType[],
+): QuantizedEntry {
+  const float = floatEntry(type);
+  const dtypes = ['quint8', 'quint4x2'] as const;
+  return { ...float, type: `Quantized${type}`, Class, float, dtypes, defaultDtypes, defaults };
+}
+
+/** The quantized classes, in the order of `defaultDynamicMapping`. */
+export const quantizedCatalogue: readonly QuantizedEntry[] = [
+  dynamicTwin('Linear', dynamic.Linear),
+  dynamicTwin('LinearReLU', dynamic.LinearReLU, linear),
+  dynamicTwin('LSTM', dynamic.LSTM),
+  dynamicTwin('GRU', dynamic.GRU),
+  dynamicTwin('RNN', dynamic.RNN),
+  dynamicTwin('LSTMCell', dynamic.LSTMCell),
+  dynamicTwin('GRUCell', dynamic.GRUCell),
+  dynamicTwin('RNNCell', dynamic.RNNCell),
+  tableTwin(
+    'EmbeddingBag',
+    EmbeddingBag,
+    { paddingIdx: null, includeLastOffset: false, mode: 'sum' },
+    ['quint8', 'quint4x2'], // PyTorch has 4 bits for bags only
+  ),
+  { ...tableTwin('Embedding', Embedding, { paddingIdx: null }, ['quint8']), lookalike: 'an EmbeddingBag' },
+];
+
+const byType: ReadonlyMap<string, CatalogueEntry | QuantizedEntry> = new Map(
+  [...floatCatalogue, ...quantizedCatalogue].map((entry) => [entry.type, entry]),
+);
+
+/** The class, float or quantized, whose modules' metadata have this type. */
+export function entryOf(type: string): CatalogueEntry | QuantizedEntry | undefined {
+  return byType.get(type);
+}
+
+export function isQuantized(entry: CatalogueEntry | undefined): entry is QuantizedEntry {
+  return entry !== undefined && 'float' in entry;
+}
+
+/** The quantized class that is made from this float class, for weights of this dtype. */
+export function twinOf(type: string, dtype: DType): QuantizedEntry | undefined {
+  return quantizedCatalogue.find(({ float, dtypes }) => float.type === type && dtypes.includes(dtype));
+}
+
+/** The options that tensors do not show, where the weights have this dtype. */
+export function defaultsOf(entry: CatalogueEntry, dtype: unknown): Options {
+  if (!isQuantized(entry) || dtype === 'qint8') return entry.defaults;
+  const isActivation = (name: string): boolean => Object.hasOwn(activationMode, name);
+  return Object.fromEntries(Object.entries(entry.defaults).filter(([name]) => !isActivation(name)));
+}

@@ -1,0 +1,150 @@
+import { CheckpointError, describe } from '../errors.js';
+import { construct, type CatalogueEntry, type Options } from '../nn/catalogue.js';
+import type { Tensors } from '../nn/layer-parameters.js';
+import { onMeta } from '../nn/meta.js';
+import { isParameter, Parameter, type Module, type ModuleMetadata } from '../nn/module.js';
+import { defaultsOf, entryOf, isQuantized } from '../nn/quantized/catalogue.js';
+import { float32, type Tensor } from '../tensor.js';
+import { Recogniser, type Found } from './recognise.js';
+import { StateDictModule } from './state-dict-module.js';
+
+/** What a state dict holds of a module that is to be built. */
+export interface Node {
+  readonly tensors: Map<string, Tensor>;
+  readonly children: Map<string, Node>;
+  metadata: ModuleMetadata | undefined;
+}
+
+/** Builds the modules of a state dict, children first. */
+export class Builder {
+  readonly assumptions: string[] = [];
+  private readonly recogniser: Recogniser;
+  private readonly parameters = new Map<Tensor, Parameter>();
+
+  constructor(root: Node) {
+    this.recogniser = new Recogniser(tensorsBelow(root));
+  }
+
+  build(node: Node, name: string): Module {
+    const { metadata, tensors } = node;
+    const children = new Map<string, Module>();
+    for (const [part, child] of node.children) {
+      children.set(part, this.build(child, name === '' ? part : `${name}.${part}`));
+    }
+    const named = metadata && entryOf(metadata.type);
+    const layer = named?.parameters === undefined ? undefined : named;
+    if (children.size === 0 && (tensors.size > 0 || layer !== undefined)) {
+      return this.leaf(name, metadata, layer, tensors);
+    }
+    if (layer !== undefined) {
+      throw new CheckpointError(`${title(name)} is ${layer.type} by its metadata, but not by its tensors`);
+    }
+    if (tensors.size > 0) this.keep(name, metadata, tensors);
+    else if (named !== undefined) {
+      const module = attempt(name, () => withoutTensors(named, children));
+      if (module !== undefined) return module;
+    }
+    return new StateDictModule(children, tensors, metadata);
+  }
+
+  /** A module with tensors and without children. */
+  private leaf(
+    name: string,
+    metadata: ModuleMetadata | undefined,
+    wanted: CatalogueEntry | undefined,
+    tensors: Tensors,
+  ): Module {
+    const isUnknown = metadata !== undefined && wanted === undefined;
+    const found = isUnknown ? undefined : this.recogniser.find(name, wanted, metadata, tensors);
+    if (wanted !== undefined && found?.entry !== wanted) {
+      throw new CheckpointError(
+        `${title(name)} is ${wanted.type} by its metadata, but ${found?.entry.type ?? 'not'} by its tensors`,
+      );
+    }
+    if (found === undefined) {
+      this.keep(name, metadata, tensors);
+      return new StateDictModule(new Map(), tensors, metadata);
+    }
+    const { entry } = found;
+    const options = this.optionsOf(name, metadata, found);
+    return attempt(name, () => {
+      const module = onMeta(() => construct(entry, options));
+      if (isQuantized(entry)) module.loadStateDict(tensors);
+      else this.adopt(module, tensors);
+      return module;
+    });
+  }
+
+  /** All sizes and options of a module: what its tensors show, else what its metadata say, else the defaults. */
+  private optionsOf(name: string, metadata: ModuleMetadata | undefined, found: Found): Options {
+    const { entry, options: shown, because } = found;
+    const defaults = defaultsOf(entry, shown['dtype']);
+    const told: Record<string, unknown> = {};
+    for (const [key, value] of Object.entries(metadata ?? {})) {
+      if (Object.hasOwn(defaults, key)) told[key] = value;
+      else if (Object.hasOwn(shown, key) && JSON.stringify(shown[key]) !== JSON.stringify(value)) {
+        throw new CheckpointError(
+          `${title(name)} has ${key} ${describe(value)} by its metadata, but ${describe(shown[key])} by its tensors`,
+        );
+      }
+    }
+    const assumed = entry.announced
+      .filter((key) => Object.hasOwn(defaults, key) && !Object.hasOwn(told, key))
+      .map((key) => `${key} = ${JSON.stringify(defaults[key])}`);
+    if (because !== undefined || assumed.length > 0) {
+      const reasons = [because, assumed.length > 0 && `assumed ${assumed.join(', ')}`];
+      const subject = `${name === '' ? 'the model' : name} (${entry.type})`;
+      this.assumptions.push(`${subject}: ${reasons.filter(Boolean).join('; ')}`);
+    }
+    return { ...defaults, ...told, ...shown };
+  }
+
+  /** Makes tensors the parameters of a module, without a copy; a tensor with two names stays one parameter. */
+  private adopt(module: Module, tensors: Tensors): void {
+    for (const [name, tensor] of tensors) {
+      let parameter = this.parameters.get(tensor);
+      if (parameter === undefined) {
+        const float = tensor.to(float32);
+        parameter = isParameter(float) ? float : new Parameter(float.checked(name), float.shape);
+        this.parameters.set(tensor, parameter);
+      }
+      (module as unknown as Record<string, Parameter>)[name] = parameter;
+    }
+  }
+
+  /** Says that tensors are kept as they are, where no metadata explain it. */
+  private keep(name: string, metadata: ModuleMetadata | undefined, tensors: Tensors): void {
+    if (metadata !== undefined) return;
+    const list = Array.from(tensors, ([key, { shape }]) => `${key} [${shape.join(', ')}]`);
+    const shown = list.length > 4 ? [...list.slice(0, 3), `${list.length - 3} more`] : list;
+    this.assumptions.push(
+      `${name === '' ? 'the model' : name}: no known module has these tensors, which are kept as they are: ${shown.join(', ')}`,
+    );
+  }
+}
+
+function* tensorsBelow({ tensors, children }: Node): IterableIterator<Tensors> {
+  yield tensors;
+  for (const child of children.values()) yield* tensorsBelow(child);
+}
+
+/** A container, or a module without children. Nothing where metadata do not hold its sizes and options. */
+function withoutTensors(entry: CatalogueEntry, children: ReadonlyMap<string, Module>): Module | undefined {
+  if (entry.fromChildren !== undefined) return entry.fromChildren(children);
+  const isComplete = entry.sizes.length === 0 && Object.keys(entry.defaults).length === 0;
+  return isComplete && children.size === 0 ? construct(entry, {}) : undefined;
+}
+
+/** Runs what makes a module; its errors name the module. */
+function attempt<M>(name: string, make: () => M): M {
+  try {
+    return make();
+  } catch (error) {
+    throw new CheckpointError(`${title(name)}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** A module at the beginning of a sentence. */
+function title(name: string): string {
+  return name === '' ? 'the model' : `module ${describe(name)}`;
+}

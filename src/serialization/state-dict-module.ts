@@ -1,0 +1,42 @@
+import { describe, typeError } from '../errors.js';
+import { ModuleDict } from '../nn/container.js';
+import type { Module, ModuleMetadata } from '../nn/module.js';
+import type { Tensor } from '../tensor.js';
+
+/**
+ * A module of which only a state dict is known: its children and tensors by name, but not its class, and so not
+ * its `forward`. `get(name)` is a child, `getSubmodule('encoder.lstm')` one further down.
+ */
+export class StateDictModule extends ModuleDict {
+  private readonly tensors: ReadonlyMap<string, Tensor>;
+  private readonly ownMetadata: ModuleMetadata;
+
+  constructor(
+    children: ReadonlyMap<string, Module>,
+    tensors: ReadonlyMap<string, Tensor> = new Map(),
+    metadata: ModuleMetadata = { type: 'Module' },
+  ) {
+    super(children);
+    this.tensors = tensors;
+    this.ownMetadata = metadata;
+  }
+
+  /** @throws {TypeError} always */
+  override forward(): never {
+    const [child = 'name'] = this.keys();
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `what ${this.reprName()} does is not in a state dict, only what it holds: call its modules yourself, as in model.get(${describe(child)}).forward(x), or write the class and use loadStateDict`,
+    );
+  }
+
+  protected override *ownState(): IterableIterator<[string, Tensor]> {
+    yield* this.tensors;
+  }
+  protected override metadata(): ModuleMetadata {
+    return this.ownMetadata;
+  }
+  protected override reprName(): string {
+    return this.ownMetadata.type;
+  }
+}
