@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { native } from '../src/native.js';
+import { native } from '../src/native/addon.js';
 import * as nn from '../src/nn/index.js';
 import type { QConfig } from '../src/quantization/index.js';
 import {

@@ -1,11 +1,12 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import type { RNNHandle, RNNMode } from '../native.js';
+import { callRNN } from '../native/call.js';
+import type { RNNHandle, RNNMode } from '../native/handles.js';
 import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
 import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
 import { Module, type ModuleMetadata } from './module.js';
 import { floatHandle, forgetHandle, initParameters } from './rnn-base.js';
 import { kindOf, nonlinearityOf, nonlinearMode } from './rnn-config.js';
-import { callRNN, type LSTMState } from './rnn-forward.js';
+import type { LSTMState } from './rnn-forward.js';
 
 export interface CellOptions {
   /** Use `bias_ih` and `bias_hh`. Default: true. */

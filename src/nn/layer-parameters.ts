@@ -1,4 +1,4 @@
-import type { RNNMode } from '../native.js';
+import type { RNNMode } from '../native/handles.js';
 
 /** A parameter of a float layer, and where its numbers stand in the layer's native handle. */
 export interface LayerParameter {

@@ -1,15 +1,7 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import {
-  arrayBit,
-  arraysAt,
-  fromSlot,
-  memory,
-  native,
-  newOutput,
-  throwUnlessOk,
-  toSlot,
-  type LinearHandle,
-} from '../native.js';
+import { native } from '../native/addon.js';
+import { callLinear } from '../native/call.js';
+import type { LinearHandle } from '../native/handles.js';
 import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
 import { emptyParameter, Module, parameterData, type ModuleMetadata, type Parameter } from './module.js';
@@ -108,12 +100,5 @@ export function linearForward(handle: LinearHandle, input: Tensor, outFeatures: 
   const { shape } = input;
   const x = input.checked('input') as Float32Array;
   const rows = x.length / shape[shape.length - 1]!;
-  const { slots, sizes } = memory();
-  const count = rows * outFeatures;
-  const xIn = toSlot(slots, 0, x);
-  const out = newOutput(count);
-  sizes[0] = rows;
-  sizes[arraysAt] = arrayBit(xIn, 0) + arrayBit(out, 1);
-  throwUnlessOk(handle.forward(xIn, out));
-  return resultTensor(fromSlot(slots, 1, out, count), [...shape.slice(0, -1), outFeatures]);
+  return resultTensor(callLinear(handle, x, rows, rows * outFeatures), [...shape.slice(0, -1), outFeatures]);
 }

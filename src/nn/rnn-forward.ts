@@ -1,15 +1,6 @@
 import { describe } from '../errors.js';
-import {
-  arrayBit,
-  arraysAt,
-  fromSlot,
-  memory,
-  newOutput,
-  shareBuffer,
-  throwUnlessOk,
-  toSlot,
-  type RNNHandle,
-} from '../native.js';
+import { callRNN, type RNNCall, type RNNOutputs } from '../native/call.js';
+import type { RNNHandle } from '../native/handles.js';
 import { float32, isTensor, resultTensor, Tensor } from '../tensor.js';
 import { dropout as applyDropout } from './dropout.js';
 import { checkPacked, isPackedSequence, PackedSequence } from './packed-sequence.js';
@@ -154,68 +145,6 @@ function run(
   if (!lstm) return [output, hidden];
   const cell = resultTensor(results[2], batched ? [cells, batch, hiddenSize] : [cells, hiddenSize]);
   return [output, [hidden, cell]];
-}
-
-/** What a recurrent handle is to run. */
-export interface RNNCall {
-  readonly x: Float32Array;
-  readonly h0: Float32Array | null;
-  readonly c0: Float32Array | null;
-  readonly steps: number;
-  readonly batch: number;
-  readonly batchSizes: BigInt64Array | null;
-  readonly firstLayer: number;
-  readonly layers: number;
-  /** Elements of y, hn and cn, the last 0 where the mode has no c. */
-  readonly count: number;
-  readonly hiddenCount: number;
-  readonly cellCount: number;
-}
-
-/** y, hn and cn: to be indexed, for taking arrays apart costs 15 ns each. */
-export type RNNOutputs = [y: Float32Array, hn: Float32Array, cn: Float32Array];
-
-/** Runs a handle: its arguments as native code wants them, and new arrays for its results. */
-export function callRNN(handle: RNNHandle, call: RNNCall): RNNOutputs {
-  const { slots, sizes } = memory();
-  const { h0, c0, batchSizes, count, hiddenCount, cellCount } = call;
-  const x = toSlot(slots, 0, call.x);
-  const h = h0 === null ? undefined : toSlot(slots, 1, h0);
-  const c = c0 === null ? undefined : toSlot(slots, 2, c0);
-  const states = hiddenCount + cellCount;
-  const share = shareBuffer(hiddenCount, cellCount);
-  const all = share && count <= states; // y, hn and cn in y's buffer
-  const pair = share && !all && cellCount > 0; // hn and cn in hn's
-  const y = newOutput(all ? count + states : count);
-  const hn = all ? undefined : newOutput(pair ? states : hiddenCount);
-  const cn = all || pair ? undefined : newOutput(cellCount);
-  sizes[0] = call.steps;
-  sizes[1] = call.batch;
-  sizes[2] = call.firstLayer;
-  sizes[3] = call.layers;
-  sizes[4] = (h0 === null ? 0 : 1) + (c0 === null ? 0 : 2);
-  sizes[arraysAt] =
-    arrayBit(x, 0) + arrayBit(h, 1) + arrayBit(c, 2) + arrayBit(y, 3) + arrayBit(hn, 4) + arrayBit(cn, 5);
-  // A method for each, for a seventh argument costs 100 ns.
-  const status =
-    batchSizes === null
-      ? handle.forward(x, h, c, y, hn, cn)
-      : handle.forwardPacked(x, h, c, y, hn, cn, batchSizes);
-  throwUnlessOk(status, cellCount === 0 ? 'hidden' : 'hidden[0]');
-  if (all || pair) {
-    const { buffer } = (all ? y : hn)!;
-    const hiddenAt = all ? count : 0;
-    return [
-      all ? new Float32Array(buffer, 0, count) : y!,
-      new Float32Array(buffer, 4 * hiddenAt, hiddenCount),
-      new Float32Array(buffer, 4 * (hiddenAt + hiddenCount), cellCount),
-    ];
-  }
-  return [
-    fromSlot(slots, 3, y, count),
-    fromSlot(slots, 4, hn, hiddenCount),
-    fromSlot(slots, 5, cn, cellCount),
-  ];
 }
 
 /** Layer by layer, with dropout on what passes between them. */

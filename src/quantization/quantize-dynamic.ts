@@ -1,5 +1,5 @@
 import { checkBoolean, checkOptions, describe, tagOf } from '../errors.js';
-import { collectGarbage } from '../memory.js';
+import { collectIfExposed } from '../garbage.js';
 import { GRUCell, LSTMCell, RNNCell } from '../nn/cells.js';
 import { Embedding, EmbeddingBag } from '../nn/embedding.js';
 import { GRU } from '../nn/gru.js';
@@ -159,7 +159,7 @@ export function quantizeDynamic<M extends Module>(
   const letGo = (module: Module): Module => {
     // What was replaced before this one; itself it is still held here.
     if (inplace && released > collectEvery) {
-      collectGarbage();
+      collectIfExposed();
       released = 0;
     }
     return twinOf(module);
