@@ -112,7 +112,7 @@ export function testFloatLayer(name: LayerName, count: number): void {
 }
 
 /** Group `dynamic`: PyTorch's integers and scales exactly, its results within tolerance, the same bytes everywhere. */
-export function testDynamicLayer(name: LayerName, count: number): void {
+export function testDynamicLayer(name: LayerName, { cases: count }: { cases: number }): void {
   const group = golden('dynamic');
   const cases = group.cases.filter((c) => c.cls === name);
   describe(`PyTorch’s fbgemm engine, ${name}`, () => {
