@@ -23,7 +23,8 @@ namespace dynaquant {
 constexpr std::size_t kSlots = 6;         // slot i is the i-th argument's
 constexpr std::size_t kSlotFloats = 256;  // of each slot
 
-// The words. The first three are bit sets over the arguments, the others belong to one kind of call.
+// The words. The first three are bit sets over the arguments, the others belong to one kind of
+// call.
 enum Word : std::size_t {
   kArrays,  // the argument is an array; otherwise its slot holds it
   kGiven,   // the argument is there at all
@@ -77,8 +78,8 @@ class CallReader {
     const char* name;
     std::size_t size;
   };
-  // The outputs `first`, `first + 1`, ...: each in its own memory or, where it is joined, behind the
-  // one before it.
+  // The outputs `first`, `first + 1`, ...: each in its own memory or, where it is joined, behind
+  // the one before it.
   template <std::size_t N>
   std::array<float*, N> outputs(std::size_t first, const Output (&wanted)[N]) const {
     std::array<float*, N> result;

@@ -31,8 +31,7 @@ RnnSizes sizes_argument(Napi::Env env, const Napi::Value& value) {
   sizes.projection = size_argument(env, source.Get("projSize"), "projSize");
   sizes.layers = dimension_argument(env, source.Get("numLayers"), "numLayers");
   sizes.directions = dimension_argument(env, source.Get("directions"), "directions");
-  if (sizes.projection > sizes.hidden ||
-      (sizes.projection != 0 && sizes.mode != RnnMode::kLstm)) {
+  if (sizes.projection > sizes.hidden || (sizes.projection != 0 && sizes.mode != RnnMode::kLstm)) {
     throw Napi::RangeError::New(env, "projSize is out of range");
   }
   if (sizes.directions > 2) throw Napi::RangeError::New(env, "directions is neither 1 nor 2");

@@ -40,7 +40,10 @@ export interface QuantizeDynamicOptions {
   dtype?: DType;
   /** Float class to quantized class, by exact type. Default: {@link defaultDynamicMapping}. */
   mapping?: ReadonlyMap<ModuleClass, QuantizedModuleClass>;
-  /** Quantize the model itself instead of a copy, letting each float module go as it is converted. Default: false. */
+  /**
+   * Quantize the model itself instead of a copy, letting each float module go as it is converted. Their memory is free
+   * when Node next collects garbage: promptly in a process started with `node --expose-gc`. Default: false.
+   */
   inplace?: boolean;
 }
 
