@@ -290,9 +290,9 @@ const kinds = {
           ...{ perRow: (i & 4) > 0, reduced: (i & 8) > 0, x: floats(rows * input, i % 7 ? 2 : 40) },
           ...{ h0: floats(states * output, 1), c0: m === 0 ? floats(states * hidden, 1) : null },
           counts: {
-            count: rows * directions * output,
-            hiddenCount: states * output,
-            cellCount: m === 0 ? states * hidden : 0,
+            yFloats: rows * directions * output,
+            hFloats: states * output,
+            cFloats: m === 0 ? states * hidden : 0,
           },
         };
       }),

@@ -113,9 +113,9 @@ export interface RNNCall {
   readonly firstLayer: number;
   readonly layers: number;
   /** Elements of y, hn and cn, the last 0 where the mode has no c. */
-  readonly count: number;
-  readonly hiddenCount: number;
-  readonly cellCount: number;
+  readonly yFloats: number;
+  readonly hFloats: number;
+  readonly cFloats: number;
 }
 
 /** y, hn, cn. Index it; destructuring costs 15 ns an element. */
@@ -123,17 +123,17 @@ export type RNNOutputs = [y: Float32Array, hn: Float32Array, cn: Float32Array];
 
 /** Runs a recurrent handle. */
 export function callRNN(handle: RNNHandle, call: RNNCall): RNNOutputs {
-  const { batchSizes, count, hiddenCount, cellCount } = call;
+  const { batchSizes, yFloats, hFloats, cFloats } = call;
   const memory = callMemory();
   const { callWords, callLayout } = memory;
   const x = input(memory, 0, call.x);
   const h0 = input(memory, 1, call.h0);
   const c0 = input(memory, 2, call.c0);
-  const joined = joinedOutputs(count, hiddenCount, cellCount);
-  const states = hiddenCount + cellCount;
-  const y = output(joined === allJoined ? count + states : count);
-  const hn = joined === allJoined ? undefined : output(joined === statesJoined ? states : hiddenCount);
-  const cn = joined === 0 ? output(cellCount) : undefined;
+  const joined = joinedOutputs(yFloats, hFloats, cFloats);
+  const states = hFloats + cFloats;
+  const y = output(joined === allJoined ? yFloats + states : yFloats);
+  const hn = joined === allJoined ? undefined : output(joined === statesJoined ? states : hFloats);
+  const cn = joined === 0 ? output(cFloats) : undefined;
   callWords[callLayout.arrays] =
     arrayBit(x, 0) + arrayBit(h0, 1) + arrayBit(c0, 2) + arrayBit(y, 3) + arrayBit(hn, 4) + arrayBit(cn, 5);
   callWords[callLayout.given] = (call.h0 === null ? 0 : 1 << 1) + (call.c0 === null ? 0 : 1 << 2);
@@ -147,20 +147,20 @@ export function callRNN(handle: RNNHandle, call: RNNCall): RNNOutputs {
     batchSizes === null
       ? handle.forward(x, h0, c0, y, hn, cn)
       : handle.forwardPacked(x, h0, c0, y, hn, cn, batchSizes);
-  throwUnlessOk(status, cellCount === 0 ? 'hidden' : 'hidden[0]');
+  throwUnlessOk(status, cFloats === 0 ? 'hidden' : 'hidden[0]');
   if (joined === 0) {
     return [
-      resultOf(memory, 3, y, count),
-      resultOf(memory, 4, hn, hiddenCount),
-      resultOf(memory, 5, cn, cellCount),
+      resultOf(memory, 3, y, yFloats),
+      resultOf(memory, 4, hn, hFloats),
+      resultOf(memory, 5, cn, cFloats),
     ];
   }
   const { buffer } = (joined === allJoined ? y : hn)!;
-  const hiddenAt = joined === allJoined ? count : 0;
+  const hiddenAt = joined === allJoined ? yFloats : 0;
   return [
-    joined === allJoined ? new Float32Array(buffer, 0, count) : resultOf(memory, 3, y, count),
-    new Float32Array(buffer, 4 * hiddenAt, hiddenCount),
-    new Float32Array(buffer, 4 * (hiddenAt + hiddenCount), cellCount),
+    joined === allJoined ? new Float32Array(buffer, 0, yFloats) : resultOf(memory, 3, y, yFloats),
+    new Float32Array(buffer, 4 * hiddenAt, hFloats),
+    new Float32Array(buffer, 4 * (hiddenAt + hFloats), cFloats),
   ];
 }
 
@@ -171,12 +171,12 @@ const allJoined = statesJoined | (1 << 4); // and hn behind y
  * Whether hn and cn share one ArrayBuffer, because each costs about 0.6 µs, mostly at collection. The output joins
  * them if it is no longer than they are, as that of a single step: whoever keeps the states would keep a long one too.
  */
-function joinedOutputs(count: number, hiddenCount: number, cellCount: number): number {
-  const onHeap = hiddenCount <= heapSize || (cellCount > 0 && cellCount <= heapSize);
-  const states = hiddenCount + cellCount;
+function joinedOutputs(yFloats: number, hFloats: number, cFloats: number): number {
+  const onHeap = hFloats <= heapSize || (cFloats > 0 && cFloats <= heapSize);
+  const states = hFloats + cFloats;
   if (onHeap || states > largestShared) return 0;
-  if (count <= states) return allJoined;
-  return cellCount > 0 ? statesJoined : 0;
+  if (yFloats <= states) return allJoined;
+  return cFloats > 0 ? statesJoined : 0;
 }
 const largestShared = 8192;
 

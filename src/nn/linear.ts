@@ -1,4 +1,4 @@
-import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
+import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError } from '../errors.js';
 import { native } from '../native/addon.js';
 import { callLinear } from '../native/call.js';
 import type { LinearHandle } from '../native/handles.js';
@@ -82,14 +82,19 @@ export function forgetLinear(owner: Module): void {
 }
 
 function checkLinearInput(input: Tensor, inFeatures: number, outFeatures: number): void {
-  if (!isTensor(input)) throw new TypeError(`input should be a Tensor, got ${describe(input)}`);
+  if (!isTensor(input))
+    throw typeError('ERR_INVALID_ARG_TYPE', `input should be a Tensor, got ${describe(input)}`);
   if (input.dtype !== float32) {
-    throw new TypeError(`mat1 and mat2 must have the same dtype, but got ${input.dtype} and float32`);
+    throw typeError(
+      'ERR_DTYPE',
+      `mat1 and mat2 must have the same dtype, but got ${input.dtype} and float32`,
+    );
   }
   const { shape } = input;
   if (shape.length === 0 || shape[shape.length - 1] !== inFeatures) {
     const rows = shape.slice(0, -1).reduce((product, n) => product * n, 1);
-    throw new RangeError(
+    throw rangeError(
+      'ERR_SHAPE',
       `mat1 and mat2 shapes cannot be multiplied (${rows}x${shape.at(-1) ?? 0} and ${inFeatures}x${outFeatures})`,
     );
   }
