@@ -1,5 +1,5 @@
-# One static library per instruction set, each with its own flags, so that no code compiled for one can
-# reach another; the addon links those of its architecture and chooses at run time.
+# For gcc and clang. One static library per instruction set, each with its own flags, so that no code compiled for
+# one can reach another; the addon links those of its architecture and chooses at run time.
 {
   "variables": {
     "warnings": ["-Wall", "-Wextra", "-Werror"],
@@ -20,9 +20,6 @@
     "include_dirs": ["native"],
     "cflags_cc": ["-std=c++17", "-fvisibility=hidden", "-ffp-contract=off"],
     "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
-    "msvs_settings": {
-      "VCCLCompilerTool": {"AdditionalOptions": ["/std:c++17", "/fp:precise"]}
-    },
     "xcode_settings": {
       "CLANG_CXX_LANGUAGE_STANDARD": "c++17",
       "GCC_SYMBOLS_PRIVATE_EXTERN": "YES",
@@ -40,11 +37,13 @@
       "target_name": "addon",
       "sources": [
         "native/addon.cc",
+        "native/bindings/call.cc",
         "native/bindings/embedding_binding.cc",
         "native/bindings/kernels_binding.cc",
         "native/bindings/linear_binding.cc",
         "native/bindings/rnn_binding.cc",
         "native/bindings/random_binding.cc",
+        "native/bindings/test_doors.cc",
         "native/bindings/threads_binding.cc",
         "native/engine/cpu_count.cc",
         "native/engine/embedding.cc",
@@ -80,9 +79,6 @@
           "dependencies": ["kernels_neon", "kernels_neon_dotprod", "kernels_neon_i8mm"],
         }],
         ["OS=='linux'", {"ldflags": ["-Wl,-z,now", "-Wl,--gc-sections", "-Wl,--exclude-libs,ALL"]}],
-        ["OS=='win'", {
-          "msvs_settings": {"VCCLCompilerTool": {"ExceptionHandling": 1}},
-        }],
       ],
     },
   ],
@@ -95,7 +91,6 @@
           "sources": ["native/kernels/avx2.cc"],
           "cflags_cc": ["<@(isa_flags)", "<@(avx2_flags)"],
           "xcode_settings": {"OTHER_CFLAGS": ["<@(avx2_flags)"]},
-          "msvs_settings": {"VCCLCompilerTool": {"EnableEnhancedInstructionSet": 5}},
         },
         {
           "target_name": "kernels_avxvnni",
@@ -103,7 +98,6 @@
           "sources": ["native/kernels/avxvnni.cc"],
           "cflags_cc": ["<@(isa_flags)", "<@(avxvnni_flags)"],
           "xcode_settings": {"OTHER_CFLAGS": ["<@(avxvnni_flags)"]},
-          "msvs_settings": {"VCCLCompilerTool": {"EnableEnhancedInstructionSet": 5}},
         },
         {
           "target_name": "kernels_avx512vnni",
@@ -111,11 +105,9 @@
           "sources": ["native/kernels/avx512vnni.cc"],
           "cflags_cc": ["<@(isa_flags)", "<@(avx512vnni_flags)"],
           "xcode_settings": {"OTHER_CFLAGS": ["<@(avx512vnni_flags)"]},
-          "msvs_settings": {"VCCLCompilerTool": {"AdditionalOptions": ["/arch:AVX512"]}},
         },
       ],
     }],
-    # MSVC takes every NEON intrinsic without a flag.
     ["target_arch=='arm64'", {
       "targets": [
         {

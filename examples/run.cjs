@@ -7,7 +7,7 @@ const [name] = process.argv.splice(2, 1);
 const example = join(__dirname, '..', 'build', 'examples', `${name}.js`);
 if (existsSync(example) && existsSync(join(__dirname, '..', 'dist', 'index.js'))) {
   require(example);
-  require('../dist/memory.js').collectGarbage(); // else Node 20 may hang at its end, as is told there
+  require('../dist/garbage.js').collectGarbage(); // else Node 20 may hang at its end, as is told there
 } else {
   process.stderr.write(`${name}: this checkout is not built yet: run \`npm run build\`\n`);
   process.exitCode = 1;

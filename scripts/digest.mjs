@@ -3,11 +3,10 @@
 // `node scripts/digest.mjs` prints JSON: { isa: { kind: sha256 } }, best first.
 import { createHash } from 'node:crypto';
 import { manualSeed, nn, quantization, rand, randn } from '../dist/index.js';
-import { native } from '../dist/native.js';
+import { native } from '../dist/native/addon.js';
+import { callBags, callLinear, callLookup, callRNN } from '../dist/native/call.js';
 
 const addon = native();
-// The last of a call's sizes: every argument is an array.
-const allArrays = 63;
 const lengths = [1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 47, 64, 65, 97];
 const random = (() => {
   let state = 1;
@@ -29,7 +28,7 @@ const kinds = {
     );
     return (see) => {
       for (const [x, columns] of inputs) {
-        const [min, max, finite] = addon.testRange(x, 3, 4, columns, columns);
+        const [min, max, finite] = addon.testRange({ array: x, offset: 3, stride: columns }, 4, columns);
         see(Float64Array.of(min + 0, max + 0, Number(finite))); // + 0: a zero's sign is not defined
       }
     };
@@ -46,7 +45,11 @@ const kinds = {
         // What stands between a row's columns and its sixteens is not defined, so not seen.
         const stride = Math.ceil(columns / 16) * 16 + 5;
         const out = new Uint8Array(1 + 4 * stride).fill(0xa5);
-        addon.testQuantize(x, 3, 4, columns, columns, 1, 64, out, 1, stride);
+        addon.testQuantize(
+          { array: x, offset: 3, stride: columns },
+          { array: out, offset: 1, stride },
+          { rows: 4, columns, inverseScale: 1, zeroPoint: 64 },
+        );
         for (let row = 0; row < 4; row++) {
           see(out.subarray(1 + row * stride, 1 + row * stride + columns));
           see(out.subarray(1 + (row + 1) * stride - 5, 1 + (row + 1) * stride));
@@ -110,18 +113,15 @@ const kinds = {
     return (see) => {
       for (const c of inputs) {
         const { rows, depth, columns, weight, scales, bias } = c;
-        const handle = new addon.Int8Linear(
-          { weight, scales, bias },
-          depth,
-          columns,
-          c.perRow,
-          c.reduced,
-          false,
-        );
+        const matrix = { weight, scales, bias };
         const out = new Float32Array(2 * (rows * columns + 2)).fill(7);
-        handle.testMultiply(c.q, rows, c.stride, 0.5, 3, out.subarray(1, 1 + rows * columns));
-        addon.sizes.set([rows, 0, 0, 0, 0, allArrays]);
-        handle.forward(c.x, out.subarray(3 + rows * columns, 3 + 2 * rows * columns));
+        new addon.TestInt8Matrix(matrix, depth, columns, c.reduced).multiply(
+          c.q,
+          { rows, stride: c.stride, scale: 0.5, zeroPoint: 3 },
+          out.subarray(1, 1 + rows * columns),
+        );
+        const handle = new addon.Int8Linear(matrix, depth, columns, c.perRow, c.reduced, false);
+        out.set(callLinear(handle, c.x, rows, rows * columns), 3 + rows * columns);
         see(out);
       }
     };
@@ -146,8 +146,7 @@ const kinds = {
             new addon.HalfLinear({ weight: half, bias }, depth, columns, relu),
           ]) {
             const out = new Float32Array(rows * columns + 2).fill(7);
-            addon.sizes.set([rows, 0, 0, 0, 0, allArrays]);
-            handle.forward(x, out.subarray(1, 1 + rows * columns));
+            out.set(callLinear(handle, x, rows, rows * columns), 1);
             see(out);
           }
         }
@@ -183,20 +182,30 @@ const kinds = {
         const count = rows * width;
         const affines = Float32Array.from({ length: 2 * rows }, () => random() * 4 - 2);
         if (bits === 32)
-          return [Float32Array.from({ length: count }, () => random() - 0.5), null, bits, width];
-        return [Uint8Array.from(integers(Math.ceil((count * bits) / 8), 0, 255)), affines, bits, width];
+          return {
+            data: Float32Array.from({ length: count }, () => random() - 0.5),
+            affines: null,
+            bits,
+            width,
+          };
+        return {
+          data: Uint8Array.from(integers(Math.ceil((count * bits) / 8), 0, 255)),
+          affines,
+          bits,
+          width,
+        };
       }),
     );
     return (see) => {
       for (const table of tables) {
-        const width = table[3];
+        const { width } = table;
         const out = new Float32Array(40 * width + 2).fill(7);
-        addon.embeddingLookup(...table, indices, out.subarray(1, 1 + 40 * width));
+        callLookup(table, indices, out.subarray(1, 1 + 40 * width));
         see(out);
-        for (const mode of [0, 1, 2]) {
+        for (const mode of ['sum', 'mean', 'max']) {
           const bags = new Float32Array(5 * width + 2).fill(7);
           const target = bags.subarray(1, 1 + 5 * width);
-          addon.embeddingBag(...table, indices, target, bounds, mode, mode === 0 ? weights : null, 3);
+          callBags(table, { indices, bounds, weights: mode === 'sum' ? weights : null }, mode, 3, target);
           see(bags);
         }
       }
@@ -280,26 +289,38 @@ const kinds = {
           },
           ...{ perRow: (i & 4) > 0, reduced: (i & 8) > 0, x: floats(rows * input, i % 7 ? 2 : 40) },
           ...{ h0: floats(states * output, 1), c0: m === 0 ? floats(states * hidden, 1) : null },
-          lengths: [rows * directions * output, states * output, m === 0 ? states * hidden : null],
+          counts: {
+            yFloats: rows * directions * output,
+            hFloats: states * output,
+            cFloats: m === 0 ? states * hidden : 0,
+          },
         };
       }),
     );
     return (see) => {
       for (const c of layers) {
-        const sizes = [c.mode, c.input, c.hidden, c.projection, c.layers, c.directions];
+        const { mode, input: inputSize, hidden: hiddenSize, projection: projSize, directions } = c;
+        const sizes = { mode, inputSize, hiddenSize, projSize, numLayers: c.layers, directions };
         const of = (kind) => c.matrices.map((matrix) => matrix[kind]);
         for (const handle of [
-          new addon.FloatRNN(...sizes, of('float')),
-          new addon.HalfRNN(...sizes, of('half')),
-          new addon.Int8RNN(...sizes, of('int8'), c.perRow, c.reduced),
+          new addon.FloatRNN(sizes, of('float')),
+          new addon.HalfRNN(sizes, of('half')),
+          new addon.Int8RNN(sizes, of('int8'), c.perRow, c.reduced),
         ]) {
-          const states = c.c0 === null ? 1 : 3;
-          addon.sizes.set([c.batchSizes.length, Number(c.batchSizes[0]), 0, c.layers, states, allArrays]);
-          const [y, hn, cn] = c.lengths.map((n) => (n === null ? null : new Float32Array(n)));
-          const status = c.packed
-            ? handle.forwardPacked(c.x, c.h0, c.c0, y, hn, cn, c.batchSizes)
-            : handle.forward(c.x, c.h0, c.c0, y, hn, cn);
-          for (const array of [Uint8Array.of(status), y, hn, cn]) if (array !== null) see(array);
+          const [steps, batch] = [c.batchSizes.length, Number(c.batchSizes[0])];
+          const batchSizes = c.packed ? c.batchSizes : null;
+          const call = {
+            x: c.x,
+            h0: c.h0,
+            c0: c.c0,
+            steps,
+            batch,
+            batchSizes,
+            firstLayer: 0,
+            layers: c.layers,
+          };
+          const [y, hn, cn] = callRNN(handle, { ...call, ...c.counts });
+          for (const array of [Uint8Array.of(0), y, hn, cn]) see(array);
         }
       }
     };

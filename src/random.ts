@@ -1,5 +1,5 @@
 import { checkOptions, describe } from './errors.js';
-import { native } from './native.js';
+import { native } from './native/addon.js';
 import {
   emptyArray,
   float32,
@@ -12,9 +12,6 @@ import {
   type DType,
   type SizeArguments,
 } from './tensor.js';
-
-/** sizeof(GeneratorState) in native/engine/random.h. */
-const stateBytes = 2512;
 
 /** What PyTorch starts from when nobody seeds. */
 const defaultSeed = 67280421310721n;
@@ -37,7 +34,7 @@ export class Generator {
     if (value < -(2n ** 63n) || value >= 2n ** 64n) {
       throw new RangeError(`seed should be in [-2^63, 2^64 - 1], got ${value}`);
     }
-    const state = new Uint8Array(new ArrayBuffer(stateBytes));
+    const state = new Uint8Array(new ArrayBuffer(native().generatorStateBytes));
     native().randomSeed(state, Number(BigInt.asUintN(32, value)));
     this.seed = BigInt.asUintN(64, value);
     this.state = state;
@@ -56,10 +53,11 @@ export class Generator {
     if (!ArrayBuffer.isView(state) || state[Symbol.toStringTag] !== 'Uint8Array') {
       throw new TypeError(`state should be a Uint8Array, got ${describe(state)}`);
     }
+    const stateBytes = native().generatorStateBytes;
     if (state.length !== stateBytes) {
       throw new RangeError(`state should have ${stateBytes} bytes, got ${state.length}`);
     }
-    const copy = new Uint8Array(new ArrayBuffer(stateBytes));
+    const copy = new Uint8Array(new ArrayBuffer(native().generatorStateBytes));
     copy.set(state);
     this.state = copy;
     return this;

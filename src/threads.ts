@@ -1,5 +1,5 @@
-import { describe } from './errors.js';
-import { maxThreads, native } from './native.js';
+import { describe, rangeError, typeError } from './errors.js';
+import { native } from './native/addon.js';
 
 /**
  * Sets how many threads one call may use, the calling one included; 1 keeps every call on its own thread.
@@ -13,10 +13,14 @@ import { maxThreads, native } from './native.js';
  */
 export function setNumThreads(threads: number): void {
   if (!Number.isInteger(threads)) {
-    throw new TypeError(`setNumThreads expects an integer, but got ${describe(threads)}`);
+    throw typeError('ERR_INVALID_ARG_TYPE', `setNumThreads expects an integer, but got ${describe(threads)}`);
   }
+  const { maxThreads } = native();
   if (threads < 1 || threads > maxThreads) {
-    throw new RangeError(`setNumThreads expects 1 to ${maxThreads} threads, but got ${threads}`);
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
+      `setNumThreads expects 1 to ${maxThreads} threads, but got ${threads}`,
+    );
   }
   native().setNumThreads(threads);
 }

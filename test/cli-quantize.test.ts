@@ -296,7 +296,7 @@ describe('a large checkpoint', () => {
         await save(model.stateDict(), 'in-place');
       })();`,
     );
-    expectPeak(path('in-place.cjs'));
+    expectPeak('--expose-gc', path('in-place.cjs')); // a library does not expose it itself
     expect(readFileSync(path('in-place')).equals(readFileSync(path('wide8')))).toBe(true);
   }, 60_000);
 

@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
-import { native } from '../src/native.js';
+import { native } from '../src/native/addon.js';
 import { builtIsas, expectOnlyTables, has, testIf, testWith } from './support.js';
 
 // What processors that this one is not would choose and compute: under emulators, with builds of their own.
@@ -31,7 +31,7 @@ function node({ command: [first, ...rest], folder }: Machine, args: string[]): s
   return run(first!, [...rest, ...args], env);
 }
 const isasOf = (machine: Machine): string[] =>
-  JSON.parse(node(machine, ['-p', 'JSON.stringify(require("./dist/native.js").native().isas())']));
+  JSON.parse(node(machine, ['-p', 'JSON.stringify(require("./dist/native/addon.js").native().isas())']));
 
 type Digests = Record<string, Record<string, string>>;
 const digestsOf = (machine: Machine): Digests => JSON.parse(node(machine, ['scripts/digest.mjs']));

@@ -1,7 +1,7 @@
 import * as nn from '../src/nn/index.js';
 import { quantizeDynamic } from '../src/quantization/index.js';
 import { manualSeed, randn } from '../src/random.js';
-import { native } from '../src/native.js';
+import { native } from '../src/native/addon.js';
 import { type Tensor, zeros } from '../src/tensor.js';
 import { bytesOf, everyQConfig, expectClose, golden, withIsa } from './support.js';
 

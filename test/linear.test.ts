@@ -1,4 +1,4 @@
-import { native } from '../src/native.js';
+import { native } from '../src/native/addon.js';
 import * as nn from '../src/nn/index.js';
 import { randn } from '../src/random.js';
 import { zeros } from '../src/tensor.js';

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
@@ -16,7 +17,7 @@ import {
 } from '../src/quantization/index.js';
 import { manualSeed, rand, randn } from '../src/random.js';
 import type { Tensor } from '../src/tensor.js';
-import { bytesOf, expectClose, golden } from './support.js';
+import { bytesOf, expectClose, golden, runNode } from './support.js';
 
 const { Linear: QuantizedLinear } = nn.quantized.dynamic;
 
@@ -244,6 +245,26 @@ describe('what is converted', () => {
     expect(Math.max(...tried) - Math.min(...tried)).toBeLessThan(2 * bytes);
     expect(memory).toHaveLength(12);
     expect(memory[11]).toBeLessThan(memory[6]! - 3 * bytes);
+  });
+  test('inplace, garbage is collected where the process allows it, and no flag of V8 is changed', () => {
+    const script = `
+      const v8 = require('node:v8');
+      const changed = [];
+      v8.setFlagsFromString = (flag) => changed.push(flag);
+      let collections = 0;
+      const collect = globalThis.gc;
+      if (collect !== undefined) globalThis.gc = () => { collections++; collect(); };
+      const { nn, quantization } = require('./dist/index.js');
+      const linears = Array.from({ length: 3 }, () => new nn.Linear(3000, 3000));
+      quantization.quantizeDynamic(new nn.Sequential(...linears), null, { inplace: true });
+      console.log(JSON.stringify([changed, typeof globalThis.gc, collections > 0]));`;
+    const run = (...flags: string[]): unknown => {
+      const { stdout, stderr } = runNode([...flags, '-e', script], { cwd: join(__dirname, '..') });
+      expect(stderr).toBe('');
+      return JSON.parse(stdout);
+    };
+    expect(run()).toEqual([[], 'undefined', false]);
+    expect(run('--expose-gc')).toEqual([[], 'function', true]);
   });
   test('hooks go over to what is quantized', () => {
     const model = new nn.Sequential(new nn.Linear(4, 4));

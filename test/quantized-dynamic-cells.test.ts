@@ -1,7 +1,7 @@
 import * as nn from '../src/nn/index.js';
 import { manualSeed, randn } from '../src/random.js';
 import { cat, type Tensor, zeros } from '../src/tensor.js';
-import { native } from '../src/native.js';
+import { native } from '../src/native/addon.js';
 import {
   floatModule,
   quantize,

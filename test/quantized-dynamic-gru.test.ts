@@ -9,7 +9,7 @@ import {
   testRoundTrip,
 } from './recurrent.js';
 
-testDynamicLayer('GRU', 26);
+testDynamicLayer('GRU', { cases: 26 });
 testModes('GRU', 4);
 testFloat16('GRU', 3);
 testEveryIsa('GRU');

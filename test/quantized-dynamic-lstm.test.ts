@@ -14,7 +14,7 @@ import {
 } from './recurrent.js';
 import { bytesOf, everyQConfig } from './support.js';
 
-testDynamicLayer('LSTM', 26);
+testDynamicLayer('LSTM', { cases: 26 });
 testModes('LSTM', 6);
 testFloat16('LSTM', 3);
 testEveryIsa('LSTM');

@@ -1,6 +1,6 @@
 import * as nn from '../src/nn/index.js';
 import { copyModule } from '../src/nn/module.js';
-import { native } from '../src/native.js';
+import { native } from '../src/native/addon.js';
 import type { QConfig } from '../src/quantization/index.js';
 import { tensor, Tensor, zeros, type DType } from '../src/tensor.js';
 import { bytesOf, expectClose, golden, optionsOf, withIsa, type GoldenCase } from './support.js';

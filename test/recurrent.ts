@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { native } from '../src/native.js';
+import { native } from '../src/native/addon.js';
 import * as nn from '../src/nn/index.js';
 import type { QConfig } from '../src/quantization/index.js';
 import {
@@ -112,7 +112,7 @@ export function testFloatLayer(name: LayerName, count: number): void {
 }
 
 /** Group `dynamic`: PyTorch's integers and scales exactly, its results within tolerance, the same bytes everywhere. */
-export function testDynamicLayer(name: LayerName, count: number): void {
+export function testDynamicLayer(name: LayerName, { cases: count }: { cases: number }): void {
   const group = golden('dynamic');
   const cases = group.cases.filter((c) => c.cls === name);
   describe(`PyTorch’s fbgemm engine, ${name}`, () => {

@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { native } from '../src/native.js';
+import { native } from '../src/native/addon.js';
 import { StateDict } from '../src/nn/module.js';
 import type { QConfig } from '../src/quantization/index.js';
 import { Tensor } from '../src/tensor.js';

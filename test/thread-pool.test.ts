@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
-import { native } from '../src/native.js';
+import { native } from '../src/native/addon.js';
 import { runNode } from './support.js';
 
 const root = join(__dirname, '..');
@@ -12,7 +12,7 @@ const long = 1e9; // ns: worth waking everybody
 function run(script: string): { status: number | null; output: string; ms: number } {
   const start = performance.now();
   const { status, stdout, stderr } = runNode(
-    ['-e', `const pool = require('./dist/native.js').native().testTeam; ${script}`],
+    ['-e', `const pool = require('./dist/native/addon.js').native().testTeam; ${script}`],
     { cwd: root, timeout: 20_000 },
   );
   return { status, output: stdout + stderr, ms: performance.now() - start };
@@ -69,7 +69,7 @@ test('a short call wakes nobody, a series of them does', () => {
 describe('environments', () => {
   const loop = (rounds: number): string => `
     const { parentPort } = require('node:worker_threads');
-    const pool = require('./dist/native.js').native().testTeam;
+    const pool = require('./dist/native/addon.js').native().testTeam;
     const sizes = [0, 0, 0, 0];
     for (let i = 0; i < ${rounds}; i++) {
       sizes[pool(3, 1e9, 50, 1, 20, 20)[0]]++;
@@ -103,7 +103,7 @@ describe('environments', () => {
       [
         '-e',
         `const { Worker } = require('node:worker_threads');
-         const script = "require('./dist/native.js').native().testTeam(3, 1e9, 50, 1, 50, 10)";
+         const script = "require('./dist/native/addon.js').native().testTeam(3, 1e9, 50, 1, 50, 10)";
          const next = (left) => left === 0 ? console.log('done')
            : new Worker(script, { eval: true }).on('exit', () => next(left - 1));
          next(20);`,
@@ -134,7 +134,7 @@ describe('a process', () => {
     [
       'exits while a worker computes',
       `const { Worker } = require('node:worker_threads');
-       const script = "const p = require('./dist/native.js').native().testTeam; for (;;) p(3, 1e9, 50, 1, 20, 20)";
+       const script = "const p = require('./dist/native/addon.js').native().testTeam; for (;;) p(3, 1e9, 50, 1, 20, 20)";
        new Worker(script, { eval: true }); setTimeout(() => process.exit(0), 200);`,
     ],
   ])('that %s ends at once', (_, end) => {

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 
 import { getNumThreads, setNumThreads } from 'dynaquant';
-import { native } from '../src/native.js';
+import { native } from '../src/native/addon.js';
 import { runNode } from './support.js';
 
 const root = join(__dirname, '..');

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Reads arguments. TypeScript has checked them already and speaks to the user; these checks only
+// Reads arguments. TypeScript has checked them already and speaks to the user. These checks only
 // keep a mistake above from becoming a wild read, so their sentences are short.
 #ifndef DYNAQUANT_BINDINGS_ARGUMENTS_H_
 #define DYNAQUANT_BINDINGS_ARGUMENTS_H_
@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
+#include <string>
 
 namespace dynaquant {
 
@@ -62,7 +63,7 @@ inline std::size_t product(std::initializer_list<std::size_t> factors) {
   return result;
 }
 
-// The same of the sum.
+// The sum, likewise.
 inline std::size_t sum(std::initializer_list<std::size_t> terms) {
   std::size_t result = 0;
   for (const std::size_t term : terms) {
@@ -86,19 +87,15 @@ Span<Element> typed_array(Napi::Env env, napi_value value, const char* name) {
   return {static_cast<Element*>(data), length};
 }
 
-// The memory of a span that is to have `size` elements.
+// The memory of an array of exactly `size` elements.
 template <typename Element>
-Element* checked(Napi::Env env, const Span<Element>& span, const char* name, std::size_t size) {
+Element* typed_array(Napi::Env env, napi_value value, const char* name, std::size_t size) {
+  const Span<Element> span = typed_array<Element>(env, value, name);
   if (span.size != size) {
     throw Napi::RangeError::New(env, std::string(name) + " has " + std::to_string(span.size) +
                                          " elements instead of " + std::to_string(size));
   }
   return span.data;
-}
-
-template <typename Element>
-Element* typed_array(Napi::Env env, napi_value value, const char* name, std::size_t size) {
-  return checked(env, typed_array<Element>(env, value, name), name, size);
 }
 
 // Null for null and undefined.
@@ -109,17 +106,47 @@ Element* optional_array(Napi::Env env, const Napi::Value& value, const char* nam
   return typed_array<Element>(env, value, name, size);
 }
 
+// Larger sizes could not be counted exactly by JavaScript.
+constexpr double kLargestInteger = 9007199254740991.0;
+// No layer has a larger dimension, so that sums and small multiples of dimensions cannot overflow.
+constexpr std::size_t kLargestDimension = std::size_t{1} << 40;
+
 inline std::size_t size_number(Napi::Env env, double number, const char* name) {
-  if (!(number >= 0) || number > 9007199254740991.0) {
-    throw Napi::TypeError::New(env, std::string(name) + " is not a size");
+  if (number >= 0 && number <= kLargestInteger) {
+    const std::size_t size = static_cast<std::size_t>(number);
+    if (static_cast<double>(size) == number) return size;
   }
-  return static_cast<std::size_t>(number);
+  throw Napi::TypeError::New(env, std::string(name) + " is not a size");
 }
 
 inline std::size_t size_argument(Napi::Env env, napi_value value, const char* name) {
   double number;
   if (napi_get_value_double(env, value, &number) != napi_ok) number = -1;
   return size_number(env, number, name);
+}
+
+// A dimension that a layer cannot do without: at least 1.
+inline std::size_t dimension_argument(Napi::Env env, napi_value value, const char* name) {
+  const std::size_t size = size_argument(env, value, name);
+  if (size == 0 || size > kLargestDimension) {
+    throw Napi::RangeError::New(env, std::string(name) + " is out of range");
+  }
+  return size;
+}
+
+inline float float_argument(Napi::Env env, napi_value value, const char* name) {
+  double number;
+  if (napi_get_value_double(env, value, &number) != napi_ok) {
+    throw Napi::TypeError::New(env, std::string(name) + " is not a number");
+  }
+  return static_cast<float>(number);
+}
+
+inline Napi::Object object_argument(Napi::Env env, const Napi::Value& value, const char* name) {
+  if (!value.IsObject()) {
+    throw Napi::TypeError::New(env, std::string(name) + " is not an object");
+  }
+  return value.As<Napi::Object>();
 }
 
 }  // namespace dynaquant

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT
 #include "bindings/arguments.h"
-#include "bindings/bindings.h"
+#include "bindings/call.h"
+#include "bindings/environment.h"
 #include "engine/embedding.h"
 
 namespace dynaquant {
 namespace {
 
-int bits_argument(Napi::Env env, napi_value value) {
-  const std::size_t bits = size_argument(env, value, "bits");
+int checked_bits(Napi::Env env, double bits) {
   if (bits != 4 && bits != 8) throw Napi::RangeError::New(env, "bits is neither 4 nor 8");
   return static_cast<int>(bits);
 }
 
-// Arguments 0 to 3: a Float32Array, null, 32, width; or a Uint8Array, affines, 8 or 4, width.
-EmbeddingTable table_argument(const Napi::CallbackInfo& info) {
+// Argument 0 a Float32Array and argument 1 null, or a Uint8Array and its affines; the words hold
+// the bits (32 for floats, 8 or 4) and the width.
+EmbeddingTable table_argument(const Napi::CallbackInfo& info, const CallReader& call) {
   const Napi::Env env = info.Env();
-  const std::size_t width = size_argument(env, info[3], "width");
+  const std::size_t width = call.size(kTableWidth, "width");
   if (width == 0) throw Napi::RangeError::New(env, "width is 0");
   if (info[1].IsNull()) {
     const Span<float> table = typed_array<float>(env, info[0], "table");
@@ -23,7 +24,7 @@ EmbeddingTable table_argument(const Napi::CallbackInfo& info) {
   }
   const Span<float> affines = typed_array<float>(env, info[1], "affines");
   const std::size_t rows = affines.size / 2, count = product({rows, width});
-  const int bits = bits_argument(env, info[2]);
+  const int bits = checked_bits(env, call.number(kTableBits));
   const std::size_t bytes = bits == 8 ? count : count / 2 + count % 2;
   return {typed_array<std::uint8_t>(env, info[0], "table", bytes), affines.data, bits, rows, width};
 }
@@ -37,21 +38,9 @@ Indices indices_argument(Napi::Env env, const Napi::Value& value, const Embeddin
   return indices;
 }
 
-// embeddingLookup(table, affines, bits, width, indices, out)
-void embedding_lookup(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const EmbeddingTable table = table_argument(info);
-  const Indices indices = indices_argument(env, info[4], table);
-  float* out = typed_array<float>(env, info[5], "out", product({indices.count, table.width}));
-  lookup(selected_kernels(env), table, indices, out);
-}
-
-// embeddingBag(table, affines, bits, width, indices, out, bounds, mode, weights, padding)
-void embedding_bag(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const EmbeddingTable table = table_argument(info);
-  const Indices indices = indices_argument(env, info[4], table);
-  const Span<double> bounds = typed_array<double>(env, info[6], "bounds");
+// A bound for each bag and one more, which rise from at least 0 to at most the number of indices.
+Span<double> bounds_argument(Napi::Env env, const Napi::Value& value, const Indices& indices) {
+  const Span<double> bounds = typed_array<double>(env, value, "bounds");
   if (bounds.size == 0) throw Napi::RangeError::New(env, "bounds is empty");
   double before = 0;
   for (std::size_t i = 0; i < bounds.size; ++i) {
@@ -60,11 +49,35 @@ void embedding_bag(const Napi::CallbackInfo& info) {
     }
     before = bounds.data[i];
   }
-  const std::size_t mode = size_argument(env, info[7], "mode");
+  return bounds;
+}
+
+// embeddingLookup(table, affines, indices, out)
+void embedding_lookup(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const EmbeddingTable table = table_argument(info, CallReader(info));
+  const Indices indices = indices_argument(env, info[2], table);
+  float* out = typed_array<float>(env, info[3], "out", product({indices.count, table.width}));
+  lookup(selected_kernels(env), table, indices, out);
+}
+
+// embeddingBag(table, affines, indices, bounds, weights, out); the words hold the mode and the
+// index that counts for nothing, or -1
+void embedding_bag(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const CallReader call(info);
+  const EmbeddingTable table = table_argument(info, call);
+  const Indices indices = indices_argument(env, info[2], table);
+  const Span<double> bounds = bounds_argument(env, info[3], indices);
+  const std::size_t mode = call.size(kBagMode, "mode");
   if (mode > 2) throw Napi::RangeError::New(env, "mode is not 0, 1 or 2");
+  const double padding = call.number(kBagPadding);
+  if (!(padding >= -1 && padding <= std::numeric_limits<std::int32_t>::max())) {
+    throw Napi::RangeError::New(env, "padding is no index");
+  }
   const Bags bags = {bounds.data, bounds.size - 1, static_cast<BagMode>(mode),
-                     optional_array<float>(env, info[8], "weights", indices.count),
-                     info[9].ToNumber().Int32Value()};
+                     optional_array<float>(env, info[4], "weights", indices.count),
+                     static_cast<std::int32_t>(padding)};
   float* out = typed_array<float>(env, info[5], "out", product({bags.count, table.width}));
   lookup_bags(selected_kernels(env), table, indices, bags, out);
 }
@@ -75,7 +88,7 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Span<float> weight = typed_array<float>(env, info[0], "weight");
   const std::size_t width = size_argument(env, info[1], "width");
-  const int bits = bits_argument(env, info[2]);
+  const int bits = checked_bits(env, info[2].ToNumber().DoubleValue());
   if (width == 0 || weight.size % width != 0) {
     throw Napi::RangeError::New(env, "weight and width do not agree");
   }

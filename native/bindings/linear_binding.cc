@@ -3,7 +3,8 @@
 #include <type_traits>
 
 #include "bindings/arguments.h"
-#include "bindings/bindings.h"
+#include "bindings/call.h"
+#include "bindings/environment.h"
 #include "bindings/matrix_argument.h"
 #include "engine/linear.h"
 #include "engine/product.h"
@@ -18,14 +19,15 @@ namespace {
 template <typename Matrix>
 std::unique_ptr<Linear<Matrix>> make_linear(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const std::size_t in = size_argument(env, info[1], "inFeatures");
-  const std::size_t out = size_argument(env, info[2], "outFeatures");
-  constexpr std::size_t kRelu = std::is_same<Matrix, Int8Matrix>::value ? 5 : 3;
+  const std::size_t in = dimension_argument(env, info[1], "inFeatures");
+  const std::size_t out = dimension_argument(env, info[2], "outFeatures");
+  constexpr bool kInt8 = std::is_same<Matrix, Int8Matrix>::value;
+  ActivationMode mode;
+  if (kInt8) mode = {info[3].ToBoolean(), info[4].ToBoolean()};
   return std::make_unique<Linear<Matrix>>(
       selected_kernels(env), out,
-      matrix_argument(env, info[0], {1, out}, in, mode_argument(info, 3),
-                      static_cast<Matrix*>(nullptr)),
-      info[kRelu].ToBoolean());
+      matrix_argument(env, info[0], {1, out}, in, mode, static_cast<Matrix*>(nullptr)),
+      info[kInt8 ? 5 : 3].ToBoolean());
 }
 
 template <typename Matrix>
@@ -37,9 +39,7 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Matrix>> {
         LinearHandle::DefineClass(
             env, name,
             {LinearHandle::template InstanceMethod<&LinearHandle::forward>("forward"),
-             LinearHandle::template InstanceMethod<&LinearHandle::unpack_weight>("unpackWeight"),
-             LinearHandle::template InstanceMethod<&LinearHandle::mean_chain>("meanChain"),
-             LinearHandle::template InstanceMethod<&LinearHandle::test_multiply>("testMultiply")}));
+             LinearHandle::template InstanceMethod<&LinearHandle::unpack_weight>("unpackWeight")}));
   }
 
   explicit LinearHandle(const Napi::CallbackInfo& info)
@@ -53,61 +53,18 @@ class LinearHandle : public Napi::ObjectWrap<LinearHandle<Matrix>> {
   }
 
  private:
-  // forward(x, out): status. In `sizes`: rows.
+  // forward(x, out): status
   Napi::Value forward(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    const std::size_t rows = size_number(env, addon_data(env).sizes[0], "rows");
-    const CallArrays arrays(info);
-    const float* x = arrays.of_size(0, "x", product({rows, linear_->in_features()}));
-    float* out = arrays.of_size(1, "out", product({rows, linear_->out_features()}));
-    return Napi::Number::New(env, static_cast<int>(linear_->forward(x, rows, out)));
+    const CallReader call(info);
+    const std::size_t rows = call.size(kLinearRows, "rows");
+    const float* x = call.floats(0, "x", product({rows, linear_->in_features()}));
+    float* out = call.floats(1, "out", product({rows, linear_->out_features()}));
+    return status_value(info.Env(), linear_->forward(x, rows, out));
   }
 
   // unpackWeight(out)
   void unpack_weight(const Napi::CallbackInfo& info) {
     unpack_argument(info.Env(), info[0], linear_->matrix());
-  }
-
-  // meanChain(): number
-  Napi::Value mean_chain(const Napi::CallbackInfo& info) {
-    if constexpr (std::is_same<Matrix, Int8Matrix>::value) {
-      return Napi::Number::New(info.Env(), linear_->matrix().mean_chain());
-    } else {
-      throw Napi::Error::New(info.Env(), "this Linear has no chains");
-    }
-  }
-
-  // testMultiply(q, rows, stride, scale, zeroPoint, out): the integer product alone, on bytes of
-  // the caller's choice, for the tests' extremes. Each row has 4 * ceil(inFeatures / 4) bytes,
-  // 0..128, or 0..255 with the full range.
-  void test_multiply(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    if constexpr (std::is_same<Matrix, Int8Matrix>::value) {
-      const std::size_t rows = size_argument(env, info[1], "rows");
-      const std::size_t stride = size_argument(env, info[2], "stride");
-      const Span<std::uint8_t> q = typed_array<std::uint8_t>(env, info[0], "q");
-      if (q.size != product({rows, stride}) ||
-          stride < (linear_->in_features() + kQuad - 1) / kQuad * kQuad) {
-        throw Napi::RangeError::New(env, "q or stride is too small");
-      }
-      float* out =
-          typed_array<float>(env, info[5], "out", product({rows, linear_->out_features()}));
-      const KernelTable& kernels = linear_->kernels();
-      // The table's stored form, at the same misalignment.
-      const std::size_t offset = reinterpret_cast<std::uintptr_t>(q.data) % 64;
-      AlignedBuffer<std::uint8_t> stored(offset + q.size);
-      for (std::size_t i = 0; i < q.size; ++i) {
-        stored.data()[offset + i] = static_cast<std::uint8_t>(q.data[i] - kernels.stored_offset);
-      }
-      float scale = info[3].ToNumber().FloatValue(), inverse = 0;
-      std::int32_t zero_point = info[4].ToNumber().Int32Value();
-      Team team(1, 0);
-      const Int8Rows x = {stored.data() + offset, stride, {&scale, &inverse, &zero_point, 0}};
-      const std::size_t columns = linear_->out_features();
-      multiply({kernels, team}, x, rows, linear_->matrix(), {out, columns, columns});
-    } else {
-      throw Napi::Error::New(env, "this Linear has no integer product");
-    }
   }
 
   const std::unique_ptr<const Linear<Matrix>> linear_;

@@ -4,25 +4,35 @@
 #define DYNAQUANT_BINDINGS_MATRIX_ARGUMENT_H_
 
 #include "bindings/arguments.h"
-#include "bindings/bindings.h"
+#include "bindings/environment.h"
 #include "engine/matrix.h"
 
 namespace dynaquant {
 
-// Arguments `first` and `first + 1`: perRow, reduceRange.
-inline ActivationMode mode_argument(const Napi::CallbackInfo& info, std::size_t first) {
-  return {info[first].ToBoolean(), info[first + 1].ToBoolean()};
-}
+// The parts of { weight, scales, bias }. All of them are read before the address of any is taken,
+// because a getter may run JavaScript.
+struct MatrixValues {
+  MatrixValues(Napi::Env env, const Napi::Value& value) {
+    const Napi::Object source = object_argument(env, value, "matrix");
+    weight = source.Get("weight");
+    scales = source.Get("scales");
+    bias = source.Get("bias");
+  }
+
+  Napi::Value weight;
+  Napi::Value scales;  // undefined but for int8
+  Napi::Value bias;    // null where there is none
+};
 
 // { weight, bias | null }, the weight of floats or float16 bits
 template <typename Weight, typename Panels>
 PlainMatrix<Weight, Panels> matrix_argument(Napi::Env env, const Napi::Value& value,
                                             const GateLayout& layout, std::size_t depth,
                                             const ActivationMode&, PlainMatrix<Weight, Panels>*) {
-  const Napi::Object source = value.ToObject();
+  const MatrixValues values(env, value);
   const Weight* weight =
-      typed_array<Weight>(env, source.Get("weight"), "weight", product({layout.rows(), depth}));
-  const float* bias = optional_array<float>(env, source.Get("bias"), "bias", layout.rows());
+      typed_array<Weight>(env, values.weight, "weight", product({layout.rows(), depth}));
+  const float* bias = optional_array<float>(env, values.bias, "bias", layout.rows());
   return PlainMatrix<Weight, Panels>(weight, bias, layout, depth);
 }
 
@@ -32,14 +42,14 @@ inline Int8Matrix matrix_argument(Napi::Env env, const Napi::Value& value, const
   if (depth > mode.max_depth()) {
     throw Napi::RangeError::New(env, "the depth is too large for int32 sums");
   }
-  const Napi::Object source = value.ToObject();
-  const std::int8_t* weight = typed_array<std::int8_t>(env, source.Get("weight"), "weight",
-                                                       product({layout.rows(), depth}));
-  const Span<float> scales = typed_array<float>(env, source.Get("scales"), "scales");
+  const MatrixValues values(env, value);
+  const std::int8_t* weight =
+      typed_array<std::int8_t>(env, values.weight, "weight", product({layout.rows(), depth}));
+  const Span<float> scales = typed_array<float>(env, values.scales, "scales");
   if (scales.size != 1 && scales.size != layout.rows()) {
     throw Napi::RangeError::New(env, "scales has neither one element nor one a row");
   }
-  const float* bias = optional_array<float>(env, source.Get("bias"), "bias", layout.rows());
+  const float* bias = optional_array<float>(env, values.bias, "bias", layout.rows());
   return Int8Matrix(selected_kernels(env), mode, {weight, scales.data, scales.size, bias}, layout,
                     depth);
 }

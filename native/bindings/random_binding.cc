@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "bindings/arguments.h"
-#include "bindings/bindings.h"
+#include "bindings/environment.h"
 #include "engine/random.h"
 
 namespace dynaquant {
@@ -13,8 +13,8 @@ GeneratorState* state_argument(const Napi::CallbackInfo& info) {
   if (reinterpret_cast<std::uintptr_t>(bytes) % alignof(GeneratorState) != 0) {
     throw Napi::RangeError::New(env, "state is not aligned");
   }
-  return reinterpret_cast<GeneratorState*>(
-      bytes);  // any `next` is safe: beyond 624 it twists first
+  // Any `next` is safe: beyond 624 it twists first.
+  return reinterpret_cast<GeneratorState*>(bytes);
 }
 
 template <typename Element>
@@ -72,6 +72,7 @@ void random_permutation(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void init_random(Napi::Env env, Napi::Object exports) {
+  exports.Set("generatorStateBytes", Napi::Number::New(env, sizeof(GeneratorState)));
   exports.Set("randomSeed", Napi::Function::New<random_seed>(env));
   exports.Set("randomUniform", Napi::Function::New<random_uniform<float>>(env));
   exports.Set("randomUniform64", Napi::Function::New<random_uniform<double>>(env));

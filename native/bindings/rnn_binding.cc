@@ -4,7 +4,8 @@
 #include <vector>
 
 #include "bindings/arguments.h"
-#include "bindings/bindings.h"
+#include "bindings/call.h"
+#include "bindings/environment.h"
 #include "bindings/matrix_argument.h"
 #include "engine/rnn.h"
 
@@ -20,35 +21,54 @@ RnnMode rnn_mode_argument(Napi::Env env, const Napi::Value& value) {
   throw Napi::TypeError::New(env, "there is no such mode");
 }
 
-// new FloatRNN(mode, inputSize, hiddenSize, projSize, numLayers, directions, matrices)
-// new HalfRNN(mode, inputSize, hiddenSize, projSize, numLayers, directions, matrices)
-// new Int8RNN(mode, inputSize, hiddenSize, projSize, numLayers, directions, matrices, perRow,
-//             reduceRange)
+// Refuses what is no recurrent layer; the lengths of the matrices are checked against the rest.
+RnnSizes sizes_argument(Napi::Env env, const Napi::Value& value) {
+  const Napi::Object source = object_argument(env, value, "sizes");
+  RnnSizes sizes = {};
+  sizes.mode = rnn_mode_argument(env, source.Get("mode"));
+  sizes.input = dimension_argument(env, source.Get("inputSize"), "inputSize");
+  sizes.hidden = dimension_argument(env, source.Get("hiddenSize"), "hiddenSize");
+  sizes.projection = size_argument(env, source.Get("projSize"), "projSize");
+  sizes.layers = dimension_argument(env, source.Get("numLayers"), "numLayers");
+  sizes.directions = dimension_argument(env, source.Get("directions"), "directions");
+  if (sizes.projection > sizes.hidden || (sizes.projection != 0 && sizes.mode != RnnMode::kLstm)) {
+    throw Napi::RangeError::New(env, "projSize is out of range");
+  }
+  if (sizes.directions > 2) throw Napi::RangeError::New(env, "directions is neither 1 nor 2");
+  return sizes;
+}
+
+std::size_t matrices_of_cell(const RnnSizes& sizes) { return sizes.projection == 0 ? 2 : 3; }
+
+Napi::Array matrices_argument(Napi::Env env, const Napi::Value& value, const RnnSizes& sizes) {
+  if (!value.IsArray()) throw Napi::TypeError::New(env, "matrices is not an array");
+  const Napi::Array matrices = value.As<Napi::Array>();
+  if (matrices.Length() != product({sizes.layers, sizes.directions, matrices_of_cell(sizes)})) {
+    throw Napi::RangeError::New(env, "sizes and matrices do not agree");
+  }
+  return matrices;
+}
+
+// new FloatRNN(sizes, matrices)
+// new HalfRNN(sizes, matrices)
+// new Int8RNN(sizes, matrices, perRow, reduceRange)
+// sizes: { mode, inputSize, hiddenSize, projSize (0 for none), numLayers, directions }
 // matrices: for each layer and direction W_ih, W_hh and, where projSize is not 0, W_hr.
 template <typename Matrix>
 std::unique_ptr<Rnn<Matrix>> make_rnn(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const RnnSizes sizes = {
-      rnn_mode_argument(env, info[0]),           size_argument(env, info[1], "inputSize"),
-      size_argument(env, info[2], "hiddenSize"), size_argument(env, info[3], "projSize"),
-      size_argument(env, info[4], "numLayers"),  size_argument(env, info[5], "directions")};
-  const Napi::Array matrices = info[6].As<Napi::Array>();
-  const std::size_t each = sizes.projection == 0 ? 2 : 3;
-  constexpr std::size_t kLargest = std::size_t{1} << 40;
-  if (sizes.hidden == 0 || sizes.hidden > kLargest || sizes.projection > kLargest ||
-      (sizes.projection != 0 && sizes.mode != RnnMode::kLstm) || sizes.directions < 1 ||
-      sizes.directions > 2 ||
-      matrices.Length() != product({sizes.layers, sizes.directions, each})) {
-    throw Napi::RangeError::New(env, "sizes and matrices do not agree");
-  }
+  const RnnSizes sizes = sizes_argument(env, info[0]);
+  const Napi::Array matrices = matrices_argument(env, info[1], sizes);
+  ActivationMode mode;
+  if (std::is_same<Matrix, Int8Matrix>::value) mode = {info[2].ToBoolean(), info[3].ToBoolean()};
   const GateLayout gates = {sizes.gates(), sizes.hidden};
   std::vector<RnnDirection<Matrix>> cells;
-  cells.reserve(sizes.all_directions());
   for (std::size_t i = 0; i < sizes.all_directions(); ++i) {
     const auto matrix = [&](std::size_t which, const GateLayout& layout, std::size_t depth) {
-      const Napi::Value source = matrices[static_cast<std::uint32_t>(each * i + which)];
-      return matrix_argument(env, source, layout, depth, mode_argument(info, 7),
-                             static_cast<Matrix*>(nullptr));
+      const Napi::HandleScope scope(env);
+      const std::size_t index = matrices_of_cell(sizes) * i + which;
+      const Napi::Value source = matrices[static_cast<std::uint32_t>(index)];
+      return matrix_argument(env, source, layout, depth, mode, static_cast<Matrix*>(nullptr));
     };
     RnnDirection<Matrix> cell = {matrix(0, gates, sizes.input_of(i / sizes.directions)),
                                  matrix(1, gates, sizes.output()),
@@ -82,43 +102,31 @@ class RnnHandle : public Napi::ObjectWrap<RnnHandle<Matrix>> {
   }
 
  private:
-  // forward(x, h0, c0, y, hn, cn): status. A `y` that is larger by hn and cn takes them too, in
-  // this order, and an `hn` that is larger by cn takes that. In `sizes`: steps, batch, firstLayer,
-  // layers, and the states there are: 1 for h0, 2 for c0.
+  // forward(x, h0, c0, y, hn, cn): status
   Napi::Value forward(const Napi::CallbackInfo& info) {
-    RnnCall call = sizes_of_call(info.Env());
+    const CallReader arguments(info);
+    RnnCall call = read_sizes(info.Env(), arguments);
     call.rows = product({call.steps, call.batch});
-    return run(info, call);
+    read_arrays(arguments, call);
+    return status_value(info.Env(), rnn_->forward(call));
   }
 
   // forwardPacked(x, h0, c0, y, hn, cn, batchSizes): status
   Napi::Value forward_packed(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    RnnCall call = sizes_of_call(env);
-    call.batch_sizes = typed_array<std::int64_t>(env, info[6], "batchSizes", call.steps);
-    std::int64_t most = call.batch_sizes[0];
-    if (most < 1 || static_cast<std::uint64_t>(most) != call.batch) {
-      throw Napi::RangeError::New(env, "batchSizes and batch do not agree");
-    }
-    for (std::size_t step = 0; step < call.steps; ++step) {
-      const std::int64_t size = call.batch_sizes[step];
-      if (size < 1 || size > most ||
-          __builtin_add_overflow(call.rows, static_cast<std::size_t>(size), &call.rows)) {
-        throw Napi::RangeError::New(env, "batchSizes rise, or are below 1");
-      }
-      most = size;
-    }
-    return run(info, call);
+    const CallReader arguments(info);
+    RnnCall call = read_sizes(info.Env(), arguments);
+    read_batch_sizes(info.Env(), info[6], call);
+    read_arrays(arguments, call);
+    return status_value(info.Env(), rnn_->forward(call));
   }
 
-  RnnCall sizes_of_call(Napi::Env env) const {
+  RnnCall read_sizes(Napi::Env env, const CallReader& arguments) const {
     const RnnSizes& sizes = rnn_->sizes();
-    const AddonData& data = addon_data(env);
     RnnCall call = {};
-    call.steps = size_number(env, data.sizes[0], "steps");
-    call.batch = size_number(env, data.sizes[1], "batch");
-    call.first_layer = size_number(env, data.sizes[2], "firstLayer");
-    call.layers = size_number(env, data.sizes[3], "layers");
+    call.steps = arguments.size(kRnnSteps, "steps");
+    call.batch = arguments.size(kRnnBatch, "batch");
+    call.first_layer = arguments.size(kRnnFirstLayer, "firstLayer");
+    call.layers = arguments.size(kRnnLayers, "layers");
     if (call.steps == 0 || call.layers == 0 || call.first_layer >= sizes.layers ||
         call.layers > sizes.layers - call.first_layer) {
       throw Napi::RangeError::New(env, "steps or layers are out of range");
@@ -126,35 +134,43 @@ class RnnHandle : public Napi::ObjectWrap<RnnHandle<Matrix>> {
     return call;
   }
 
-  Napi::Value run(const Napi::CallbackInfo& info, RnnCall& call) {
-    const Napi::Env env = info.Env();
+  static void read_batch_sizes(Napi::Env env, const Napi::Value& value, RnnCall& call) {
+    call.batch_sizes = typed_array<std::int64_t>(env, value, "batchSizes", call.steps);
+    std::int64_t most = call.batch_sizes[0];
+    if (most < 1 || static_cast<std::uint64_t>(most) != call.batch) {
+      throw Napi::RangeError::New(env, "batchSizes and batch do not agree");
+    }
+    for (std::size_t step = 0; step < call.steps; ++step) {
+      const std::int64_t size = call.batch_sizes[step];
+      if (size < 1 || size > most) {
+        throw Napi::RangeError::New(env, "batchSizes rise, or are below 1");
+      }
+      call.rows = sum({call.rows, static_cast<std::size_t>(size)});
+      most = size;
+    }
+  }
+
+  void read_arrays(const CallReader& arguments, RnnCall& call) const {
     const RnnSizes& sizes = rnn_->sizes();
     const std::size_t states = product({call.layers, sizes.directions, call.batch});
-    const std::size_t y_size = product({call.rows, sizes.directions, sizes.output()});
     const std::size_t h_size = product({states, sizes.output()});
     const std::size_t c_size = sizes.has_cell() ? product({states, sizes.hidden}) : 0;
-    const std::size_t given = size_number(env, addon_data(env).sizes[4], "states");
-    const CallArrays arrays(info);
-    call.x = arrays.of_size(0, "x", product({call.rows, sizes.input_of(call.first_layer)}));
-    if ((given & 1) != 0) call.h0 = arrays.of_size(1, "h0", h_size);
-    if ((given & 2) != 0 && sizes.has_cell()) call.c0 = arrays.of_size(2, "c0", c_size);
-    const Span<float> y = arrays.span(3, "y", y_size);
-    const std::size_t states_size = sum({h_size, c_size});
-    const bool all = y.size > y_size;
-    call.y = checked(env, y, "y", all ? sum({y_size, states_size}) : y_size);
-    const Span<float> hn =
-        all ? Span<float>{call.y + y_size, states_size} : arrays.span(4, "hn", h_size);
-    const bool pair = hn.size > h_size;
-    call.hn = checked(env, hn, "hn", pair ? states_size : h_size);
-    if (sizes.has_cell()) call.cn = pair ? call.hn + h_size : arrays.of_size(5, "cn", c_size);
-    return Napi::Number::New(env, static_cast<int>(rnn_->forward(call)));
+    const std::size_t x_size = product({call.rows, sizes.input_of(call.first_layer)});
+    const std::size_t y_size = product({call.rows, sizes.directions, sizes.output()});
+    call.x = arguments.floats(0, "x", x_size);
+    call.h0 = arguments.optional_floats(1, "h0", h_size);
+    if (sizes.has_cell()) call.c0 = arguments.optional_floats(2, "c0", c_size);
+    const auto outputs = arguments.outputs(3, {{"y", y_size}, {"hn", h_size}, {"cn", c_size}});
+    call.y = outputs[0];
+    call.hn = outputs[1];
+    call.cn = sizes.has_cell() ? outputs[2] : nullptr;
   }
 
   // unpackWeight(matrix, out): matrix as in the constructor's list
   void unpack_weight(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     const std::size_t index = size_argument(env, info[0], "matrix");
-    const std::size_t each = rnn_->sizes().projection == 0 ? 2 : 3;
+    const std::size_t each = matrices_of_cell(rnn_->sizes());
     if (index / each >= rnn_->sizes().all_directions()) {
       throw Napi::RangeError::New(env, "matrix is out of range");
     }

@@ -18,7 +18,7 @@ struct GeneratorState {
   std::uint32_t has_normal;  // 0 or 1
   double normal;             // the second of a pair of normals, kept for the next scalar draw
 };
-static_assert(sizeof(GeneratorState) == 2512, "src/random.ts allocates this many bytes");
+static_assert(sizeof(GeneratorState) == 2512, "saved states have this many bytes");
 
 void seed(GeneratorState* state, std::uint32_t seed);
 

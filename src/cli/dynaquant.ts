@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 
 import { manualSeed } from '../index.js';
-import { collectGarbage } from '../memory.js';
+import { collectGarbage } from '../garbage.js';
 import { inspect, inspectHelp } from './inspect.js';
 import { quantize, quantizeHelp } from './quantize.js';
 import { oneLine, UsageError } from './terminal.js';

@@ -1,4 +1,4 @@
-import { collectGarbage } from '../memory.js';
+import { collectGarbage } from '../garbage.js';
 
 /** The command was called wrongly: exit code 2. */
 export class UsageError extends Error {

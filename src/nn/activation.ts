@@ -1,5 +1,5 @@
 import { checkOneOf, checkOptions, describe } from '../errors.js';
-import { native } from '../native.js';
+import { native } from '../native/addon.js';
 import { float32, isTensor, Tensor } from '../tensor.js';
 import { Module, pythonFloat } from './module.js';
 

@@ -1,11 +1,12 @@
-import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import type { RNNHandle, RNNMode } from '../native.js';
+import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError } from '../errors.js';
+import { callRNN } from '../native/call.js';
+import type { RNNHandle, RNNMode } from '../native/handles.js';
 import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
 import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
 import { Module, type ModuleMetadata } from './module.js';
 import { floatHandle, forgetHandle, initParameters } from './rnn-base.js';
 import { kindOf, nonlinearityOf, nonlinearMode } from './rnn-config.js';
-import { callRNN, type LSTMState } from './rnn-forward.js';
+import type { LSTMState } from './rnn-forward.js';
 
 export interface CellOptions {
   /** Use `bias_ih` and `bias_hh`. Default: true. */
@@ -59,11 +60,39 @@ export function forwardCell(
   state: LSTMState | Tensor | null | undefined,
   quantized: boolean,
 ): Tensor | [Tensor, Tensor] {
-  const { mode, inputSize, hiddenSize } = cell;
-  const lstm = mode === 'LSTM';
-  if (!isTensor(input)) throw new TypeError(`input should be a Tensor, got ${describe(input)}`);
+  checkCellInput(cell, input, quantized);
+  const { hiddenSize } = cell;
+  const lstm = cell.mode === 'LSTM';
+  const { shape } = input;
+  const rank = shape.length;
+  const batch = rank === 2 ? shape[0]! : 1;
+  const absent = state === undefined || state === null;
+  const states = absent ? null : checkCellState(cell, state, rank, batch, quantized);
+  const floats = batch * hiddenSize;
+  const results = callRNN(handle, {
+    x: input.checked('input') as Float32Array,
+    h0: states && states[0],
+    c0: states && states[1],
+    steps: 1,
+    batch,
+    batchSizes: null,
+    firstLayer: 0,
+    layers: 1,
+    yFloats: floats,
+    hFloats: floats,
+    cFloats: lstm ? floats : 0,
+  });
+  const stateShape = rank === 2 ? [batch, hiddenSize] : [hiddenSize];
+  const h = resultTensor(results[1], stateShape);
+  return lstm ? [h, resultTensor(results[2], stateShape.slice())] : h;
+}
+
+function checkCellInput({ mode, inputSize }: RNNCellSizes, input: Tensor, quantized: boolean): void {
+  if (!isTensor(input))
+    throw typeError('ERR_INVALID_ARG_TYPE', `input should be a Tensor, got ${describe(input)}`);
   if (input.dtype !== float32) {
-    throw new TypeError(
+    throw typeError(
+      'ERR_DTYPE',
       quantized
         ? `expected scalar type Float but found ${input.dtype}`
         : `mat1 and mat2 must have the same dtype, but got ${input.dtype} and float32`,
@@ -72,46 +101,39 @@ export function forwardCell(
   const { shape } = input;
   const rank = shape.length;
   if (rank !== 1 && rank !== 2) {
-    throw new RangeError(`${kindOf(mode)}Cell: Expected input to be 1D or 2D, got ${rank}D instead`);
+    throw rangeError('ERR_SHAPE', `${kindOf(mode)}Cell: Expected input to be 1D or 2D, got ${rank}D instead`);
   }
   if (shape[rank - 1] !== inputSize) {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_SHAPE',
       `input has inconsistent input_size: got ${shape[rank - 1]}${quantized ? ',' : ''} expected ${inputSize}`,
     );
   }
-  const batch = rank === 2 ? shape[0]! : 1;
-  let h0: Float32Array | null = null;
-  let c0: Float32Array | null = null;
-  if (state !== undefined && state !== null) {
-    if (!lstm) {
-      if (!isTensor(state)) throw new TypeError(`state should be a Tensor h, got ${describe(state)}`);
-      const label = quantized ? 'hidden' : 'hidden0';
-      h0 = stateData(cell, state, rank, batch, 'hidden', label);
-    } else {
-      if (!Array.isArray(state) || state.length !== 2 || !isTensor(state[0]) || !isTensor(state[1])) {
-        throw new TypeError(`state should be a pair of Tensors [h, c], got ${describe(state)}`);
-      }
-      h0 = stateData(cell, state[0], rank, batch, 'hx[0]', quantized ? 'hidden[0]' : 'hidden0');
-      c0 = stateData(cell, state[1], rank, batch, 'hx[1]', quantized ? 'hidden[1]' : 'hidden1');
-    }
+}
+
+function checkCellState(
+  cell: RNNCellSizes,
+  state: LSTMState | Tensor,
+  rank: number,
+  batch: number,
+  quantized: boolean,
+): [h0: Float32Array, c0: Float32Array | null] {
+  if (cell.mode !== 'LSTM') {
+    if (!isTensor(state))
+      throw typeError('ERR_INVALID_ARG_TYPE', `state should be a Tensor h, got ${describe(state)}`);
+    return [stateData(cell, state, rank, batch, 'hidden', quantized ? 'hidden' : 'hidden0'), null];
   }
-  const count = batch * hiddenSize;
-  const results = callRNN(handle, {
-    x: input.checked('input') as Float32Array,
-    h0,
-    c0,
-    steps: 1,
-    batch,
-    batchSizes: null,
-    firstLayer: 0,
-    layers: 1,
-    count,
-    hiddenCount: count,
-    cellCount: lstm ? count : 0,
-  });
-  const stateShape = rank === 2 ? [batch, hiddenSize] : [hiddenSize];
-  const h = resultTensor(results[1], stateShape);
-  return lstm ? [h, resultTensor(results[2], stateShape.slice())] : h;
+  if (!Array.isArray(state) || state.length !== 2 || !isTensor(state[0]) || !isTensor(state[1])) {
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `state should be a pair of Tensors [h, c], got ${describe(state)}`,
+    );
+  }
+  const [h, c] = state as unknown as LSTMState;
+  return [
+    stateData(cell, h, rank, batch, 'hx[0]', quantized ? 'hidden[0]' : 'hidden0'),
+    stateData(cell, c, rank, batch, 'hx[1]', quantized ? 'hidden[1]' : 'hidden1'),
+  ];
 }
 
 function stateData(
@@ -123,24 +145,27 @@ function stateData(
   label: string,
 ): Float32Array {
   if (state.dtype !== float32) {
-    throw new TypeError(`${label} should be a float32 Tensor, got ${state.dtype}`);
+    throw typeError('ERR_DTYPE', `${label} should be a float32 Tensor, got ${state.dtype}`);
   }
   const { shape } = state;
   if (shape.length !== 1 && shape.length !== 2) {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_SHAPE',
       `${kindOf(mode)}Cell: Expected ${name} to be 1D or 2D, got ${shape.length}D instead`,
     );
   }
   if (shape.length !== rank) {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_SHAPE',
       `Expected ${rank}D ${label} (${rank === 2 ? 'batch x hidden_size' : 'hidden_size'}), but got ${shape.length}D tensor`,
     );
   }
   if (rank === 2 && shape[0] !== batch) {
-    throw new RangeError(`Input batch size ${batch} doesn't match ${label} batch size ${shape[0]}`);
+    throw rangeError('ERR_SHAPE', `Input batch size ${batch} doesn't match ${label} batch size ${shape[0]}`);
   }
   if (shape[rank - 1] !== hiddenSize) {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_SHAPE',
       `${label} has inconsistent hidden_size: got ${shape[rank - 1]}, expected ${hiddenSize}`,
     );
   }

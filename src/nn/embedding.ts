@@ -1,5 +1,6 @@
 import { checkBoolean, checkOneOf, checkOptions, checkSize, describe } from '../errors.js';
-import { native } from '../native.js';
+import { bagModes, callBags, callLookup } from '../native/call.js';
+import type { EmbeddingTable, IndexBags } from '../native/handles.js';
 import { float32, int32, int64, isTensor, resultTensor, sameShape, type Tensor } from '../tensor.js';
 import { normal_ } from './init.js';
 import {
@@ -22,8 +23,6 @@ export interface EmbeddingOptions {
   /** The p of the p-norm that `maxNorm` is compared with. Default: 2. */
   normType?: number;
 }
-
-const bagModes = ['sum', 'mean', 'max'] as const;
 
 /** How a bag's vectors become one. */
 export type BagMode = (typeof bagModes)[number];
@@ -74,7 +73,7 @@ abstract class TableModule extends Module {
   }
 
   /** The table with the rows of these indices ready to be looked up. */
-  protected table(indices: Int32Array): Table {
+  protected table(indices: Int32Array): EmbeddingTable {
     const { numEmbeddings, embeddingDim: width, maxNorm, normType } = this;
     const data = parameterData('weight', this.weight, [numEmbeddings, width]);
     if (maxNorm !== null) {
@@ -166,21 +165,6 @@ export class EmbeddingBag extends TableModule {
 
 // What the quantized twins share ---------------------------------------------------------------------------
 
-/** A table as native code reads it: floats, or integers of 8 or 4 bits and each row's scale and offset. */
-export interface Table {
-  readonly data: Float32Array | Uint8Array;
-  readonly affines: Float32Array | null;
-  readonly bits: 32 | 8 | 4;
-  readonly width: number;
-}
-
-/** Bag b is the indices from `bounds[b]` up to `bounds[b + 1]`. */
-export interface Bags {
-  readonly indices: Int32Array;
-  readonly bounds: Float64Array;
-  readonly weights: Float32Array | null;
-}
-
 /** The sizes and options that a bag's arguments are checked against. */
 export interface BagModule extends Required<BagOptions> {
   readonly numEmbeddings: number;
@@ -235,8 +219,8 @@ export function tableIndices(name: string, indices: Tensor, numEmbeddings: numbe
 const fewIndices = 3;
 
 /** The rows of these indices, which are inside the table; `shape` is the indices'. */
-export function lookup(table: Table, indices: Int32Array, shape: readonly number[]): Tensor {
-  const { data, affines, bits, width } = table;
+export function lookup(table: EmbeddingTable, indices: Int32Array, shape: readonly number[]): Tensor {
+  const { data, affines, width } = table;
   const out = new Float32Array(indices.length * width);
   if (affines === null && indices.length <= fewIndices) {
     for (let i = 0; i < indices.length; i++) {
@@ -244,7 +228,7 @@ export function lookup(table: Table, indices: Int32Array, shape: readonly number
       out.set(data.subarray(start, start + width), i * width);
     }
   } else {
-    native().embeddingLookup(data, affines, bits, width, indices, out);
+    callLookup(table, indices, out);
   }
   return resultTensor(out, [...shape, width]);
 }
@@ -255,7 +239,7 @@ export function bagArguments(
   input: Tensor,
   offsets: Tensor | null | undefined,
   perSampleWeights: Tensor | null | undefined,
-): Bags {
+): IndexBags {
   const indices = tableIndices('input', input, numEmbeddings);
   let bounds: Float64Array;
   if (input.dim() === 2) {
@@ -290,25 +274,11 @@ export function bagArguments(
 }
 
 /** Each bag's sum, mean or maximum. */
-export function lookupBags(table: Table, bags: Bags, { mode, paddingIdx }: BagModule): Tensor {
-  const { data, affines, bits, width } = table;
-  const { indices, bounds, weights } = bags;
-  const count = bounds.length - 1;
-  const out = new Float32Array(count * width);
-  const padding = paddingIdx ?? -1;
-  native().embeddingBag(
-    data,
-    affines,
-    bits,
-    width,
-    indices,
-    out,
-    bounds,
-    bagModes.indexOf(mode),
-    weights,
-    padding,
-  );
-  return resultTensor(out, [count, width]);
+export function lookupBags(table: EmbeddingTable, bags: IndexBags, { mode, paddingIdx }: BagModule): Tensor {
+  const count = bags.bounds.length - 1;
+  const out = new Float32Array(count * table.width);
+  callBags(table, bags, mode, paddingIdx ?? -1, out);
+  return resultTensor(out, [count, table.width]);
 }
 
 function offsetBounds(

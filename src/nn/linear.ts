@@ -1,15 +1,7 @@
-import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import {
-  arrayBit,
-  arraysAt,
-  fromSlot,
-  memory,
-  native,
-  newOutput,
-  throwUnlessOk,
-  toSlot,
-  type LinearHandle,
-} from '../native.js';
+import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError } from '../errors.js';
+import { native } from '../native/addon.js';
+import { callLinear } from '../native/call.js';
+import type { LinearHandle } from '../native/handles.js';
 import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
 import { emptyParameter, Module, parameterData, type ModuleMetadata, type Parameter } from './module.js';
@@ -90,14 +82,19 @@ export function forgetLinear(owner: Module): void {
 }
 
 function checkLinearInput(input: Tensor, inFeatures: number, outFeatures: number): void {
-  if (!isTensor(input)) throw new TypeError(`input should be a Tensor, got ${describe(input)}`);
+  if (!isTensor(input))
+    throw typeError('ERR_INVALID_ARG_TYPE', `input should be a Tensor, got ${describe(input)}`);
   if (input.dtype !== float32) {
-    throw new TypeError(`mat1 and mat2 must have the same dtype, but got ${input.dtype} and float32`);
+    throw typeError(
+      'ERR_DTYPE',
+      `mat1 and mat2 must have the same dtype, but got ${input.dtype} and float32`,
+    );
   }
   const { shape } = input;
   if (shape.length === 0 || shape[shape.length - 1] !== inFeatures) {
     const rows = shape.slice(0, -1).reduce((product, n) => product * n, 1);
-    throw new RangeError(
+    throw rangeError(
+      'ERR_SHAPE',
       `mat1 and mat2 shapes cannot be multiplied (${rows}x${shape.at(-1) ?? 0} and ${inFeatures}x${outFeatures})`,
     );
   }
@@ -108,12 +105,5 @@ export function linearForward(handle: LinearHandle, input: Tensor, outFeatures: 
   const { shape } = input;
   const x = input.checked('input') as Float32Array;
   const rows = x.length / shape[shape.length - 1]!;
-  const { slots, sizes } = memory();
-  const count = rows * outFeatures;
-  const xIn = toSlot(slots, 0, x);
-  const out = newOutput(count);
-  sizes[0] = rows;
-  sizes[arraysAt] = arrayBit(xIn, 0) + arrayBit(out, 1);
-  throwUnlessOk(handle.forward(xIn, out));
-  return resultTensor(fromSlot(slots, 1, out, count), [...shape.slice(0, -1), outFeatures]);
+  return resultTensor(callLinear(handle, x, rows, rows * outFeatures), [...shape.slice(0, -1), outFeatures]);
 }

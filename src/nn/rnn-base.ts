@@ -1,4 +1,5 @@
-import { native, type RNNHandle, type RNNMode } from '../native.js';
+import { native } from '../native/addon.js';
+import type { RNNHandle, RNNMode } from '../native/handles.js';
 import type { Tensor } from '../tensor.js';
 import { uniform_ } from './init.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from './layer-parameters.js';
@@ -48,7 +49,8 @@ export function floatHandle<M extends Module & RNNCellSizes>(
       else matrices[matrix]!.bias = data;
     });
     const { mode, inputSize, hiddenSize } = module;
-    return new (native().FloatRNN)(mode, inputSize, hiddenSize, projSize, numLayers, directions, matrices);
+    const sizes = { mode, inputSize, hiddenSize, projSize, numLayers, directions };
+    return new (native().FloatRNN)(sizes, matrices);
   });
 }
 

@@ -1,5 +1,5 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import type { RNNMode } from '../native.js';
+import type { RNNMode } from '../native/handles.js';
 import type { RNNSizes } from './layer-parameters.js';
 import { pythonFloat, type ModuleMetadata } from './module.js';
 

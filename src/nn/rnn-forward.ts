@@ -1,15 +1,6 @@
-import { describe } from '../errors.js';
-import {
-  arrayBit,
-  arraysAt,
-  fromSlot,
-  memory,
-  newOutput,
-  shareBuffer,
-  throwUnlessOk,
-  toSlot,
-  type RNNHandle,
-} from '../native.js';
+import { describe, rangeError, typeError } from '../errors.js';
+import { callRNN, type RNNCall, type RNNOutputs } from '../native/call.js';
+import type { RNNHandle } from '../native/handles.js';
 import { float32, isTensor, resultTensor, Tensor } from '../tensor.js';
 import { dropout as applyDropout } from './dropout.js';
 import { checkPacked, isPackedSequence, PackedSequence } from './packed-sequence.js';
@@ -38,7 +29,10 @@ export function forwardRNN(
   const x = checkInput(input, quantized);
   const rank = x.shape.length;
   if (rank !== 2 && rank !== 3) {
-    throw new RangeError(`${kindOf(module.mode)}: Expected input to be 2D or 3D, got ${rank}D instead`);
+    throw rangeError(
+      'ERR_SHAPE',
+      `${kindOf(module.mode)}: Expected input to be 2D or 3D, got ${rank}D instead`,
+    );
   }
   checkFeatures(module, x);
   const batched = rank === 3;
@@ -46,20 +40,18 @@ export function forwardRNN(
   const transposed = swap ? x.transpose(0, 1) : x;
   const steps = transposed.shape[0]!;
   const batch = batched ? transposed.shape[1]! : 1;
-  if (steps === 0) throw new RangeError('Expected sequence length to be larger than 0 in RNN');
+  if (steps === 0) throw rangeError('ERR_SHAPE', 'Expected sequence length to be larger than 0 in RNN');
   const features = featuresOf(module);
-  const result = run(
-    module,
-    handle,
-    transposed.checked('input') as Float32Array,
-    checkState(module, state, batched ? batch : null, true),
+  const result = runLayers(module, handle, {
+    x: transposed.checked('input') as Float32Array,
+    states: checkState(module, state, batched ? batch : null, true),
     steps,
     batch,
-    steps * batch,
-    null,
-    batched ? [steps, batch, features] : [steps, features],
+    rows: steps * batch,
+    batchSizes: null,
+    outputShape: batched ? [steps, batch, features] : [steps, features],
     batched,
-  );
+  });
   if (swap) result[0] = (result[0] as Tensor).transpose(0, 1);
   return result;
 }
@@ -74,22 +66,21 @@ function forwardPacked(
 ): RNNResult {
   const { data, batchSizes, sorted, unsorted } = checkPacked(input);
   checkInput(data, quantized);
-  if (data.dim() !== 2) throw new RangeError(`input must have 2 dimensions, got ${data.dim()}`);
+  if (data.dim() !== 2) throw rangeError('ERR_SHAPE', `input must have 2 dimensions, got ${data.dim()}`);
   checkFeatures(module, data);
   const batch = batchSizes[0]!;
   const states = checkState(module, state, batch, false);
-  const [output, last] = run(
-    module,
-    handle,
-    data.checked('input') as Float32Array,
-    states.map((each) => each && permuted(each, batch, module, sorted)) as States,
-    batchSizes.length,
+  const rows = data.shape[0]!;
+  const [output, last] = runLayers(module, handle, {
+    x: data.checked('input') as Float32Array,
+    states: states.map((each) => each && permuted(each, batch, module, sorted)) as States,
+    steps: batchSizes.length,
     batch,
-    data.shape[0]!,
-    BigInt64Array.from(batchSizes, BigInt),
-    [data.shape[0]!, featuresOf(module)],
-    true,
-  );
+    rows,
+    batchSizes: BigInt64Array.from(batchSizes, BigInt),
+    outputShape: [rows, featuresOf(module)],
+    batched: true,
+  });
   const restored = (tensor: Tensor): Tensor =>
     resultTensor(permuted(tensor.data as Float32Array, batch, module, unsorted), tensor.shape);
   return [
@@ -98,7 +89,7 @@ function forwardPacked(
   ];
 }
 
-/** `(cells, batch, features)` with the batch in another order. */
+/** `(directions of all layers, batch, features)` with the batch in another order. */
 function permuted(
   data: Float32Array,
   batch: number,
@@ -107,7 +98,7 @@ function permuted(
 ): Float32Array {
   if (order === null) return data;
   const out = new Float32Array(data.length);
-  const row = data.length / (cellsOf(module) * batch);
+  const row = data.length / (directionsOf(module) * batch);
   for (let to = 0; to < data.length; to += row) {
     const i = to / row;
     const from = (i - (i % batch) + order[i % batch]!) * row;
@@ -118,21 +109,28 @@ function permuted(
 
 type States = [h0: Float32Array | null, c0: Float32Array | null];
 
-function run(
+/** Checked sequences, in the order in which the handle takes them. */
+interface Sequences {
+  readonly x: Float32Array;
+  readonly states: States;
+  readonly steps: number;
+  readonly batch: number;
+  readonly rows: number;
+  /** Of packed sequences, else null. */
+  readonly batchSizes: BigInt64Array | null;
+  readonly outputShape: readonly number[];
+  readonly batched: boolean;
+}
+
+/** Runs all layers, and shapes their results. */
+function runLayers(
   module: RNNConfig & { readonly training: boolean },
   handle: RNNHandle,
-  x: Float32Array,
-  states: States,
-  steps: number,
-  batch: number,
-  rows: number,
-  batchSizes: BigInt64Array | null,
-  outputShape: readonly number[],
-  batched: boolean,
+  { x, states, steps, batch, rows, batchSizes, outputShape, batched }: Sequences,
 ): RNNResult {
   const { hiddenSize, numLayers } = module;
   const lstm = module.mode === 'LSTM';
-  const cells = cellsOf(module);
+  const directions = directionsOf(module);
   const projected = module.projSize || hiddenSize;
   const call: RNNCall = {
     x,
@@ -143,104 +141,43 @@ function run(
     batchSizes,
     firstLayer: 0,
     layers: numLayers,
-    count: rows * outputShape[outputShape.length - 1]!,
-    hiddenCount: cells * batch * projected,
-    cellCount: lstm ? cells * batch * hiddenSize : 0,
+    yFloats: rows * outputShape[outputShape.length - 1]!,
+    hFloats: directions * batch * projected,
+    cFloats: lstm ? directions * batch * hiddenSize : 0,
   };
   const drops = module.training && module.dropout > 0 && numLayers > 1;
   const results = drops ? callWithDropout(handle, call, module.dropout) : callRNN(handle, call);
   const output = resultTensor(results[0], outputShape);
-  const hidden = resultTensor(results[1], batched ? [cells, batch, projected] : [cells, projected]);
+  const hidden = resultTensor(results[1], batched ? [directions, batch, projected] : [directions, projected]);
   if (!lstm) return [output, hidden];
-  const cell = resultTensor(results[2], batched ? [cells, batch, hiddenSize] : [cells, hiddenSize]);
+  const cell = resultTensor(results[2], batched ? [directions, batch, hiddenSize] : [directions, hiddenSize]);
   return [output, [hidden, cell]];
-}
-
-/** What a recurrent handle is to run. */
-export interface RNNCall {
-  readonly x: Float32Array;
-  readonly h0: Float32Array | null;
-  readonly c0: Float32Array | null;
-  readonly steps: number;
-  readonly batch: number;
-  readonly batchSizes: BigInt64Array | null;
-  readonly firstLayer: number;
-  readonly layers: number;
-  /** Elements of y, hn and cn, the last 0 where the mode has no c. */
-  readonly count: number;
-  readonly hiddenCount: number;
-  readonly cellCount: number;
-}
-
-/** y, hn and cn: to be indexed, for taking arrays apart costs 15 ns each. */
-export type RNNOutputs = [y: Float32Array, hn: Float32Array, cn: Float32Array];
-
-/** Runs a handle: its arguments as native code wants them, and new arrays for its results. */
-export function callRNN(handle: RNNHandle, call: RNNCall): RNNOutputs {
-  const { slots, sizes } = memory();
-  const { h0, c0, batchSizes, count, hiddenCount, cellCount } = call;
-  const x = toSlot(slots, 0, call.x);
-  const h = h0 === null ? undefined : toSlot(slots, 1, h0);
-  const c = c0 === null ? undefined : toSlot(slots, 2, c0);
-  const states = hiddenCount + cellCount;
-  const share = shareBuffer(hiddenCount, cellCount);
-  const all = share && count <= states; // y, hn and cn in y's buffer
-  const pair = share && !all && cellCount > 0; // hn and cn in hn's
-  const y = newOutput(all ? count + states : count);
-  const hn = all ? undefined : newOutput(pair ? states : hiddenCount);
-  const cn = all || pair ? undefined : newOutput(cellCount);
-  sizes[0] = call.steps;
-  sizes[1] = call.batch;
-  sizes[2] = call.firstLayer;
-  sizes[3] = call.layers;
-  sizes[4] = (h0 === null ? 0 : 1) + (c0 === null ? 0 : 2);
-  sizes[arraysAt] =
-    arrayBit(x, 0) + arrayBit(h, 1) + arrayBit(c, 2) + arrayBit(y, 3) + arrayBit(hn, 4) + arrayBit(cn, 5);
-  // A method for each, for a seventh argument costs 100 ns.
-  const status =
-    batchSizes === null
-      ? handle.forward(x, h, c, y, hn, cn)
-      : handle.forwardPacked(x, h, c, y, hn, cn, batchSizes);
-  throwUnlessOk(status, cellCount === 0 ? 'hidden' : 'hidden[0]');
-  if (all || pair) {
-    const { buffer } = (all ? y : hn)!;
-    const hiddenAt = all ? count : 0;
-    return [
-      all ? new Float32Array(buffer, 0, count) : y!,
-      new Float32Array(buffer, 4 * hiddenAt, hiddenCount),
-      new Float32Array(buffer, 4 * (hiddenAt + hiddenCount), cellCount),
-    ];
-  }
-  return [
-    fromSlot(slots, 3, y, count),
-    fromSlot(slots, 4, hn, hiddenCount),
-    fromSlot(slots, 5, cn, cellCount),
-  ];
 }
 
 /** Layer by layer, with dropout on what passes between them. */
 function callWithDropout(handle: RNNHandle, call: RNNCall, dropout: number): RNNOutputs {
-  const { layers, count } = call;
-  const hiddenCount = call.hiddenCount / layers;
-  const cellCount = call.cellCount / layers;
+  const { layers, yFloats } = call;
+  const hFloats = call.hFloats / layers;
+  const cFloats = call.cFloats / layers;
   let { x } = call;
   let y!: Float32Array;
-  const hn = new Float32Array(call.hiddenCount);
-  const cn = new Float32Array(call.cellCount);
+  const hn = new Float32Array(call.hFloats);
+  const cn = new Float32Array(call.cFloats);
   for (let layer = 0; layer < layers; layer++) {
-    if (layer > 0) x = applyDropout(new Tensor(y, [count]), dropout).data as Float32Array;
-    const h0 = call.h0 && call.h0.subarray(layer * hiddenCount, (layer + 1) * hiddenCount);
-    const c0 = call.c0 && call.c0.subarray(layer * cellCount, (layer + 1) * cellCount);
-    const part = { ...call, x, h0, c0, firstLayer: layer, layers: 1, hiddenCount, cellCount };
+    if (layer > 0) x = applyDropout(new Tensor(y, [yFloats]), dropout).data as Float32Array;
+    const h0 = call.h0 && call.h0.subarray(layer * hFloats, (layer + 1) * hFloats);
+    const c0 = call.c0 && call.c0.subarray(layer * cFloats, (layer + 1) * cFloats);
+    const part = { ...call, x, h0, c0, firstLayer: layer, layers: 1, hFloats, cFloats };
     const outputs = callRNN(handle, part);
     y = outputs[0];
-    hn.set(outputs[1], layer * hiddenCount);
-    cn.set(outputs[2], layer * cellCount);
+    hn.set(outputs[1], layer * hFloats);
+    cn.set(outputs[2], layer * cFloats);
   }
   return [y, hn, cn];
 }
 
-function cellsOf({ numLayers, bidirectional }: RNNConfig): number {
+/** The directions of all layers. */
+function directionsOf({ numLayers, bidirectional }: RNNConfig): number {
   return bidirectional ? 2 * numLayers : numLayers;
 }
 
@@ -250,9 +187,11 @@ function featuresOf({ hiddenSize, projSize, bidirectional }: RNNConfig): number 
 }
 
 function checkInput(input: Tensor, quantized: boolean): Tensor {
-  if (!isTensor(input)) throw new TypeError(`input should be a Tensor, got ${describe(input)}`);
+  if (!isTensor(input))
+    throw typeError('ERR_INVALID_ARG_TYPE', `input should be a Tensor, got ${describe(input)}`);
   if (input.dtype !== float32) {
-    throw new TypeError(
+    throw typeError(
+      'ERR_DTYPE',
       quantized
         ? `expected scalar type Float but found ${input.dtype}`
         : `RNN input dtype (${input.dtype}) does not match weight dtype (float32). Convert input: input.float()`,
@@ -264,7 +203,10 @@ function checkInput(input: Tensor, quantized: boolean): Tensor {
 function checkFeatures({ inputSize }: RNNConfig, { shape }: Tensor): void {
   const size = shape[shape.length - 1]!;
   if (size !== inputSize) {
-    throw new RangeError(`input.size(-1) must be equal to input_size. Expected ${inputSize}, got ${size}`);
+    throw rangeError(
+      'ERR_SHAPE',
+      `input.size(-1) must be equal to input_size. Expected ${inputSize}, got ${size}`,
+    );
   }
 }
 
@@ -276,52 +218,60 @@ function checkState(
   sayRank: boolean,
 ): States {
   if (state === undefined || state === null) return [null, null];
-  const cells = cellsOf(module);
+  const directions = directionsOf(module);
   const { hiddenSize, projSize } = module;
   const rank = batch === null ? 2 : 3;
   if (module.mode !== 'LSTM') {
-    if (!isTensor(state)) throw new TypeError(`state should be a Tensor h0, got ${describe(state)}`);
+    if (!isTensor(state))
+      throw typeError('ERR_INVALID_ARG_TYPE', `state should be a Tensor h0, got ${describe(state)}`);
     if (sayRank && state.dim() !== rank)
       throw wrongRank(rank, `hx should also be ${rank}-D`, `${state.dim()}-D tensor`);
-    return [stateData(state, cells, batch, hiddenSize, 'hidden'), null];
+    return [stateData(state, directions, batch, hiddenSize, 'hidden'), null];
   }
   if (!Array.isArray(state) || state.length !== 2 || !isTensor(state[0]) || !isTensor(state[1])) {
-    throw new TypeError(`state should be a pair of Tensors [h0, c0], got ${describe(state)}`);
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `state should be a pair of Tensors [h0, c0], got ${describe(state)}`,
+    );
   }
   const [h0, c0] = state as unknown as LSTMState;
   if (sayRank && (h0.dim() !== rank || c0.dim() !== rank)) {
     throw wrongRank(rank, `hx and cx should also be ${rank}-D`, `(${h0.dim()}-D, ${c0.dim()}-D) tensors`);
   }
   return [
-    stateData(h0, cells, batch, projSize || hiddenSize, 'hidden[0]'),
-    stateData(c0, cells, batch, hiddenSize, 'hidden[1]'),
+    stateData(h0, directions, batch, projSize || hiddenSize, 'hidden[0]'),
+    stateData(c0, directions, batch, hiddenSize, 'hidden[1]'),
   ];
 }
 
 function wrongRank(rank: number, expected: string, got: string): RangeError {
-  return new RangeError(
+  return rangeError(
+    'ERR_SHAPE',
     `For ${rank === 2 ? 'unbatched 2-D' : 'batched 3-D'} input, ${expected} but got ${got}`,
   );
 }
 
 function stateData(
   tensor: Tensor,
-  cells: number,
+  directions: number,
   batch: number | null,
   features: number,
   name: string,
 ): Float32Array {
   if (tensor.dtype !== float32) {
-    throw new TypeError(`${name} should be a float32 Tensor, got ${tensor.dtype}`);
+    throw typeError('ERR_DTYPE', `${name} should be a float32 Tensor, got ${tensor.dtype}`);
   }
   const { shape } = tensor;
   const fits =
     batch === null
-      ? shape.length === 2 && shape[0] === cells && shape[1] === features
-      : shape.length === 3 && shape[0] === cells && shape[1] === batch && shape[2] === features;
+      ? shape.length === 2 && shape[0] === directions && shape[1] === features
+      : shape.length === 3 && shape[0] === directions && shape[1] === batch && shape[2] === features;
   if (!fits) {
-    const expected = batch === null ? [cells, features] : [cells, batch, features];
-    throw new RangeError(`Expected ${name} size (${expected.join(', ')}), got [${shape.join(', ')}]`);
+    const expected = batch === null ? [directions, features] : [directions, batch, features];
+    throw rangeError(
+      'ERR_SHAPE',
+      `Expected ${name} size (${expected.join(', ')}), got [${shape.join(', ')}]`,
+    );
   }
   return tensor.checked(name) as Float32Array;
 }

@@ -1,5 +1,5 @@
 import { checkBoolean, checkOptions, describe, rangeError, tagOf, typeError } from '../errors.js';
-import { collectGarbage } from '../memory.js';
+import { collectIfExposed } from '../garbage.js';
 import { onMeta } from '../nn/meta.js';
 import { copyHooks, copyModule, isModule, type Module } from '../nn/module.js';
 import { quantizedCatalogue } from '../nn/quantized/catalogue.js';
@@ -33,7 +33,10 @@ export interface QuantizeDynamicOptions {
   dtype?: DType;
   /** Float class to quantized class, by exact type. Default: {@link defaultDynamicMapping}. */
   mapping?: ReadonlyMap<ModuleClass, QuantizedModuleClass>;
-  /** Quantize the model itself instead of a copy, letting each float module go as it is converted. Default: false. */
+  /**
+   * Quantize the model itself instead of a copy, letting each float module go as it is converted. Their memory is free
+   * when Node next collects garbage: promptly in a process started with `node --expose-gc`. Default: false.
+   */
   inplace?: boolean;
 }
 
@@ -195,7 +198,7 @@ function replaceModules(root: Module, { conversions, others }: Plan, inplace: bo
   const collectAndConvert = (module: Module): Module => {
     // This collects the modules that were replaced before; the caller still holds `module`.
     if (inplace && released > collectEvery) {
-      collectGarbage();
+      collectIfExposed();
       released = 0;
     }
     return twinOf(module);

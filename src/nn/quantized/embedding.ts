@@ -1,5 +1,6 @@
 import { checkOneOf, checkOptions, checkSize } from '../../errors.js';
-import { native } from '../../native.js';
+import { native } from '../../native/addon.js';
+import type { EmbeddingTable } from '../../native/handles.js';
 import { quint4x2, quint8, sameShape, Tensor } from '../../tensor.js';
 import {
   bagArguments,
@@ -14,7 +15,6 @@ import {
   tableIndices,
   type BagMode,
   type BagOptions,
-  type Table,
 } from '../embedding.js';
 import { Module, parameterData, sizeMismatch, type ModuleMetadata } from '../module.js';
 import { checkFloat, type QConfig } from './qconfig.js';
@@ -35,7 +35,7 @@ export interface QuantizedEmbeddingBagOptions extends QuantizedEmbeddingOptions,
 /** What was loaded, never written again, so that copies of a module share it. */
 interface Packed {
   readonly weight: Tensor;
-  readonly table: Table;
+  readonly table: EmbeddingTable;
   /** No value of the table is larger. */
   readonly largest: number;
 }

@@ -1,4 +1,4 @@
-import type { RNNMode } from '../../../native.js';
+import type { RNNMode } from '../../../native/handles.js';
 import type { Tensor } from '../../../tensor.js';
 import {
   cellConfig,

@@ -1,11 +1,6 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../../../errors.js';
-import {
-  native,
-  type HalfLinearHandle,
-  type HalfMatrix,
-  type Int8LinearHandle,
-  type Int8Matrix,
-} from '../../../native.js';
+import { native } from '../../../native/addon.js';
+import type { HalfLinearHandle, HalfMatrix, Int8LinearHandle, Int8Matrix } from '../../../native/handles.js';
 import { float16, float32, isTensor, type Tensor } from '../../../tensor.js';
 import { LinearReLU as FloatLinearReLU } from '../../intrinsic.js';
 import { linearParameters, type LayerParameter } from '../../layer-parameters.js';

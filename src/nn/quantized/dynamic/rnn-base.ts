@@ -1,11 +1,11 @@
-import {
-  native,
-  type HalfMatrix,
-  type HalfRNNHandle,
-  type Int8Matrix,
-  type Int8RNNHandle,
-  type RNNMode,
-} from '../../../native.js';
+import { native } from '../../../native/addon.js';
+import type {
+  HalfMatrix,
+  HalfRNNHandle,
+  Int8Matrix,
+  Int8RNNHandle,
+  RNNMode,
+} from '../../../native/handles.js';
 import { float16, type Tensor } from '../../../tensor.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from '../../layer-parameters.js';
 import type { Module, ModuleMetadata } from '../../module.js';
@@ -27,10 +27,10 @@ export function newRNNHandle(
   matrices: readonly QuantizedMatrix[],
 ): QuantizedRNNHandle {
   const { HalfRNN, Int8RNN } = native();
-  const sizes = [mode, inputSize, hiddenSize, projSize, numLayers, directions] as const;
-  if (dynamic.dtype === float16) return new HalfRNN(...sizes, matrices as readonly HalfMatrix[]);
+  const sizes = { mode, inputSize, hiddenSize, projSize, numLayers, directions };
+  if (dynamic.dtype === float16) return new HalfRNN(sizes, matrices as readonly HalfMatrix[]);
   const { activation, reduceRange } = dynamic;
-  return new Int8RNN(...sizes, matrices as readonly Int8Matrix[], activation === 'perRow', reduceRange);
+  return new Int8RNN(sizes, matrices as readonly Int8Matrix[], activation === 'perRow', reduceRange);
 }
 
 /** What the quantized recurrent modules and cells share. Not public. */

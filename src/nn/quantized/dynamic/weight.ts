@@ -1,5 +1,5 @@
 import { describe } from '../../../errors.js';
-import { native } from '../../../native.js';
+import { native } from '../../../native/addon.js';
 import {
   float16,
   float32,

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+#include "bindings/call.h"
+
+#include <iterator>
+
+namespace dynaquant {
+namespace {
+
+struct Named {
+  const char* name;
+  std::size_t value;
+};
+
+Napi::Object object_of(Napi::Env env, std::initializer_list<Named> entries) {
+  Napi::Object object = Napi::Object::New(env);
+  for (const Named& entry : entries) {
+    object.Set(entry.name, Napi::Number::New(env, static_cast<double>(entry.value)));
+  }
+  return object;
+}
+
+// The names of Status, by its numbers.
+Napi::Array status_names(Napi::Env env) {
+  constexpr const char* kNames[] = {"ok", "inputNotFinite", "hiddenNotFinite", "cellNotFinite",
+                                    "overflow"};
+  static_assert(std::size(kNames) == static_cast<std::size_t>(Status::kOverflow) + 1, "one each");
+  Napi::Array names = Napi::Array::New(env);
+  for (std::size_t i = 0; i < std::size(kNames); ++i) {
+    names[static_cast<std::uint32_t>(i)] = Napi::String::New(env, kNames[i]);
+  }
+  return names;
+}
+
+}  // namespace
+
+void init_call(Napi::Env env, Napi::Object exports) {
+  Napi::Float32Array slots = Napi::Float32Array::New(env, kSlots * kSlotFloats);
+  Napi::Float64Array words = Napi::Float64Array::New(env, kWords);
+  addon_data(env).call = {Napi::Persistent(slots), Napi::Persistent(words), slots.Data(),
+                          words.Data()};
+  exports.Set("callSlots", slots);
+  exports.Set("callWords", words);
+  exports.Set("callLayout", object_of(env, {{"slotFloats", kSlotFloats},
+                                            {"arrays", kArrays},
+                                            {"given", kGiven},
+                                            {"joined", kJoined},
+                                            {"linearRows", kLinearRows},
+                                            {"rnnSteps", kRnnSteps},
+                                            {"rnnBatch", kRnnBatch},
+                                            {"rnnFirstLayer", kRnnFirstLayer},
+                                            {"rnnLayers", kRnnLayers},
+                                            {"tableBits", kTableBits},
+                                            {"tableWidth", kTableWidth},
+                                            {"bagMode", kBagMode},
+                                            {"bagPadding", kBagPadding}}));
+  exports.Set("statusNames", status_names(env));
+}
+
+}  // namespace dynaquant

@@ -1,0 +1,211 @@
+/**
+ * The hot calls: how their arguments and results travel. native/bindings/call.h is the other side, and nobody else
+ * knows slots or words.
+ *
+ * V8 keeps a small Float32Array on its own heap, where it costs a tenth of one with a buffer, and moves it out as
+ * soon as native code asks for its address, which then costs more than both. So small arrays travel by copy through
+ * slots of shared memory, and a call's numbers as words of it. A call writes slots and words and runs at once. An
+ * asynchronous one, which runs later, must have memory of its own: the next call writes over this.
+ */
+import { rangeError } from '../errors.js';
+import { native } from './addon.js';
+import type {
+  CallMemory,
+  EmbeddingTable,
+  IndexBags,
+  LinearHandle,
+  RNNHandle,
+  Slotted,
+  Status,
+} from './handles.js';
+
+let memory: CallMemory | undefined;
+
+/** The shared memory, apart from the addon's many other properties, which make it slow to ask for one (10 ns). */
+function callMemory(): CallMemory {
+  if (memory === undefined) {
+    const { callSlots, callWords, callLayout, statusNames } = native();
+    memory = { callSlots, callWords, callLayout, statusNames };
+  }
+  return memory;
+}
+
+/** V8 keeps arrays of up to so many floats on its own heap. */
+const heapSize = 16;
+
+/**
+ * The i-th argument, an input: itself, or a copy in its slot. (Asking for the address of an array takes 45 ns,
+ * copying so few floats 20.)
+ */
+function input({ callSlots, callLayout }: CallMemory, i: number, data: Float32Array | null): Slotted {
+  if (data === null) return undefined;
+  if (data.length > callLayout.slotFloats) return data;
+  const slot = i * callLayout.slotFloats;
+  if (data.length > heapSize) callSlots.set(data, slot);
+  else for (let j = 0; j < data.length; j++) callSlots[slot + j] = data[j]!;
+  return undefined;
+}
+
+/** An output: a new array for `count` results, or `undefined` for its slot when they are few. */
+function output(count: number): Slotted {
+  if (count <= heapSize) return undefined;
+  // Large buffers come without zeros: setting them costs as much as writing the results, and twice that where
+  // it touches pages for the first time.
+  if (count < unzeroedFrom) return new Float32Array(count);
+  return new Float32Array(Buffer.allocUnsafeSlow(4 * count).buffer);
+}
+const unzeroedFrom = 65536;
+
+/** The bit of the i-th argument if it is an array. */
+function arrayBit(argument: Slotted, i: number): number {
+  return argument === undefined ? 0 : 1 << i;
+}
+
+/** The results of the i-th argument: its array, or a copy of what its slot holds. */
+function resultOf(
+  { callSlots, callLayout }: CallMemory,
+  i: number,
+  array: Slotted,
+  count: number,
+): Float32Array {
+  if (array !== undefined) return array;
+  const slot = i * callLayout.slotFloats;
+  const copy = new Float32Array(count);
+  for (let j = 0; j < count; j++) copy[j] = callSlots[slot + j]!;
+  return copy;
+}
+
+/** Turns an INT8 layer's refusal into the sentence that names what was wrong; `hidden` is what h0 is called. */
+function throwUnlessOk(status: Status, hidden: string): void {
+  if (status === 0) return;
+  const name = callMemory().statusNames[status];
+  if (name === 'overflow') {
+    throw rangeError('ERR_OVERFLOW', 'the output overflows float32: input, state or weights are too large');
+  }
+  const culprit = name === 'inputNotFinite' ? 'input' : name === 'hiddenNotFinite' ? hidden : 'hidden[1]';
+  throw rangeError(
+    'ERR_NOT_FINITE',
+    `${culprit} should be finite for an INT8 layer, but holds NaN or infinity`,
+  );
+}
+
+/** Runs a Linear on `rows` rows; `count` is the number of its results. */
+export function callLinear(handle: LinearHandle, x: Float32Array, rows: number, count: number): Float32Array {
+  const memory = callMemory();
+  const { callWords, callLayout } = memory;
+  const xIn = input(memory, 0, x);
+  const out = output(count);
+  callWords[callLayout.arrays] = arrayBit(xIn, 0) + arrayBit(out, 1);
+  callWords[callLayout.linearRows] = rows;
+  throwUnlessOk(handle.forward(xIn, out), '');
+  return resultOf(memory, 1, out, count);
+}
+
+/** What a recurrent handle is to run. */
+export interface RNNCall {
+  readonly x: Float32Array;
+  readonly h0: Float32Array | null;
+  readonly c0: Float32Array | null;
+  readonly steps: number;
+  readonly batch: number;
+  /** Of packed sequences, else null. */
+  readonly batchSizes: BigInt64Array | null;
+  readonly firstLayer: number;
+  readonly layers: number;
+  /** Elements of y, hn and cn, the last 0 where the mode has no c. */
+  readonly yFloats: number;
+  readonly hFloats: number;
+  readonly cFloats: number;
+}
+
+/** y, hn, cn. Index it; destructuring costs 15 ns an element. */
+export type RNNOutputs = [y: Float32Array, hn: Float32Array, cn: Float32Array];
+
+/** Runs a recurrent handle. */
+export function callRNN(handle: RNNHandle, call: RNNCall): RNNOutputs {
+  const { batchSizes, yFloats, hFloats, cFloats } = call;
+  const memory = callMemory();
+  const { callWords, callLayout } = memory;
+  const x = input(memory, 0, call.x);
+  const h0 = input(memory, 1, call.h0);
+  const c0 = input(memory, 2, call.c0);
+  const joined = joinedOutputs(yFloats, hFloats, cFloats);
+  const states = hFloats + cFloats;
+  const y = output(joined === allJoined ? yFloats + states : yFloats);
+  const hn = joined === allJoined ? undefined : output(joined === statesJoined ? states : hFloats);
+  const cn = joined === 0 ? output(cFloats) : undefined;
+  callWords[callLayout.arrays] =
+    arrayBit(x, 0) + arrayBit(h0, 1) + arrayBit(c0, 2) + arrayBit(y, 3) + arrayBit(hn, 4) + arrayBit(cn, 5);
+  callWords[callLayout.given] = (call.h0 === null ? 0 : 1 << 1) + (call.c0 === null ? 0 : 1 << 2);
+  callWords[callLayout.joined] = joined;
+  callWords[callLayout.rnnSteps] = call.steps;
+  callWords[callLayout.rnnBatch] = call.batch;
+  callWords[callLayout.rnnFirstLayer] = call.firstLayer;
+  callWords[callLayout.rnnLayers] = call.layers;
+  // A method for each, because a seventh argument costs 100 ns.
+  const status =
+    batchSizes === null
+      ? handle.forward(x, h0, c0, y, hn, cn)
+      : handle.forwardPacked(x, h0, c0, y, hn, cn, batchSizes);
+  throwUnlessOk(status, cFloats === 0 ? 'hidden' : 'hidden[0]');
+  if (joined === 0) {
+    return [
+      resultOf(memory, 3, y, yFloats),
+      resultOf(memory, 4, hn, hFloats),
+      resultOf(memory, 5, cn, cFloats),
+    ];
+  }
+  const { buffer } = (joined === allJoined ? y : hn)!;
+  const hiddenAt = joined === allJoined ? yFloats : 0;
+  return [
+    joined === allJoined ? new Float32Array(buffer, 0, yFloats) : resultOf(memory, 3, y, yFloats),
+    new Float32Array(buffer, 4 * hiddenAt, hFloats),
+    new Float32Array(buffer, 4 * (hiddenAt + hFloats), cFloats),
+  ];
+}
+
+const statesJoined = 1 << 5; // cn lies behind hn
+const allJoined = statesJoined | (1 << 4); // and hn behind y
+
+/**
+ * Whether hn and cn share one ArrayBuffer, because each costs about 0.6 µs, mostly at collection. The output joins
+ * them if it is no longer than they are, as that of a single step: whoever keeps the states would keep a long one too.
+ */
+function joinedOutputs(yFloats: number, hFloats: number, cFloats: number): number {
+  const onHeap = hFloats <= heapSize || (cFloats > 0 && cFloats <= heapSize);
+  const states = hFloats + cFloats;
+  if (onHeap || states > largestShared) return 0;
+  if (yFloats <= states) return allJoined;
+  return cFloats > 0 ? statesJoined : 0;
+}
+const largestShared = 8192;
+
+/** `out` = the rows of `indices`, which are inside the table. */
+export function callLookup(table: EmbeddingTable, indices: Int32Array, out: Float32Array): void {
+  passTable(callMemory(), table);
+  native().embeddingLookup(table.data, table.affines, indices, out);
+}
+
+/** By the numbers that native code has for them. */
+export const bagModes = ['sum', 'mean', 'max'] as const;
+
+/** `out` = each bag's sum, mean or maximum. `padding` is an index that counts for nothing, or -1. */
+export function callBags(
+  table: EmbeddingTable,
+  { indices, bounds, weights }: IndexBags,
+  mode: (typeof bagModes)[number],
+  padding: number,
+  out: Float32Array,
+): void {
+  const memory = callMemory();
+  const { callWords, callLayout } = memory;
+  passTable(memory, table);
+  callWords[callLayout.bagMode] = bagModes.indexOf(mode);
+  callWords[callLayout.bagPadding] = padding;
+  native().embeddingBag(table.data, table.affines, indices, bounds, weights, out);
+}
+
+function passTable({ callWords, callLayout }: CallMemory, { bits, width }: EmbeddingTable): void {
+  callWords[callLayout.tableBits] = bits;
+  callWords[callLayout.tableWidth] = width;
+}
