@@ -2,6 +2,7 @@ import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
 import type { RNNHandle, RNNMode } from '../native.js';
 import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
 import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
+import { closed, closedGetters, fixed } from './closed.js';
 import { Module, type ModuleMetadata } from './module.js';
 import { floatHandle, forgetHandle, initParameters } from './rnn-base.js';
 import { kindOf, nonlinearityOf, nonlinearMode } from './rnn-config.js';
@@ -149,6 +150,7 @@ function stateData(
 
 /** PyTorch's `RNNCellBase`: what the float cells share. Not public. */
 abstract class RNNCellBase extends Module implements RNNCellSizes {
+  declare readonly [fixed]: RNNCellSizes;
   declare readonly mode: RNNMode;
   declare readonly inputSize: number;
   declare readonly hiddenSize: number;
@@ -156,7 +158,7 @@ abstract class RNNCellBase extends Module implements RNNCellSizes {
 
   constructor(config: RNNCellSizes) {
     super();
-    Object.assign(this, config);
+    closed(this, config);
     initParameters(this, cellParameters(config), config.hiddenSize);
   }
 
@@ -171,7 +173,7 @@ abstract class RNNCellBase extends Module implements RNNCellSizes {
     return cellMetadata(this);
   }
   protected step(input: Tensor, state: LSTMState | Tensor | null | undefined): Tensor | [Tensor, Tensor] {
-    return forwardCell(this, floatHandle(this, cellParameters, 0, 1, 1), input, state, false);
+    return forwardCell(this[fixed], floatHandle(this, cellParameters, 0, 1, 1), input, state, false);
   }
 }
 
@@ -237,6 +239,9 @@ export class RNNCell extends RNNCellBase {
 
   get nonlinearity(): 'tanh' | 'relu' {
     return nonlinearityOf(this.mode);
+  }
+  static {
+    closedGetters(this.prototype, 'nonlinearity');
   }
 
   /** One step. Arguments, result and errors are {@link GRUCell}'s. */

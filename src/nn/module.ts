@@ -12,7 +12,8 @@ import {
   type StateDictLike,
 } from './state-dict.js';
 
-// The door to the files that modules are made of.
+// For those who make or read modules. A forward imports from the files themselves, because an export that is passed on
+// costs a call of a getter each time it is used.
 export { copyHooks, type RemovableHandle } from './hooks.js';
 export { emptyParameter, isParameter, Parameter, parameterData } from './parameter.js';
 export { pythonFloat } from './repr.js';
@@ -38,8 +39,12 @@ export type ForwardHook<M extends Module = Module> = (module: M, args: unknown[]
  * The base of all modules. Children, parameters and buffers are own enumerable properties: a `Module` is a
  * child, a {@link Parameter} a parameter, and a tensor given to `registerBuffer` a buffer. Arrays of modules and
  * plain tensors are not seen (use `Sequential`).
+ *
+ * The sizes and options of this package's modules are fixed at construction: writing one throws a `TypeError` with
+ * the code `ERR_READ_ONLY`. `training`, `qconfig`, parameters, buffers and children may be replaced.
  */
-// What a module has beside these properties. Own properties that nothing enumerates, under symbols: hooks (hooks.ts), the names of buffers (below). WeakMaps: the native handle of a
+// What a module has beside these properties. Own properties that nothing enumerates, under symbols: the sizes and
+// options as a record (closed.ts), hooks (hooks.ts), the names of buffers (below). WeakMaps: the native handle of a
 // float module (packed-once.ts) and its list of parameters (rnn-base.ts), the native handle of a quantized module
 // (quantized/dynamic/dynamic-module.ts). One switch for all modules: whether they are made on meta (meta.ts).
 export abstract class Module {
@@ -216,6 +221,11 @@ export abstract class Module {
     return [`${name}(${extra}`, ...lines, ')'].join('\n');
   }
 
+  /** What `console.log` shows: {@link toString}, because it would show sizes and options as accessors. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+
   // For subclasses ---------------------------------------------------------------------------------------
 
   /** The text between the parentheses of `toString`. */
@@ -319,6 +329,28 @@ export function isModule(value: unknown): value is Module {
     typeof m.namedModules === 'function' &&
     typeof m.stateDict === 'function'
   );
+}
+
+/**
+ * Whether a value is a module of this class or a class made of it. A class of another copy of the package counts as
+ * this one when both have the same names and extend classes of the same names up to Module.
+ */
+export function isInstanceOf(value: unknown, type: abstract new (...args: never[]) => Module): boolean {
+  if (!isModule(value)) return false;
+  const wanted = lineage(type.prototype as object);
+  for (let own = prototypeOf(value); own !== null; own = prototypeOf(own))
+    if (own === type.prototype || lineage(own) === wanted) return true;
+  return false;
+}
+
+/** The names of a prototype's class and those above it. */
+function lineage(prototype: object): string {
+  const above = prototypeOf(prototype);
+  return `${prototype.constructor.name} ${above === null ? '' : lineage(above)}`;
+}
+
+function prototypeOf(value: object): object | null {
+  return Object.getPrototypeOf(value) as object | null;
 }
 
 // A Set that is never changed, so that copies may share it.

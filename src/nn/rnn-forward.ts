@@ -26,7 +26,7 @@ export type RNNResult = [Tensor | PackedSequence, Tensor | [Tensor, Tensor]];
 
 /** The forward of every recurrent module, float or quantized: checks, allocates, calls the handle. */
 export function forwardRNN(
-  module: RNNConfig & { readonly training: boolean },
+  module: RNNConfig,
   handle: RNNHandle,
   input: Tensor | PackedSequence,
   state: LSTMState | Tensor | null | undefined,
@@ -66,7 +66,7 @@ export function forwardRNN(
 
 /** The states come and go in the caller's order; the handle has them in the data's. */
 function forwardPacked(
-  module: RNNConfig & { readonly training: boolean },
+  module: RNNConfig,
   handle: RNNHandle,
   input: PackedSequence,
   state: LSTMState | Tensor | null | undefined,
@@ -119,7 +119,7 @@ function permuted(
 type States = [h0: Float32Array | null, c0: Float32Array | null];
 
 function run(
-  module: RNNConfig & { readonly training: boolean },
+  module: RNNConfig,
   handle: RNNHandle,
   x: Float32Array,
   states: States,
@@ -147,7 +147,7 @@ function run(
     hiddenCount: cells * batch * projected,
     cellCount: lstm ? cells * batch * hiddenSize : 0,
   };
-  const drops = module.training && module.dropout > 0 && numLayers > 1;
+  const drops = module.dropout > 0 && numLayers > 1;
   const results = drops ? callWithDropout(handle, call, module.dropout) : callRNN(handle, call);
   const output = resultTensor(results[0], outputShape);
   const hidden = resultTensor(results[1], batched ? [cells, batch, projected] : [cells, projected]);

@@ -7,7 +7,7 @@ import { LinearReLU } from '../nn/intrinsic.js';
 import { Linear } from '../nn/linear.js';
 import { LSTM } from '../nn/lstm.js';
 import { onMeta } from '../nn/meta.js';
-import { copyHooks, copyModule, isModule, type Module } from '../nn/module.js';
+import { copyHooks, copyModule, isInstanceOf, isModule, type Module } from '../nn/module.js';
 import { checkQConfig } from '../nn/quantized/qconfig.js';
 import * as quantized from '../nn/quantized/index.js';
 import { RNN } from '../nn/rnn.js';
@@ -267,7 +267,9 @@ function warnOfUnused(
         complaints.push(`'${key}' (${describe(module)}) is and holds nothing to quantize`);
       }
     } else if (qconfig !== null && !used.has(key)) {
-      const subclass = [...named].find(([, module]) => module.constructor !== key && module instanceof key);
+      const subclass = [...named].find(
+        ([, module]) => module.constructor !== key && isInstanceOf(module, key),
+      );
       if (!mapping.has(key)) {
         if (!isDefault) complaints.push(`there is no quantized class for ${key.name}`);
       } else if (subclass !== undefined) {
@@ -292,7 +294,7 @@ function checkMapping(mapping: unknown): void {
   }
 }
 
-/** Whether `instanceof` takes it: arrow functions are no classes. */
+/** Whether a value is a class: arrow functions have no prototype. */
 function isClass(value: unknown): value is ModuleClass {
   return typeof value === 'function' && typeof value.prototype === 'object' && value.prototype !== null;
 }
