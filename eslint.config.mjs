@@ -1,5 +1,18 @@
 import tseslint from 'typescript-eslint';
 
+// Another realm (jest, a worker, a vm context) has its own constructors, and perhaps its own copy of this package.
+const builtinInstanceof = {
+  selector:
+    "BinaryExpression[operator='instanceof'][right.name=/(Array|ArrayBuffer|Error|Promise|Map|Set)$/]",
+  message: 'Use ArrayBuffer.isView, the Symbol.toStringTag or the name: instanceof fails across realms.',
+};
+// Where every class is one of the package's or its user's. Only functions that tell a kind (isTensor, isModule) may
+// try instanceof before they look closer.
+const anyInstanceof = {
+  selector: "BinaryExpression[operator='instanceof']:not(FunctionDeclaration[id.name=/^is[A-Z]/] *)",
+  message: 'Use isTensor, isModule or isInstanceOf: instanceof fails for another copy of the package.',
+};
+
 // Untyped rules for everything; the few rules that need types, where a forgotten await could hide.
 export default tseslint.config(
   { ignores: ['build/', 'build-*/', 'dist/', 'prebuilds/', 'test/fixtures/'] },
@@ -12,16 +25,7 @@ export default tseslint.config(
       'prefer-const': 'error',
       'object-shorthand': 'error',
       'no-console': 'error',
-      'no-restricted-syntax': [
-        'error',
-        {
-          // Another realm (jest, a worker, a vm context) has its own constructors.
-          selector:
-            "BinaryExpression[operator='instanceof'][right.name=/(Array|ArrayBuffer|Error|Promise|Map|Set)$/]",
-          message:
-            'Use ArrayBuffer.isView, the Symbol.toStringTag or the name: instanceof fails across realms.',
-        },
-      ],
+      'no-restricted-syntax': ['error', builtinInstanceof],
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
       // Index arithmetic on typed arrays is in range by construction; `!` says so.
@@ -44,6 +48,10 @@ export default tseslint.config(
     },
   },
   { files: ['src/nn/module.ts'], rules: { '@typescript-eslint/no-explicit-any': 'off' } },
+  {
+    files: ['src/*.ts', 'src/tensor/**', 'src/nn/**', 'src/quantization/**'],
+    rules: { 'no-restricted-syntax': ['error', anyInstanceof] },
+  },
   { files: ['**/*.cjs'], rules: { '@typescript-eslint/no-require-imports': 'off' } },
   { files: ['scripts/**', 'examples/**', 'benchmarks/**'], rules: { 'no-console': 'off' } },
 );

@@ -1,6 +1,7 @@
 import { checkOneOf, checkOptions, describe } from '../errors.js';
 import { native } from '../native/addon.js';
 import { float32, isTensor, Tensor } from '../tensor.js';
+import { closed, fixed } from './closed.js';
 import { Module, pythonFloat } from './module.js';
 
 /** `max(x, 0)`; a NaN stays NaN. */
@@ -40,16 +41,18 @@ export interface GELUOptions {
  * `0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`.
  */
 export class GELU extends Module {
-  readonly approximate: 'none' | 'tanh';
+  declare readonly [fixed]: Pick<GELU, 'approximate'>;
+  declare readonly approximate: 'none' | 'tanh';
   constructor(options: GELUOptions = {}) {
     super();
     checkOptions('GELU', options, ['approximate']);
     const { approximate = 'none' } = options;
     checkOneOf('approximate', approximate, ['none', 'tanh']);
-    this.approximate = approximate;
+    closed(this, { approximate });
   }
   override forward(input: Tensor): Tensor {
-    if (this.approximate === 'none') return map('GELU', input, (x) => 0.5 * x * erfc(-x * Math.SQRT1_2));
+    if (this[fixed].approximate === 'none')
+      return map('GELU', input, (x) => 0.5 * x * erfc(-x * Math.SQRT1_2));
     const factor = Math.sqrt(2 / Math.PI);
     return map('GELU', input, (x) => 0.5 * x * (1 + Math.tanh(factor * (x + 0.044715 * x ** 3))));
   }
@@ -67,14 +70,15 @@ export class SiLU extends Module {
 
 /** `x` where it is positive, else `negativeSlope * x`. */
 export class LeakyReLU extends Module {
-  readonly negativeSlope: number;
+  declare readonly [fixed]: Pick<LeakyReLU, 'negativeSlope'>;
+  declare readonly negativeSlope: number;
   /** @param options.negativeSlope - Default: 0.01. */
   constructor(options: { negativeSlope?: number } = {}) {
     super();
-    ({ negativeSlope: this.negativeSlope } = numberOptions('LeakyReLU', { negativeSlope: 0.01 }, options));
+    closed(this, numberOptions('LeakyReLU', { negativeSlope: 0.01 }, options));
   }
   override forward(input: Tensor): Tensor {
-    const slope = Math.fround(this.negativeSlope);
+    const slope = Math.fround(this[fixed].negativeSlope);
     return map('LeakyReLU', input, (x) => (x > 0 ? x : x * slope));
   }
   override extraRepr(): string {
@@ -84,14 +88,15 @@ export class LeakyReLU extends Module {
 
 /** `x` where it is positive, else `alpha * (exp(x) - 1)`. */
 export class ELU extends Module {
-  readonly alpha: number;
+  declare readonly [fixed]: Pick<ELU, 'alpha'>;
+  declare readonly alpha: number;
   /** @param options.alpha - Default: 1. */
   constructor(options: { alpha?: number } = {}) {
     super();
-    ({ alpha: this.alpha } = numberOptions('ELU', { alpha: 1 }, options));
+    closed(this, numberOptions('ELU', { alpha: 1 }, options));
   }
   override forward(input: Tensor): Tensor {
-    const { alpha } = this;
+    const { alpha } = this[fixed];
     return map('ELU', input, (x) => (x > 0 ? x : alpha * Math.expm1(x)));
   }
   override extraRepr(): string {
@@ -101,16 +106,16 @@ export class ELU extends Module {
 
 /** `log(1 + exp(beta * x)) / beta`; `x` where `beta * x` is above the threshold. */
 export class Softplus extends Module {
-  readonly beta: number;
-  readonly threshold: number;
+  declare readonly [fixed]: Pick<Softplus, 'beta' | 'threshold'>;
+  declare readonly beta: number;
+  declare readonly threshold: number;
   /** @param options - Default: `beta` 1, `threshold` 20. */
   constructor(options: { beta?: number; threshold?: number } = {}) {
     super();
-    const defaults = { beta: 1, threshold: 20 };
-    ({ beta: this.beta, threshold: this.threshold } = numberOptions('Softplus', defaults, options));
+    closed(this, numberOptions('Softplus', { beta: 1, threshold: 20 }, options));
   }
   override forward(input: Tensor): Tensor {
-    const { beta, threshold } = this;
+    const { beta, threshold } = this[fixed];
     return map('Softplus', input, (x) => (x * beta > threshold ? x : Math.log1p(Math.exp(x * beta)) / beta));
   }
   override extraRepr(): string {
@@ -120,22 +125,24 @@ export class Softplus extends Module {
 
 /** `x` clamped to `minVal`..`maxVal`. */
 export class Hardtanh extends Module {
-  readonly minVal: number;
-  readonly maxVal: number;
+  declare readonly [fixed]: Pick<Hardtanh, 'minVal' | 'maxVal'>;
+  declare readonly minVal: number;
+  declare readonly maxVal: number;
   /**
    * @param options - Default: `minVal` -1, `maxVal` 1
    * @throws {RangeError} unless `minVal` is below `maxVal`
    */
   constructor(options: { minVal?: number; maxVal?: number } = {}) {
     super();
-    const defaults = { minVal: -1, maxVal: 1 };
-    ({ minVal: this.minVal, maxVal: this.maxVal } = numberOptions('Hardtanh', defaults, options));
-    if (!(this.minVal < this.maxVal)) {
-      throw new RangeError(`minVal should be below maxVal, got ${this.minVal} and ${this.maxVal}`);
+    const { minVal, maxVal } = numberOptions('Hardtanh', { minVal: -1, maxVal: 1 }, options);
+    if (!(minVal < maxVal)) {
+      throw new RangeError(`minVal should be below maxVal, got ${minVal} and ${maxVal}`);
     }
+    closed(this, { minVal, maxVal });
   }
   override forward(input: Tensor): Tensor {
-    return map('Hardtanh', input, (x) => Math.min(Math.max(x, this.minVal), this.maxVal));
+    const { minVal, maxVal } = this[fixed];
+    return map('Hardtanh', input, (x) => Math.min(Math.max(x, minVal), maxVal));
   }
   override extraRepr(): string {
     return `min_val=${pythonFloat(this.minVal)}, max_val=${pythonFloat(this.maxVal)}`;
@@ -158,12 +165,15 @@ export class Hardswish extends Module {
 
 /** `exp(x_i) / sum_j exp(x_j)` along `dim`. */
 export class Softmax extends Module {
-  constructor(readonly dim: number) {
+  declare readonly [fixed]: Pick<Softmax, 'dim'>;
+  declare readonly dim: number;
+  constructor(dim: number) {
     super();
     checkDim('Softmax', dim);
+    closed(this, { dim });
   }
   override forward(input: Tensor): Tensor {
-    return input.softmax(this.dim);
+    return input.softmax(this[fixed].dim);
   }
   override extraRepr(): string {
     return `dim=${this.dim}`;
@@ -172,12 +182,15 @@ export class Softmax extends Module {
 
 /** `x_i - log(sum_j exp(x_j))` along `dim`. */
 export class LogSoftmax extends Module {
-  constructor(readonly dim: number) {
+  declare readonly [fixed]: Pick<LogSoftmax, 'dim'>;
+  declare readonly dim: number;
+  constructor(dim: number) {
     super();
     checkDim('LogSoftmax', dim);
+    closed(this, { dim });
   }
   override forward(input: Tensor): Tensor {
-    return input.logSoftmax(this.dim);
+    return input.logSoftmax(this[fixed].dim);
   }
   override extraRepr(): string {
     return `dim=${this.dim}`;

@@ -3,6 +3,7 @@ import { callRNN } from '../native/call.js';
 import type { RNNHandle, RNNMode } from '../native/handles.js';
 import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
 import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
+import { closed, closedGetters, fixed } from './closed.js';
 import { Module, type ModuleMetadata } from './module.js';
 import { floatHandle, forgetHandle, initParameters } from './rnn-base.js';
 import { kindOf, nonlinearityOf, nonlinearMode } from './rnn-config.js';
@@ -174,6 +175,7 @@ function stateData(
 
 /** PyTorch's `RNNCellBase`: what the float cells share. Not public. */
 abstract class RNNCellBase extends Module implements RNNCellSizes {
+  declare readonly [fixed]: RNNCellSizes;
   declare readonly mode: RNNMode;
   declare readonly inputSize: number;
   declare readonly hiddenSize: number;
@@ -181,7 +183,7 @@ abstract class RNNCellBase extends Module implements RNNCellSizes {
 
   constructor(config: RNNCellSizes) {
     super();
-    Object.assign(this, config);
+    closed(this, config);
     initParameters(this, cellParameters(config), config.hiddenSize);
   }
 
@@ -196,7 +198,7 @@ abstract class RNNCellBase extends Module implements RNNCellSizes {
     return cellMetadata(this);
   }
   protected step(input: Tensor, state: LSTMState | Tensor | null | undefined): Tensor | [Tensor, Tensor] {
-    return forwardCell(this, floatHandle(this, cellParameters, 0, 1, 1), input, state, false);
+    return forwardCell(this[fixed], floatHandle(this, cellParameters, 0, 1, 1), input, state, false);
   }
 }
 
@@ -262,6 +264,9 @@ export class RNNCell extends RNNCellBase {
 
   get nonlinearity(): 'tanh' | 'relu' {
     return nonlinearityOf(this.mode);
+  }
+  static {
+    closedGetters(this.prototype, 'nonlinearity');
   }
 
   /** One step. Arguments, result and errors are {@link GRUCell}'s. */

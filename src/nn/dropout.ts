@@ -1,6 +1,7 @@
 import { describe } from '../errors.js';
 import { bernoulli } from '../random.js';
 import { isTensor, type Tensor } from '../tensor.js';
+import { closed } from './closed.js';
 import { Module } from './module.js';
 
 /**
@@ -8,13 +9,16 @@ import { Module } from './module.js';
  * random stream; in evaluation, the identity.
  */
 export class Dropout extends Module {
+  declare readonly p: number;
+
   /** @throws {TypeError | RangeError} when `p` is no probability */
-  constructor(readonly p = 0.5) {
+  constructor(p = 0.5) {
     super();
     if (typeof p !== 'number') throw new TypeError(`p should be a number, got ${describe(p)}`);
     if (!(p >= 0 && p <= 1)) {
       throw new RangeError(`dropout probability has to be between 0 and 1, but got ${p}`);
     }
+    closed(this, { p });
   }
   /** @throws {TypeError} when `input` is no Tensor */
   override forward(input: Tensor): Tensor {

@@ -3,14 +3,9 @@ import { bagModes, callBags, callLookup } from '../native/call.js';
 import type { EmbeddingTable, IndexBags } from '../native/handles.js';
 import { float32, int32, int64, isTensor, resultTensor, sameShape, type Tensor } from '../tensor.js';
 import { normal_ } from './init.js';
-import {
-  emptyParameter,
-  Module,
-  parameterData,
-  pythonFloat,
-  type ModuleMetadata,
-  type Parameter,
-} from './module.js';
+import { closed, fixed } from './closed.js';
+import { Module, pythonFloat, type ModuleMetadata } from './module.js';
+import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 
 export interface EmbeddingOptions {
   /**
@@ -39,22 +34,34 @@ export interface EmbeddingBagOptions extends EmbeddingOptions, BagOptions {}
 const tableOptionNames = ['paddingIdx', 'maxNorm', 'normType'];
 export const bagOptionNames = ['mode', 'includeLastOffset'];
 
-/** What Embedding and EmbeddingBag have in common: the table. */
-abstract class TableModule extends Module {
-  readonly weight: Parameter;
+/** The sizes and options of a table. */
+interface TableSizes {
+  readonly numEmbeddings: number;
+  readonly embeddingDim: number;
   readonly paddingIdx: number | null;
   readonly maxNorm: number | null;
   readonly normType: number;
+}
+
+/** What Embedding and EmbeddingBag have in common: the table. */
+abstract class TableModule extends Module {
+  declare readonly [fixed]: TableSizes;
+  declare readonly numEmbeddings: number;
+  declare readonly embeddingDim: number;
+  declare readonly paddingIdx: number | null;
+  declare readonly maxNorm: number | null;
+  declare readonly normType: number;
+  readonly weight: Parameter;
 
   constructor(
-    readonly numEmbeddings: number,
-    readonly embeddingDim: number,
+    numEmbeddings: number,
+    embeddingDim: number,
     { paddingIdx, maxNorm = null, normType = 2 }: EmbeddingOptions,
   ) {
     super();
     checkSize('num_embeddings', numEmbeddings);
     checkSize('embedding_dim', embeddingDim);
-    this.paddingIdx = checkPaddingIdx(paddingIdx, numEmbeddings);
+    const padding = checkPaddingIdx(paddingIdx, numEmbeddings);
     if (maxNorm !== null && typeof maxNorm !== 'number')
       throw new TypeError(`max_norm should be a number or null, got ${describe(maxNorm)}`);
     if (typeof normType !== 'number')
@@ -64,17 +71,16 @@ abstract class TableModule extends Module {
         `max_norm should not be negative, norm_type be positive, got ${maxNorm} and ${normType}`,
       );
     }
-    this.maxNorm = maxNorm;
-    this.normType = normType;
+    closed(this, { numEmbeddings, embeddingDim, paddingIdx: padding, maxNorm, normType });
     this.weight = emptyParameter([numEmbeddings, embeddingDim]);
     normal_(this.weight);
-    const start = (this.paddingIdx ?? numEmbeddings) * embeddingDim;
+    const start = (padding ?? numEmbeddings) * embeddingDim;
     this.weight.data.fill(0 as never, start, start + embeddingDim);
   }
 
   /** The table with the rows of these indices ready to be looked up. */
   protected table(indices: Int32Array): EmbeddingTable {
-    const { numEmbeddings, embeddingDim: width, maxNorm, normType } = this;
+    const { numEmbeddings, embeddingDim: width, maxNorm, normType } = this[fixed];
     const data = parameterData('weight', this.weight, [numEmbeddings, width]);
     if (maxNorm !== null) {
       for (const index of new Set(indices)) {
@@ -110,7 +116,7 @@ export class Embedding extends TableModule {
 
   /** @throws {TypeError} for other index types @throws {RangeError} for an index outside the table */
   override forward(indices: Tensor): Tensor {
-    const list = tableIndices('indices', indices, this.numEmbeddings);
+    const list = tableIndices('indices', indices, this[fixed].numEmbeddings);
     return lookup(this.table(list), list, indices.shape);
   }
 
@@ -129,8 +135,9 @@ export class Embedding extends TableModule {
  * `perSampleWeights` (only for sums) is float32 of the indices' shape. Output: float32 `(B, embeddingDim)`.
  */
 export class EmbeddingBag extends TableModule {
-  readonly mode: BagMode;
-  readonly includeLastOffset: boolean;
+  declare readonly [fixed]: TableSizes & Required<BagOptions>;
+  declare readonly mode: BagMode;
+  declare readonly includeLastOffset: boolean;
 
   /**
    * @throws {TypeError | RangeError} for sizes that are no positive integers, `paddingIdx` outside the table, or
@@ -140,8 +147,7 @@ export class EmbeddingBag extends TableModule {
     checkOptions('EmbeddingBag', options, [...bagOptionNames, ...tableOptionNames]);
     const { mode, includeLastOffset } = checkBagOptions(options, 'mean');
     super(numEmbeddings, embeddingDim, options);
-    this.mode = mode;
-    this.includeLastOffset = includeLastOffset;
+    closed(this, { mode, includeLastOffset });
   }
 
   /**
@@ -150,8 +156,8 @@ export class EmbeddingBag extends TableModule {
    * weights of another shape or for another mode than `'sum'`
    */
   override forward(input: Tensor, offsets?: Tensor | null, perSampleWeights?: Tensor | null): Tensor {
-    const bags = bagArguments(this, input, offsets, perSampleWeights);
-    return lookupBags(this.table(bags.indices), bags, this);
+    const bags = bagArguments(this[fixed], input, offsets, perSampleWeights);
+    return lookupBags(this.table(bags.indices), bags, this[fixed]);
   }
 
   override extraRepr(): string {

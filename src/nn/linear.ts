@@ -4,7 +4,9 @@ import { callLinear } from '../native/call.js';
 import type { LinearHandle } from '../native/handles.js';
 import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
-import { emptyParameter, Module, parameterData, type ModuleMetadata, type Parameter } from './module.js';
+import { closed, fixed } from './closed.js';
+import { Module, type ModuleMetadata } from './module.js';
+import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 import { PackedOnce } from './packed-once.js';
 
 export interface LinearOptions {
@@ -21,21 +23,21 @@ const packed = new PackedOnce<LinearHandle>();
  * `[outFeatures]`, both at first from U(-k, k) with `k = 1 / sqrt(inFeatures)`.
  */
 export class Linear extends Module {
+  declare readonly [fixed]: Pick<Linear, 'inFeatures' | 'outFeatures'>;
+  declare readonly inFeatures: number;
+  declare readonly outFeatures: number;
   readonly weight: Parameter;
   readonly bias: Parameter | null;
 
   /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown options */
-  constructor(
-    readonly inFeatures: number,
-    readonly outFeatures: number,
-    options: LinearOptions = {},
-  ) {
+  constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
     super();
     checkSize('in_features', inFeatures);
     checkSize('out_features', outFeatures);
     checkOptions('Linear', options, ['bias']);
     const { bias = true } = options;
     checkBoolean('bias', bias);
+    closed(this, { inFeatures, outFeatures });
     this.weight = emptyParameter([outFeatures, inFeatures]);
     this.bias = bias ? emptyParameter([outFeatures]) : null;
     kaimingUniform_(this.weight, { a: Math.sqrt(5) });
@@ -64,7 +66,8 @@ export class Linear extends Module {
 
 /** A float Linear's forward, `relu` after it if asked for; `owner` is the module that packs. */
 export function forwardFloat(owner: Module, linear: Linear, input: Tensor, relu: boolean): Tensor {
-  const { inFeatures, outFeatures, weight, bias } = linear;
+  const { inFeatures, outFeatures } = linear[fixed];
+  const { weight, bias } = linear;
   checkLinearInput(input, inFeatures, outFeatures);
   const handle = packed.get(owner, bias === null ? [weight] : [weight, bias], () => {
     const matrix = {

@@ -1,49 +1,52 @@
-import { checkBoolean, checkOptions, describe, tagOf } from '../errors.js';
-import { float32, isPlain, isTensor, sameShape, Tensor, unchecked } from '../tensor.js';
-import { isOnMeta } from './meta.js';
+import { checkBoolean, checkOptions, describe, rangeError, tagOf, typeError } from '../errors.js';
+import { isPlain, isTensor, sameShape, type Tensor } from '../tensor.js';
+import { addHook, type Hook, type RemovableHandle } from './hooks.js';
+import { isParameter, Parameter } from './parameter.js';
+import {
+  entriesOf,
+  metadataOf,
+  sizeMismatch,
+  StateDict,
+  type IncompatibleKeys,
+  type ModuleMetadata,
+  type StateDictLike,
+} from './state-dict.js';
 
-/** A tensor that a module counts among its parameters. */
-export class Parameter extends Tensor {
-  /** Marks parameters for copies of this package in other realms. */
-  readonly isParameter = true;
-}
-
-/** What a state dict says of one module: its type, sizes and options, as JSON values. */
-export type ModuleMetadata = { readonly type: string; readonly [key: string]: unknown };
-
-/** Names to tensors, in PyTorch's order; `metadata` maps module names to what they are (PyTorch's `_metadata`). */
-export class StateDict extends Map<string, Tensor> {
-  readonly metadata = new Map<string, ModuleMetadata>();
-  /** Texts that travel with the file (a safetensors file's own metadata): a vocabulary, say. */
-  readonly notes = new Map<string, string>();
-}
-
-/** What `loadStateDict` accepts. */
-export type StateDictLike = Iterable<readonly [string, Tensor]> | { readonly [name: string]: Tensor };
-
-export interface IncompatibleKeys {
-  missingKeys: string[];
-  unexpectedKeys: string[];
-}
+// For those who make or read modules. A forward imports from the files themselves, because an export that is passed on
+// costs a call of a getter each time it is used.
+export { copyHooks, type RemovableHandle } from './hooks.js';
+export { emptyParameter, isParameter, Parameter, parameterData } from './parameter.js';
+export { pythonFloat } from './repr.js';
+export {
+  entriesOf,
+  metadataOf,
+  sizeMismatch,
+  StateDict,
+  type IncompatibleKeys,
+  type ModuleMetadata,
+  type StateDictLike,
+} from './state-dict.js';
 
 /**
- * Called before a module's `forward` with its arguments. An array that it returns stands for them, another value
- * for an only one; nothing (undefined or null) leaves them.
+ * Called before a module's `forward` with its arguments. If it returns an array, that replaces the arguments; any
+ * other value replaces them as the only one; undefined or null leave them.
  */
 export type ForwardPreHook<M extends Module = Module> = (module: M, args: unknown[]) => unknown;
-/** Called after a module's `forward`. What it returns, unless nothing, stands for the output. */
+/** Called after a module's `forward`. If it returns a value, that replaces the output. */
 export type ForwardHook<M extends Module = Module> = (module: M, args: unknown[], output: unknown) => unknown;
-/** What registering a hook returns. */
-export interface RemovableHandle {
-  /** Takes the hook away: from this module, not from copies made of it. */
-  remove(): void;
-}
 
 /**
  * The base of all modules. Children, parameters and buffers are own enumerable properties: a `Module` is a
- * child, a {@link Parameter} a parameter, and what `registerBuffer` was called with a buffer. Arrays of
- * modules and plain tensors are not seen (use `Sequential`).
+ * child, a {@link Parameter} a parameter, and a tensor given to `registerBuffer` a buffer. Arrays of modules and
+ * plain tensors are not seen (use `Sequential`).
+ *
+ * The sizes and options of this package's modules are fixed at construction: writing one throws a `TypeError` with
+ * the code `ERR_READ_ONLY`. `training`, `qconfig`, parameters, buffers and children may be replaced.
  */
+// What a module has beside these properties. Own properties that nothing enumerates, under symbols: the sizes and
+// options as a record (closed.ts), hooks (hooks.ts), the names of buffers (below). WeakMaps: the native handle of a
+// float module (packed-once.ts) and its list of parameters (rnn-base.ts), the native handle of a quantized module
+// (quantized/dynamic/dynamic-module.ts). One switch for all modules: whether they are made on meta (meta.ts).
 export abstract class Module {
   training = true;
   /** A qconfig for this module and those below it, which goes before any entry of `quantizeDynamic`'s spec. */
@@ -52,25 +55,29 @@ export abstract class Module {
   // Subclasses narrow it.
   abstract forward(...args: any[]): any;
 
-  /** Keeps a tensor in the state dict without being a parameter. */
+  /** Keeps a tensor in the state dict that is no parameter. */
   registerBuffer(name: string, value: Tensor): void {
-    if (!isTensor(value)) throw new TypeError(`buffer '${name}' should be a Tensor, got ${describe(value)}`);
-    bufferNames(this).add(name);
+    if (!isTensor(value)) {
+      throw typeError('ERR_INVALID_ARG_TYPE', `buffer '${name}' should be a Tensor, got ${describe(value)}`);
+    }
+    const names = new Set(bufferNames(this)).add(name);
+    Object.defineProperty(this, buffersKey, { value: names, configurable: true });
     Object.defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true });
   }
 
   /**
-   * Runs `hook` after every `forward` of this module, after those that were registered before it. Copies, and
-   * quantized modules made of this one, keep the hooks that it has then. Without hooks nothing is any slower.
+   * Runs `hook` after every `forward` of this module, after the hooks that were registered before it. Copies of this
+   * module, and quantized modules made of it, get the hooks that it has at that time. Modules without hooks are not
+   * slower.
    *
    * @throws {TypeError} when `hook` is no function, or `forward` no method of the class
    */
   registerForwardHook(hook: ForwardHook<this>): RemovableHandle {
-    return addHook(this, { before: false, run: hook as ForwardHook });
+    return addHook(this, { before: false, run: hook as Hook['run'] });
   }
-  /** Runs `hook` before every `forward` of this module; as {@link registerForwardHook}. */
+  /** Runs `hook` before every `forward` of this module; otherwise like {@link registerForwardHook}. */
   registerForwardPreHook(hook: ForwardPreHook<this>): RemovableHandle {
-    return addHook(this, { before: true, run: hook as ForwardPreHook });
+    return addHook(this, { before: true, run: hook as Hook['run'] });
   }
 
   *namedChildren(): IterableIterator<[string, Module]> {
@@ -117,10 +124,12 @@ export abstract class Module {
    * @throws {RangeError} when there is none
    */
   getSubmodule(target: string): Module {
-    if (typeof target !== 'string') throw new TypeError(`target should be a string, got ${describe(target)}`);
+    if (typeof target !== 'string')
+      throw typeError('ERR_INVALID_ARG_TYPE', `target should be a string, got ${describe(target)}`);
     const descend = (module: Module, name: string): Module => {
       const child = new Map(module.childEntries()).get(name);
-      if (child === undefined) throw new RangeError(`${module.reprName()} has no module '${name}'`);
+      if (child === undefined)
+        throw rangeError('ERR_OUT_OF_RANGE', `${module.reprName()} has no module '${name}'`);
       return child;
     };
     return target === '' ? this : target.split('.').reduce<Module>(descend, this);
@@ -154,7 +163,7 @@ export abstract class Module {
    * Copies values into this module's parameters and buffers. Everything is checked before anything changes.
    *
    * Quantized modules also take their activation mode from the metadata of a {@link StateDict}, so that a file
-   * gives the same bits wherever it is loaded; from anything else they keep the mode they have.
+   * gives the same bits wherever it is loaded. From anything else they keep the mode they have.
    *
    * @param options.strict - whether missing and unexpected keys are errors. Default: true
    * @throws {TypeError} when `state` holds no tensors
@@ -165,7 +174,7 @@ export abstract class Module {
     const { strict = true } = options;
     checkBoolean('strict', strict);
     const given = entriesOf(state);
-    const metadata = metadataOf(state);
+    const allMetadata = metadataOf(state);
     const known = new Set<string>();
     const missingKeys: string[] = [];
     const problems: string[] = [];
@@ -179,10 +188,10 @@ export abstract class Module {
         if (value === undefined) missingKeys.push(key);
         else own.set(name, value);
       }
-      // What the state says of a module goes with that module's tensors.
-      const about = own.size > 0 ? metadata.get(prefix) : undefined;
-      problems.push(...module.checkOwnState(own, prefix === '' ? '' : `${prefix}.`, about));
-      loads.push([module, own, about]);
+      // Metadata count only together with tensors of the same module.
+      const metadata = own.size > 0 ? allMetadata.get(prefix) : undefined;
+      problems.push(...module.checkOwnState(own, prefix === '' ? '' : `${prefix}.`, metadata));
+      loads.push([module, own, metadata]);
     });
     const unexpectedKeys = [...given.keys()].filter((key) => !known.has(key));
     if (strict) {
@@ -192,11 +201,12 @@ export abstract class Module {
         problems.unshift(`Unexpected key(s) in state_dict: ${list(unexpectedKeys)}. `);
     }
     if (problems.length > 0) {
-      throw new RangeError(
+      throw rangeError(
+        'ERR_STATE_DICT',
         `Error(s) in loading state_dict for ${this.constructor.name}:\n\t${problems.join('\n\t')}`,
       );
     }
-    for (const [module, own, about] of loads) module.loadOwnState(own, about);
+    for (const [module, own, metadata] of loads) module.loadOwnState(own, metadata);
     return { missingKeys, unexpectedKeys };
   }
 
@@ -211,9 +221,14 @@ export abstract class Module {
     return [`${name}(${extra}`, ...lines, ')'].join('\n');
   }
 
+  /** What `console.log` shows: {@link toString}, because it would show sizes and options as accessors. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+
   // For subclasses ---------------------------------------------------------------------------------------
 
-  /** What stands between the parentheses of `toString`. */
+  /** The text between the parentheses of `toString`. */
   extraRepr(): string {
     return '';
   }
@@ -267,7 +282,7 @@ export abstract class Module {
     }
     return problems;
   }
-  /** Takes what `checkOwnState` found no fault with. */
+  /** Takes over a state that `checkOwnState` found nothing wrong with. */
   protected loadOwnState(state: ReadonlyMap<string, Tensor>, _metadata?: ModuleMetadata): void {
     for (const [name, own] of this.ownState()) {
       const value = state.get(name);
@@ -278,13 +293,13 @@ export abstract class Module {
   protected *childEntries(): IterableIterator<[string, Module]> {
     for (const [name, value] of Object.entries(this)) if (isModule(value)) yield [name, value];
   }
-  /** Puts another module in a child's place. */
+  /** Replaces a child. */
   protected setChild(name: string, module: Module): void {
     (this as unknown as Record<string, Module>)[name] = module;
   }
   /** Replaces each child by what `f` makes of it. */
   replaceChildren(f: (child: Module) => Module): void {
-    // The list shrinks as it goes: what was replaced must not be kept by it.
+    // The list shrinks as it goes, so that it keeps no child that was replaced.
     const entries = [...this.childEntries()].reverse();
     for (let entry = entries.pop(); entry !== undefined; entry = entries.pop()) {
       const [name, child] = entry;
@@ -298,7 +313,7 @@ export abstract class Module {
     visit: (prefix: string, module: Module) => void,
     above: readonly Module[] = [],
   ): void {
-    if (above.includes(this)) throw new RangeError(`module '${prefix}' contains itself`);
+    if (above.includes(this)) throw rangeError('ERR_INVALID_ARG_VALUE', `module '${prefix}' contains itself`);
     visit(prefix, this);
     for (const [name, child] of this.childEntries()) child.walk(join(prefix, name), visit, [...above, this]);
   }
@@ -316,13 +331,42 @@ export function isModule(value: unknown): value is Module {
   );
 }
 
-export function isParameter(value: unknown): value is Parameter {
-  return isTensor(value) && (value as { isParameter?: unknown }).isParameter === true;
+/**
+ * Whether a value is a module of this class or a class made of it. A class of another copy of the package counts as
+ * this one when both have the same names and extend classes of the same names up to Module.
+ */
+export function isInstanceOf(value: unknown, type: abstract new (...args: never[]) => Module): boolean {
+  if (!isModule(value)) return false;
+  const wanted = lineage(type.prototype as object);
+  for (let own = prototypeOf(value); own !== null; own = prototypeOf(own))
+    if (own === type.prototype || lineage(own) === wanted) return true;
+  return false;
+}
+
+/** The names of a prototype's class and those above it. */
+function lineage(prototype: object): string {
+  const above = prototypeOf(prototype);
+  return `${prototype.constructor.name} ${above === null ? '' : lineage(above)}`;
+}
+
+function prototypeOf(value: object): object | null {
+  return Object.getPrototypeOf(value) as object | null;
+}
+
+// A Set that is never changed, so that copies may share it.
+const buffersKey = Symbol('buffers');
+
+function bufferNames(module: Module & { readonly [buffersKey]?: ReadonlySet<string> }): ReadonlySet<string> {
+  return module[buffersKey] ?? new Set();
+}
+
+function join(prefix: string, name: string): string {
+  return prefix === '' ? name : `${prefix}.${name}`;
 }
 
 /**
- * A deep copy: modules and tensors are copied, sharing kept; other properties are taken over as they are.
- * Native handles are found again by what they were made of, so nothing else is to do.
+ * A deep copy: modules and tensors are copied, and what was shared stays shared; other properties are taken over as
+ * they are. Native handles need no copy, because they are found again by what they were made of.
  */
 export function copyModule<M extends Module>(module: M): M {
   const copies = new Map<object, unknown>();
@@ -346,9 +390,6 @@ export function copyModule<M extends Module>(module: M): M {
     if (isModule(value)) {
       const result = Object.create(Object.getPrototypeOf(value) as object) as Module;
       copies.set(value, result);
-      const buffers = bufferNames(value);
-      if (buffers.size > 0) bufferNames(result).clear();
-      buffers.forEach((name) => bufferNames(result).add(name));
       for (const key of Reflect.ownKeys(value)) {
         const property = Object.getOwnPropertyDescriptor(value, key)!;
         if ('value' in property) property.value = copy(property.value);
@@ -364,148 +405,4 @@ export function copyModule<M extends Module>(module: M): M {
     return value;
   };
   return copy(module) as M;
-}
-
-interface Hook {
-  readonly before: boolean;
-  readonly run: (module: Module, args: unknown[], output?: unknown) => unknown;
-}
-
-// A module with hooks has two own properties that nothing enumerates: its hooks, by handle (a Map, so that
-// copyModule gives each copy its own), and a `forward` in front of its class's.
-const hooksKey = Symbol('hooks');
-type Hooked = Module & { [hooksKey]?: Map<object, Hook> };
-
-function hookMap(module: Hooked): Map<object, Hook> {
-  const known = module[hooksKey];
-  if (known !== undefined) return known;
-  if (Object.hasOwn(module, 'forward')) {
-    throw new TypeError(`forward should be a method of ${module.constructor.name} for hooks, not a property`);
-  }
-  const hooks = new Map<object, Hook>();
-  Object.defineProperty(module, hooksKey, { value: hooks, configurable: true });
-  Object.defineProperty(module, 'forward', {
-    value: forwardWithHooks,
-    configurable: true,
-    writable: true,
-  });
-  return hooks;
-}
-
-function addHook(module: Hooked, hook: Hook): RemovableHandle {
-  if (typeof hook.run !== 'function')
-    throw new TypeError(`hook should be a function, got ${describe(hook.run)}`);
-  const hooks = hookMap(module);
-  const handle = {
-    remove(): void {
-      if (!hooks.delete(handle) || hooks.size > 0) return;
-      Reflect.deleteProperty(module, hooksKey);
-      Reflect.deleteProperty(module, 'forward');
-    },
-  };
-  hooks.set(handle, hook);
-  return handle;
-}
-
-function forwardWithHooks(this: Hooked, ...given: unknown[]): unknown {
-  const hooks = [...this[hooksKey]!.values()]; // as they are now: a hook may remove itself
-  const isNothing = (value: unknown): boolean => value === undefined || value === null;
-  let args = given;
-  for (const { before, run } of hooks) {
-    const result = before ? run(this, args) : undefined;
-    if (!isNothing(result)) args = Array.isArray(result) ? result : [result];
-  }
-  let output: unknown = (Object.getPrototypeOf(this) as Module).forward.apply(this, args);
-  for (const { before, run } of hooks) {
-    const result = before ? undefined : run(this, args, output);
-    if (!isNothing(result)) output = result;
-  }
-  return output;
-}
-
-/** Gives a module that stands for another the other's hooks too. */
-export function copyHooks(from: Module, to: Module): void {
-  const hooks = (from as Hooked)[hooksKey];
-  if (hooks === undefined || from === to) return;
-  const target = hookMap(to);
-  hooks.forEach((hook, handle) => target.set(handle, hook));
-}
-
-/** A float as Python prints it: `1.0`, `1e-05`. */
-export function pythonFloat(x: number): string {
-  if (!Number.isFinite(x)) return String(x).toLowerCase().replace('infinity', 'inf');
-  const [digits, exponent] = x.toExponential().split('e') as [string, string];
-  const e = Number(exponent);
-  if (x !== 0 && (e < -4 || e >= 16)) {
-    return `${digits}e${e < 0 ? '-' : '+'}${String(Math.abs(e)).padStart(2, '0')}`;
-  }
-  return Number.isInteger(x) ? `${x}.0` : String(x);
-}
-
-/** PyTorch's sentence for a tensor of another shape than the module's. */
-export function sizeMismatch(name: string, given: readonly number[], own: readonly number[]): string {
-  return `size mismatch for ${name}: copying a param with shape torch.Size([${given.join(', ')}]) from checkpoint, the shape in current model is torch.Size([${own.join(', ')}]).`;
-}
-
-/** A new float32 parameter, not initialised. */
-export function emptyParameter(shape: readonly number[]): Parameter {
-  const count = shape.reduce((product, n) => product * n, 1);
-  if (!Number.isSafeInteger(count))
-    throw new RangeError(`a parameter of shape [${shape.join(', ')}] is too large`);
-  if (isOnMeta()) return new Parameter(new Float32Array(0), shape, unchecked);
-  return new Parameter(new Float32Array(count), shape, { dtype: float32 });
-}
-
-/**
- * A parameter's numbers, for it is a property that anyone may have replaced.
- *
- * @throws {TypeError} when it is no float32 tensor @throws {RangeError} when it is not of that shape
- */
-export function parameterData(name: string, value: unknown, shape: readonly number[]): Float32Array {
-  if (!isTensor(value) || value.dtype !== float32) {
-    throw new TypeError(
-      `${name} should be a float32 Parameter, got ${isTensor(value) ? value.dtype : describe(value)}`,
-    );
-  }
-  if (!sameShape(value.shape, shape)) {
-    throw new RangeError(
-      `${name} should have the shape [${shape.join(', ')}], got [${value.shape.join(', ')}]`,
-    );
-  }
-  return value.checked(name) as Float32Array;
-}
-
-const buffersOf = new WeakMap<Module, Set<string>>();
-
-function bufferNames(module: Module): Set<string> {
-  let names = buffersOf.get(module);
-  if (names === undefined) buffersOf.set(module, (names = new Set()));
-  return names;
-}
-
-function join(prefix: string, name: string): string {
-  return prefix === '' ? name : `${prefix}.${name}`;
-}
-
-/** Names and tensors of a state dict. @throws {TypeError} when it holds something else */
-export function entriesOf(state: StateDictLike): Map<string, Tensor> {
-  if (typeof state !== 'object' || state === null) {
-    throw new TypeError(`state should be a Map of tensors, got ${describe(state)}`);
-  }
-  const entries =
-    Symbol.iterator in state ? [...(state as Iterable<readonly [string, Tensor]>)] : Object.entries(state);
-  for (const entry of entries) {
-    if (!Array.isArray(entry) || typeof entry[0] !== 'string' || !isTensor(entry[1])) {
-      throw new TypeError(
-        `state should hold [name, Tensor] pairs, got ${describe(Array.isArray(entry) ? entry[1] : entry)}`,
-      );
-    }
-  }
-  return new Map(entries as [string, Tensor][]);
-}
-
-/** A {@link StateDict}'s, of this copy of the package or another; a plain Map or object has none. */
-export function metadataOf(state: StateDictLike): ReadonlyMap<string, ModuleMetadata> {
-  const { metadata } = state as Partial<StateDict>;
-  return tagOf(metadata) === 'Map' ? metadata! : new Map();
 }

@@ -3,13 +3,15 @@ import type { RNNHandle, RNNMode } from '../native/handles.js';
 import type { Tensor } from '../tensor.js';
 import { uniform_ } from './init.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from './layer-parameters.js';
-import { emptyParameter, Module, parameterData, type ModuleMetadata } from './module.js';
+import { closed, fixed } from './closed.js';
+import { Module, type ModuleMetadata } from './module.js';
+import { emptyParameter, parameterData } from './parameter.js';
 import { PackedOnce } from './packed-once.js';
 import type { PackedSequence } from './packed-sequence.js';
-import { rnnMetadata, rnnRepr, type RNNConfig } from './rnn-config.js';
+import { configOfCall, rnnMetadata, rnnRepr, type RNNConfig } from './rnn-config.js';
 import { forwardRNN, type LSTMState, type RNNResult } from './rnn-forward.js';
 
-const packed = new PackedOnce<RNNHandle>();
+const handles = new PackedOnce<RNNHandle>();
 
 /** Makes a float layer's parameters, all from U(-s, s) with `s = 1 / sqrt(hiddenSize)`. */
 export function initParameters(
@@ -41,7 +43,7 @@ export function floatHandle<M extends Module & RNNCellSizes>(
   for (let i = 0; i < tensors.length; i++) {
     tensors[i] = (module as unknown as Record<string, Tensor>)[parameters[i]!.name]!;
   }
-  return packed.get(module, tensors, () => {
+  return handles.get(module, tensors, () => {
     const matrices: { weight: Float32Array; bias: Float32Array | null }[] = [];
     parameters.forEach(({ name, kind, shape, matrix }, i) => {
       const data = parameterData(name, tensors[i], shape);
@@ -56,11 +58,12 @@ export function floatHandle<M extends Module & RNNCellSizes>(
 
 /** Forgets a float layer's packed weights. */
 export function forgetHandle(module: Module): void {
-  packed.forget(module);
+  handles.forget(module);
 }
 
-/** PyTorch's `RNNBase`: what the float LSTM, GRU and RNN share. Not public. */
+/** PyTorch's `RNNBase`: what the float LSTM, GRU and RNN share. Its sizes and options are fixed at construction. Not public. */
 export abstract class RNNBase extends Module implements RNNConfig {
+  declare readonly [fixed]: RNNConfig;
   declare readonly mode: RNNMode;
   declare readonly inputSize: number;
   declare readonly hiddenSize: number;
@@ -73,7 +76,7 @@ export abstract class RNNBase extends Module implements RNNConfig {
 
   constructor(config: RNNConfig) {
     super();
-    Object.assign(this, config);
+    closed(this, config);
     const { dropout, numLayers } = config;
     if (dropout > 0 && numLayers === 1) {
       process.emitWarning(
@@ -94,13 +97,9 @@ export abstract class RNNBase extends Module implements RNNConfig {
     return rnnMetadata(this);
   }
   protected run(input: Tensor | PackedSequence, state: LSTMState | Tensor | null | undefined): RNNResult {
-    const handle = floatHandle(
-      this,
-      rnnParameters,
-      this.projSize,
-      this.numLayers,
-      this.bidirectional ? 2 : 1,
-    );
-    return forwardRNN(this, handle, input, state, false);
+    const config = this[fixed];
+    const directions = config.bidirectional ? 2 : 1;
+    const handle = floatHandle(this, rnnParameters, config.projSize, config.numLayers, directions);
+    return forwardRNN(configOfCall(config, this.training), handle, input, state, false);
   }
 }

@@ -1,4 +1,4 @@
-import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
+import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError } from '../errors.js';
 import type { RNNMode } from '../native/handles.js';
 import type { RNNSizes } from './layer-parameters.js';
 import { pythonFloat, type ModuleMetadata } from './module.js';
@@ -33,7 +33,7 @@ export interface RNNConfig extends RNNSizes {
   readonly dropout: number;
 }
 
-/** More is a mistake, or a file that means harm: their parameters alone would fill the memory. */
+/** More layers are a mistake or an attack by a file: their parameters alone would fill the memory. */
 const mostLayers = 65536;
 
 /**
@@ -51,7 +51,10 @@ export function rnnConfig(
   checkSize('input_size', inputSize);
   checkSize('hidden_size', hiddenSize);
   if (kind !== 'LSTM' && Object.hasOwn(options ?? {}, 'projSize')) {
-    throw new RangeError('proj_size argument is only supported for LSTM, not RNN or GRU');
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
+      'proj_size argument is only supported for LSTM, not RNN or GRU',
+    );
   }
   const own = { LSTM: ['projSize'], GRU: [], RNN: ['nonlinearity'] }[kind];
   const common = ['numLayers', 'bias', 'batchFirst', 'dropout', 'bidirectional'];
@@ -60,35 +63,62 @@ export function rnnConfig(
   const { projSize = 0, nonlinearity = 'tanh' } = options;
   checkSize('num_layers', numLayers);
   if (numLayers > mostLayers) {
-    throw new RangeError(`num_layers should be at most ${mostLayers}, got ${numLayers}`);
+    throw rangeError('ERR_INVALID_ARG_VALUE', `num_layers should be at most ${mostLayers}, got ${numLayers}`);
   }
   checkBoolean('bias', bias);
   checkBoolean('batchFirst', batchFirst);
   checkBoolean('bidirectional', bidirectional);
   if (typeof dropout !== 'number' || !(dropout >= 0 && dropout <= 1)) {
     const sentence = `dropout should be a number in range [0, 1] representing the probability of an element being zeroed, got ${describe(dropout)}`;
-    throw typeof dropout === 'number' ? new RangeError(sentence) : new TypeError(sentence);
+    throw typeof dropout === 'number'
+      ? rangeError('ERR_INVALID_ARG_VALUE', sentence)
+      : typeError('ERR_INVALID_ARG_TYPE', sentence);
   }
   if (!Number.isSafeInteger(projSize)) {
-    throw new TypeError(`proj_size should be of type int, got: ${describe(projSize)}`);
+    throw typeError('ERR_INVALID_ARG_TYPE', `proj_size should be of type int, got: ${describe(projSize)}`);
   }
   if (projSize < 0) {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
       `proj_size should be a positive integer or zero to disable projections, got ${projSize}`,
     );
   }
   if (projSize >= hiddenSize) {
-    throw new RangeError(`proj_size has to be smaller than hidden_size, got ${projSize} and ${hiddenSize}`);
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
+      `proj_size has to be smaller than hidden_size, got ${projSize} and ${hiddenSize}`,
+    );
   }
   const mode = kind === 'RNN' ? nonlinearMode(nonlinearity) : kind;
   return { mode, inputSize, hiddenSize, projSize, numLayers, bias, batchFirst, dropout, bidirectional };
+}
+
+/** The config that a forward needs: dropout is for training only. */
+export function configOfCall(config: RNNConfig, training: boolean): RNNConfig {
+  if (training || config.dropout === 0) return config;
+  // Not `{ ...config }`, which costs ten times as much of a frozen object.
+  const { mode, inputSize, hiddenSize, projSize, numLayers, bias, batchFirst, bidirectional } = config;
+  return {
+    mode,
+    inputSize,
+    hiddenSize,
+    projSize,
+    numLayers,
+    bias,
+    batchFirst,
+    dropout: 0,
+    bidirectional,
+  };
 }
 
 /** The mode of an RNN or RNNCell. */
 export function nonlinearMode(nonlinearity: unknown): RNNMode {
   if (nonlinearity === 'tanh') return 'RNN_TANH';
   if (nonlinearity === 'relu') return 'RNN_RELU';
-  throw new RangeError(`Unknown nonlinearity ${describe(nonlinearity)}. Select from 'tanh' or 'relu'.`);
+  throw rangeError(
+    'ERR_INVALID_ARG_VALUE',
+    `Unknown nonlinearity ${describe(nonlinearity)}. Select from 'tanh' or 'relu'.`,
+  );
 }
 
 /** The nonlinearity of an RNN or RNNCell. */

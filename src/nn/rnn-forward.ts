@@ -17,7 +17,7 @@ export type RNNResult = [Tensor | PackedSequence, Tensor | [Tensor, Tensor]];
 
 /** The forward of every recurrent module, float or quantized: checks, allocates, calls the handle. */
 export function forwardRNN(
-  module: RNNConfig & { readonly training: boolean },
+  module: RNNConfig,
   handle: RNNHandle,
   input: Tensor | PackedSequence,
   state: LSTMState | Tensor | null | undefined,
@@ -58,7 +58,7 @@ export function forwardRNN(
 
 /** The states come and go in the caller's order; the handle has them in the data's. */
 function forwardPacked(
-  module: RNNConfig & { readonly training: boolean },
+  module: RNNConfig,
   handle: RNNHandle,
   input: PackedSequence,
   state: LSTMState | Tensor | null | undefined,
@@ -124,7 +124,7 @@ interface Sequences {
 
 /** Runs all layers, and shapes their results. */
 function runLayers(
-  module: RNNConfig & { readonly training: boolean },
+  module: RNNConfig,
   handle: RNNHandle,
   { x, states, steps, batch, rows, batchSizes, outputShape, batched }: Sequences,
 ): RNNResult {
@@ -145,7 +145,7 @@ function runLayers(
     hFloats: directions * batch * projected,
     cFloats: lstm ? directions * batch * hiddenSize : 0,
   };
-  const drops = module.training && module.dropout > 0 && numLayers > 1;
+  const drops = module.dropout > 0 && numLayers > 1;
   const results = drops ? callWithDropout(handle, call, module.dropout) : callRNN(handle, call);
   const output = resultTensor(results[0], outputShape);
   const hidden = resultTensor(results[1], batched ? [directions, batch, projected] : [directions, projected]);

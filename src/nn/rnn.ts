@@ -1,3 +1,4 @@
+import { closedGetters } from './closed.js';
 import type { Tensor } from '../tensor.js';
 import type { PackedSequence } from './packed-sequence.js';
 import { RNNBase } from './rnn-base.js';
@@ -25,6 +26,9 @@ export class RNN extends RNNBase {
 
   get nonlinearity(): 'tanh' | 'relu' {
     return nonlinearityOf(this.mode);
+  }
+  static {
+    closedGetters(this.prototype, 'nonlinearity');
   }
 
   /** Runs the sequence. Arguments, results and errors are {@link GRU}'s. */

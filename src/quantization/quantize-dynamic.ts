@@ -1,7 +1,7 @@
 import { checkBoolean, checkOptions, describe, rangeError, tagOf, typeError } from '../errors.js';
 import { collectIfExposed } from '../garbage.js';
 import { onMeta } from '../nn/meta.js';
-import { copyHooks, copyModule, isModule, type Module } from '../nn/module.js';
+import { copyHooks, copyModule, isInstanceOf, isModule, type Module } from '../nn/module.js';
 import { quantizedCatalogue } from '../nn/quantized/catalogue.js';
 import { checkQConfig } from '../nn/quantized/qconfig.js';
 import { qint8, type DType } from '../tensor.js';
@@ -298,7 +298,9 @@ function warnOfUnused(
         complaints.push(`'${key}' (${describe(module)}) is and holds nothing to quantize`);
       }
     } else if (qconfig !== null && !used.has(key)) {
-      const subclass = [...named].find(([, module]) => module.constructor !== key && module instanceof key);
+      const subclass = [...named].find(
+        ([, module]) => module.constructor !== key && isInstanceOf(module, key),
+      );
       if (!mapping.has(key)) {
         if (!isDefault) complaints.push(`there is no quantized class for ${key.name}`);
       } else if (subclass !== undefined) {
@@ -326,7 +328,7 @@ function checkMapping(mapping: unknown): void {
   }
 }
 
-/** Whether `instanceof` takes it: arrow functions are no classes. */
+/** Whether a value is a class: arrow functions have no prototype. */
 function isClass(value: unknown): value is ModuleClass {
   return typeof value === 'function' && typeof value.prototype === 'object' && value.prototype !== null;
 }

@@ -1,4 +1,4 @@
-import { checkOneOf, checkOptions, checkSize } from '../../errors.js';
+import { checkOneOf, checkOptions, checkSize, rangeError } from '../../errors.js';
 import { native } from '../../native/addon.js';
 import type { EmbeddingTable } from '../../native/handles.js';
 import { quint4x2, quint8, sameShape, Tensor } from '../../tensor.js';
@@ -16,7 +16,9 @@ import {
   type BagMode,
   type BagOptions,
 } from '../embedding.js';
-import { Module, parameterData, sizeMismatch, type ModuleMetadata } from '../module.js';
+import { closed, closedGetters, fixed } from '../closed.js';
+import { Module, sizeMismatch, type ModuleMetadata } from '../module.js';
+import { parameterData } from '../parameter.js';
 import { checkFloat, type QConfig } from './qconfig.js';
 
 const tableDTypes = [quint8, quint4x2] as const;
@@ -32,37 +34,50 @@ export interface QuantizedEmbeddingOptions {
 /** The mode's default is, as PyTorch's here, `'sum'`. */
 export interface QuantizedEmbeddingBagOptions extends QuantizedEmbeddingOptions, BagOptions {}
 
-/** What was loaded, never written again, so that copies of a module share it. */
-interface Packed {
+/** A table that was loaded. It is never written again, so that copies of a module may share it. */
+interface LoadedTable {
   readonly weight: Tensor;
   readonly table: EmbeddingTable;
   /** No value of the table is larger. */
   readonly largest: number;
 }
 
-/** What the quantized Embedding and EmbeddingBag have in common: the table. */
-abstract class QuantizedTable extends Module {
+/** The sizes of a table. */
+interface TableSizes {
+  readonly numEmbeddings: number;
+  readonly embeddingDim: number;
   readonly paddingIdx: number | null;
-  protected packed: Packed;
+}
+
+/** What the quantized Embedding and EmbeddingBag share: the table. Sizes and options are fixed at construction. */
+abstract class QuantizedTable extends Module {
+  declare readonly [fixed]: TableSizes;
+  declare readonly numEmbeddings: number;
+  declare readonly embeddingDim: number;
+  declare readonly paddingIdx: number | null;
+  protected loaded: LoadedTable;
 
   constructor(
-    readonly numEmbeddings: number,
-    readonly embeddingDim: number,
+    numEmbeddings: number,
+    embeddingDim: number,
     { paddingIdx, dtype = quint8 }: QuantizedEmbeddingOptions,
   ) {
     super();
     checkSize('num_embeddings', numEmbeddings);
     checkSize('embedding_dim', embeddingDim);
     checkOneOf('dtype', dtype, tableDTypes);
-    this.paddingIdx = checkPaddingIdx(paddingIdx, numEmbeddings);
+    closed(this, { numEmbeddings, embeddingDim, paddingIdx: checkPaddingIdx(paddingIdx, numEmbeddings) });
     const shape = [numEmbeddings, embeddingDim];
     const scales = new Float32Array(numEmbeddings).fill(1);
     const zeroPoints = new Float32Array(numEmbeddings);
-    this.packed = pack(tableTensor(emptyTable(shape, dtype), shape, dtype, scales, zeroPoints));
+    this.loaded = loadTable(tableTensor(emptyTable(shape, dtype), shape, dtype, scales, zeroPoints));
   }
 
   get dtype(): TableDType {
-    return this.packed.weight.dtype as TableDType;
+    return this.loaded.weight.dtype as TableDType;
+  }
+  static {
+    closedGetters(this.prototype, 'dtype');
   }
 
   override extraRepr(): string {
@@ -74,7 +89,7 @@ abstract class QuantizedTable extends Module {
     return { type: this.reprName(), numEmbeddings, embeddingDim, paddingIdx, dtype, qscheme: floatQParams };
   }
   protected override *ownState(): IterableIterator<[string, Tensor]> {
-    yield ['weight', this.packed.weight.clone()];
+    yield ['weight', this.loaded.weight.clone()];
   }
   protected override checkOwnState(state: ReadonlyMap<string, Tensor>, prefix: string): string[] {
     const weight = state.get('weight');
@@ -84,7 +99,7 @@ abstract class QuantizedTable extends Module {
   }
   protected override loadOwnState(state: ReadonlyMap<string, Tensor>): void {
     const weight = state.get('weight');
-    if (weight !== undefined) this.packed = pack(weight.clone());
+    if (weight !== undefined) this.loaded = loadTable(weight.clone());
   }
 }
 
@@ -111,14 +126,14 @@ export class Embedding extends QuantizedTable {
     const weight = quantizeTable(FloatEmbedding, module, qconfig);
     const { numEmbeddings, embeddingDim, paddingIdx } = module;
     const result = new Embedding(numEmbeddings, embeddingDim, { paddingIdx });
-    result.packed = pack(weight);
+    result.loaded = loadTable(weight);
     return result;
   }
 
   /** @throws {TypeError} for other index types @throws {RangeError} for an index outside the table */
   override forward(indices: Tensor): Tensor {
-    const list = tableIndices('indices', indices, this.numEmbeddings);
-    return lookup(this.packed.table, list, indices.shape);
+    const list = tableIndices('indices', indices, this[fixed].numEmbeddings);
+    return lookup(this.loaded.table, list, indices.shape);
   }
 
   protected override reprName(): string {
@@ -136,16 +151,16 @@ export class Embedding extends QuantizedTable {
  * Shape: as the float EmbeddingBag.
  */
 export class EmbeddingBag extends QuantizedTable {
-  readonly mode: BagMode;
-  readonly includeLastOffset: boolean;
+  declare readonly [fixed]: TableSizes & Required<BagOptions>;
+  declare readonly mode: BagMode;
+  declare readonly includeLastOffset: boolean;
 
   /** A table of zeros; `fromFloat` or `loadStateDict` fill it. */
   constructor(numEmbeddings: number, embeddingDim: number, options: QuantizedEmbeddingBagOptions = {}) {
     checkOptions('EmbeddingBag', options, [...bagOptionNames, 'paddingIdx', 'dtype']);
     const { mode, includeLastOffset } = checkBagOptions(options, 'sum');
     super(numEmbeddings, embeddingDim, options);
-    this.mode = mode;
-    this.includeLastOffset = includeLastOffset;
+    closed(this, { mode, includeLastOffset });
   }
 
   /** Throws what {@link Embedding.fromFloat} does. */
@@ -153,7 +168,7 @@ export class EmbeddingBag extends QuantizedTable {
     const weight = quantizeTable(FloatEmbeddingBag, module, qconfig);
     const { numEmbeddings, embeddingDim, paddingIdx, mode, includeLastOffset } = module;
     const result = new EmbeddingBag(numEmbeddings, embeddingDim, { paddingIdx, mode, includeLastOffset });
-    result.packed = pack(weight);
+    result.loaded = loadTable(weight);
     return result;
   }
 
@@ -163,16 +178,19 @@ export class EmbeddingBag extends QuantizedTable {
    * weights of another shape, not finite or for another mode than `'sum'`, or a sum beyond float32
    */
   override forward(input: Tensor, offsets?: Tensor | null, perSampleWeights?: Tensor | null): Tensor {
-    const bags = bagArguments(this, input, offsets, perSampleWeights);
+    const bags = bagArguments(this[fixed], input, offsets, perSampleWeights);
     const factor = bags.weights?.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0) ?? 1;
     if (!Number.isFinite(factor)) {
-      throw new RangeError('per_sample_weights should be finite, but holds NaN or infinity');
+      throw rangeError('ERR_NOT_FINITE', 'per_sample_weights should be finite, but holds NaN or infinity');
     }
-    const { table, largest } = this.packed;
-    const out = lookupBags(table, bags, this);
+    const { table, largest } = this.loaded;
+    const out = lookupBags(table, bags, this[fixed]);
     const proved = largest * factor * bags.indices.length < 1e38;
     if (!proved && !(out.data as Float32Array).every(Number.isFinite)) {
-      throw new RangeError('the output overflows float32: table or per_sample_weights are too large');
+      throw rangeError(
+        'ERR_OVERFLOW',
+        'the output overflows float32: table or per_sample_weights are too large',
+      );
     }
     return out;
   }
@@ -198,7 +216,8 @@ function quantizeTable(
   checkFloat(module, Float, qconfig);
   const { dtype = 'qint8' } = qconfig.weight;
   if (dtype !== quint8 && dtype !== quint4x2) {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
       `${Float.name} quantization is only supported with float_qparams_weight_only_qconfig. Its weight should be quint8 or quint4x2, got ${dtype}`,
     );
   }
@@ -214,15 +233,13 @@ function quantizeTable(
   const scales = new Float32Array(numEmbeddings);
   const zeroPoints = new Float32Array(numEmbeddings);
   if (!native().quantizeTable(data, width, dtype === quint8 ? 8 : 4, out, scales, zeroPoints)) {
-    throw new RangeError(
-      data.every(Number.isFinite)
-        ? 'weight has a row whose range is beyond float32'
-        : 'weight should be finite to be quantized, but holds NaN or infinity',
-    );
+    throw data.every(Number.isFinite)
+      ? rangeError('ERR_OVERFLOW', 'weight has a row whose range is beyond float32')
+      : rangeError('ERR_NOT_FINITE', 'weight should be finite to be quantized, but holds NaN or infinity');
   }
   const result = tableTensor(out, weight.shape, dtype, scales, zeroPoints);
   const problem = weightProblem('weight', result, weight.shape);
-  if (problem !== undefined) throw new RangeError(problem);
+  if (problem !== undefined) throw rangeError('ERR_OVERFLOW', problem);
   return result;
 }
 
@@ -264,7 +281,7 @@ function weightProblem(name: string, weight: Tensor, shape: readonly number[]): 
   return undefined;
 }
 
-function pack(weight: Tensor): Packed {
+function loadTable(weight: Tensor): LoadedTable {
   const affines = affinesOf(weight);
   const bits = weight.dtype === quint8 ? 8 : 4;
   const table = { data: weight.data as Uint8Array, affines, bits, width: weight.shape[1]! } as const;

@@ -1,5 +1,5 @@
-import { checkBoolean, checkOneOf, checkOptions, describe } from '../../errors.js';
-import type { Module, ModuleMetadata } from '../module.js';
+import { checkBoolean, checkOneOf, checkOptions, describe, typeError } from '../../errors.js';
+import { isInstanceOf, type Module, type ModuleMetadata } from '../module.js';
 
 /**
  * How an INT8 layer quantizes what enters its matrices, at each call: values from `lo` to `hi` (zero
@@ -7,14 +7,14 @@ import type { Module, ModuleMetadata } from '../module.js';
  */
 export interface ActivationMode {
   /**
-   * What shares a range. Default: `'perTensor'`.
+   * Which values share a range. Default: `'perTensor'`.
    *
-   * - `'perTensor'`, as PyTorch: all that enters a matrix together. For Linear all rows; for a recurrent layer
-   *   the input of the whole sequence, and at each step the hidden state of the whole batch. A result depends
-   *   on who shares the batch and on how a sequence is cut.
-   * - `'perRow'`: each vector has its own. For Linear a row; for a recurrent layer one step of one sequence, as
-   *   input and as hidden state (a deeper layer's input is the vector of both directions). A result has the
-   *   same bits alone and in any batch and, in one direction, however a sequence is cut into chunks.
+   * - `'perTensor'`, as PyTorch: all values that enter a matrix together. In Linear these are all rows; in a
+   *   recurrent layer the input of the whole sequence, and at each step the hidden state of the whole batch. A
+   *   result depends on the other sequences of the batch and on how a sequence is cut.
+   * - `'perRow'`: each vector has its own range. In Linear this is a row; in a recurrent layer one step of one
+   *   sequence, as input and as hidden state (a deeper layer's input is the vector of both directions). A result
+   *   has the same bits alone and in any batch and, in one direction, however a sequence is cut into chunks.
    */
   readonly activation: 'perTensor' | 'perRow';
   /**
@@ -27,22 +27,22 @@ export interface ActivationMode {
 /** How a module is quantized: its weights once, its activations (of INT8 layers) at each call. */
 export interface QConfig extends Partial<ActivationMode> {
   readonly weight: {
-    /** Default: `'qint8'`. `'quint8'` and `'quint4x2'` are for embeddings, the others for all else. */
+    /** Default: `'qint8'`. Embeddings take `'quint8'` or `'quint4x2'`, all other modules `'qint8'` or `'float16'`. */
     readonly dtype?: 'qint8' | 'float16' | 'quint8' | 'quint4x2';
     /**
-     * For qint8 one symmetric scale for the whole matrix, or one for each output row; for quint8 and quint4x2
-     * `'per_channel_affine_float_qparams'`; for float16 none.
+     * qint8: one symmetric scale for the whole matrix, or one for each output row. quint8 and quint4x2:
+     * `'per_channel_affine_float_qparams'`. float16: absent.
      */
     readonly qscheme?: 'per_tensor_symmetric' | 'per_channel_symmetric' | 'per_channel_affine_float_qparams';
   };
 }
 
-/** How a dynamically quantized layer multiplies: float16 weights with float32, or int8 ones with what `ActivationMode` says. */
-export type DynamicMode =
+/** How a dynamically quantized layer multiplies: float16 weights with float32, or int8 weights as `ActivationMode` says. */
+export type DynamicQuantization =
   | ({ readonly dtype: 'qint8' } & ActivationMode)
   | { readonly dtype: 'float16'; readonly activation?: undefined; readonly reduceRange?: undefined };
 
-/** What the constructors of quantized modules take beside the float module's options. */
+/** The options of quantized modules that float modules do not have. */
 export interface DynamicOptions extends Partial<ActivationMode> {
   /** The weights' type. Default: `'qint8'`. With `'float16'` there is no activation mode. */
   dtype?: 'qint8' | 'float16';
@@ -63,7 +63,10 @@ const dtypes = ['qint8', 'float16', 'quint8', 'quint4x2'] as const;
 export function checkQConfig(name: string, qconfig: unknown): asserts qconfig is QConfig {
   const { weight, ...mode } = (qconfig ?? {}) as Partial<QConfig>;
   if (typeof qconfig !== 'object' || typeof weight !== 'object' || weight === null) {
-    throw new TypeError(`${name} should be an object with a weight, got ${describe(qconfig)}`);
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `${name} should be an object with a weight, got ${describe(qconfig)}`,
+    );
   }
   checkOptions(name, qconfig, ['weight', ...activationOptionNames]);
   checkOptions(`${name}: weight`, weight, ['dtype', 'qscheme']);
@@ -71,7 +74,10 @@ export function checkQConfig(name: string, qconfig: unknown): asserts qconfig is
   checkOneOf(`${name}: weight.dtype`, dtype, dtypes);
   if (dtype === 'float16') {
     if (qscheme !== undefined) {
-      throw new TypeError(`${name}: weight.qscheme should be absent with float16, got ${describe(qscheme)}`);
+      throw typeError(
+        'ERR_INVALID_ARG_TYPE',
+        `${name}: weight.qscheme should be absent with float16, got ${describe(qscheme)}`,
+      );
     }
   } else {
     checkOneOf(`${name}: weight.qscheme`, qscheme, qschemes[dtype]);
@@ -80,20 +86,23 @@ export function checkQConfig(name: string, qconfig: unknown): asserts qconfig is
   else refuseMode(dtype, mode, `${name}: `);
 }
 
-/** What every `fromFloat` asks of its arguments. */
+/** Checks the arguments of a `fromFloat`; the module may be of another copy of the package. */
 export function checkFloat(
   module: unknown,
   Float: abstract new (...args: never[]) => Module,
   qconfig: unknown,
 ): void {
-  if (!(module instanceof Float)) {
-    throw new TypeError(`module should be an instance of ${Float.name}, got ${describe(module)}`);
+  if (!isInstanceOf(module, Float)) {
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `module should be an instance of ${Float.name}, got ${describe(module)}`,
+    );
   }
   checkQConfig('qconfig', qconfig);
 }
 
-/** The mode that these options ask for; `prefix` begins the sentence. */
-export function dynamicMode(options: DynamicOptions, prefix = ''): DynamicMode {
+/** The quantization that these options ask for; `prefix` begins the sentence. */
+export function dynamicQuantization(options: DynamicOptions, prefix = ''): DynamicQuantization {
   const { dtype = 'qint8' } = options;
   checkOneOf(`${prefix}dtype`, dtype, ['qint8', 'float16']);
   if (dtype === 'qint8') return { dtype, ...activationMode(options, prefix) };
@@ -113,14 +122,18 @@ function activationMode(
 function refuseMode(dtype: string, mode: Partial<ActivationMode>, prefix: string): void {
   for (const name of activationOptionNames) {
     if (mode[name] === undefined) continue;
-    throw new TypeError(
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
       `${prefix}${name} should be absent with ${dtype} weights, which multiply floats, got ${describe(mode[name])}`,
     );
   }
 }
 
-/** The mode that a state dict's metadata gives a module, or else the one it has; not checked. */
-export function adoptedMode(metadata: ModuleMetadata | undefined, current: DynamicMode): DynamicMode {
+/** The quantization that a state dict's metadata gives a module, or else its own; not checked. */
+export function adoptedQuantization(
+  metadata: ModuleMetadata | undefined,
+  current: DynamicQuantization,
+): DynamicQuantization {
   if (current.dtype === 'float16') return current;
   const { activation = current.activation, reduceRange = current.reduceRange } =
     (metadata as Partial<ActivationMode> | undefined) ?? {};
@@ -128,6 +141,6 @@ export function adoptedMode(metadata: ModuleMetadata | undefined, current: Dynam
 }
 
 /** What `extraRepr` adds to PyTorch's text in the modes that PyTorch does not have. */
-export function modeRepr({ activation, reduceRange }: DynamicMode): string {
+export function quantizationRepr({ activation, reduceRange }: DynamicQuantization): string {
   return `${activation === 'perRow' ? ', activation=per_row' : ''}${reduceRange === false ? ', reduce_range=False' : ''}`;
 }

@@ -12,12 +12,18 @@ import {
   type RNNCellOptions,
 } from '../../cells.js';
 import { cellParameters, type LayerParameter, type RNNCellSizes } from '../../layer-parameters.js';
+import { closed, closedGetters, fixed } from '../../closed.js';
 import type { ModuleMetadata } from '../../module.js';
 import { kindOf, nonlinearityOf } from '../../rnn-config.js';
 import type { LSTMState } from '../../rnn-forward.js';
 import type { QuantizedMatrix } from './dynamic-module.js';
-import { dynamicOptionNames, type DynamicMode, type DynamicOptions, type QConfig } from '../qconfig.js';
-import { newRNNHandle, RecurrentModule, type QuantizedRNNHandle } from './rnn-base.js';
+import {
+  dynamicOptionNames,
+  type DynamicQuantization,
+  type DynamicOptions,
+  type QConfig,
+} from '../qconfig.js';
+import { newRNNHandle, QuantizedRecurrent, type QuantizedRNNHandle } from './rnn-base.js';
 
 /** The float LSTMCell's and GRUCell's options, and how weights and activations are quantized. */
 export interface QuantizedCellOptions extends CellOptions, DynamicOptions {}
@@ -25,8 +31,9 @@ export interface QuantizedCellOptions extends CellOptions, DynamicOptions {}
 /** The float RNNCell's options, and how weights and activations are quantized. */
 export interface QuantizedRNNCellOptions extends RNNCellOptions, DynamicOptions {}
 
-/** What the quantized cells share. Not public. */
-abstract class RNNCellBase extends RecurrentModule implements RNNCellSizes {
+/** What the quantized cells share. Their sizes and options are fixed at construction. Not public. */
+abstract class QuantizedRNNCellBase extends QuantizedRecurrent implements RNNCellSizes {
+  declare readonly [fixed]: RNNCellSizes;
   declare readonly mode: RNNMode;
   declare readonly inputSize: number;
   declare readonly hiddenSize: number;
@@ -34,27 +41,30 @@ abstract class RNNCellBase extends RecurrentModule implements RNNCellSizes {
 
   constructor(config: RNNCellSizes, options: DynamicOptions) {
     super();
-    Object.assign(this, config);
+    closed(this, config);
     this.initialise(options);
   }
 
   protected override parameterList(): LayerParameter[] {
     return cellParameters(this);
   }
-  protected override newHandle(mode: DynamicMode, matrices: readonly QuantizedMatrix[]): QuantizedRNNHandle {
-    return newRNNHandle(this, 0, 1, 1, mode, matrices);
+  protected override newHandle(
+    quantization: DynamicQuantization,
+    matrices: readonly QuantizedMatrix[],
+  ): QuantizedRNNHandle {
+    return newRNNHandle(this, { projSize: 0, numLayers: 1, directions: 1 }, quantization, matrices);
   }
   protected override reprName(): string {
     return `DynamicQuantized${kindOf(this.mode)}Cell`;
   }
   override extraRepr(): string {
-    return cellRepr(this) + this.modeRepr();
+    return cellRepr(this) + this.quantizationRepr();
   }
   protected override metadata(): ModuleMetadata {
     return this.quantizedMetadata(cellMetadata(this));
   }
   protected step(input: Tensor, state: LSTMState | Tensor | null | undefined): Tensor | [Tensor, Tensor] {
-    return forwardCell(this, this.handle(), input, state, true);
+    return forwardCell(this[fixed], this.handle(), input, state, true);
   }
 }
 
@@ -64,7 +74,7 @@ abstract class RNNCellBase extends RecurrentModule implements RNNCellSizes {
  * LSTM, whose input has one range for the whole sequence, unless `activation` is `'perRow'`). Unlike PyTorch's
  * it takes `bias: false` and unbatched input.
  */
-export class LSTMCell extends RNNCellBase {
+export class LSTMCell extends QuantizedRNNCellBase {
   /** Weights of zeros; `fromFloat` or `loadStateDict` fill them. */
   constructor(inputSize: number, hiddenSize: number, options: QuantizedCellOptions = {}) {
     super(cellConfig('LSTM', inputSize, hiddenSize, options, dynamicOptionNames), options);
@@ -80,7 +90,7 @@ export class LSTMCell extends RNNCellBase {
 }
 
 /** A GRUCell with INT8 or float16 weights; see the quantized {@link LSTMCell}. */
-export class GRUCell extends RNNCellBase {
+export class GRUCell extends QuantizedRNNCellBase {
   /** Weights of zeros; `fromFloat` or `loadStateDict` fill them. */
   constructor(inputSize: number, hiddenSize: number, options: QuantizedCellOptions = {}) {
     super(cellConfig('GRU', inputSize, hiddenSize, options, dynamicOptionNames), options);
@@ -96,7 +106,7 @@ export class GRUCell extends RNNCellBase {
 }
 
 /** An RNNCell with INT8 or float16 weights; see the quantized {@link LSTMCell}. */
-export class RNNCell extends RNNCellBase {
+export class RNNCell extends QuantizedRNNCellBase {
   /** Weights of zeros; `fromFloat` or `loadStateDict` fill them. */
   constructor(inputSize: number, hiddenSize: number, options: QuantizedRNNCellOptions = {}) {
     super(cellConfig('RNN', inputSize, hiddenSize, options, dynamicOptionNames), options);
@@ -107,6 +117,9 @@ export class RNNCell extends RNNCellBase {
   }
   get nonlinearity(): 'tanh' | 'relu' {
     return nonlinearityOf(this.mode);
+  }
+  static {
+    closedGetters(this.prototype, 'nonlinearity');
   }
   /** @see {@link FloatRNNCell.forward} */
   override forward(input: Tensor, state?: Tensor | null): Tensor {

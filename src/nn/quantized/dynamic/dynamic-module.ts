@@ -1,13 +1,16 @@
+import { rangeError } from '../../../errors.js';
 import { float16, Tensor } from '../../../tensor.js';
 import type { LayerParameter } from '../../layer-parameters.js';
 import { isOnMeta } from '../../meta.js';
-import { Module, parameterData, type ModuleMetadata } from '../../module.js';
+import { closedGetters } from '../../closed.js';
+import { Module, type ModuleMetadata } from '../../module.js';
+import { parameterData } from '../../parameter.js';
 import {
-  adoptedMode,
-  dynamicMode,
-  modeRepr,
+  adoptedQuantization,
+  dynamicQuantization,
+  quantizationRepr,
   type ActivationMode,
-  type DynamicMode,
+  type DynamicQuantization,
   type DynamicOptions,
   type QConfig,
 } from '../qconfig.js';
@@ -21,50 +24,54 @@ import {
   type WeightScales,
 } from './weight.js';
 
-/** A matrix as the native handles take it. */
+/** A matrix as native handles take it. */
 export interface QuantizedMatrix {
   weight: Int8Array | Uint16Array;
-  /** Of int8 weights. */
+  /** Null for float16 weights. */
   scales: Float32Array | null;
   bias: Float32Array | null;
 }
 
-/** What is loaded: the weights live in the handle that was made of this record. */
-interface Packed {
-  readonly mode: DynamicMode;
-  /** Of each matrix; null for float16. */
+/** What a module has loaded, never changed but replaced. Its key in `handles`: the weights live in the handle. */
+interface Loaded {
+  readonly quantization: DynamicQuantization;
+  /** One entry for each matrix: its scales, or null for float16. */
   readonly scales: readonly (WeightScales | null)[];
-  /** Of each matrix; null without. */
+  /** One entry for each matrix: its bias, or null if it has none. */
   readonly biases: readonly (Tensor | null)[];
 }
 
-const handles = new WeakMap<Packed, object>();
+// Keyed by the record and not by the module, so that copies of a module share a handle until one loads anew.
+const handles = new WeakMap<Loaded, object>();
 
 /**
  * What dynamically quantized modules share: weights that live packed in a native handle, their state dict, and
- * the activation mode. A subclass sets its sizes, then calls `initialise`. Not public.
+ * how activations are quantized. A subclass closes its sizes, then calls `initialise`. Not public.
  */
 export abstract class DynamicModule<Handle extends object> extends Module {
-  private packed!: Packed;
+  private loaded!: Loaded;
 
   /** The parameters by the float module's names, in its order. */
   protected abstract parameterList(): readonly LayerParameter[];
-  protected abstract newHandle(mode: DynamicMode, matrices: readonly QuantizedMatrix[]): Handle;
+  protected abstract newHandle(
+    quantization: DynamicQuantization,
+    matrices: readonly QuantizedMatrix[],
+  ): Handle;
   protected abstract unpackWeight(handle: Handle, matrix: number, out: Int8Array | Uint16Array): void;
 
-  /** Weights of zeros, which are packed when they are used: most modules are filled at once. */
+  /** Makes weights of zeros, which are packed at the first use, because most modules are filled at once. */
   protected initialise(options: DynamicOptions): void {
-    const mode = dynamicMode(options);
-    const [problem] = depthProblems(this.parameterList(), mode);
-    if (problem !== undefined) throw new RangeError(problem);
-    this.packed = this.split(emptyState(this.parameterList(), mode), mode).packed;
+    const quantization = dynamicQuantization(options);
+    const [problem] = depthProblems(this.parameterList(), quantization);
+    if (problem !== undefined) throw rangeError('ERR_INVALID_ARG_VALUE', problem);
+    this.loaded = this.split(emptyState(this.parameterList(), quantization), quantization).loaded;
   }
 
-  /** Takes a float module's parameters, by the names they have here. */
+  /** Takes a float module's parameters, which have the same names here. */
   protected quantize(state: ReadonlyMap<string, Tensor>, qconfig: QConfig): this {
     this.loadStateDict(
       this.parameterList().map(({ name, kind, shape }) => {
-        const value = state.get(name)!; // unless the property was replaced
+        const value = state.get(name)!; // absent if the property was replaced, which parameterData refuses
         parameterData(name, value, shape);
         return [name, kind === 'weight' ? quantizeWeight(name, value, qconfig) : value] as const;
       }),
@@ -73,35 +80,41 @@ export abstract class DynamicModule<Handle extends object> extends Module {
   }
 
   /** The weights' type. */
-  get dtype(): DynamicMode['dtype'] {
-    return this.packed.mode.dtype;
+  get dtype(): DynamicQuantization['dtype'] {
+    return this.loaded.quantization.dtype;
   }
   /** What shares an activation range (of INT8 layers); `loadStateDict` takes it from the state dict's metadata. */
   get activation(): ActivationMode['activation'] | undefined {
-    return this.packed.mode.activation;
+    return this.loaded.quantization.activation;
   }
   /** Whether activations have 127 steps, or 255; `loadStateDict` takes it from the state dict's metadata. */
   get reduceRange(): boolean | undefined {
-    return this.packed.mode.reduceRange;
+    return this.loaded.quantization.reduceRange;
+  }
+  static {
+    closedGetters(this.prototype, 'dtype', 'activation', 'reduceRange');
   }
 
   protected handle(): Handle {
-    const { packed } = this;
-    let handle = handles.get(packed) as Handle | undefined;
+    const { loaded } = this;
+    let handle = handles.get(loaded) as Handle | undefined;
     if (handle === undefined) {
-      const { matrices } = this.split(emptyState(this.parameterList(), packed.mode), packed.mode);
-      handles.set(packed, (handle = this.newHandle(packed.mode, matrices)));
+      const { matrices } = this.split(
+        emptyState(this.parameterList(), loaded.quantization),
+        loaded.quantization,
+      );
+      handles.set(loaded, (handle = this.newHandle(loaded.quantization, matrices)));
     }
     return handle;
   }
-  /** How the (first) weight is quantized. */
+  /** How the first weight is quantized. */
   protected get qscheme(): 'per_tensor_affine' | 'per_channel_affine' | undefined {
-    const scales = this.packed.scales[0]!;
+    const scales = this.loaded.scales[0]!;
     return scales === null ? undefined : scales.perChannel ? 'per_channel_affine' : 'per_tensor_affine';
   }
   /** What `extraRepr` adds to PyTorch's text. */
-  protected modeRepr(): string {
-    return modeRepr(this.packed.mode);
+  protected quantizationRepr(): string {
+    return quantizationRepr(this.loaded.quantization);
   }
   /** The float module's metadata as the quantized one's. */
   protected quantizedMetadata({ type, ...sizes }: ModuleMetadata): ModuleMetadata {
@@ -110,25 +123,25 @@ export abstract class DynamicModule<Handle extends object> extends Module {
       type: `DynamicQuantized${type}`,
       ...sizes,
       ...(qscheme !== undefined && { qscheme }),
-      ...this.packed.mode,
+      ...this.loaded.quantization,
     };
   }
 
   protected override *ownState(): IterableIterator<[string, Tensor]> {
-    const { mode, scales, biases } = this.packed;
+    const { quantization, scales, biases } = this.loaded;
     for (const { name, kind, shape, matrix } of this.parameterList()) {
       if (kind === 'bias') {
         yield [name, biases[matrix]!.clone()];
         continue;
       }
-      const of = scales[matrix]!;
-      const data = new (mode.dtype === float16 ? Uint16Array : Int8Array)(shape[0]! * shape[1]!);
+      const own = scales[matrix]!;
+      const data = new (quantization.dtype === float16 ? Uint16Array : Int8Array)(shape[0]! * shape[1]!);
       this.unpackWeight(this.handle(), matrix, data);
       yield [
         name,
-        of === null
+        own === null
           ? new Tensor(data, shape, { dtype: float16 })
-          : qint8Weight(data as Int8Array, shape, of.scales, of.perChannel),
+          : qint8Weight(data as Int8Array, shape, own.scales, own.perChannel),
       ];
     }
   }
@@ -137,38 +150,43 @@ export abstract class DynamicModule<Handle extends object> extends Module {
     prefix: string,
     metadata?: ModuleMetadata,
   ): string[] {
-    const { mode } = this.packed;
+    const { quantization } = this.loaded;
     const parameters = this.parameterList();
     const problems = parameters.flatMap((parameter) => {
       const value = state.get(parameter.name);
-      return (value && checkQuantizedState(prefix + parameter.name, value, parameter, mode.dtype)) ?? [];
+      return (
+        (value && checkQuantizedState(prefix + parameter.name, value, parameter, quantization.dtype)) ?? []
+      );
     });
-    const next = adoptedMode(metadata, mode);
+    const next = adoptedQuantization(metadata, quantization);
     try {
-      dynamicMode(next, `the metadata's ${prefix}`);
+      dynamicQuantization(next, `the metadata's ${prefix}`);
     } catch (error) {
       return [...problems, `${(error as Error).message}.`];
     }
     return [...problems, ...depthProblems(parameters, next, prefix).map((problem) => `${problem}.`)];
   }
   protected override loadOwnState(state: ReadonlyMap<string, Tensor>, metadata?: ModuleMetadata): void {
-    // Unpacking costs another copy of the weights.
+    // A complete state needs no weights of before: unpacking them costs another copy.
     const complete = this.parameterList().every(({ name }) => state.has(name));
-    const mode = adoptedMode(metadata, this.packed.mode);
-    const { packed, matrices } = this.split(complete ? state : new Map([...this.ownState(), ...state]), mode);
-    // On meta this is a trial: all is checked by now.
-    if (!isOnMeta()) handles.set(packed, this.newHandle(mode, matrices));
-    this.packed = packed;
+    const quantization = adoptedQuantization(metadata, this.loaded.quantization);
+    const { loaded, matrices } = this.split(
+      complete ? state : new Map([...this.ownState(), ...state]),
+      quantization,
+    );
+    // On meta this is a trial, which ends with the checks.
+    if (!isOnMeta()) handles.set(loaded, this.newHandle(quantization, matrices));
+    this.loaded = loaded;
   }
   protected override *ownNames(): IterableIterator<string> {
     for (const { name } of this.parameterList()) yield name;
   }
 
-  /** What is kept of a state, and the matrices for its handle. */
+  /** Splits a state into the record to keep and the matrices for its handle. */
   private split(
     state: ReadonlyMap<string, Tensor>,
-    mode: DynamicMode,
-  ): { packed: Packed; matrices: QuantizedMatrix[] } {
+    quantization: DynamicQuantization,
+  ): { loaded: Loaded; matrices: QuantizedMatrix[] } {
     const scales: (WeightScales | null)[] = [];
     const biases: (Tensor | null)[] = [];
     const matrices: QuantizedMatrix[] = [];
@@ -179,16 +197,16 @@ export abstract class DynamicModule<Handle extends object> extends Module {
         biases[matrix] = bias;
         matrices[matrix]!.bias = bias.data as Float32Array;
       } else {
-        const of = value.quantization === undefined ? null : weightScales(value.quantization);
-        scales[matrix] = of;
+        const own = value.quantization === undefined ? null : weightScales(value.quantization);
+        scales[matrix] = own;
         biases[matrix] = null;
         matrices[matrix] = {
           weight: value.data as Int8Array | Uint16Array,
-          scales: of && of.scales,
+          scales: own && own.scales,
           bias: null,
         };
       }
     }
-    return { packed: { mode, scales, biases }, matrices };
+    return { loaded: { quantization, scales, biases }, matrices };
   }
 }

@@ -4,7 +4,7 @@ import type { PackedSequence } from '../../packed-sequence.js';
 import { rnnConfig, type RNNBaseOptions } from '../../rnn-config.js';
 import type { OutputOf } from '../../rnn-forward.js';
 import { dynamicOptionNames, type DynamicOptions, type QConfig } from '../qconfig.js';
-import { RNNBase } from './rnn-base.js';
+import { QuantizedRNNBase } from './rnn-base.js';
 
 /** The float GRU's options, and how weights and activations are quantized. */
 export interface QuantizedGRUOptions extends RNNBaseOptions, DynamicOptions {}
@@ -14,7 +14,7 @@ export interface QuantizedGRUOptions extends RNNBaseOptions, DynamicOptions {}
  * and the modes, are the quantized {@link LSTM}'s; equations and shapes are the float GRU's. What PyTorch's
  * quantized GRU refuses is allowed: `bias: false` and unbatched input.
  */
-export class GRU extends RNNBase {
+export class GRU extends QuantizedRNNBase {
   /** Weights of zeros; `fromFloat` or `loadStateDict` fill them. */
   constructor(inputSize: number, hiddenSize: number, options: QuantizedGRUOptions = {}) {
     super(rnnConfig('GRU', inputSize, hiddenSize, options, dynamicOptionNames), options);

@@ -1,16 +1,17 @@
-import { checkBoolean, checkOptions, checkSize, describe } from '../../../errors.js';
+import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError } from '../../../errors.js';
 import { native } from '../../../native/addon.js';
 import type { HalfLinearHandle, HalfMatrix, Int8LinearHandle, Int8Matrix } from '../../../native/handles.js';
 import { float16, float32, isTensor, type Tensor } from '../../../tensor.js';
 import { LinearReLU as FloatLinearReLU } from '../../intrinsic.js';
 import { linearParameters, type LayerParameter } from '../../layer-parameters.js';
 import { Linear as FloatLinear, linearForward, type LinearOptions } from '../../linear.js';
+import { closed, fixed } from '../../closed.js';
 import type { ModuleMetadata } from '../../module.js';
 import { DynamicModule, type QuantizedMatrix } from './dynamic-module.js';
 import {
   checkFloat,
   dynamicOptionNames,
-  type DynamicMode,
+  type DynamicQuantization,
   type DynamicOptions,
   type QConfig,
 } from '../qconfig.js';
@@ -18,14 +19,18 @@ import {
 /** The float Linear's options, and how weights and activations are quantized. */
 export interface QuantizedLinearOptions extends LinearOptions, DynamicOptions {}
 
-/** What Linear and LinearReLU share. Not public. */
-abstract class LinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHandle> {
-  readonly bias: boolean;
+/** What Linear and LinearReLU share. Their sizes and options are fixed at construction. Not public. */
+abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHandle> {
+  declare readonly [fixed]: Pick<QuantizedLinearBase, 'inFeatures' | 'outFeatures'>;
+  declare private readonly kind: 'Linear' | 'LinearReLU';
+  declare readonly inFeatures: number;
+  declare readonly outFeatures: number;
+  declare readonly bias: boolean;
 
   constructor(
-    private readonly kind: 'Linear' | 'LinearReLU',
-    readonly inFeatures: number,
-    readonly outFeatures: number,
+    kind: 'Linear' | 'LinearReLU',
+    inFeatures: number,
+    outFeatures: number,
     options: QuantizedLinearOptions,
   ) {
     super();
@@ -34,11 +39,11 @@ abstract class LinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHan
     checkOptions(kind, options, ['bias', ...dynamicOptionNames]);
     const { bias = true } = options;
     checkBoolean('bias', bias);
-    this.bias = bias;
+    closed(this, { kind, inFeatures, outFeatures, bias });
     this.initialise(options);
   }
 
-  protected static convert<Q extends LinearBase>(
+  protected static convert<Q extends QuantizedLinearBase>(
     Quantized: new (inFeatures: number, outFeatures: number, options: QuantizedLinearOptions) => Q,
     linear: FloatLinear,
     qconfig: QConfig,
@@ -46,7 +51,8 @@ abstract class LinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHan
     const { weight, activation, reduceRange } = qconfig;
     const { dtype = 'qint8' } = weight;
     if (dtype !== 'qint8' && dtype !== float16) {
-      throw new RangeError(
+      throw rangeError(
+        'ERR_INVALID_ARG_VALUE',
         `The only supported dtypes for dynamic quantized linear are qint8 and float16, got: ${dtype}`,
       );
     }
@@ -57,16 +63,20 @@ abstract class LinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHan
 
   /** @throws {TypeError} for another dtype @throws {RangeError} for a wrong shape, or NaN or infinity (INT8) */
   override forward(input: Tensor): Tensor {
-    const { inFeatures, outFeatures } = this;
-    if (!isTensor(input)) throw new TypeError(`input should be a Tensor, got ${describe(input)}`);
-    if (input.dtype !== float32) throw new TypeError(`expected scalar type Float but found ${input.dtype}`);
+    const { inFeatures, outFeatures } = this[fixed];
+    if (!isTensor(input))
+      throw typeError('ERR_INVALID_ARG_TYPE', `input should be a Tensor, got ${describe(input)}`);
+    if (input.dtype !== float32)
+      throw typeError('ERR_DTYPE', `expected scalar type Float but found ${input.dtype}`);
     if (input.dim() < 2) {
-      throw new RangeError(
+      throw rangeError(
+        'ERR_SHAPE',
         `The dimension of input tensor should be larger than or equal to 2, got ${input.dim()}`,
       );
     }
     if (input.size(-1) !== inFeatures) {
-      throw new RangeError(
+      throw rangeError(
+        'ERR_SHAPE',
         `The number of rows in the packB should be equal to K: ${input.size(-1)}, but it is ${inFeatures}`,
       );
     }
@@ -77,14 +87,15 @@ abstract class LinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHan
     return linearParameters(this);
   }
   protected override newHandle(
-    mode: DynamicMode,
+    quantization: DynamicQuantization,
     [matrix]: readonly QuantizedMatrix[],
   ): Int8LinearHandle | HalfLinearHandle {
     const { inFeatures, outFeatures } = this;
     const relu = this.kind === 'LinearReLU';
     const { HalfLinear, Int8Linear } = native();
-    if (mode.dtype === float16) return new HalfLinear(matrix as HalfMatrix, inFeatures, outFeatures, relu);
-    const { activation, reduceRange } = mode;
+    if (quantization.dtype === float16)
+      return new HalfLinear(matrix as HalfMatrix, inFeatures, outFeatures, relu);
+    const { activation, reduceRange } = quantization;
     const perRow = activation === 'perRow';
     return new Int8Linear(matrix as Int8Matrix, inFeatures, outFeatures, perRow, reduceRange, relu);
   }
@@ -101,7 +112,7 @@ abstract class LinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHan
   override extraRepr(): string {
     const { inFeatures, outFeatures, dtype, qscheme } = this;
     const scheme = qscheme === undefined ? '' : `, qscheme=torch.${qscheme}`;
-    return `in_features=${inFeatures}, out_features=${outFeatures}, dtype=torch.${dtype}${scheme}${this.modeRepr()}`;
+    return `in_features=${inFeatures}, out_features=${outFeatures}, dtype=torch.${dtype}${scheme}${this.quantizationRepr()}`;
   }
   protected override metadata(): ModuleMetadata {
     const { kind, inFeatures, outFeatures, bias } = this;
@@ -121,7 +132,7 @@ abstract class LinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHan
  *
  * Shape: `(*, inFeatures)` to `(*, outFeatures)`, float32, at least 2-D.
  */
-export class Linear extends LinearBase {
+export class Linear extends QuantizedLinearBase {
   /** A weight of zeros; `fromFloat` or `loadStateDict` fill it. */
   constructor(inFeatures: number, outFeatures: number, options: QuantizedLinearOptions = {}) {
     super('Linear', inFeatures, outFeatures, options);
@@ -139,7 +150,7 @@ export class Linear extends LinearBase {
 }
 
 /** `y = relu(x W^T + b)`, as `torch.ao.nn.intrinsic.quantized.dynamic.LinearReLU`; all else is {@link Linear}'s, its keys too. */
-export class LinearReLU extends LinearBase {
+export class LinearReLU extends QuantizedLinearBase {
   /** A weight of zeros; `fromFloat` or `loadStateDict` fill it. */
   constructor(inFeatures: number, outFeatures: number, options: QuantizedLinearOptions = {}) {
     super('LinearReLU', inFeatures, outFeatures, options);

@@ -4,7 +4,7 @@ import type { PackedSequence } from '../../packed-sequence.js';
 import { rnnConfig, type LSTMOptions } from '../../rnn-config.js';
 import type { LSTMState, OutputOf } from '../../rnn-forward.js';
 import { dynamicOptionNames, type DynamicOptions, type QConfig } from '../qconfig.js';
-import { RNNBase } from './rnn-base.js';
+import { QuantizedRNNBase } from './rnn-base.js';
 
 /** The float LSTM's options, and how weights and activations are quantized. */
 export interface QuantizedLSTMOptions extends LSTMOptions, DynamicOptions {}
@@ -26,7 +26,7 @@ export interface QuantizedLSTMOptions extends LSTMOptions, DynamicOptions {}
  * Equations and shapes: the float LSTM's. What PyTorch's quantized LSTM refuses is allowed: `projSize`,
  * `bias: false` and unbatched input. NaN or infinity in an INT8 layer's input or state is a `RangeError`.
  */
-export class LSTM extends RNNBase {
+export class LSTM extends QuantizedRNNBase {
   /** Weights of zeros; `fromFloat` or `loadStateDict` fill them. */
   constructor(inputSize: number, hiddenSize: number, options: QuantizedLSTMOptions = {}) {
     super(rnnConfig('LSTM', inputSize, hiddenSize, options, dynamicOptionNames), options);

@@ -1,3 +1,4 @@
+import { rangeError } from '../../../errors.js';
 import { native } from '../../../native/addon.js';
 import type {
   HalfMatrix,
@@ -8,35 +9,34 @@ import type {
 } from '../../../native/handles.js';
 import { float16, type Tensor } from '../../../tensor.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from '../../layer-parameters.js';
+import { closed, fixed } from '../../closed.js';
 import type { Module, ModuleMetadata } from '../../module.js';
 import type { PackedSequence } from '../../packed-sequence.js';
-import { kindOf, rnnMetadata, rnnRepr, type RNNConfig } from '../../rnn-config.js';
+import { configOfCall, kindOf, rnnMetadata, rnnRepr, type RNNConfig } from '../../rnn-config.js';
 import { forwardRNN, type LSTMState, type RNNResult } from '../../rnn-forward.js';
 import { DynamicModule, type QuantizedMatrix } from './dynamic-module.js';
-import { checkFloat, type DynamicMode, type DynamicOptions, type QConfig } from '../qconfig.js';
+import { checkFloat, type DynamicQuantization, type DynamicOptions, type QConfig } from '../qconfig.js';
 
 /** The native handle of a quantized recurrent layer or cell. */
 export type QuantizedRNNHandle = HalfRNNHandle | Int8RNNHandle;
 
 export function newRNNHandle(
   { mode, inputSize, hiddenSize }: RNNCellSizes,
-  projSize: number,
-  numLayers: number,
-  directions: number,
-  dynamic: DynamicMode,
+  { projSize, numLayers, directions }: { projSize: number; numLayers: number; directions: number },
+  quantization: DynamicQuantization,
   matrices: readonly QuantizedMatrix[],
 ): QuantizedRNNHandle {
   const { HalfRNN, Int8RNN } = native();
   const sizes = { mode, inputSize, hiddenSize, projSize, numLayers, directions };
-  if (dynamic.dtype === float16) return new HalfRNN(sizes, matrices as readonly HalfMatrix[]);
-  const { activation, reduceRange } = dynamic;
+  if (quantization.dtype === float16) return new HalfRNN(sizes, matrices as readonly HalfMatrix[]);
+  const { activation, reduceRange } = quantization;
   return new Int8RNN(sizes, matrices as readonly Int8Matrix[], activation === 'perRow', reduceRange);
 }
 
 /** What the quantized recurrent modules and cells share. Not public. */
-export abstract class RecurrentModule extends DynamicModule<QuantizedRNNHandle> {
+export abstract class QuantizedRecurrent extends DynamicModule<QuantizedRNNHandle> {
   /** `fromFloat`: the float module's metadata are its constructor's arguments. */
-  protected static convert<Q extends RecurrentModule>(
+  protected static convert<Q extends QuantizedRecurrent>(
     Quantized: new (inputSize: number, hiddenSize: number, options: never) => Q,
     Float: abstract new (...args: never[]) => Module & RNNCellSizes,
     module: Module & RNNCellSizes,
@@ -46,7 +46,7 @@ export abstract class RecurrentModule extends DynamicModule<QuantizedRNNHandle> 
     const { weight, activation, reduceRange } = qconfig;
     const { dtype = 'qint8' } = weight;
     if (dtype !== 'qint8' && dtype !== float16) {
-      throw new RangeError(`Unsupported dtype for dynamic RNN quantization: ${dtype}`);
+      throw rangeError('ERR_INVALID_ARG_VALUE', `Unsupported dtype for dynamic RNN quantization: ${dtype}`);
     }
     const state = module.stateDict();
     const { inputSize, hiddenSize, ...options } = state.metadata.get('')!;
@@ -64,8 +64,9 @@ export abstract class RecurrentModule extends DynamicModule<QuantizedRNNHandle> 
   }
 }
 
-/** What the quantized LSTM, GRU and RNN share. Not public. */
-export abstract class RNNBase extends RecurrentModule implements RNNConfig {
+/** What the quantized LSTM, GRU and RNN share. Their sizes and options are fixed at construction. Not public. */
+export abstract class QuantizedRNNBase extends QuantizedRecurrent implements RNNConfig {
+  declare readonly [fixed]: RNNConfig;
   declare readonly mode: RNNMode;
   declare readonly inputSize: number;
   declare readonly hiddenSize: number;
@@ -78,7 +79,7 @@ export abstract class RNNBase extends RecurrentModule implements RNNConfig {
 
   constructor(config: RNNConfig, options: DynamicOptions) {
     super();
-    Object.assign(this, config);
+    closed(this, config);
     this.training = false;
     this.initialise(options);
   }
@@ -86,20 +87,24 @@ export abstract class RNNBase extends RecurrentModule implements RNNConfig {
   protected override parameterList(): LayerParameter[] {
     return rnnParameters(this);
   }
-  protected override newHandle(mode: DynamicMode, matrices: readonly QuantizedMatrix[]): QuantizedRNNHandle {
-    const directions = this.bidirectional ? 2 : 1;
-    return newRNNHandle(this, this.projSize, this.numLayers, directions, mode, matrices);
+  protected override newHandle(
+    quantization: DynamicQuantization,
+    matrices: readonly QuantizedMatrix[],
+  ): QuantizedRNNHandle {
+    const { projSize, numLayers, bidirectional } = this;
+    const directions = bidirectional ? 2 : 1;
+    return newRNNHandle(this, { projSize, numLayers, directions }, quantization, matrices);
   }
   protected override reprName(): string {
     return `DynamicQuantized${kindOf(this.mode)}`;
   }
   override extraRepr(): string {
-    return rnnRepr(this) + this.modeRepr();
+    return rnnRepr(this) + this.quantizationRepr();
   }
   protected override metadata(): ModuleMetadata {
     return this.quantizedMetadata(rnnMetadata(this));
   }
   protected run(input: Tensor | PackedSequence, state: LSTMState | Tensor | null | undefined): RNNResult {
-    return forwardRNN(this, this.handle(), input, state, true);
+    return forwardRNN(configOfCall(this[fixed], this.training), this.handle(), input, state, true);
   }
 }

@@ -1,10 +1,11 @@
+import { closedGetters } from '../../closed.js';
 import type { Tensor } from '../../../tensor.js';
 import type { PackedSequence } from '../../packed-sequence.js';
 import { nonlinearityOf, rnnConfig, type RNNOptions } from '../../rnn-config.js';
 import type { OutputOf } from '../../rnn-forward.js';
 import { RNN as FloatRNN } from '../../rnn.js';
 import { dynamicOptionNames, type DynamicOptions, type QConfig } from '../qconfig.js';
-import { RNNBase } from './rnn-base.js';
+import { QuantizedRNNBase } from './rnn-base.js';
 
 /** The float RNN's options, and how weights and activations are quantized. */
 export interface QuantizedRNNOptions extends RNNOptions, DynamicOptions {}
@@ -13,7 +14,7 @@ export interface QuantizedRNNOptions extends RNNOptions, DynamicOptions {}
  * An RNN with INT8 or float16 weights; PyTorch has none. What is quantized when, and the modes, are the
  * quantized {@link LSTM}'s; the equation and shapes are the float RNN's.
  */
-export class RNN extends RNNBase {
+export class RNN extends QuantizedRNNBase {
   /** Weights of zeros; `fromFloat` or `loadStateDict` fill them. */
   constructor(inputSize: number, hiddenSize: number, options: QuantizedRNNOptions = {}) {
     super(rnnConfig('RNN', inputSize, hiddenSize, options, dynamicOptionNames), options);
@@ -26,6 +27,9 @@ export class RNN extends RNNBase {
 
   get nonlinearity(): 'tanh' | 'relu' {
     return nonlinearityOf(this.mode);
+  }
+  static {
+    closedGetters(this.prototype, 'nonlinearity');
   }
 
   /** @see {@link FloatRNN.forward} */

@@ -1,4 +1,4 @@
-import { describe } from '../../../errors.js';
+import { describe, rangeError, type Coded } from '../../../errors.js';
 import { native } from '../../../native/addon.js';
 import {
   float16,
@@ -12,7 +12,7 @@ import {
 } from '../../../tensor.js';
 import type { LayerParameter } from '../../layer-parameters.js';
 import { sizeMismatch } from '../../module.js';
-import type { DynamicMode, QConfig } from '../qconfig.js';
+import type { DynamicQuantization, QConfig } from '../qconfig.js';
 
 /**
  * Quantizes a float weight `[rows, depth]`.
@@ -41,8 +41,8 @@ function halfWeight(name: string, weight: Tensor): Tensor {
   return new Tensor(out, weight.shape, { dtype: float16 });
 }
 
-function notQuantizable(name: string): RangeError {
-  return new RangeError(`${name} should be finite to be quantized, but holds NaN or infinity`);
+function notQuantizable(name: string): Coded<RangeError> {
+  return rangeError('ERR_NOT_FINITE', `${name} should be finite to be quantized, but holds NaN or infinity`);
 }
 
 /** A qint8 tensor of these integers and scales, zero points 0. */
@@ -61,7 +61,7 @@ export function qint8Weight(
   });
 }
 
-/** What a quantized module keeps of an INT8 weight beside the packed integers. */
+/** What a quantized module keeps of an INT8 weight; the integers live in the handle. */
 export interface WeightScales {
   readonly scales: Float32Array;
   readonly perChannel: boolean;
@@ -72,12 +72,15 @@ export function weightScales({ scales, qscheme }: Quantization): WeightScales {
 }
 
 /** Weights and biases of zeros. */
-export function emptyState(parameters: readonly LayerParameter[], mode: DynamicMode): Map<string, Tensor> {
+export function emptyState(
+  parameters: readonly LayerParameter[],
+  quantization: DynamicQuantization,
+): Map<string, Tensor> {
   const state = new Map<string, Tensor>();
   for (const { name, kind, shape } of parameters) {
     const count = numelOf(shape);
     if (kind === 'bias') state.set(name, new Tensor(new Float32Array(count), shape));
-    else if (mode.dtype === float16)
+    else if (quantization.dtype === float16)
       state.set(name, new Tensor(new Uint16Array(count), shape, { dtype: float16 }));
     else state.set(name, qint8Weight(new Int8Array(count), shape, Float32Array.of(1), false));
   }
@@ -93,7 +96,7 @@ export function checkQuantizedState(
   name: string,
   value: Tensor,
   { kind, shape }: LayerParameter,
-  dtype: DynamicMode['dtype'],
+  dtype: DynamicQuantization['dtype'],
 ): string | undefined {
   if (!sameShape(value.shape, shape)) return sizeMismatch(name, value.shape, shape);
   value.checked(name);
@@ -110,7 +113,7 @@ export function checkQuantizedState(
   }
   const { axis, scales, zeroPoints } = value.quantization!;
   if (axis !== 0) return `${name} should be quantized along axis 0, got ${describe(axis)}.`;
-  // Checked when the tensor was made, but anyone may have written into them since.
+  // They were checked when the tensor was made, but anyone may have written into them since.
   if (!scales.every(isFloatScale)) return `${name} should have scales that are positive and finite.`;
   if (zeroPoints.some((zeroPoint) => zeroPoint !== 0)) return `${name} should have zero points of 0.`;
   return undefined;
@@ -119,13 +122,13 @@ export function checkQuantizedState(
 /** Why weights are too deep for these activations: an int32 sum could wrap (PyTorch's does, silently). */
 export function depthProblems(
   parameters: readonly LayerParameter[],
-  mode: DynamicMode,
+  quantization: DynamicQuantization,
   prefix = '',
 ): string[] {
-  if (mode.dtype === float16) return [];
+  if (quantization.dtype === float16) return [];
   // 128 * 128 * 131,071 and 255 * 128 * 65,793 are below 2^31.
-  const most = mode.reduceRange ? 131071 : 65793;
-  const layer = `an INT8 layer${mode.reduceRange ? '' : ' with reduceRange: false'}`;
+  const most = quantization.reduceRange ? 131071 : 65793;
+  const layer = `an INT8 layer${quantization.reduceRange ? '' : ' with reduceRange: false'}`;
   return parameters
     .filter(({ kind, shape }) => kind === 'weight' && shape[1]! > most)
     .map(

@@ -1,0 +1,84 @@
+import * as nn from '../src/nn/index.js';
+import { copyModule, isInstanceOf } from '../src/nn/module.js';
+import {
+  defaultDynamicQConfig,
+  float16DynamicQConfig,
+  floatQParamsWeightOnlyQConfig,
+} from '../src/quantization/index.js';
+import { randn } from '../src/random.js';
+import { tensor, type Tensor } from '../src/tensor.js';
+
+// A second copy of the package, as another realm or another installed version has it.
+let other!: typeof nn;
+jest.isolateModules(() => {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports
+  other = require('../src/nn/index.js') as typeof nn;
+});
+const { dynamic, Embedding, EmbeddingBag } = nn.quantized;
+
+class MyLSTM extends other.LSTM {}
+class Own extends other.Module {
+  constructor() {
+    super();
+    this.registerBuffer('offset', tensor([1, 2]));
+  }
+  override forward(x: Tensor): Tensor {
+    return x;
+  }
+}
+
+test('it is another copy', () => {
+  expect(other.LSTM).not.toBe(nn.LSTM);
+  expect(new other.LSTM(1, 1)).not.toBeInstanceOf(nn.LSTM);
+});
+
+const linears = [defaultDynamicQConfig, float16DynamicQConfig];
+test.each([
+  ['LSTM', () => new other.LSTM(2, 3, { numLayers: 2, projSize: 1 }), dynamic.LSTM, linears],
+  ['a subclass of LSTM', () => new MyLSTM(2, 3), dynamic.LSTM, linears],
+  ['GRU', () => new other.GRU(2, 3, { bidirectional: true }), dynamic.GRU, linears],
+  ['RNN', () => new other.RNN(2, 3, { nonlinearity: 'relu' }), dynamic.RNN, linears],
+  ['LSTMCell', () => new other.LSTMCell(2, 3), dynamic.LSTMCell, linears],
+  ['GRUCell', () => new other.GRUCell(2, 3), dynamic.GRUCell, linears],
+  ['RNNCell', () => new other.RNNCell(2, 3), dynamic.RNNCell, linears],
+  ['Linear', () => new other.Linear(2, 3), dynamic.Linear, linears],
+  [
+    'LinearReLU',
+    () => new other.intrinsic.LinearReLU(new other.Linear(2, 3), new other.ReLU()),
+    dynamic.LinearReLU,
+    linears,
+  ],
+  ['Embedding', () => new other.Embedding(2, 3), Embedding, [floatQParamsWeightOnlyQConfig]],
+  ['EmbeddingBag', () => new other.EmbeddingBag(2, 3), EmbeddingBag, [floatQParamsWeightOnlyQConfig]],
+] as const)('fromFloat takes a module of another copy: %s', (_, make, Quantized, qconfigs) => {
+  const module = make();
+  const fromFloat = Quantized.fromFloat.bind(Quantized) as unknown as (...args: unknown[]) => nn.Module;
+  for (const qconfig of qconfigs) {
+    const quantized = fromFloat(module, qconfig);
+    expect(quantized).toBeInstanceOf(Quantized);
+    expect([...quantized.stateDict().keys()].map((key) => key.replace(/^0\./, ''))).toEqual(
+      [...module.stateDict().keys()].map((key) => key.replace(/^0\./, '')),
+    );
+  }
+  // A module of the same name that is already quantized is another class.
+  expect(() => fromFloat(fromFloat(module, qconfigs[0]), qconfigs[0])).toThrow('should be an instance of');
+  expect(() => fromFloat(new other.ReLU(), qconfigs[0])).toThrow('should be an instance of');
+});
+
+test('classes are told by their names and those of the classes they extend', () => {
+  expect(isInstanceOf(new MyLSTM(1, 1), nn.LSTM)).toBe(true);
+  expect(isInstanceOf(new nn.LSTM(1, 1), other.LSTM)).toBe(true);
+  expect(isInstanceOf(new other.LSTM(1, 1), nn.Module)).toBe(true);
+  expect(isInstanceOf(new other.LSTM(1, 1), nn.GRU)).toBe(false);
+  expect(isInstanceOf(new other.quantized.dynamic.LSTM(1, 1), nn.LSTM)).toBe(false);
+  expect(isInstanceOf(new other.quantized.Embedding(1, 1), nn.Embedding)).toBe(false);
+  expect(isInstanceOf({ hiddenSize: 1 }, nn.LSTM)).toBe(false);
+  expect(isInstanceOf(null, nn.LSTM)).toBe(false);
+});
+
+test('a copy keeps the buffers and the closed sizes of a module of another copy', () => {
+  expect([...copyModule(new Own()).stateDict().keys()]).toEqual(['offset']);
+  const linear = copyModule(new other.Linear(2, 3));
+  expect(() => Object.assign(linear, { inFeatures: 3 })).toThrow('Linear: inFeatures is fixed');
+  expect(linear.forward(randn(1, 2)).shape).toEqual([1, 3]);
+});
