@@ -7,29 +7,29 @@
 //   with the full range 0..255. Weights are int8 in -128..127, sums int32, exact to a depth of
 //   131,071 (65,793 with the full range).
 // - A panel is 16 columns. Depth is padded with zero weights to a multiple of 4, columns to 16.
-// - Pointers into panels are 64-byte aligned; all others need only their element's alignment.
+// - Pointers into panels are 64-byte aligned, into float16 panels 32-byte; all others need only
+//   their element's alignment.
 // - Nothing is read or written outside rows x columns as stated. Buffers alias only where stated.
 // - No allocation, no exceptions, no state.
+// Builds with DYNAQUANT_CHECKS assert what can be checked of this (contract.inl.h).
 #ifndef DYNAQUANT_KERNELS_KERNELS_H_
 #define DYNAQUANT_KERNELS_KERNELS_H_
 
 #include <stddef.h>
 #include <stdint.h>
 
-// For what must not become a call: vectors in a call go through memory.
-#if defined(_MSC_VER)
-#define DYNAQUANT_INLINE __forceinline
-#define DYNAQUANT_NOINLINE __declspec(noinline)
-#else
+#include "check.h"
+
+// For what must not become a call, because vectors pass through memory in one.
 #define DYNAQUANT_INLINE inline __attribute__((always_inline))
 #define DYNAQUANT_NOINLINE __attribute__((noinline))
-#endif
 
 namespace dynaquant {
 
 constexpr size_t kPanelColumns = 16;  // columns of a panel, lanes of a vocabulary's vectors
-constexpr size_t kQuad = 4;           // depth values one dot instruction eats per column
-constexpr size_t kMaxBlock = 4;       // panels that a tile takes together, at most
+constexpr size_t kQuad = 4;           // depth values that one dot instruction takes of a column
+constexpr size_t kQuadBytes = kQuad * kPanelColumns;
+constexpr size_t kMaxBlock = 4;  // panels that a tile takes together, at most
 
 // What a recurrent layer's step does. PyTorch's modes; the first two have four and three gates.
 enum class RnnMode : uint8_t { kLstm, kGru, kTanh, kRelu };
@@ -41,42 +41,41 @@ constexpr size_t gates_of(RnnMode mode) {
 // Panels of a block: those of whole groups that fit a tile.
 constexpr size_t block_panels(size_t gates) { return gates == 3 ? 3 : kMaxBlock; }
 
-// How an instruction set without an 8-bit dot product may sum a panel's products; what the packer
-// proved from the weights. Each column of a quad makes two int16 lanes, a0 w0 + a1 w1 and
-// a2 w2 + a3 w3; a lane that sums several quads is safe while the positive weights it met add up to
-// at most `positive` and the magnitudes of the negative ones to `negative`.
-struct LaneLimits {
-  int positive, negative;
+// How a table wants int8 weights to lie. `Int8Packing` (panels.h) packs by it.
+struct PanelLayout {
+  // The quads of a block's panels in turn, instead of one panel after the other: for tiles that
+  // take a block at once. One stream of addresses, which a tile's instructions reach by constants,
+  // arrives faster than four.
+  bool interleaved;
+  // Panels have plans: for instruction sets without an 8-bit dot product.
+  bool planned;
 };
-constexpr LaneLimits kReducedLimits = {255, 256};  // 128 * 255 = 32,640; 128 * 256 = 32,768
-constexpr LaneLimits kFullLimits = {128, 128};     // 255 * 128 = 32,640
 
+// How an instruction set without an 8-bit dot product may sum a panel's products. The weights prove
+// it when they are packed.
 enum class Products : uint8_t {
-  kPairs,   // a quad alone is safe in int16
-  kChains,  // so are runs of quads, whose lengths (1..255) stand in `chains`
-  kWide,    // a quad may overflow: 16-bit multiplies with 32-bit sums
+  kPairs,       // a quad alone is safe in int16
+  kChains,      // so are runs of quads, whose lengths (1..255) are in `chains`
+  kSixteenBit,  // a quad may overflow: 16-bit multiplications with 32-bit sums
 };
 struct PanelPlan {
   Products products;
   uint32_t first_chain;  // index of the panel's first chain length
 };
 
-// An int8 matrix, packed: a quad of a panel is [column][4], 64 bytes. Panels stand in blocks of
-// `block` (the last one may be partly used): one after the other, or, for tables of `wide_tiles`,
-// the quads of a block's panels in turn. `bias` is -0.0 where there is none, so that
-// fma(sum, scale, bias) is the product alone, its sign of zero included.
+// An int8 matrix, packed by the table's PanelLayout. A quad of a panel is [column][4], 64 bytes.
+// Panels come in blocks of `block`; the last one may be partly used. `bias` is -0.0 where there is
+// none, so that fma(sum, scale, bias) is the product alone, its sign of zero included.
 struct Int8Panels {
   const int8_t* weights;
   size_t block;
   const int32_t* column_sums;  // sum of a column's weights: what the activations' zero point weighs
   const float* scales;         // one a column
   const float* bias;           // one a column
-  const PanelPlan* plans;      // one a panel; null for tables that are not `planned`
+  const PanelPlan* plans;      // one a panel; null if the layout is not `planned`
   const uint8_t* chains;
   size_t quads;  // padded depth / 4
   size_t panels;
-  // Of a tile's first two lines of weights, to those it fetches meanwhile; or 0. See FarPanels.
-  size_t ahead = 0;
 };
 
 // A float matrix, packed: panels[panel][depth][column].
@@ -156,11 +155,8 @@ enum class Gather : uint8_t { kSet, kAdd, kMax };
 
 struct KernelTable {
   const char* name;
-  // Wants Int8Panels::plans: it has no 8-bit dot product with 32-bit sums.
-  bool planned;
-  // Its tiles take a block of panels at once, so the weights stand in that order.
-  bool wide_tiles;
-  // A quantized byte is stored as q - stored_offset: 128 where the dot product is of signed bytes.
+  PanelLayout layout;
+  // A quantized byte is stored as q - stored_offset: 128 where products are of signed bytes.
   int32_t stored_offset;
 
   // Extends ranges[row * step] by the rows of x. False once a NaN or an infinity was seen.
