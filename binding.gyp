@@ -20,9 +20,6 @@
     "include_dirs": ["native"],
     "cflags_cc": ["-std=c++17", "-fvisibility=hidden", "-ffp-contract=off"],
     "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
-    "msvs_settings": {
-      "VCCLCompilerTool": {"AdditionalOptions": ["/std:c++17", "/fp:precise"]}
-    },
     "xcode_settings": {
       "CLANG_CXX_LANGUAGE_STANDARD": "c++17",
       "GCC_SYMBOLS_PRIVATE_EXTERN": "YES",
@@ -57,6 +54,7 @@
         "native/engine/thread_pool.cc",
         "native/kernels/cpu_features.cc",
         "native/kernels/dispatch.cc",
+        "native/kernels/panels.cc",
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "dependencies": ["kernels_scalar"],
@@ -79,9 +77,6 @@
           "dependencies": ["kernels_neon", "kernels_neon_dotprod", "kernels_neon_i8mm"],
         }],
         ["OS=='linux'", {"ldflags": ["-Wl,-z,now", "-Wl,--gc-sections", "-Wl,--exclude-libs,ALL"]}],
-        ["OS=='win'", {
-          "msvs_settings": {"VCCLCompilerTool": {"ExceptionHandling": 1}},
-        }],
       ],
     },
   ],
@@ -94,7 +89,6 @@
           "sources": ["native/kernels/avx2.cc"],
           "cflags_cc": ["<@(isa_flags)", "<@(avx2_flags)"],
           "xcode_settings": {"OTHER_CFLAGS": ["<@(avx2_flags)"]},
-          "msvs_settings": {"VCCLCompilerTool": {"EnableEnhancedInstructionSet": 5}},
         },
         {
           "target_name": "kernels_avxvnni",
@@ -102,7 +96,6 @@
           "sources": ["native/kernels/avxvnni.cc"],
           "cflags_cc": ["<@(isa_flags)", "<@(avxvnni_flags)"],
           "xcode_settings": {"OTHER_CFLAGS": ["<@(avxvnni_flags)"]},
-          "msvs_settings": {"VCCLCompilerTool": {"EnableEnhancedInstructionSet": 5}},
         },
         {
           "target_name": "kernels_avx512vnni",
@@ -110,11 +103,9 @@
           "sources": ["native/kernels/avx512vnni.cc"],
           "cflags_cc": ["<@(isa_flags)", "<@(avx512vnni_flags)"],
           "xcode_settings": {"OTHER_CFLAGS": ["<@(avx512vnni_flags)"]},
-          "msvs_settings": {"VCCLCompilerTool": {"AdditionalOptions": ["/arch:AVX512"]}},
         },
       ],
     }],
-    # MSVC takes every NEON intrinsic without a flag.
     ["target_arch=='arm64'", {
       "targets": [
         {

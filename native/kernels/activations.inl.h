@@ -61,11 +61,13 @@ DYNAQUANT_INLINE F32 sigmoid_times_tanh(F32 x, F32 y) {
 }
 
 inline void sigmoid_kernel(const float* x, size_t count, float* out) {
+  check_elementwise(x, count, out);
   for (; count >= 16; x += 16, out += 16, count -= 16) store(out, sigmoid(load(x)));
   if (count) store_first(out, sigmoid(load_first(x, count)), count);
 }
 
 inline void tanh_kernel(const float* x, size_t count, float* out) {
+  check_elementwise(x, count, out);
   for (; count >= 16; x += 16, out += 16, count -= 16) store(out, tanh(load(x)));
   if (count) store_first(out, tanh(load_first(x, count)), count);
 }

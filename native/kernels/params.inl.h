@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The params of each range: choose_params.h in a loop.
 
-// Min and max of a range, which becomes empty: here, by stores as wide as the loads that follow,
-// for narrower ones do not forward to them.
+// Reads a range's min and max and resets it. Resets with full-width stores: narrower ones would
+// defeat store forwarding.
 DYNAQUANT_INLINE void take_range(RangeLanes* range, float* min, float* max) {
   *min = reduce_min(load(range->min));
   *max = reduce_max(load(range->max));
@@ -19,9 +19,10 @@ DYNAQUANT_INLINE void put_params(const RowParams& params, size_t row, double sca
 
 inline void choose_params_kernel(RangeLanes* ranges, size_t count, int steps,
                                  const RowParams& params) {
+  check_choice(ranges, count, steps, params);
   const double high = (double)steps;
-  // Many rows at once without a branch, which becomes vectors; a few rows, or where a scale was
-  // small, one by one.
+  // Many rows at once without a branch, so that the compiler makes vectors of them. A few rows, or
+  // a block in which a scale was small, one by one.
   constexpr size_t kBlock = 64, kFew = 8;
   float min[kBlock], max[kBlock];
   size_t row = 0;

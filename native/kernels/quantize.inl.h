@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Ranges, and floats to bytes.
+// The range of floats, and floats to bytes.
 
 inline bool range_kernel(const FloatRows& x, size_t rows, size_t columns, RangeLanes* ranges,
                          size_t step) {
-  // 0 * x is 0 for a finite x and NaN for any other. Two sums, for one would wait for itself.
+  check_range(x, rows, columns, ranges, step);
+  // 0 * x is 0 for a finite x and NaN for any other. Two sums, because one would wait for itself.
   const F32 zero = set_f32(0.0f);
   F32 poison = zero, other_poison = zero;
-  if (step == 0 && x.stride == columns) {  // one range of rows without gaps: as one row
+  if (step == 0 && x.stride == columns) {  // one range, rows without gaps: treat them as one row
     columns *= rows;
     rows = 1;
   }
@@ -38,6 +39,7 @@ inline bool range_kernel(const FloatRows& x, size_t rows, size_t columns, RangeL
 
 inline void quantize_kernel(const FloatRows& x, size_t rows, size_t columns,
                             const RowParams& params, uint8_t* out, size_t out_stride) {
+  check_quantize(x, rows, columns, params, out, out_stride);
   for (size_t row = 0; row < rows; ++row) {
     const F32 inverse = set_f32(params.inverses[row * params.step]);
     const S32 zero = set_s32(params.zero_points[row * params.step]);

@@ -3,10 +3,9 @@
 // operation means. dot: one vpdpbusd, 64 multiply-adds, exact for the full u8 range too.
 // Tile: 6 rows x 4 panels = 24 accumulators + 4 weights + quads: a group's gates stay in registers.
 
-constexpr bool kPlanned = false;
-constexpr int32_t kStoredOffset = 0;
 constexpr int kTileRows = 6;
-constexpr int kTileWidePanels = 4;
+constexpr bool kBlockTiles = true;
+constexpr int32_t kStoredOffset = 0;
 
 struct F32 {
   __m512 v;
@@ -113,3 +112,5 @@ inline S32 dot(S32 sums, Quad quad, Weights weights) {
   return {_mm512_dpbusd_epi32(sums.v, quad.u8x64, weights.s8x64)};
 #endif
 }
+
+#include "dot.inl.h"

@@ -1,33 +1,28 @@
 // SPDX-License-Identifier: MIT
-// The integer sums of a tile, where the instruction set has an 8-bit dot product with 32-bit sums
-// (or, as scalar, does not care): weights of a quad into registers, then each row's four bytes.
-// Tables whose `planned` is true have their own: chains.inl.h.
+// dot_tile over `dot`, an 8-bit dot product with 32-bit sums: loads a quad of weights of each
+// panel, then each row's four bytes. See scalar.h.
 
-// A line into the L2 cache; any address will do.
-DYNAQUANT_INLINE void fetch(const int8_t* line) {
-#if defined(__GNUC__)
-  __builtin_prefetch(line, 0, 2);
-#else
-  (void)line;
-#endif
-}
+constexpr bool kPlanned = false;
 
-template <bool kFetch, int kRows, int kPanels>
+// Prefetches a line into the L2 cache. Any address will do.
+DYNAQUANT_INLINE void prefetch(const int8_t* line) { __builtin_prefetch(line, 0, 2); }
+
+// Tiles of blocks take two quads a turn: fewer turns, fewer mispredicted ends of the loop. (Scalar
+// sums would become slower.)
+template <bool kPrefetches, int kRows, int kPanels>
 inline void dot_quads(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
-                      S32 (&acc)[kRows][kPanels]) {
-  constexpr size_t kQuadBytes = kQuad * kPanelColumns;
-  constexpr bool kWide = kTileWidePanels > 1;
-  const size_t panel_stride = kWide ? kQuadBytes : b.quads * kQuadBytes;
-  const size_t quad_stride = kWide ? b.block * kQuadBytes : kQuadBytes;
+                      size_t ahead, S32 (&acc)[kRows][kPanels]) {
+  const size_t panel_stride = kBlockTiles ? kQuadBytes : b.quads * kQuadBytes;
+  const size_t quad_stride = kBlockTiles ? b.block * kQuadBytes : kQuadBytes;
   const int8_t* weights = b.weights + panel * b.quads * kQuadBytes;
-#pragma GCC unroll(kWide ? 2 : 1)
+#pragma GCC unroll(kBlockTiles ? 2 : 1)
   for (size_t quad = 0; quad < b.quads; ++quad) {
     Weights w[kPanels];
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) {
       const int8_t* line = weights + p * panel_stride + quad * quad_stride;
       w[p] = load_weights(line);
-      if (kFetch && p < 2) fetch(line + b.ahead);
+      if (kPrefetches && p < 2) prefetch(line + ahead);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
@@ -38,14 +33,11 @@ inline void dot_quads(const uint8_t* rows, size_t stride, const Int8Panels& b, s
   }
 }
 
-// acc[r][p] += the products of row r (bytes at rows + r * stride) and panel + p. Where tiles are
-// wide, one begins at the start of a block and has no more; there two quads a turn: the end of the
-// loop is mispredicted, the less the fewer its turns. (The scalar sums become slower.)
 template <int kRows, int kPanels>
 inline void dot_tile(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
-                     S32 (&acc)[kRows][kPanels]) {
-  if constexpr (kTileWidePanels > 1 && kRows > 2 && kPanels > 2) {
-    if (b.ahead != 0) return dot_quads<true>(rows, stride, b, panel, acc);
+                     size_t ahead, S32 (&acc)[kRows][kPanels]) {
+  if constexpr (kBlockTiles && kRows > 2 && kPanels > 2) {
+    if (ahead != 0) return dot_quads<true>(rows, stride, b, panel, ahead, acc);
   }
-  dot_quads<false>(rows, stride, b, panel, acc);
+  dot_quads<false>(rows, stride, b, panel, ahead, acc);
 }
