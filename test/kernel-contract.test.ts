@@ -25,8 +25,8 @@ testCompiled('builds with DYNAQUANT_CHECKS find a call that breaks the contract'
     expect(run('none')).toEqual([0, undefined]);
     for (const [mistake, sentence] of [
       ['alignment', 'is_aligned(b.weights, 64)'],
-      ['stride', 'params.step <= 1'],
-      ['levels', 'steps == 127 || steps == 255'],
+      ['stride', 'params.stride <= 1'],
+      ['levels', 'levels == 127 || levels == 255'],
       ['infinity', 'q < 4194304 && q > -4194304'],
       ['columns', 'columns <= b.panels * kPanelColumns'],
       ['block', 'begin * Mode::kGates % block_panels(Mode::kGates) == 0'],

@@ -64,7 +64,7 @@ Napi::Value chosen_params(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const ActivationMode mode = {false, info[2].ToBoolean()};
   const ChosenParams params = choose_params(float_argument(env, info[0], "min"),
-                                            float_argument(env, info[1], "max"), mode.steps());
+                                            float_argument(env, info[1], "max"), mode.levels());
   Napi::Array result = Napi::Array::New(env, 2);
   result[0u] = params.scale;
   result[1u] = params.zero_point;

@@ -46,7 +46,7 @@ bool quantize_rows(const KernelTable& kernels, Team& team, const ActivationMode&
           return;
         }
         const Int8Rows to = out.from(row);
-        kernels.choose_params(ranges, count, mode.steps(), to.params);
+        kernels.choose_params(ranges, count, mode.levels(), to.params);
         kernels.quantize(block, count, columns, to.params, out.bytes + row * out.stride,
                          out.stride);
       }
@@ -64,7 +64,7 @@ bool quantize_rows(const KernelTable& kernels, Team& team, const ActivationMode&
   });
   if (!finite.load(std::memory_order_relaxed)) return false;
   merge_ranges(ranges, 1, sets);
-  kernels.choose_params(ranges, 1, mode.steps(), out.params);
+  kernels.choose_params(ranges, 1, mode.levels(), out.params);
   team.run(rows, grain, [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
     kernels.quantize({x.data + begin * x.stride, x.stride}, end - begin, columns, out.params,
                      out.bytes + begin * out.stride, out.stride);

@@ -139,7 +139,7 @@ double Int8Matrix::mean_chain() const {
 }
 
 double Int8Matrix::bound(double activation_scale) const {
-  return static_cast<double>(depth()) * (mode_.steps() * 128.0) * activation_scale *
+  return static_cast<double>(depth()) * (mode_.levels() * 128.0) * activation_scale *
              largest_scale_ +
          largest_bias_;
 }

@@ -74,7 +74,7 @@ constexpr std::size_t kCached = 2 * 1024 * 1024;
 struct ActivationMode {
   bool per_row = false;      // a range for each row, not one for all of them
   bool reduce_range = true;  // 127 steps, not 255
-  int steps() const { return reduce_range ? 127 : 255; }
+  int levels() const { return reduce_range ? 127 : 255; }
   // The deepest product whose int32 sum cannot wrap, because 128 * 128 * 131,071 and 255 * 128 *
   // 65,793 are below 2^31.
   std::size_t max_depth() const { return reduce_range ? 131071 : 65793; }

@@ -204,7 +204,7 @@ class Runner<Int8Matrix> {
   }
   Status join(const FloatRows& h, std::size_t begin, std::size_t end) {
     joined_ = true;
-    const std::size_t step = h_.params.step;
+    const std::size_t step = h_.params.stride;
     return kernels_.range({h.data + begin * h.stride, h.stride}, end - begin, e_.output,
                           ranges_ + begin * step, step)
                ? Status::kOk
@@ -224,7 +224,8 @@ class Runner<Int8Matrix> {
       const float scale = h_.largest_scale(step.rows);
       const double bound = cell.hidden.bound(scale) + input_bound_;
       if (bound >= kSafeMagnitude && !gates_are_finite(cell, step)) return Status::kOverflow;
-      if (mode_ == RnnMode::kGru && scale * static_cast<float>(activation_.steps()) > kGruInitial) {
+      if (mode_ == RnnMode::kGru &&
+          scale * static_cast<float>(activation_.levels()) > kGruInitial) {
         proved_ = false;
       }
       joined_ = false;
@@ -235,13 +236,13 @@ class Runner<Int8Matrix> {
               [&](std::size_t participant, std::size_t begin, std::size_t end) noexcept {
                 step_input_.multiply_groups(kernels_, e_, cell.input, step.rows, begin, end);
                 step_(h_rows_, cell.hidden.all(), step, begin, end,
-                      ranges_ + participant * ranges_count_, h_.params.step);
+                      ranges_ + participant * ranges_count_, h_.params.stride);
               });
     if (!projects) return Status::kOk;
     quantize({unprojected_, step.output_stride}, step.rows, e_.hidden, *quantized_);
     multiply(kernels_, team_, quantized_->from(0), step.rows, *cell.projection, y, e_.y_stride,
              e_.output);
-    return kernels_.range({y, e_.y_stride}, step.rows, e_.output, ranges_, h_.params.step)
+    return kernels_.range({y, e_.y_stride}, step.rows, e_.output, ranges_, h_.params.stride)
                ? Status::kOk
                : Status::kOverflow;
   }
@@ -260,12 +261,12 @@ class Runner<Int8Matrix> {
   }
   // What no result of this matrix exceeds whose inputs do not exceed `largest`.
   double bound_for(const Int8Matrix& matrix, double largest) const {
-    return matrix.bound(2 * largest / activation_.steps());
+    return matrix.bound(2 * largest / activation_.levels());
   }
   // By the ranges, which become empty.
   void quantize(const FloatRows& x, std::size_t rows, std::size_t columns, QuantizedRows& out) {
     if (team_.size() > 1) merge_ranges(ranges_, ranges_count_, team_.size());
-    kernels_.choose_params(ranges_, activation_.per_row ? rows : 1, activation_.steps(),
+    kernels_.choose_params(ranges_, activation_.per_row ? rows : 1, activation_.levels(),
                            out.params);
     kernels_.quantize(x, rows, columns, out.params, out.bytes, out.stride);
   }
@@ -291,7 +292,7 @@ class Runner<Int8Matrix> {
   const ActivationMode& activation_;
   const Extents& e_;
   void (*step_)(const Int8Rows& h, const Int8Panels& b, const RnnStep& step, std::size_t begin,
-                std::size_t end, RangeLanes* ranges, std::size_t ranges_step);
+                std::size_t end, RangeLanes* ranges, std::size_t ranges_stride);
   QuantizedRows x_;
   QuantizedRows h_;
   Int8Rows h_rows_;

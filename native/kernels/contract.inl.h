@@ -21,11 +21,11 @@ DYNAQUANT_INLINE size_t groups_of(size_t hidden) {
 }
 
 DYNAQUANT_INLINE void check_params(const RowParams& params, size_t rows) {
-  DYNAQUANT_CHECK(params.step <= 1);
+  DYNAQUANT_CHECK(params.stride <= 1);
   DYNAQUANT_CHECK(is_array(params.scales));
   DYNAQUANT_CHECK(is_array(params.inverses));
   DYNAQUANT_CHECK(is_array(params.zero_points));
-  for (size_t row = 0; row < (params.step == 0 ? 1 : rows); ++row) {
+  for (size_t row = 0; row < (params.stride == 0 ? 1 : rows); ++row) {
     DYNAQUANT_CHECK(params.zero_points[row] >= 0 && params.zero_points[row] <= 255);
   }
 }
@@ -125,11 +125,11 @@ DYNAQUANT_INLINE void check_range(const FloatRows& x, size_t rows, size_t column
   check_ranges(ranges, stride);
 }
 
-DYNAQUANT_INLINE void check_choice(const RangeLanes* ranges, size_t count, int steps,
+DYNAQUANT_INLINE void check_choice(const RangeLanes* ranges, size_t count, int levels,
                                    const RowParams& params) {
   check_ranges(ranges, 1);
-  DYNAQUANT_CHECK(steps == 127 || steps == 255);
-  DYNAQUANT_CHECK(count <= 1 || params.step == 1);
+  DYNAQUANT_CHECK(levels == 127 || levels == 255);
+  DYNAQUANT_CHECK(count <= 1 || params.stride == 1);
   for (size_t i = 0; i < count; ++i) {
     for (size_t lane = 0; lane < kPanelColumns; ++lane) {
       DYNAQUANT_CHECK(ranges[i].min[lane] <= 0 && ranges[i].max[lane] >= 0);
@@ -147,7 +147,7 @@ DYNAQUANT_INLINE void check_quantize(const FloatRows& x, size_t rows, size_t col
   check_params(params, rows);
   for (size_t row = 0; row < rows; ++row) {
     for (size_t column = 0; column < columns; ++column) {
-      const float q = x.data[row * x.stride + column] * params.inverses[row * params.step];
+      const float q = x.data[row * x.stride + column] * params.inverses[row * params.stride];
       DYNAQUANT_CHECK(q < 4194304 && q > -4194304);
     }
   }

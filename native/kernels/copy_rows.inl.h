@@ -4,7 +4,7 @@
 // The first `columns` of each row. `from` may be `to`.
 inline void copy_rows(const float* from, size_t from_stride, size_t rows, size_t columns, float* to,
                       size_t to_stride, bool relu) {
-  // The bound goes first, so a NaN passes and -0 stays.
+  // The bound is max's first argument, so that a NaN passes and -0 stays.
   const F32 lowest = set_f32(relu ? 0.0f : -__builtin_inff());
   for (; rows; --rows, from += from_stride, to += to_stride) {
     size_t done = 0;

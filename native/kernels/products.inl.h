@@ -10,7 +10,7 @@ struct Dequantize {
 };
 DYNAQUANT_INLINE Dequantize dequantize(const Int8Rows& a, size_t row, const Int8Panels& b,
                                        size_t panel) {
-  const size_t i = row * a.params.step, column = panel * kPanelColumns;
+  const size_t i = row * a.params.stride, column = panel * kPanelColumns;
   const int32_t zero_point = a.params.zero_points[i] - kStoredOffset;
   return {mul(set_s32(-zero_point), load(b.column_sums + column)),
           mul(set_f32(a.params.scales[i]), load(b.scales + column))};
@@ -51,7 +51,7 @@ inline void multiply_int8_tile(const Int8Rows& a, size_t row, const Panels& b, s
 
 template <int kRows, int kPanels, typename Panels, typename Use>
 inline void multiply_tile(const Int8Rows& a, size_t row, const Panels& b, size_t panel, Use use) {
-  if (kRows == 1 || a.params.step == 0) {
+  if (kRows == 1 || a.params.stride == 0) {
     multiply_int8_tile<kRows, kPanels, true>(a, row, b, panel, use);
   } else {
     multiply_int8_tile<kRows, kPanels, false>(a, row, b, panel, use);

@@ -201,11 +201,11 @@ inline void step_groups(const Rows& h, const Panels& b, const RnnStep& step, siz
 
 template <typename Mode>
 inline void step_int8_kernel(const Int8Rows& h, const Int8Panels& b, const RnnStep& step,
-                             size_t begin, size_t end, RangeLanes* ranges, size_t ranges_step) {
+                             size_t begin, size_t end, RangeLanes* ranges, size_t ranges_stride) {
   check_step<Mode>(h, b, step, begin, end);
-  check_ranges(ranges, ranges_step);
+  check_ranges(ranges, ranges_stride);
   step_groups<Mode>(h, b, step, begin, end, [=](size_t row, F32 v) {
-    RangeLanes* range = ranges + row * ranges_step;
+    RangeLanes* range = ranges + row * ranges_stride;
     store(range->min, min(v, load(range->min)));
     store(range->max, max(v, load(range->max)));
   });
