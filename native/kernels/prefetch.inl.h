@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Prefetches the weights of large int8 matrices, where tiles take whole blocks.
 
-// Panels, and the byte distance from the weights being read to those to prefetch; 0 prefetches
-// nothing.
+// Panels for dot_tile, and the byte distance from the weights being read to those to prefetch; 0
+// prefetches nothing.
 struct PrefetchingPanels : Int8Panels {
   size_t ahead;
 };
-inline size_t prefetch_distance(const Int8Panels&) { return 0; }
-inline size_t prefetch_distance(const PrefetchingPanels& b) { return b.ahead; }
 
 // The panels as each tile of a block's rows sees them, numbered from 0: as they are, or,
 template <typename Panels, bool kPrefetches = kBlockTiles>

@@ -2,7 +2,7 @@
 // The products of a tile, kRows rows x kPanels panels, summed in registers. `multiply_tile` is one
 // name for int8, float and float16, over which the loops over tiles (tiles.inl.h) are written once.
 
-// Of a row and a panel: the initial value of the sums (minus the zero point times each column's
+// The initial value of the sums of a row and a panel (minus the zero point times each column's
 // sum), and the scale that turns the sums into real numbers.
 struct Dequantize {
   S32 seed;
@@ -18,7 +18,7 @@ DYNAQUANT_INLINE Dequantize dequantize(const Int8Rows& a, size_t row, const Int8
 
 // Calls `use(r, p, F32)` with the real results of rows `row` + r and panels `panel` + p:
 // fma(float(sum), scale * scales, bias). With kOneParams all rows share their params, and a panel's
-// scale is computed once.
+// scale is computed once. Panels: Int8Panels, or PrefetchingPanels.
 template <int kRows, int kPanels, bool kOneParams, typename Panels, typename Use>
 inline void multiply_int8_tile(const Int8Rows& a, size_t row, const Panels& b, size_t panel,
                                Use use) {
@@ -35,7 +35,7 @@ inline void multiply_int8_tile(const Int8Rows& a, size_t row, const Panels& b, s
       acc[r][p] = kStartLast ? set_s32(0) : seed;
     }
   }
-  dot_tile<kRows, kPanels>(a.data + row * a.stride, a.stride, b, panel, prefetch_distance(b), acc);
+  dot_tile<kRows, kPanels>(a.data + row * a.stride, a.stride, b, panel, acc);
 #pragma GCC unroll 4
   for (int p = 0; p < kPanels; ++p) {
     F32 scale = dequantize(a, row, b, panel + p).scale;

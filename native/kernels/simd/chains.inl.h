@@ -59,7 +59,7 @@ inline void dot_quads(const uint8_t* rows, size_t stride, const int8_t* weights,
 }
 
 template <int kRows, int kPanels>
-inline void dot_tile(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel, size_t,
+inline void dot_tile(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
                      S32 (&acc)[kRows][kPanels]) {
   const size_t panel_bytes = b.quads * kQuadBytes;
   const int8_t* weights = b.weights + panel * panel_bytes;

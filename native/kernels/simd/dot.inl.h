@@ -9,9 +9,9 @@ DYNAQUANT_INLINE void prefetch(const int8_t* line) { __builtin_prefetch(line, 0,
 
 // Tiles of blocks take two quads a turn: fewer turns, fewer mispredicted ends of the loop. (Scalar
 // sums would become slower.)
-template <bool kPrefetches, int kRows, int kPanels>
-inline void dot_quads(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
-                      size_t ahead, S32 (&acc)[kRows][kPanels]) {
+template <bool kPrefetches, int kRows, int kPanels, typename Panels>
+inline void dot_quads(const uint8_t* rows, size_t stride, const Panels& b, size_t panel,
+                      S32 (&acc)[kRows][kPanels]) {
   const size_t panel_stride = kBlockTiles ? kQuadBytes : b.quads * kQuadBytes;
   const size_t quad_stride = kBlockTiles ? b.block * kQuadBytes : kQuadBytes;
   const int8_t* weights = b.weights + panel * b.quads * kQuadBytes;
@@ -22,7 +22,9 @@ inline void dot_quads(const uint8_t* rows, size_t stride, const Int8Panels& b, s
     for (int p = 0; p < kPanels; ++p) {
       const int8_t* line = weights + p * panel_stride + quad * quad_stride;
       w[p] = load_weights(line);
-      if (kPrefetches && p < 2) prefetch(line + ahead);
+      if constexpr (kPrefetches) {
+        if (p < 2) prefetch(line + b.ahead);
+      }
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
@@ -33,11 +35,11 @@ inline void dot_quads(const uint8_t* rows, size_t stride, const Int8Panels& b, s
   }
 }
 
-template <int kRows, int kPanels>
-inline void dot_tile(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
-                     size_t ahead, S32 (&acc)[kRows][kPanels]) {
+template <int kRows, int kPanels, typename Panels>
+inline void dot_tile(const uint8_t* rows, size_t stride, const Panels& b, size_t panel,
+                     S32 (&acc)[kRows][kPanels]) {
   if constexpr (kBlockTiles && kRows > 2 && kPanels > 2) {
-    if (ahead != 0) return dot_quads<true>(rows, stride, b, panel, ahead, acc);
+    if (b.ahead != 0) return dot_quads<true>(rows, stride, b, panel, acc);
   }
-  dot_quads<false>(rows, stride, b, panel, ahead, acc);
+  dot_quads<false>(rows, stride, b, panel, acc);
 }

@@ -5,7 +5,7 @@ constexpr bool kPlanned = false;
 static_assert(!kBlockTiles, "these products read panel after panel");
 
 template <int kRows, int kPanels>
-inline void dot_tile(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel, size_t,
+inline void dot_tile(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
                      S32 (&acc)[kRows][kPanels]) {
   for (int p = 0; p < kPanels; ++p) {
     const int8_t* weights = b.weights + (panel + p) * b.quads * kQuadBytes;

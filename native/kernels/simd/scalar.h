@@ -10,10 +10,9 @@
 //   kStoredOffset  what is subtracted from a quantized byte when it is stored: 128 where products
 //                  are of signed bytes
 // and one of three products, which it includes last. Each defines the same function:
-//   dot_tile(rows, stride, b, panel, ahead, acc): acc[r][p] += the products of row r (bytes at
-//   rows + r * stride) and panel + p. A tile of several panels starts a block and is at most that
-//   block. `ahead` is the distance at which to prefetch weights, 0 for none; only dot.inl.h heeds
-//   it.
+//   dot_tile(rows, stride, b, panel, acc): acc[r][p] += the products of row r (bytes at rows +
+//   r * stride) and panel + p. A tile of several panels starts a block and is at most that block.
+//   `b` are Int8Panels; with kBlockTiles, tiles of several rows get PrefetchingPanels.
 //
 // Which product to include:
 //   dot.inl.h        The instruction set multiplies 8-bit values and adds four products to a 32-bit
