@@ -9,8 +9,7 @@ const root = join(__dirname, '..');
 const compiler = process.env['CXX'] ?? 'g++';
 const compile = (...args: string[]): { status: number | null; stderr: string } =>
   spawnSync(compiler, ['-std=c++17', '-Inative', ...args], { cwd: root, encoding: 'utf8' });
-const testCompiled = (name: string, f: () => void): void =>
-  testIf(has(compiler), compiler, name, f, 120_000);
+const testCompiled = (name: string, f: () => void): void => testIf(has(compiler), compiler, name, f, 120_000);
 
 testCompiled('builds with DYNAQUANT_CHECKS find a call that breaks the contract', () => {
   const folder = mkdtempSync(join(tmpdir(), 'dynaquant-contract-'));
