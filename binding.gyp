@@ -57,6 +57,7 @@
         "native/engine/thread_pool_uv.cc",
         "native/kernels/cpu_features.cc",
         "native/kernels/dispatch.cc",
+        "native/kernels/panels.cc",
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "dependencies": ["kernels_scalar"],

@@ -36,7 +36,7 @@ function build(): string {
       ...['-no-pie', '-Wl,--unresolved-symbols=ignore-all'],
       join(packageRoot, 'benchmarks', 'instructions.cc'),
       ...sources,
-      ...['dispatch', 'cpu_features'].map((name) => join(native, 'kernels', `${name}.cc`)),
+      ...['dispatch', 'cpu_features', 'panels'].map((name) => join(native, 'kernels', `${name}.cc`)),
       ...archives,
       ...['-o', program],
     ],

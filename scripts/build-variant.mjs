@@ -5,6 +5,7 @@
 //                  qemu-aarch64 -L /usr/aarch64-linux-gnu
 //   arm64-node     that node alone
 //   avxvnni-evex   x64, but avxvnni's vpdpbusd has AVX-512's encoding (native/kernels/simd/avxvnni.h)
+//   dialects       with scalar tables for the products that scalar does not use (native/kernels/scalar.cc)
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -44,6 +45,12 @@ function build(variant, nodeFolder, args, environment) {
   return folder;
 }
 
+// Node's own headers, where they lie beside it.
+const ownNode = () => {
+  const prefix = dirname(dirname(process.execPath));
+  return existsSync(join(prefix, 'include', 'node', 'node_api.h')) && prefix;
+};
+
 const variants = {
   'arm64-node': arm64Node,
   arm64: () =>
@@ -53,13 +60,11 @@ const variants = {
       AR: 'aarch64-linux-gnu-ar',
       LINK: 'aarch64-linux-gnu-g++',
     }),
-  'avxvnni-evex': () => {
-    // Node's own headers, where they lie beside it.
-    const prefix = dirname(dirname(process.execPath));
-    return build('avxvnni-evex', existsSync(join(prefix, 'include', 'node', 'node_api.h')) && prefix, [], {
+  'avxvnni-evex': () =>
+    build('avxvnni-evex', ownNode(), [], {
       CXXFLAGS: '-DDYNAQUANT_AVXVNNI_EVEX -mavx512f -mavx512vl -mavx512vnni',
-    });
-  },
+    }),
+  dialects: () => build('dialects', ownNode(), [], { CXXFLAGS: '-DDYNAQUANT_DIALECTS' }),
 };
 
 const [variant] = process.argv.slice(2);

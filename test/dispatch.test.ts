@@ -53,6 +53,28 @@ test('this processor: every instruction set gives the same bits, and is in the l
   expect(builtIsas[process.arch]!.filter((isa) => isas.includes(isa))).toEqual(isas);
 });
 
+describe('products that only some instruction sets use, in scalar code', () => {
+  const tables = ['scalar_blocks', 'scalar_chains', 'scalar_pairs'];
+  const machine = (): Machine => ({ ...here, folder: build('dialects') });
+  test('no other build has them', () => {
+    expect(native().isas()).not.toEqual(expect.arrayContaining([expect.stringMatching(/^scalar_/)]));
+  });
+  test(
+    'give the same bits',
+    () => expectSameAsHere(digestsOf(machine()), [...native().isas(), ...tables]),
+    tenMinutes,
+  );
+  // The digests hardly have chains; these tests walk along their edges.
+  test(
+    'pass the tests of products',
+    () => {
+      const jest = join('node_modules', 'jest', 'bin', 'jest.js');
+      node(machine(), [jest, 'test/kernels.test.ts', '--silent', '-t', 'int8 product|chains']);
+    },
+    tenMinutes,
+  );
+});
+
 const x64Linux = process.platform === 'linux' && process.arch === 'x64';
 (x64Linux ? describe : describe.skip)('on x64 Linux', () => {
   testIf(has('qemu-x86_64'), 'qemu-x86_64', 'a processor without AVX takes scalar', () => {

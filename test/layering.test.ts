@@ -22,7 +22,7 @@ describe('native', () => {
     // libuv is the only way to threads that needs no newer C library; Linux tells about CPUs and pages in its own headers.
     [
       'native/engine',
-      /^(c?[a-z_]+|(uv|sched|unistd|sys\/(mman|syscall))\.h|engine\/.*\.h|kernels\/kernels\.h)$/,
+      /^(c?[a-z_]+|(uv|sched|unistd|sys\/(mman|syscall))\.h|engine\/.*\.h|kernels\/(kernels|panels)\.h)$/,
     ],
     [
       'native/bindings',

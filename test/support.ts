@@ -151,10 +151,18 @@ export function testWith(tool: string, name: string, f: () => void): void {
   testIf(has(tool), tool, name, f);
 }
 
+// The rows between the conditions of isas.inl.h: of x64, of arm64, of every architecture.
+const [, x64Isas, arm64Isas, commonIsas] = readFileSync(
+  join(__dirname, '../native/kernels/isas.inl.h'),
+  'utf8',
+)
+  .split(/^#.*\n/m)
+  .map((rows) => Array.from(rows.matchAll(/^DYNAQUANT_ISA\((\w+)\)/gm), (match) => match[1]!));
+
 /** Every instruction set that is built for an architecture, best first. */
 export const builtIsas: Readonly<Record<string, readonly string[]>> = {
-  x64: ['avx512vnni', 'avxvnni', 'avx2', 'scalar'],
-  arm64: ['neon_i8mm', 'neon_dotprod', 'neon', 'scalar'],
+  x64: [...x64Isas!, ...commonIsas!],
+  arm64: [...arm64Isas!, ...commonIsas!],
 };
 
 /** Each archive of a build defines its table, and asks for nothing but what C has. */

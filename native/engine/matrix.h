@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A weight matrix with its bias, packed into the kernels' panels. Immutable after construction.
+// A weight matrix with its bias, packed into the kernels' panels, and the memory of both. Immutable
+// after construction.
 #ifndef DYNAQUANT_ENGINE_MATRIX_H_
 #define DYNAQUANT_ENGINE_MATRIX_H_
 
@@ -9,6 +10,7 @@
 
 #include "engine/aligned_buffer.h"
 #include "kernels/kernels.h"
+#include "kernels/panels.h"
 
 namespace dynaquant {
 
@@ -24,7 +26,7 @@ struct GateLayout {
   std::size_t panels() const { return groups() * gates; }
   std::size_t block() const { return block_panels(gates); }
   std::size_t columns() const { return panels() * kPanelColumns; }
-  // The row of the weight that stands in a packed column, or rows() for padding.
+  // The row of the weight that a packed column holds, or rows() for padding.
   std::size_t row_of(std::size_t column) const {
     const std::size_t panel = column / kPanelColumns;
     const std::size_t unit = panel / gates * kPanelColumns + column % kPanelColumns;
@@ -32,7 +34,7 @@ struct GateLayout {
   }
 };
 
-// Weights that multiply floats: floats themselves, or float16, whose bits travel as uint16.
+// Weights that multiply floats: float32, or float16 as raw bits.
 template <typename Weight, typename PanelsOf>
 class PlainMatrix {
  public:
@@ -41,21 +43,18 @@ class PlainMatrix {
   // weight: [layout.rows()][depth]; bias: [layout.rows()] or null.
   PlainMatrix(const Weight* weight, const float* bias, const GateLayout& layout, std::size_t depth);
 
-  // All panels, and some of them, `begin` at the start of a block.
   const Panels& all() const { return all_; }
+  // The panels [begin, end), `begin` at the start of a block.
   Panels slice(std::size_t begin, std::size_t end) const;
   std::size_t depth() const { return depth_; }
   const GateLayout& layout() const { return layout_; }
   double multiply_adds() const { return static_cast<double>(weights_.size()); }  // of one row
   std::size_t bytes() const { return weights_.bytes() + bias_.bytes(); }
 
-  // The weight as it came, [layout.rows()][depth].
+  // Writes the weight as it was given, [layout.rows()][depth].
   void unpack(Weight* weight) const;
 
  private:
-  // Index of a packed weight.
-  std::size_t place(std::size_t column, std::size_t k) const;
-
   std::size_t depth_;
   GateLayout layout_;
   AlignedBuffer<Weight> weights_;
@@ -76,12 +75,12 @@ struct ActivationMode {
   bool per_row = false;      // a range for each row, not one for all of them
   bool reduce_range = true;  // 127 levels, not 255
   int levels() const { return reduce_range ? 127 : 255; }
-  // The deepest product whose int32 sum cannot wrap: 128 * 128 * 131,071 and 255 * 128 * 65,793 are
-  // below 2^31.
+  // The deepest product whose int32 sum cannot wrap, because 128 * 128 * 131,071 and 255 * 128 *
+  // 65,793 are below 2^31.
   std::size_t max_depth() const { return reduce_range ? 131071 : 65793; }
 };
 
-// An int8 weight as it comes, row-major: one scale, or one a row.
+// An int8 weight to pack, row-major, with one scale, or one a row.
 struct Int8Weight {
   const std::int8_t* weight;  // [layout.rows()][depth]
   const float* scales;
@@ -97,42 +96,37 @@ class Int8Matrix {
              const GateLayout& layout, std::size_t depth);
 
   const Int8Panels& all() const { return all_; }
-  // `begin` at the start of a block.
+  // The panels [begin, end), `begin` at the start of a block.
   Int8Panels slice(std::size_t begin, std::size_t end) const;
-  std::size_t depth() const { return depth_; }
+  std::size_t depth() const { return packing_.depth; }
   const GateLayout& layout() const { return layout_; }
   double multiply_adds() const { return static_cast<double>(weights_.size()); }  // of one row
   const ActivationMode& mode() const { return mode_; }
   // Bytes of a quantized row: the kernels write them in whole sixteens.
   static std::size_t stride(std::size_t depth) { return (depth + 15) / 16 * 16; }
-  std::size_t stride() const { return stride(depth_); }
+  std::size_t stride() const { return stride(depth()); }
   std::size_t bytes() const;
 
-  // The weight as it came, [layout.rows()][depth].
+  // Writes the weight as it was given, [layout.rows()][depth].
   void unpack(std::int8_t* weight) const;
 
-  // `copies` of this matrix along a diagonal, zeros elsewhere: what makes of so many rows that
-  // stand one after the other their results, of each gate one after the other.
+  // `copies` of this matrix along a diagonal, zeros elsewhere. It multiplies `copies` concatenated
+  // rows at once; results are ordered gate by gate, then copy by copy.
   Int8Matrix diagonal(const KernelTable& kernels, std::size_t copies) const;
 
-  // Depth quads that one int16 sum takes on average, 1 where there are no chains.
+  // The mean number of quads that are added in int16 before they are widened; 1 without chains.
   double mean_chain() const;
 
-  // No |output| for activations of this scale exceeds it: depth * levels * 128 * scale *
-  // max(scales)
-  // + max|bias|. Below FLT_MAX it proves that no output overflows.
+  // An upper bound of |output| for activations of this scale: depth * levels * 128 * scale *
+  // max(scales) + max|bias|. Below FLT_MAX it proves that no output overflows.
   double bound(double activation_scale) const;
 
  private:
   void plan_panels();
-  // Index of a packed weight.
-  std::size_t place(std::size_t column, std::size_t k) const;
 
   ActivationMode mode_;
-  std::size_t depth_;
-  std::size_t quads_;
   GateLayout layout_;
-  bool interleaved_;
+  Int8Packing packing_;
   double largest_scale_ = 0;
   double largest_bias_ = 0;
   AlignedBuffer<std::int8_t> weights_;

@@ -29,14 +29,14 @@ struct QuantizedRows {
   }
 
   Int8Rows from(std::size_t row) const {
-    const std::size_t i = row * params.step;
+    const std::size_t i = row * params.stride;
     return {bytes + row * stride,
             stride,
-            {params.scales + i, params.inverses + i, params.zero_points + i, params.step}};
+            {params.scales + i, params.inverses + i, params.zero_points + i, params.stride}};
   }
   // The largest scale of the first `rows` rows.
   float largest_scale(std::size_t rows) const {
-    return *std::max_element(params.scales, params.scales + (params.step == 0 ? 1 : rows));
+    return *std::max_element(params.scales, params.scales + (params.stride == 0 ? 1 : rows));
   }
 
   std::uint8_t* bytes;

@@ -68,7 +68,7 @@ class RnnRunner<Int8Matrix> {
 
   Status join(const FloatRows& h, std::size_t begin, std::size_t end) {
     joined_ = true;
-    const std::size_t stride = h_.params.step;
+    const std::size_t stride = h_.params.stride;
     return machine_.kernels.range({h.data + begin * h.stride, h.stride}, end - begin, e_.output,
                                   ranges_ + begin * stride, stride)
                ? Status::kOk
@@ -104,13 +104,13 @@ class RnnRunner<Int8Matrix> {
         groups, grain, [&](std::size_t participant, std::size_t begin, std::size_t end) noexcept {
           step_input_.multiply_groups(machine_.kernels, e_, direction.input, step.rows, begin, end);
           step_kernel_(h_rows_, direction.hidden.all(), step, begin, end,
-                       ranges_ + participant * ranges_count_, h_.params.step);
+                       ranges_ + participant * ranges_count_, h_.params.stride);
         });
     if (!projects) return Status::kOk;
     quantize({unprojected_, step.output_stride}, step.rows, e_.hidden, *quantized_unprojected_);
     multiply(machine_, quantized_unprojected_->from(0), step.rows, *direction.projection,
              {y, e_.y_stride, e_.output});
-    return machine_.kernels.range({y, e_.y_stride}, step.rows, e_.output, ranges_, h_.params.step)
+    return machine_.kernels.range({y, e_.y_stride}, step.rows, e_.output, ranges_, h_.params.stride)
                ? Status::kOk
                : Status::kOverflow;
   }
@@ -144,7 +144,7 @@ class RnnRunner<Int8Matrix> {
   const Extents& e_;
   void (*step_kernel_)(const Int8Rows& h, const Int8Panels& b, const RnnStep& step,
                        std::size_t begin, std::size_t end, RangeLanes* ranges,
-                       std::size_t ranges_step);
+                       std::size_t ranges_stride);
   QuantizedRows x_;  // of the layer, all steps
   QuantizedRows h_;  // of the step
   const Int8Rows h_rows_;

@@ -2,16 +2,16 @@
 // exp, sigmoid and tanh: one sequence of IEEE operations on every instruction set.
 
 // exp(x) = power * exp(rest), power = 2^(n / 8), n = rne(8 x / ln 2), rest = x - n ln 2 / 8,
-// |rest| <= ln(2) / 16. n is found by adding 1.5 * 2^23 + 8 * 127: the low bits of the sum are
-// n + 1016, of which the last three choose one of eight mantissas and those above are the exponent.
-// The float of ln 2 is good to 28 bits: with one fma, the rest is off by 2.8e-9 |x|. A second fma,
-// or a polynomial over a whole octave, would gain half an ulp and costs 4 to 25 of 60 cycles.
+// |rest| <= ln(2) / 16. Adding 1.5 * 2^23 + 8 * 127 finds n: the low bits of the sum are n + 1016.
+// Its last three bits choose one of eight mantissas, those above are the exponent. The float of
+// ln 2 is good to 28 bits, so with one fma the rest is off by 2.8e-9 |x|. A second fma, or a
+// polynomial over a whole octave, would gain half an ulp and cost 4 to 25 of 60 cycles.
 constexpr float kEighthsOfLn2 = 11.5415603f, kLn2Eighth = 8.66433978e-2f;
 constexpr float kEighths = 12583928.0f;
-// The bits of 2^(i / 8), less those of 1, less i << 20, which the shifted sum brings along.
+// The bits of 2^(i / 8), minus those of 1, minus i << 20, which the shifted sum contains.
 alignas(32) constexpr uint32_t kMantissas[8] = {0x00000000, 0xfffb95c2, 0xfff837f0, 0xfff5fed7,
                                                 0xfff504f3, 0xfff5672a, 0xfff744fd, 0xfffac0c7};
-// 2^(i / 8) less its float.
+// 2^(i / 8) minus its float.
 alignas(32) constexpr float kMantissaRests[8] = {0,
                                                  -1.30775399e-8f,
                                                  3.79763528e-8f,
@@ -24,8 +24,9 @@ DYNAQUANT_INLINE F32 power_of(F32 eighths) {
   return add_shifted<20>(lookup(kMantissas, eighths), eighths);
 }
 
-// 1 + exp(-x): sigmoid's denominator. Clamped at +-87, where exp is still a normal float. The bound
-// goes first in min and max, so a NaN passes. exp(-u) is a cubic, minimax to 2.6e-8.
+// 1 + exp(-x), sigmoid's denominator. Clamped at +-87, where exp is still a normal float. The bound
+// is the first argument of min and max, so that a NaN passes. exp(-u) is a cubic, minimax
+// to 2.6e-8.
 DYNAQUANT_INLINE F32 one_plus_exp_minus(F32 x) {
   const F32 y = min(set_f32(87.0f), max(set_f32(-87.0f), x));
   const F32 eighths = fma(y, set_f32(-kEighthsOfLn2), set_f32(kEighths));
@@ -34,8 +35,8 @@ DYNAQUANT_INLINE F32 one_plus_exp_minus(F32 x) {
   const F32 q = fma(u, set_f32(-1.66642960e-1f), set_f32(5.00064843e-1f));
   return fma(fma(fma(q, u, set_f32(-1.0f)), u, one), power_of(eighths), one);
 }
-// tanh(|x|) = e / (e + 2), e = expm1(2|x|) = power * expm1(r) + (power - 1): accurate near 0, where
-// e is expm1(r) = r + r^2 * q(r), minimax to 5.1e-9 of itself, or needs what the power's float
+// tanh(|x|) = e / (e + 2), e = expm1(2|x|) = power * expm1(r) + (power - 1). Accurate near 0: there
+// e is expm1(r) = r + r^2 * q(r), minimax to 5.1e-9 of itself, or includes what the power's float
 // leaves out. From |x| = 9.02 on tanh is 1 in float32.
 DYNAQUANT_INLINE F32 expm1_of_twice_abs(F32 x) {
   const F32 magnitude = abs(x);
@@ -53,7 +54,7 @@ DYNAQUANT_INLINE F32 tanh(F32 x) {
   const F32 e = expm1_of_twice_abs(x);
   return copy_sign(div(e, add(e, set_f32(2.0f))), x);
 }
-// sigmoid(x) * tanh(y) with one division instead of two; where the denominator overflows (x < -70)
+// sigmoid(x) * tanh(y) with one division instead of two. Where the denominator overflows (x < -70),
 // the quotient is 0 and the product below 1e-30.
 DYNAQUANT_INLINE F32 sigmoid_times_tanh(F32 x, F32 y) {
   const F32 e = expm1_of_twice_abs(y);
@@ -61,11 +62,13 @@ DYNAQUANT_INLINE F32 sigmoid_times_tanh(F32 x, F32 y) {
 }
 
 inline void sigmoid_kernel(const float* x, size_t count, float* out) {
+  check_elementwise(x, count, out);
   for (; count >= 16; x += 16, out += 16, count -= 16) store(out, sigmoid(load(x)));
   if (count) store_first(out, sigmoid(load_first(x, count)), count);
 }
 
 inline void tanh_kernel(const float* x, size_t count, float* out) {
+  check_elementwise(x, count, out);
   for (; count >= 16; x += 16, out += 16, count -= 16) store(out, tanh(load(x)));
   if (count) store_first(out, tanh(load_first(x, count)), count);
 }

@@ -2,7 +2,6 @@
 #include <immintrin.h>
 
 #include "choose_params.h"
-#include "dispatch.h"
 #include "kernels.h"
 
 #if !defined(__AVX2__) || !defined(__FMA__) || !defined(__F16C__)
@@ -11,18 +10,9 @@
 
 namespace dynaquant {
 namespace {
-#include "simd/ymm_lanes.h"
-// Products and tiles.
 #include "simd/avx2.h"
-// Kernels, written once over the vocabulary.
-#include "activations.inl.h"
-#include "chains.inl.h"
-#include "embedding.inl.h"
-#include "gemm.inl.h"
-#include "params.inl.h"
-#include "quantize.inl.h"
-#include "recurrent.inl.h"
+// Kernels, over the vocabulary above.
+#include "kernels.inl.h"
 }  // namespace
-#include "table.inl.h"
 DYNAQUANT_KERNEL_TABLE(avx2);
 }  // namespace dynaquant

@@ -2,7 +2,6 @@
 #include <immintrin.h>
 
 #include "choose_params.h"
-#include "dispatch.h"
 #include "kernels.h"
 
 #ifndef __AVX512VNNI__
@@ -12,15 +11,8 @@
 namespace dynaquant {
 namespace {
 #include "simd/avx512vnni.h"
-// Kernels, written once over the vocabulary.
-#include "activations.inl.h"
-#include "dot.inl.h"
-#include "embedding.inl.h"
-#include "gemm.inl.h"
-#include "params.inl.h"
-#include "quantize.inl.h"
-#include "recurrent.inl.h"
+// Kernels, over the vocabulary above.
+#include "kernels.inl.h"
 }  // namespace
-#include "table.inl.h"
 DYNAQUANT_KERNEL_TABLE(avx512vnni);
 }  // namespace dynaquant

@@ -3,11 +3,9 @@
 
 #include <stdint.h>
 
-#if defined(_M_X64)
-#include <intrin.h>
-#elif defined(__x86_64__)
+#if defined(__x86_64__)
 #include <cpuid.h>
-#elif defined(_M_ARM64)
+#elif defined(__aarch64__) && defined(_WIN32)
 #include <windows.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
 #include <sys/sysctl.h>
@@ -16,10 +14,9 @@
 #endif
 
 namespace dynaquant {
-
-#if defined(__x86_64__) || defined(_M_X64)
-
 namespace {
+
+#if defined(__x86_64__)
 
 struct Cpuid {
   uint32_t eax, ebx, ecx, edx;
@@ -27,39 +24,26 @@ struct Cpuid {
 
 Cpuid cpuid(uint32_t leaf, uint32_t subleaf) {
   Cpuid r = {};
-#if defined(_M_X64)
-  int out[4];
-  __cpuidex(out, (int)leaf, (int)subleaf);
-  r = {(uint32_t)out[0], (uint32_t)out[1], (uint32_t)out[2], (uint32_t)out[3]};
-#else
   // Returns zeros for a leaf beyond the processor's highest.
   __get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx);
-#endif
   return r;
 }
 
 // Which register states the operating system saves; only valid where OSXSAVE is set.
 uint64_t xcr0() {
-#if defined(_M_X64)
-  return _xgetbv(0);
-#else
   uint32_t low, high;
   __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return ((uint64_t)high << 32) | low;
-#endif
 }
 
 bool has(uint32_t word, int bit) { return (word >> bit) & 1; }
 
-}  // namespace
-
-CpuFeatures detect_cpu_features() {
+void detect(CpuFeatures& cpu) {
   const Cpuid leaf1 = cpuid(1, 0), leaf7 = cpuid(7, 0);
   const bool os_xsave = has(leaf1.ecx, 27);
   const uint64_t saved = os_xsave ? xcr0() : 0;
   const bool os_avx = (saved & 0x06) == 0x06;     // xmm, ymm
   const bool os_avx512 = (saved & 0xe6) == 0xe6;  // and opmask, zmm 0-15, zmm 16-31
-  CpuFeatures cpu = {};
   cpu.avx2 =
       os_avx && has(leaf1.ecx, 28) && has(leaf1.ecx, 12) && has(leaf1.ecx, 29) && has(leaf7.ebx, 5);
   // eax of leaf 7 is its highest subleaf.
@@ -69,23 +53,19 @@ CpuFeatures detect_cpu_features() {
 #ifdef DYNAQUANT_AVXVNNI_EVEX  // see simd/avxvnni.h
   cpu.avxvnni = cpu.avx512vnni;
 #endif
-  return cpu;
 }
 
-#elif defined(_M_ARM64)
+#elif defined(__aarch64__) && defined(_WIN32)
 
-CpuFeatures detect_cpu_features() {
+void detect(CpuFeatures& cpu) {
   // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE and PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE, which older
   // SDKs do not name.
-  CpuFeatures cpu = {};
+  cpu.neon = true;
   cpu.neon_dotprod = IsProcessorFeaturePresent(43);
   cpu.neon_i8mm = cpu.neon_dotprod && IsProcessorFeaturePresent(66);
-  return cpu;
 }
 
 #elif defined(__aarch64__) && defined(__APPLE__)
-
-namespace {
 
 bool has(const char* name) {
   int value = 0;
@@ -93,29 +73,41 @@ bool has(const char* name) {
   return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
 }
 
-}  // namespace
-
-CpuFeatures detect_cpu_features() {
-  CpuFeatures cpu = {};
+void detect(CpuFeatures& cpu) {
+  cpu.neon = true;
   cpu.neon_dotprod = has("hw.optional.arm.FEAT_DotProd");
   cpu.neon_i8mm = cpu.neon_dotprod && has("hw.optional.arm.FEAT_I8MM");
-  return cpu;
 }
 
 #elif defined(__aarch64__) && defined(__linux__)
 
-CpuFeatures detect_cpu_features() {
+void detect(CpuFeatures& cpu) {
   // HWCAP_ASIMDDP and HWCAP2_I8MM, which older headers do not name.
-  CpuFeatures cpu = {};
+  cpu.neon = true;
   cpu.neon_dotprod = (getauxval(AT_HWCAP) >> 20) & 1;
   cpu.neon_i8mm = cpu.neon_dotprod && ((getauxval(AT_HWCAP2) >> 13) & 1);
-  return cpu;
 }
+
+#elif defined(__aarch64__)
+
+void detect(CpuFeatures& cpu) { cpu.neon = true; }
 
 #else
 
-CpuFeatures detect_cpu_features() { return {}; }
+void detect(CpuFeatures&) {}
 
 #endif
+
+}  // namespace
+
+CpuFeatures detect_cpu_features() {
+  CpuFeatures cpu = {};
+  cpu.scalar = true;
+#ifdef DYNAQUANT_DIALECTS
+  cpu.scalar_blocks = cpu.scalar_chains = cpu.scalar_pairs = true;
+#endif
+  detect(cpu);
+  return cpu;
+}
 
 }  // namespace dynaquant

@@ -4,13 +4,11 @@
 
 namespace dynaquant {
 
-// What the processor has and the operating system saves: a feature counts only if both agree.
+// Which instruction sets run here, a bool each: the processor has it and the operating system saves
+// its registers.
 struct CpuFeatures {
-  bool avx2;          // AVX2, FMA and F16C
-  bool avxvnni;       // AVX-VNNI, beside AVX2
-  bool avx512vnni;    // AVX-512 F, BW, VL, DQ and VNNI, beside AVX2
-  bool neon_dotprod;  // sdot, beside NEON, which every AArch64 has
-  bool neon_i8mm;     // sudot, beside sdot
+#define DYNAQUANT_ISA(isa) bool isa;
+#include "isas.inl.h"
 };
 
 CpuFeatures detect_cpu_features();

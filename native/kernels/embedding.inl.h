@@ -27,6 +27,7 @@ DYNAQUANT_INLINE void gather_values(const Values& values, const TableRow& row, s
 }
 
 inline void gather_row_kernel(const TableRow& row, size_t columns, Gather gather, float* out) {
+  check_table_row(row, out);
   if (row.bits == 32) {
     const float* p = (const float*)row.data;
     gather_values(

@@ -1,35 +1,35 @@
 // SPDX-License-Identifier: MIT
-// What a kernel promises, once, for every instruction set. The scalar table is the meaning; every
-// other table returns the same bits (tests compare them with no tolerance).
+// What a kernel promises, on every instruction set. The scalar table is the meaning; every other
+// table returns the same bits (tests compare them with no tolerance).
 //
 // Contract, for all kernels:
-// - Activations are uint8: with torch's reduced range 0..128 (128 is a rounding tie, and occurs),
-//   with the full range 0..255. Weights are int8 in -128..127, sums int32, exact to a depth of
+// - Activations are uint8: 0..128 with torch's reduced range (128 is a rounding tie, and occurs),
+//   0..255 with the full range. Weights are int8 in -128..127, sums int32, exact to a depth of
 //   131,071 (65,793 with the full range).
 // - A panel is 16 columns. Depth is padded with zero weights to a multiple of 4, columns to 16.
-// - Pointers into panels are 64-byte aligned; all others need only their element's alignment.
+// - Pointers into panels are 64-byte aligned, into float16 panels 32-byte; all others need only
+//   their element's alignment.
 // - Nothing is read or written outside rows x columns as stated. Buffers alias only where stated.
 // - No allocation, no exceptions, no state.
+// Builds with DYNAQUANT_CHECKS assert what can be checked of this (contract.inl.h).
 #ifndef DYNAQUANT_KERNELS_KERNELS_H_
 #define DYNAQUANT_KERNELS_KERNELS_H_
 
 #include <stddef.h>
 #include <stdint.h>
 
-// For what must not become a call: vectors in a call go through memory.
-#if defined(_MSC_VER)
-#define DYNAQUANT_INLINE __forceinline
-#define DYNAQUANT_NOINLINE __declspec(noinline)
-#else
+#include "check.h"
+
+// For what must not become a call, because vectors pass through memory in one.
 #define DYNAQUANT_INLINE inline __attribute__((always_inline))
 #define DYNAQUANT_NOINLINE __attribute__((noinline))
-#endif
 
 namespace dynaquant {
 
 constexpr size_t kPanelColumns = 16;  // columns of a panel, lanes of a vocabulary's vectors
-constexpr size_t kQuad = 4;           // depth values one dot instruction eats per column
-constexpr size_t kMaxBlock = 4;       // panels that a tile takes together, at most
+constexpr size_t kQuad = 4;           // depth values that one dot instruction takes of a column
+constexpr size_t kQuadBytes = kQuad * kPanelColumns;
+constexpr size_t kMaxBlock = 4;  // panels that a tile takes together, at most
 
 // What a recurrent layer's step does. PyTorch's modes; the first two have four and three gates.
 enum class RnnMode : uint8_t { kLstm, kGru, kTanh, kRelu };
@@ -41,42 +41,41 @@ constexpr size_t gates_of(RnnMode mode) {
 // Panels of a block: those of whole groups that fit a tile.
 constexpr size_t block_panels(size_t gates) { return gates == 3 ? 3 : kMaxBlock; }
 
-// How an instruction set without an 8-bit dot product may sum a panel's products; what the packer
-// proved from the weights. Each column of a quad makes two int16 lanes, a0 w0 + a1 w1 and
-// a2 w2 + a3 w3; a lane that sums several quads is safe while the positive weights it met add up to
-// at most `positive` and the magnitudes of the negative ones to `negative`.
-struct LaneLimits {
-  int positive, negative;
+// How a table wants int8 weights to lie. `Int8Packing` (panels.h) packs by it.
+struct PanelLayout {
+  // The quads of a block's panels in turn, instead of one panel after the other: for tiles that
+  // take a block at once. One stream of addresses, which a tile's instructions reach by constants,
+  // arrives faster than four.
+  bool interleaved;
+  // Panels have plans: for instruction sets without an 8-bit dot product.
+  bool planned;
 };
-constexpr LaneLimits kReducedLimits = {255, 256};  // 128 * 255 = 32,640; 128 * 256 = 32,768
-constexpr LaneLimits kFullLimits = {128, 128};     // 255 * 128 = 32,640
 
+// How an instruction set without an 8-bit dot product may sum a panel's products. The weights prove
+// it when they are packed.
 enum class Products : uint8_t {
-  kPairs,   // a quad alone is safe in int16
-  kChains,  // so are runs of quads, whose lengths (1..255) stand in `chains`
-  kWide,    // a quad may overflow: 16-bit multiplies with 32-bit sums
+  kPairs,       // a quad alone is safe in int16
+  kChains,      // so are runs of quads, whose lengths (1..255) are in `chains`
+  kSixteenBit,  // a quad may overflow: 16-bit multiplications with 32-bit sums
 };
 struct PanelPlan {
   Products products;
   uint32_t first_chain;  // index of the panel's first chain length
 };
 
-// An int8 matrix, packed: a quad of a panel is [column][4], 64 bytes. Panels stand in blocks of
-// `block` (the last one may be partly used): one after the other, or, for tables of `wide_tiles`,
-// the quads of a block's panels in turn. `bias` is -0.0 where there is none, so that
-// fma(sum, scale, bias) is the product alone, its sign of zero included.
+// An int8 matrix, packed by the table's PanelLayout. A quad of a panel is [column][4], 64 bytes.
+// Panels come in blocks of `block`; the last one may be partly used. `bias` is -0.0 where there is
+// none, so that fma(sum, scale, bias) is the product alone, its sign of zero included.
 struct Int8Panels {
   const int8_t* weights;
   size_t block;
   const int32_t* column_sums;  // sum of a column's weights: what the activations' zero point weighs
   const float* scales;         // one a column
   const float* bias;           // one a column
-  const PanelPlan* plans;      // one a panel; null for tables that are not `planned`
+  const PanelPlan* plans;      // one a panel; null if the layout is not `planned`
   const uint8_t* chains;
   size_t quads;  // padded depth / 4
   size_t panels;
-  // Of a tile's first two lines of weights, to those it fetches meanwhile; or 0. See FarPanels.
-  size_t ahead = 0;
 };
 
 // A float matrix, packed: panels[panel][depth][column].
@@ -87,7 +86,7 @@ struct FloatPanels {
   size_t panels;
 };
 
-// The same of float16 weights, raw bits.
+// A float16 matrix, packed in the same order. Weights are raw bits.
 struct HalfPanels {
   const uint16_t* weights;
   const float* bias;
@@ -95,13 +94,13 @@ struct HalfPanels {
   size_t panels;
 };
 
-// How rows are quantized: real = scale * (q - zero_point).
-// One for all rows (step 0), or one a row (step 1).
+// How rows are quantized: real = scale * (q - zero_point). All rows share one set of params (stride
+// 0), or each row has its own (stride 1).
 struct RowParams {
   float* scales;
   float* inverses;  // 1 / scale
   int32_t* zero_points;
-  size_t step;
+  size_t stride;
 };
 
 // Quantized rows, as `quantize` of the same table wrote them. `stride` in bytes, of which 4 * quads
@@ -118,8 +117,8 @@ struct FloatRows {
   size_t stride;
 };
 
-// Smallest and largest value seen, in sixteen lanes that together hold them; the sign of a zero is
-// not defined.
+// The smallest and largest value seen: the minimum and maximum of sixteen lanes. An empty range is
+// all 0, because ranges always contain 0. The sign of a zero is not defined.
 struct RangeLanes {
   float min[kPanelColumns];
   float max[kPanelColumns];
@@ -138,65 +137,64 @@ struct RnnStep {
   size_t previous_stride;  // floats
   float* output;           // h': [row][hidden]
   size_t output_stride;    // floats
-  // Groups from the last to the first. A caller that turns round every step meets first the weights
-  // that the step before left in the nearest cache.
+  // Take the groups from the last to the first. A caller that changes direction every step starts
+  // with the weights that the previous step left in the nearest cache.
   bool backwards;
 };
 
-// A row of an embedding table. Its values stand for value * scale + offset; integers are unsigned.
+// A row of an embedding table. A stored value means value * scale + offset; integers are unsigned.
 struct TableRow {
-  const void* data;  // the row's first value; of 4 bits, the byte it stands in
+  const void* data;  // the row's first value; with 4 bits, the byte that holds it
   int bits;          // 32: floats; 8; 4: two a byte, the first in its low half
-  bool high;         // of 4 bits: the row's first value is in its byte's high half
+  bool high;         // with 4 bits: the row's first value is in its byte's high half
   float scale;
   float offset;
 };
-// What becomes of a result that meets a row.
+// How a row is combined with the result so far.
 enum class Gather : uint8_t { kSet, kAdd, kMax };
 
 struct KernelTable {
   const char* name;
-  // Wants Int8Panels::plans: it has no 8-bit dot product with 32-bit sums.
-  bool planned;
-  // Its tiles take a block of panels at once, so the weights stand in that order.
-  bool wide_tiles;
-  // A quantized byte is stored as q - stored_offset: 128 where the dot product is of signed bytes.
+  PanelLayout layout;
+  // A quantized byte is stored as q - stored_offset: 128 where products are of signed bytes.
   int32_t stored_offset;
 
-  // Extends ranges[row * step] by the rows of x. False once a NaN or an infinity was seen.
-  bool (*range)(const FloatRows& x, size_t rows, size_t columns, RangeLanes* ranges, size_t step);
+  // Extends ranges[row * ranges_stride] by the rows of x; the stride is 0 or 1. False if a NaN or
+  // an infinity was seen.
+  bool (*range)(const FloatRows& x, size_t rows, size_t columns, RangeLanes* ranges,
+                size_t ranges_stride);
 
-  // Params of `count` ranges in 127 or 255 steps; the ranges become empty again. Exact: see
+  // Params of `count` ranges with 127 or 255 levels above 0. Empties the ranges. Exact: see
   // choose_params.h.
-  void (*choose_params)(RangeLanes* ranges, size_t count, int steps, const RowParams& params);
+  void (*choose_params)(RangeLanes* ranges, size_t count, int levels, const RowParams& params);
 
   // q = clamp(rne(x * inverse) + zero_point, 0, 255), |x * inverse| < 2^22, in the table's stored
-  // form. A row is written in whole sixteens: those from `columns` on become the zero point. Exact.
+  // form. A row is written in whole sixteens; bytes from `columns` on become the zero point. Exact.
   void (*quantize)(const FloatRows& x, size_t rows, size_t columns, const RowParams& params,
                    uint8_t* out, size_t out_stride);
 
   // out[row][column] = fma(float(sum_k (q - zero_point) * w), scale * scales[column],
-  // bias[column]), with `relu` 0 where that is below 0. Writes `columns` of each row (the last
-  // panel may be partly used). Exact.
+  // bias[column]); with `relu`, 0 where that is below 0. Writes `columns` of each row; the last
+  // panel may be partly used. Exact.
   void (*gemm_int8)(const Int8Rows& a, size_t rows, const Int8Panels& b, float* out,
                     size_t out_stride, size_t columns, bool relu);
 
-  // out[row][column] = bias[column] + sum_k a * w, one fma a term, in rising k. Half: the sum
-  // alone, then the bias.
+  // out[row][column] = bias[column] + sum_k a * w, one fma a term, in rising k. With float16
+  // weights the sum starts at 0 and the bias is added last.
   void (*gemm_float)(const FloatRows& a, size_t rows, const FloatPanels& b, float* out,
                      size_t out_stride, size_t columns, bool relu);
   void (*gemm_half)(const FloatRows& a, size_t rows, const HalfPanels& b, float* out,
                     size_t out_stride, size_t columns, bool relu);
 
-  // A step of each mode, for the groups [begin, end), `begin` at the start of a block; gi = the
+  // A step of each mode, for the groups [begin, end), `begin` at the start of a block. gi are the
   // input gates, gh = gemm(h):
   //   kLstm  c' = sigmoid(f) * c + sigmoid(i) * tanh(g), h' = sigmoid(o) * tanh(c'), of gh + gi
   //   kGru   r, z = sigmoid(gh + gi), n = tanh(gi_n + gh_n * r), h' = (h - n) * z + n
   //   kTanh, kRelu   h' = tanh(gh + gi), h' = relu(gh + gi)
-  // See recurrent.inl.h for the roundings. The int8 step extends ranges[row * ranges_step] by h'
+  // See recurrent.inl.h for the roundings. The int8 step extends ranges[row * ranges_stride] by h'
   // (and by 0 for padding).
   void (*step_int8[kRnnModes])(const Int8Rows& h, const Int8Panels& b, const RnnStep& step,
-                               size_t begin, size_t end, RangeLanes* ranges, size_t ranges_step);
+                               size_t begin, size_t end, RangeLanes* ranges, size_t ranges_stride);
   void (*step_float[kRnnModes])(const FloatRows& h, const FloatPanels& b, const RnnStep& step,
                                 size_t begin, size_t end);
   void (*step_half[kRnnModes])(const FloatRows& h, const HalfPanels& b, const RnnStep& step,

@@ -2,27 +2,17 @@
 #include <arm_neon.h>
 
 #include "choose_params.h"
-#include "dispatch.h"
 #include "kernels.h"
 
-#if !defined(__ARM_FEATURE_DOTPROD) && !defined(_MSC_VER)
+#ifndef __ARM_FEATURE_DOTPROD
 #error "this file is compiled with its instruction set's flags only: see binding.gyp"
 #endif
 
 namespace dynaquant {
 namespace {
-#include "simd/neon_lanes.h"
-// Products and tiles.
 #include "simd/neon_dotprod.h"
-// Kernels, written once over the vocabulary.
-#include "activations.inl.h"
-#include "dot.inl.h"
-#include "embedding.inl.h"
-#include "gemm.inl.h"
-#include "params.inl.h"
-#include "quantize.inl.h"
-#include "recurrent.inl.h"
+// Kernels, over the vocabulary above.
+#include "kernels.inl.h"
 }  // namespace
-#include "table.inl.h"
 DYNAQUANT_KERNEL_TABLE(neon_dotprod);
 }  // namespace dynaquant

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The params of each range: choose_params.h in a loop.
 
-// Min and max of a range, which becomes empty: here, by stores as wide as the loads that follow,
-// for narrower ones do not forward to them.
+// Reads a range's min and max and resets it. Resets with full-width stores: narrower ones would
+// defeat store forwarding.
 DYNAQUANT_INLINE void take_range(RangeLanes* range, float* min, float* max) {
   *min = reduce_min(load(range->min));
   *max = reduce_max(load(range->max));
@@ -10,18 +10,19 @@ DYNAQUANT_INLINE void take_range(RangeLanes* range, float* min, float* max) {
   store(range->max, set_f32(0.0f));
 }
 
-DYNAQUANT_INLINE void put_params(const RowParams& params, size_t row, double scale,
-                                 int32_t zero_point) {
+DYNAQUANT_INLINE void store_params(const RowParams& params, size_t row, double scale,
+                                   int32_t zero_point) {
   params.scales[row] = (float)scale;
   params.inverses[row] = 1.0f / (float)scale;
   params.zero_points[row] = zero_point;
 }
 
-inline void choose_params_kernel(RangeLanes* ranges, size_t count, int steps,
+inline void choose_params_kernel(RangeLanes* ranges, size_t count, int levels,
                                  const RowParams& params) {
-  const double high = (double)steps;
-  // Many rows at once without a branch, which becomes vectors; a few rows, or where a scale was
-  // small, one by one.
+  check_choice(ranges, count, levels, params);
+  const double high = (double)levels;
+  // Many rows at once without a branch, so that the compiler makes vectors of them. A few rows, or
+  // a block in which a scale was small, one by one.
   constexpr size_t kBlock = 64, kFew = 8;
   float min[kBlock], max[kBlock];
   size_t row = 0;
@@ -33,16 +34,16 @@ inline void choose_params_kernel(RangeLanes* ranges, size_t count, int steps,
       const float low = min[i] < 0.0f ? min[i] : 0.0f, top = max[i] > 0.0f ? max[i] : 0.0f;
       const double scale = plain_scale(low, top, high);
       small |= scale < (double)kSmallScale;
-      put_params(params, row + i, scale, choose_zero_point(low, scale));
+      store_params(params, row + i, scale, choose_zero_point(low, scale));
     }
     for (size_t i = 0; i < rows && small; ++i) {
       const ChosenParams chosen = choose_params(min[i], max[i], high);
-      put_params(params, row + i, chosen.scale, chosen.zero_point);
+      store_params(params, row + i, chosen.scale, chosen.zero_point);
     }
   }
   for (; row < count; ++row) {
     take_range(&ranges[row], min, max);
     const ChosenParams chosen = choose_params(*min, *max, high);
-    put_params(params, row, chosen.scale, chosen.zero_point);
+    store_params(params, row, chosen.scale, chosen.zero_point);
   }
 }

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
-// Ranges, and floats to bytes.
+// The range of floats, and floats to bytes.
 
 inline bool range_kernel(const FloatRows& x, size_t rows, size_t columns, RangeLanes* ranges,
-                         size_t step) {
-  // 0 * x is 0 for a finite x and NaN for any other. Two sums, for one would wait for itself.
+                         size_t ranges_stride) {
+  check_range(x, rows, columns, ranges, ranges_stride);
+  // 0 * x is 0 for a finite x and NaN for any other. Two sums, because one would wait for itself.
   const F32 zero = set_f32(0.0f);
   F32 poison = zero, other_poison = zero;
-  if (step == 0 && x.stride == columns) {  // one range of rows without gaps: as one row
+  if (ranges_stride == 0 &&
+      x.stride == columns) {  // one range, rows without gaps: treat them as one row
     columns *= rows;
     rows = 1;
   }
   for (size_t row = 0; row < rows; ++row) {
-    RangeLanes* range = ranges + row * step;
+    RangeLanes* range = ranges + row * ranges_stride;
     F32 low = load(range->min), high = load(range->max);
     const float* p = x.data + row * x.stride;
     size_t left = columns;
@@ -38,9 +40,10 @@ inline bool range_kernel(const FloatRows& x, size_t rows, size_t columns, RangeL
 
 inline void quantize_kernel(const FloatRows& x, size_t rows, size_t columns,
                             const RowParams& params, uint8_t* out, size_t out_stride) {
+  check_quantize(x, rows, columns, params, out, out_stride);
   for (size_t row = 0; row < rows; ++row) {
-    const F32 inverse = set_f32(params.inverses[row * params.step]);
-    const S32 zero = set_s32(params.zero_points[row * params.step]);
+    const F32 inverse = set_f32(params.inverses[row * params.stride]);
+    const S32 zero = set_s32(params.zero_points[row * params.stride]);
     const float* p = x.data + row * x.stride;
     uint8_t* q = out + row * out_stride;
     size_t left = columns;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
-// AVX2 + FMA, after ymm_lanes.h. See scalar.h for what each operation means.
+// AVX2 + FMA. See scalar.h for what each operation means.
 // Products: vpmaddubsw (u8 x s8 -> s16 pairs), then either vpmaddwd with ones and vpaddd for each
 // (32 multiply-adds in three instructions) or vpaddw along a chain (chains.inl.h). Tile: 6 rows x 1
 // panel = 12 sums + weights 2 + quad and product: all 16 registers.
 
-constexpr bool kPlanned = true;
-constexpr int32_t kStoredOffset = 0;
+#include "ymm_lanes.h"
+
 constexpr int kTileRows = 6;
-constexpr int kTileWidePanels = 1;
+constexpr bool kBlockTiles = false;
+constexpr int32_t kStoredOffset = 0;
 
 struct S16 {
   __m256i low, high;
@@ -29,8 +30,6 @@ inline void add_s16(__m256i& sums, __m256i x) { sums = _mm256_add_epi16(sums, x)
 inline void keep_in_memory(S32*) {}
 #endif
 
-// The products of a quad: per column two int16 lanes, a0 w0 + a1 w1 and a2 w2 + a3 w3, which no
-// quad of a panel that is not `kWide` overflows.
 inline S16 multiply_pairs(Quad quad, Weights w) {
   return {_mm256_maddubs_epi16(quad.u8x32, w.low), _mm256_maddubs_epi16(quad.u8x32, w.high)};
 }
@@ -39,7 +38,6 @@ inline S16 add_pairs(S16 sums, Quad quad, Weights w) {
   add_s16(sums.high, _mm256_maddubs_epi16(quad.u8x32, w.high));
   return sums;
 }
-// sums[column] += its two lanes.
 inline S32 widen(S32 sums, S16 pairs) {
   const __m256i ones = _mm256_set1_epi16(1);
   add_s32(sums.low, _mm256_madd_epi16(pairs.low, ones));
@@ -51,9 +49,9 @@ struct PairsDot {
   static Weights load(const int8_t* p) { return load_weights(p); }
   static S32 add(S32 sums, Quad quad, Weights w) { return widen(sums, multiply_pairs(quad, w)); }
 };
-// Any weights, any activations: bytes 0 and 2 of each column, and bytes 1 and 3, as int16 pairs.
-// Two vpmaddwd where PairsDot has vpmaddubsw and vpmaddwd, and twice the additions.
-struct WideDot {
+// Bytes 0 and 2 of each column, and bytes 1 and 3, as int16 pairs. Two vpmaddwd where PairsDot has
+// vpmaddubsw and vpmaddwd, and twice the additions.
+struct SixteenBitDot {
   struct Weights {
     __m256i even_low, odd_low, even_high, odd_high;
   };
@@ -72,3 +70,5 @@ struct WideDot {
     return sums;
   }
 };
+
+#include "chains.inl.h"

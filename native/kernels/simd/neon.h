@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: MIT
-// Plain NEON (Armv8.0), after neon_lanes.h. See scalar.h for what each operation means.
-// Activations are stored as q - 128, for products are of signed bytes. A product fits int16 and two
-// do not ((-128)(-128) twice is 32,768), so each goes into a 32-bit sum with its neighbour at once
-// (sadalp): a column has two sums, joined at the end of the depth (dot_pairs.inl.h). For any
-// weights, 16 multiply-adds take two smull(2) and two sadalp. Tile: 3 rows x 1 panel = 24 sums +
-// weights, quads and products, of 32 registers.
+// Plain NEON (Armv8.0). See scalar.h for what each operation means.
+// Activations are stored as q - 128, because products are of signed bytes. One product fits int16,
+// but two do not ((-128)(-128) twice is 32,768), so each is added to a 32-bit sum with its
+// neighbour at once (sadalp). A column has two sums, joined at the end of the depth
+// (dot_pairs.inl.h). For any weights, 16 multiply-adds take two smull(2) and two sadalp. Tile: 3
+// rows x 1 panel = 24 sums + weights, quads and products, of 32 registers.
 //
-// Not used: chains (chains.inl.h), though a weight has an int16 lane of its own here and sums of
-// |w| up to 255 are safe: two smlal(2) and, once a chain, two sadalp. On Cortex-A57 and A72, which
-// this is for, multiplies and pairwise sums have one pipe each and run side by side, so 2 cycles
-// stay 2 cycles; it would need a plan of its own, and 8 registers a row of int16 sums besides.
+// Not used: chains (chains.inl.h), although a weight has an int16 lane of its own here and sums of
+// |w| up to 255 are safe: two smlal(2) and, once a chain, two sadalp. Cortex-A57 and A72, which
+// this file is for, have one pipe each for multiplications and pairwise sums and run them side by
+// side, so 2 cycles would stay 2 cycles. It would also need a plan of its own, and 8 more registers
+// a row for int16 sums.
 
-constexpr bool kPlanned = false;
-constexpr int32_t kStoredOffset = 128;
+#include "neon_lanes.h"
+
 constexpr int kTileRows = 3;
-constexpr int kTileWidePanels = 1;
+constexpr bool kBlockTiles = false;
+constexpr int32_t kStoredOffset = 128;
 
 struct Quad {
   int8x16_t s8x16;  // four times the same four
@@ -46,3 +48,5 @@ DYNAQUANT_INLINE void add_products(Pairs& sums, Quad quad, const Weights& weight
 inline S32 join(const Pairs& sums) {
   return each<S32>([&](int i) { return vpaddq_s32(sums.v[2 * i], sums.v[2 * i + 1]); });
 }
+
+#include "dot_pairs.inl.h"

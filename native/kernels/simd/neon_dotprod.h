@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
-// NEON with the dot product extension (Armv8.2), after neon_lanes.h. See scalar.h for what each
-// operation means. dot: four sdot, 16 multiply-adds each. They are of signed bytes, so activations
-// are stored as q - 128 and the zero point moves along (`seed` in gemm.inl.h): exact for the full
-// range too. Tile: 6 rows x 1 panel = 24 sums + 4 weights + quads, of 32 registers.
+// NEON with the dot product extension (Armv8.2). See scalar.h for what each operation means.
+// dot: four sdot, 16 multiply-adds each. They are of signed bytes, so activations are stored as
+// q - 128 and the zero point moves along (`seed` in products.inl.h): exact for the full range too.
+// Tile: 6 rows x 1 panel = 24 sums + 4 weights + quads, of 32 registers.
 
-constexpr bool kPlanned = false;
-constexpr int32_t kStoredOffset = 128;
+#include "neon_lanes.h"
+
 constexpr int kTileRows = 6;
-constexpr int kTileWidePanels = 1;
+constexpr bool kBlockTiles = false;
+constexpr int32_t kStoredOffset = 128;
 
 struct Quad {
   int8x8_t s8x4;  // in lane 0
@@ -21,3 +22,5 @@ inline S32 dot(S32 sums, Quad quad, const Weights& weights) {
   return each<S32>(
       [&](int i) { return vdotq_lane_s32(sums.v[i], weights.s8x16[i], quad.s8x4, 0); });
 }
+
+#include "dot.inl.h"

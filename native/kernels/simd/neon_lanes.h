@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The lanes of AArch64's NEON, a vector being four q registers; a vocabulary adds products and
-// tiles to them: neon.h, neon_dotprod.h, neon_i8mm.h. See scalar.h for what each operation means.
+// The lanes of AArch64's NEON: a vector is four q registers. neon.h, neon_dotprod.h and neon_i8mm.h
+// add products and tiles. See scalar.h for what each operation means.
 
 struct F32 {
   float32x4_t v[4];
@@ -12,10 +12,10 @@ struct Weights {  // [4 columns][4 depth] in each register
   int8x16_t s8x16[4];
 };
 
-// What `of` says of each of a vector's registers.
-template <typename Vector, typename Of>
-DYNAQUANT_INLINE Vector each(const Of& of) {
-  return {{of(0), of(1), of(2), of(3)}};
+// A vector of the registers that `make(i)` returns.
+template <typename Vector, typename Make>
+DYNAQUANT_INLINE Vector each(const Make& make) {
+  return {{make(0), make(1), make(2), make(3)}};
 }
 
 inline F32 set_f32(float x) {
@@ -76,7 +76,7 @@ inline void store_first(float* p, F32 v, size_t count) {
     }
   }
 }
-// Each lane saturated to 0..255: a vocabulary's store_u8, before it takes kStoredOffset off.
+// Each lane saturated to 0..255: store_u8 before it subtracts kStoredOffset.
 inline uint8x16_t saturate_u8(S32 v) {
   const uint16x8_t low = vqmovun_high_s32(vqmovun_s32(v.v[0]), v.v[1]);
   const uint16x8_t high = vqmovun_high_s32(vqmovun_s32(v.v[2]), v.v[3]);
@@ -126,7 +126,7 @@ inline F32 lookup(const Entry (&table)[8], F32 index) {
   const uint8_t* bytes = (const uint8_t*)table;
   const uint8x16x2_t entries = {{vld1q_u8(bytes), vld1q_u8(bytes + 16)}};
   return each<F32>([&](int i) {
-    // Byte b of entry e stands at 4 e + b.
+    // Byte b of entry e is at 4 e + b.
     const uint32x4_t entry = vandq_u32(vreinterpretq_u32_f32(index.v[i]), vdupq_n_u32(7));
     const uint32x4_t places = vmlaq_u32(vdupq_n_u32(0x03020100), entry, vdupq_n_u32(0x04040404));
     return vreinterpretq_f32_u8(vqtbl2q_u8(entries, vreinterpretq_u8_u32(places)));
@@ -145,7 +145,7 @@ inline S32 add(S32 a, S32 b) {
 inline S32 mul(S32 a, S32 b) {
   return each<S32>([&](int i) { return vmulq_s32(a.v[i], b.v[i]); });
 }
-// Of finite values, or infinite ones: a range never holds a NaN.
+// Not for NaN, which a range never holds.
 inline float reduce_min(F32 a) {
   return vminvq_f32(vminq_f32(vminq_f32(a.v[0], a.v[1]), vminq_f32(a.v[2], a.v[3])));
 }
@@ -161,8 +161,8 @@ inline bool any_nan(F32 a) {
 inline Weights load_weights(const int8_t* p) {
   return each<Weights>([=](int i) { return vld1q_s8(p + 16 * i); });
 }
-// Four bytes in lane 0, from where a dot product takes them "by element": filling all lanes (ld1r)
-// would cost an operation of the vector pipes, which the products need.
+// Four bytes in lane 0, where a dot product "by element" reads them. Filling all lanes (ld1r) would
+// take a turn of the vector pipes, which the products need.
 inline uint8x8_t load_four(const uint8_t* p) {
   float four;
   __builtin_memcpy(&four, p, sizeof four);

@@ -1,12 +1,45 @@
 // SPDX-License-Identifier: MIT
-// The scalar vocabulary: the meaning of every lane operation. Vectors have 16 lanes on every
-// instruction set, so a kernel written over them computes the same thing everywhere.
-// No include guard, no includes: <isa>.cc puts this file into its own anonymous namespace.
+// The scalar vocabulary: the meaning of every operation. Vectors have 16 lanes on every instruction
+// set, so a kernel written over them computes the same thing everywhere. No include guard, no
+// includes: <isa>.cc puts this file into its own anonymous namespace.
+//
+// Besides the lane operations, a vocabulary has
+//   kTileRows      rows of a register tile
+//   kBlockTiles    whether a tile of several rows takes a whole block of panels. The weights then
+//                  lie in that order (PanelLayout::interleaved). A single row always takes a block.
+//   kStoredOffset  what is subtracted from a quantized byte when it is stored: 128 where products
+//                  are of signed bytes
+// and one of three products, which it includes last. Each defines the same function:
+//   dot_tile(rows, stride, b, panel, acc): acc[r][p] += the products of row r (bytes at rows +
+//   r * stride) and panel + p. A tile of several panels starts a block and is at most that block.
+//   `b` are Int8Panels; with kBlockTiles, tiles of several rows get PrefetchingPanels.
+//
+// Which product to include:
+//   dot.inl.h        The instruction set multiplies 8-bit values and adds four products to a 32-bit
+//                    lane (vpdpbusd, sdot). Needs `dot`. Start with this one: simd/avxvnni.h is the
+//                    shortest example.
+//   chains.inl.h     It adds two products to a 16-bit lane (vpmaddubsw). Needs `multiply_pairs`,
+//                    `add_pairs`, `widen`, `PairsDot`, `SixteenBitDot`, `keep_in_memory`. The
+//                    matrix is planned when it is packed. Example: simd/avx2.h.
+//   dot_pairs.inl.h  It multiplies to 16 bits and adds neighbours to 32-bit lanes at once (sadalp).
+//                    Needs `no_pairs`, `add_products`, `join`. Example: simd/neon.h.
+// All need `load_quad` and `load_weights`. The meaning of each is below; the tables of scalar.cc's
+// tests run all three on every machine.
 
-constexpr bool kPlanned = false;      // see KernelTable::planned
-constexpr int32_t kStoredOffset = 0;  // what is taken off a quantized byte when it is stored
-constexpr int kTileRows = 4;          // rows of a register tile
-constexpr int kTileWidePanels = 1;  // panels of a tile of more than one row (a single row takes 4)
+// scalar.cc sets these for its tests' tables.
+#ifndef DYNAQUANT_PRODUCTS
+#define DYNAQUANT_PRODUCTS "dot.inl.h"
+#endif
+#ifndef DYNAQUANT_BLOCK_TILES
+#define DYNAQUANT_BLOCK_TILES false
+#endif
+#ifndef DYNAQUANT_STORED_OFFSET
+#define DYNAQUANT_STORED_OFFSET 0
+#endif
+
+constexpr int kTileRows = 4;
+constexpr bool kBlockTiles = DYNAQUANT_BLOCK_TILES;
+constexpr int32_t kStoredOffset = DYNAQUANT_STORED_OFFSET;
 
 struct F32 {
   float lane[16];
@@ -14,8 +47,13 @@ struct F32 {
 struct S32 {
   int32_t lane[16];
 };
+#if DYNAQUANT_STORED_OFFSET == 0
+using Stored = uint8_t;  // an activation less kStoredOffset
+#else
+using Stored = int8_t;
+#endif
 struct Quad {  // four activations, met by every column
-  uint8_t value[4];
+  Stored value[4];
 };
 struct Weights {  // four weights of each column
   const int8_t* value;
@@ -86,10 +124,10 @@ inline void store(float* p, F32 v) { DYNAQUANT_LANES p[lane] = v.lane[lane]; }
 inline void store_first(float* p, F32 v, size_t count) {
   for (size_t lane = 0; lane < count; ++lane) p[lane] = v.lane[lane];
 }
-// Saturates each lane to 0..255.
+// Saturates each lane to 0..255, less kStoredOffset.
 inline void store_u8(uint8_t* p, S32 v) {
   DYNAQUANT_LANES p[lane] =
-      (uint8_t)(v.lane[lane] < 0 ? 0 : (v.lane[lane] > 255 ? 255 : v.lane[lane]));
+      (uint8_t)((v.lane[lane] < 0 ? 0 : (v.lane[lane] > 255 ? 255 : v.lane[lane])) - kStoredOffset);
 }
 
 inline F32 add(F32 a, F32 b) {
@@ -113,7 +151,7 @@ inline F32 fma(F32 a, F32 b, F32 c) {
   DYNAQUANT_LANES a.lane[lane] = fmaf(a.lane[lane], b.lane[lane], c.lane[lane]);
   return a;
 }
-// The sum of a single row's products with float16 weights; not F32 where that is slow to widen to.
+// The sum of a single row's products with float16 weights. F32, unless widening to it is slow.
 using HalfSum = F32;
 inline HalfSum add_product(HalfSum sum, F32 x, const uint16_t* w) { return fma(x, load(w), sum); }
 inline F32 total(HalfSum sum) { return sum; }
@@ -133,7 +171,7 @@ inline F32 abs(F32 a) {
 inline F32 copy_sign(F32 magnitude, F32 sign) {
   DYNAQUANT_LANES magnitude.lane[lane] =
       float_of(bits_of(magnitude.lane[lane]) | (bits_of(sign.lane[lane]) & 0x80000000u));
-  return magnitude;  // of a magnitude that is not negative
+  return magnitude;  // the magnitude must not be negative
 }
 // Round to nearest even, for |x| < 2^22 (adding 1.5 * 2^23 leaves the integer in the low bits).
 inline S32 round_s32(F32 a) {
@@ -152,7 +190,7 @@ inline F32 lookup(const Entry (&table)[8], F32 index) {
   DYNAQUANT_LANES __builtin_memcpy(&index.lane[lane], &table[bits_of(index.lane[lane]) & 7], 4);
   return index;
 }
-// Of the bits, as integers: a + (b << kShift).
+// a + (b << kShift), on the lanes' bits as integers.
 template <int kShift>
 inline F32 add_shifted(F32 a, F32 b) {
   DYNAQUANT_LANES a.lane[lane] =
@@ -183,9 +221,12 @@ inline bool any_nan(F32 a) {
   return nan;
 }
 
-inline Quad load_quad(const uint8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
+inline Quad load_quad(const uint8_t* p) {
+  return {{(Stored)p[0], (Stored)p[1], (Stored)p[2], (Stored)p[3]}};
+}
 inline Weights load_weights(const int8_t* p) { return {p}; }  // 64 aligned bytes
-// sums[column] += the dot product of the quad and the column's four weights.
+
+// dot.inl.h. sums[column] += the dot product of the quad and the column's four weights.
 inline S32 dot(S32 sums, Quad quad, Weights weights) {
   DYNAQUANT_LANES for (int k = 0; k < 4; ++k) {
     sums.lane[lane] += (int32_t)quad.value[k] * weights.value[4 * lane + k];
@@ -193,4 +234,64 @@ inline S32 dot(S32 sums, Quad quad, Weights weights) {
   return sums;
 }
 
+// chains.inl.h. Two int16 lanes a column: a0 w0 + a1 w1, and a2 w2 + a3 w3.
+struct S16 {
+  int16_t lane[32];
+};
+// Adds a quad to the lanes. What a panel's plan allows does not overflow them.
+inline S16 add_pairs(S16 sums, Quad quad, Weights weights) {
+  for (int lane = 0; lane < 32; ++lane) {
+    const int8_t* w = weights.value + 2 * lane;
+    const Stored* a = quad.value + 2 * (lane & 1);
+    const int sum = sums.lane[lane] + a[0] * w[0] + a[1] * w[1];
+    DYNAQUANT_CHECK(sum == (int16_t)sum);
+    sums.lane[lane] = (int16_t)sum;
+  }
+  return sums;
+}
+// The lanes of a quad alone.
+inline S16 multiply_pairs(Quad quad, Weights weights) { return add_pairs({}, quad, weights); }
+// sums[column] += its two lanes.
+inline S32 widen(S32 sums, S16 pairs) {
+  DYNAQUANT_LANES sums.lane[lane] += pairs.lane[2 * lane] + pairs.lane[2 * lane + 1];
+  return sums;
+}
+// Asks the compiler not to hold these sums in registers, which the int16 sums need.
+inline void keep_in_memory(S32*) {}
+// sums[column] += the dot product, by int16 lanes: for panels whose quads do not overflow them.
+struct PairsDot {
+  static Weights load(const int8_t* p) { return load_weights(p); }
+  static S32 add(S32 sums, Quad quad, Weights w) { return widen(sums, multiply_pairs(quad, w)); }
+};
+// The same by 16-bit multiplications with 32-bit sums: for any panel.
+struct SixteenBitDot {
+  static Weights load(const int8_t* p) { return load_weights(p); }
+  static S32 add(S32 sums, Quad quad, Weights w) { return dot(sums, quad, w); }
+};
+
+// dot_pairs.inl.h. Two sums a column: of depths 0 and 1 of each quad, and of depths 2 and 3.
+struct Pairs {
+  int32_t lane[32];
+};
+inline Pairs no_pairs() { return {}; }
+// Adds a quad. Each product fits int16; their sums do not.
+inline void add_products(Pairs& sums, Quad quad, const Weights& weights) {
+  for (int lane = 0; lane < 32; ++lane) {
+    const int8_t* w = weights.value + 2 * lane;
+    const Stored* a = quad.value + 2 * (lane & 1);
+    sums.lane[lane] += (int16_t)(a[0] * w[0]) + (int16_t)(a[1] * w[1]);
+  }
+}
+// Each column's two sums added.
+inline S32 join(const Pairs& sums) {
+  S32 v;
+  DYNAQUANT_LANES v.lane[lane] = sums.lane[2 * lane] + sums.lane[2 * lane + 1];
+  return v;
+}
+
+#include DYNAQUANT_PRODUCTS
+
 #undef DYNAQUANT_LANES
+#undef DYNAQUANT_PRODUCTS
+#undef DYNAQUANT_BLOCK_TILES
+#undef DYNAQUANT_STORED_OFFSET

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The lanes of AVX2 + FMA, a vector being two ymm registers; a vocabulary adds products and tiles
-// to them: avx2.h, avxvnni.h. See scalar.h for what each operation means.
+// The lanes of AVX2 + FMA: a vector is two ymm registers. avx2.h and avxvnni.h add products and
+// tiles. See scalar.h for what each operation means.
 
 struct F32 {
   __m256 low, high;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The integer sums of a tile, where the instruction set has no 8-bit dot product with 32-bit sums.
-// Products of a quad come as two int16 lanes a column; what the packer proved of the weights
-// (PanelPlan) says how many of them may be added before they are widened.
+// dot_tile over products in int16 lanes, for instruction sets without an 8-bit dot product. A
+// panel's plan (PanelPlan) says how many quads may be added before they are widened. See scalar.h.
 
-// One step of a sum in int16 lanes; the first one starts it.
+constexpr bool kPlanned = true;
+static_assert(!kBlockTiles, "these products read panel after panel");
+
+// Adds a quad to sums in int16 lanes; the first quad starts them.
 template <int kRows>
 DYNAQUANT_INLINE void add_quad(const uint8_t* rows, size_t stride, const int8_t* weights,
                                bool first, S16 (&sums)[kRows]) {
@@ -15,39 +17,39 @@ DYNAQUANT_INLINE void add_quad(const uint8_t* rows, size_t stride, const int8_t*
   }
 }
 
-// Chains: 64 multiply-adds a column in two instructions each quad, three more once a chain. The
-// int32 sums stay in memory (L1): 12 int16 sums fill the registers.
+// Chains: two instructions a quad, and three more a chain. The int32 sums stay in memory (L1),
+// because the int16 sums of a tile fill the registers.
 template <int kRows>
 inline void dot_chains(const uint8_t* rows, size_t stride, const int8_t* weights, size_t quads,
-                       const uint8_t* chain, S32* acc, size_t acc_step) {
+                       const uint8_t* chain, S32* acc) {
   while (quads) {
     const size_t length = *chain++;
     quads -= length;
     S16 sums[kRows];
     add_quad<kRows>(rows, stride, weights, true, sums);
     rows += kQuad;
-    weights += kQuad * kPanelColumns;
+    weights += kQuadBytes;
     for (size_t i = 1; i < length; ++i) {
       add_quad<kRows>(rows, stride, weights, false, sums);
       rows += kQuad;
-      weights += kQuad * kPanelColumns;
+      weights += kQuadBytes;
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      acc[r * acc_step] = widen(acc[r * acc_step], sums[r]);
+      acc[r] = widen(acc[r], sums[r]);
     }
     keep_in_memory(acc);
   }
 }
 
-// Whole quads, `Dot` a type whose `add` takes their products into int32 sums.
+// Quads one by one: `Dot::add` adds a quad's products to int32 sums.
 template <typename Dot, int kRows, int kPanels>
 inline void dot_quads(const uint8_t* rows, size_t stride, const int8_t* weights, size_t quads,
                       S32 (&acc)[kRows][kPanels]) {
   for (size_t quad = 0; quad < quads; ++quad) {
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) {
-      const auto w = Dot::load(weights + (p * quads + quad) * (kQuad * kPanelColumns));
+      const auto w = Dot::load(weights + (p * quads + quad) * kQuadBytes);
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
         acc[r][p] = Dot::add(acc[r][p], load_quad(rows + r * stride + quad * kQuad), w);
@@ -56,29 +58,30 @@ inline void dot_quads(const uint8_t* rows, size_t stride, const int8_t* weights,
   }
 }
 
-// acc[r][p] += the products of row r (bytes at rows + r * stride) and panel + p.
 template <int kRows, int kPanels>
 inline void dot_tile(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
                      S32 (&acc)[kRows][kPanels]) {
-  const size_t panel_bytes = b.quads * (kQuad * kPanelColumns);
+  const size_t panel_bytes = b.quads * kQuadBytes;
   const int8_t* weights = b.weights + panel * panel_bytes;
   if constexpr (kPanels > 1) {
-    // One row: bound by reading the weights, so chains win nothing that their branches do not lose.
-    bool wide = false;
-    for (int p = 0; p < kPanels; ++p) wide = wide || b.plans[panel + p].products == Products::kWide;
-    if (wide) {
-      dot_quads<WideDot>(rows, stride, weights, b.quads, acc);
+    // One row. Reading the weights takes the time, so chains would not win back their branches.
+    bool sixteen_bit = false;
+    for (int p = 0; p < kPanels; ++p) {
+      sixteen_bit = sixteen_bit || b.plans[panel + p].products == Products::kSixteenBit;
+    }
+    if (sixteen_bit) {
+      dot_quads<SixteenBitDot>(rows, stride, weights, b.quads, acc);
     } else {
       dot_quads<PairsDot>(rows, stride, weights, b.quads, acc);
     }
   } else {
     const PanelPlan& plan = b.plans[panel];
-    if (plan.products == Products::kWide) {
-      dot_quads<WideDot>(rows, stride, weights, b.quads, acc);
+    if (plan.products == Products::kSixteenBit) {
+      dot_quads<SixteenBitDot>(rows, stride, weights, b.quads, acc);
     } else if (plan.products == Products::kPairs || kRows == 1) {
       dot_quads<PairsDot>(rows, stride, weights, b.quads, acc);
     } else {
-      dot_chains<kRows>(rows, stride, weights, b.quads, b.chains + plan.first_chain, &acc[0][0], 1);
+      dot_chains<kRows>(rows, stride, weights, b.quads, b.chains + plan.first_chain, &acc[0][0]);
     }
   }
 }

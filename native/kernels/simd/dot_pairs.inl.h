@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The integer sums of a tile, where products are widened into two sums a column (plain NEON).
+// dot_tile over `add_products`, which keeps two 32-bit sums a column. See scalar.h.
 
-// acc[r][p] += the products of row r (bytes at rows + r * stride) and panel + p.
+constexpr bool kPlanned = false;
+static_assert(!kBlockTiles, "these products read panel after panel");
+
 template <int kRows, int kPanels>
 inline void dot_tile(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
                      S32 (&acc)[kRows][kPanels]) {
-  constexpr size_t kQuadBytes = kQuad * kPanelColumns;
   for (int p = 0; p < kPanels; ++p) {
     const int8_t* weights = b.weights + (panel + p) * b.quads * kQuadBytes;
     Pairs sums[kRows];

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// Every kernel, written once over a vocabulary (simd/<isa>.h), and the table of them. An <isa>.cc
+// includes both into its anonymous namespace and exports the table, which is all that may leave it.
+
+// Where this table's kernels find the weights.
+constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
+
+#include "contract.inl.h"
+// What kernels are made of.
+#include "activations.inl.h"
+#include "copy_rows.inl.h"
+#include "prefetch.inl.h"
+#include "products.inl.h"
+#include "tiles.inl.h"
+// Kernels.
+#include "embedding.inl.h"
+#include "gemm.inl.h"
+#include "params.inl.h"
+#include "quantize.inl.h"
+#include "recurrent.inl.h"
+
+template <typename Mode>
+constexpr void add_steps(KernelTable& table, RnnMode mode) {
+  const size_t i = (size_t)mode;
+  table.step_int8[i] = step_int8_kernel<Mode>;
+  table.step_float[i] = step_float_kernel<Mode>;
+  table.step_half[i] = step_half_kernel<Mode>;
+}
+
+constexpr KernelTable make_table(const char* name) {
+  KernelTable table = {};
+  table.name = name;
+  table.layout = kLayout;
+  table.stored_offset = kStoredOffset;
+  table.range = range_kernel;
+  table.choose_params = choose_params_kernel;
+  table.quantize = quantize_kernel;
+  table.gemm_int8 = gemm_kernel<Int8Rows, Int8Panels>;
+  table.gemm_float = gemm_kernel<FloatRows, FloatPanels>;
+  table.gemm_half = gemm_kernel<FloatRows, HalfPanels>;
+  add_steps<Lstm>(table, RnnMode::kLstm);
+  add_steps<Gru>(table, RnnMode::kGru);
+  add_steps<TanhRnn>(table, RnnMode::kTanh);
+  add_steps<ReluRnn>(table, RnnMode::kRelu);
+  table.gather_row = gather_row_kernel;
+  table.sigmoid = sigmoid_kernel;
+  table.tanh = tanh_kernel;
+  return table;
+}
+
+#define DYNAQUANT_KERNEL_TABLE(isa) \
+  extern "C" constexpr KernelTable kernel_table_##isa = make_table(#isa)

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// dot_tile over `dot`, an 8-bit dot product with 32-bit sums: loads a quad of weights of each
+// panel, then each row's four bytes. See scalar.h.
+
+constexpr bool kPlanned = false;
+
+// Prefetches a line into the L2 cache. Any address will do.
+DYNAQUANT_INLINE void prefetch(const int8_t* line) { __builtin_prefetch(line, 0, 2); }
+
+// Tiles of blocks take two quads a turn: fewer turns, fewer mispredicted ends of the loop. (Scalar
+// sums would become slower.)
+template <bool kPrefetches, int kRows, int kPanels, typename Panels>
+inline void dot_quads(const uint8_t* rows, size_t stride, const Panels& b, size_t panel,
+                      S32 (&acc)[kRows][kPanels]) {
+  const size_t panel_stride = kBlockTiles ? kQuadBytes : b.quads * kQuadBytes;
+  const size_t quad_stride = kBlockTiles ? b.block * kQuadBytes : kQuadBytes;
+  const int8_t* weights = b.weights + panel * b.quads * kQuadBytes;
+#pragma GCC unroll(kBlockTiles ? 2 : 1)
+  for (size_t quad = 0; quad < b.quads; ++quad) {
+    Weights w[kPanels];
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      const int8_t* line = weights + p * panel_stride + quad * quad_stride;
+      w[p] = load_weights(line);
+      if constexpr (kPrefetches) {
+        if (p < 2) prefetch(line + b.ahead);
+      }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Quad q = load_quad(rows + r * stride + quad * kQuad);
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) acc[r][p] = dot(acc[r][p], q, w[p]);
+    }
+  }
+}
+
+template <int kRows, int kPanels, typename Panels>
+inline void dot_tile(const uint8_t* rows, size_t stride, const Panels& b, size_t panel,
+                     S32 (&acc)[kRows][kPanels]) {
+  if constexpr (kBlockTiles && kRows > 2 && kPanels > 2) {
+    if (b.ahead != 0) return dot_quads<true>(rows, stride, b, panel, acc);
+  }
+  dot_quads<false>(rows, stride, b, panel, acc);
+}
