@@ -11,7 +11,7 @@ import {
   Tensor,
   type DType,
   type SizeArguments,
-} from './tensor.js';
+} from './tensor/index.js';
 
 /** sizeof(GeneratorState) in native/engine/random.h. */
 const stateBytes = 2512;

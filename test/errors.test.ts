@@ -6,7 +6,7 @@ import {
   checkSize,
   describe as shown,
 } from '../src/errors.js';
-import { zeros } from '../src/tensor.js';
+import { zeros } from '../src/tensor/index.js';
 
 test.each<[unknown, string]>([
   [undefined, 'undefined'],

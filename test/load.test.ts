@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 
 import { load, loadSync } from '../src/serialization/load.js';
 import { saveSync } from '../src/serialization/safetensors.js';
-import { tensor, Tensor, type DType } from '../src/tensor.js';
+import { tensor, Tensor, type DType } from '../src/tensor/index.js';
 import { checkpoint, pickle, storage, tensor as pickledTensor, text, zip } from './checkpoint-files.js';
 import { bytesOf, runNode } from './support.js';
 

@@ -11,7 +11,7 @@ import {
   randn,
   randperm,
 } from '../src/random.js';
-import { zeros, type Tensor } from '../src/tensor.js';
+import { zeros, type Tensor } from '../src/tensor/index.js';
 import { bytesOf, golden } from './support.js';
 
 type Arguments = [number, number, number];

@@ -1,6 +1,6 @@
 import { runInNewContext } from 'node:vm';
 
-import { arange, cat, full, ones, stack, Tensor, tensor, zeros } from '../src/tensor.js';
+import { arange, cat, full, ones, stack, Tensor, tensor, zeros } from '../src/tensor/index.js';
 
 const m = tensor([
   [1, -2, 3],

@@ -1,6 +1,6 @@
 import { tagOf } from '../errors.js';
 import { float32, load, modelFromStateDict, nn, randint, randn, Tensor, type DType } from '../index.js';
-import { isTensor } from '../tensor.js';
+import { isTensor } from '../tensor/index.js';
 import { UsageError } from './terminal.js';
 
 /** A model from a file: its state, with what each module is in `metadata`, and what had to be assumed. */

@@ -1,6 +1,6 @@
 import { checkOneOf, checkOptions, describe } from '../errors.js';
 import { native } from '../native.js';
-import { float32, isTensor, Tensor } from '../tensor.js';
+import { float32, isTensor, Tensor } from '../tensor/index.js';
 import { Module, pythonFloat } from './module.js';
 
 /** `max(x, 0)`; a NaN stays NaN. */

@@ -1,5 +1,5 @@
 import { describe, tagOf } from '../errors.js';
-import type { Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor/index.js';
 import { isModule, Module } from './module.js';
 
 /** A module that holds others by name. The names come from files too, so they are keys of a Map. */

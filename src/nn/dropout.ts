@@ -1,6 +1,6 @@
 import { describe } from '../errors.js';
 import { bernoulli } from '../random.js';
-import { isTensor, type Tensor } from '../tensor.js';
+import { isTensor, type Tensor } from '../tensor/index.js';
 import { Module } from './module.js';
 
 /**

@@ -1,6 +1,6 @@
 import { checkBoolean, checkOneOf, checkOptions, checkSize, describe } from '../errors.js';
 import { native } from '../native.js';
-import { float32, int32, int64, isTensor, resultTensor, sameShape, type Tensor } from '../tensor.js';
+import { float32, int32, int64, isTensor, resultTensor, sameShape, type Tensor } from '../tensor/index.js';
 import { normal_ } from './init.js';
 import {
   emptyParameter,

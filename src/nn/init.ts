@@ -1,6 +1,6 @@
 import { checkOptions, describe } from '../errors.js';
 import { fillNormal, fillUniform, type Generator } from '../random.js';
-import { numelOf, type Tensor } from '../tensor.js';
+import { numelOf, type Tensor } from '../tensor/index.js';
 import { isOnMeta } from './meta.js';
 
 export interface KaimingOptions {

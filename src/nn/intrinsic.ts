@@ -1,5 +1,5 @@
 import { describe } from '../errors.js';
-import type { Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor/index.js';
 import { ReLU } from './activation.js';
 import { forgetLinear, forwardFloat, Linear } from './linear.js';
 import { Sequential } from './container.js';

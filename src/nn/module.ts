@@ -1,5 +1,5 @@
 import { checkBoolean, checkOptions, describe, tagOf } from '../errors.js';
-import { float32, isPlain, isTensor, sameShape, Tensor, unchecked } from '../tensor.js';
+import { float32, isPlain, isTensor, sameShape, Tensor, unchecked } from '../tensor/index.js';
 import { isOnMeta } from './meta.js';
 
 /** A tensor that a module counts among its parameters. */

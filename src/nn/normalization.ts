@@ -1,5 +1,5 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import { numelOf, resultTensor, type Tensor } from '../tensor.js';
+import { numelOf, resultTensor, type Tensor } from '../tensor/index.js';
 import { floatInput } from './activation.js';
 import { emptyParameter, Module, pythonFloat, type ModuleMetadata, type Parameter } from './module.js';
 

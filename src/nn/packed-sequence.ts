@@ -1,5 +1,5 @@
 import { describe } from '../errors.js';
-import { isTensor, Tensor } from '../tensor.js';
+import { isTensor, Tensor } from '../tensor/index.js';
 
 /**
  * A batch of sequences of different lengths without padding, which every recurrent module takes in place of a

@@ -1,5 +1,5 @@
 import { native, type RNNHandle, type RNNMode } from '../native.js';
-import type { Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor/index.js';
 import { uniform_ } from './init.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from './layer-parameters.js';
 import { emptyParameter, Module, parameterData, type ModuleMetadata } from './module.js';

@@ -10,7 +10,7 @@ import {
   toSlot,
   type RNNHandle,
 } from '../native.js';
-import { float32, isTensor, resultTensor, Tensor } from '../tensor.js';
+import { float32, isTensor, resultTensor, Tensor } from '../tensor/index.js';
 import { dropout as applyDropout } from './dropout.js';
 import { checkPacked, isPackedSequence, PackedSequence } from './packed-sequence.js';
 import { kindOf, type RNNConfig } from './rnn-config.js';

@@ -11,7 +11,7 @@ import { copyHooks, copyModule, isModule, type Module } from '../nn/module.js';
 import { checkQConfig } from '../nn/quantized/qconfig.js';
 import * as quantized from '../nn/quantized/index.js';
 import { RNN } from '../nn/rnn.js';
-import { qint8, type DType } from '../tensor.js';
+import { qint8, type DType } from '../tensor/index.js';
 import {
   defaultDynamicQConfig,
   float16DynamicQConfig,

@@ -11,7 +11,7 @@ import {
   type ModuleMetadata,
   type StateDictLike,
 } from '../nn/module.js';
-import { float16, float32, qint8, quint4x2, quint8, sameShape, type Tensor } from '../tensor.js';
+import { float16, float32, qint8, quint4x2, quint8, sameShape, type Tensor } from '../tensor/index.js';
 
 /** Deeper names are no model's; every walk over the modules recurses. */
 const maxDepth = 64;

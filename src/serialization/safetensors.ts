@@ -17,7 +17,7 @@ import {
   Tensor,
   uint8,
   type DType,
-} from '../tensor.js';
+} from '../tensor/index.js';
 import { Budget, fileName, readBytes, readInto, type OpenFile, type Opener, type Steps } from './file.js';
 
 // A safetensors file: 8 bytes little-endian length of the header, the header (JSON: name -> dtype, shape,

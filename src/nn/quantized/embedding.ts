@@ -1,6 +1,6 @@
 import { checkOneOf, checkOptions, checkSize } from '../../errors.js';
 import { native } from '../../native.js';
-import { quint4x2, quint8, sameShape, Tensor } from '../../tensor.js';
+import { quint4x2, quint8, sameShape, Tensor } from '../../tensor/index.js';
 import {
   bagArguments,
   bagOptionNames,

@@ -1,5 +1,5 @@
 import { checkBoolean, checkOneOf, checkOptions, describe } from '../../errors.js';
-import { emptyArray, full, numelOf, Tensor } from '../../tensor.js';
+import { emptyArray, full, numelOf, Tensor } from '../../tensor/index.js';
 import { checkPacked, checkPlain, indices, integersOf, PackedSequence } from '../packed-sequence.js';
 
 export { PackedSequence };

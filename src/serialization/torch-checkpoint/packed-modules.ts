@@ -1,6 +1,6 @@
 import { CheckpointError, describe } from '../../errors.js';
 import type { ModuleMetadata } from '../../nn/module.js';
-import { float16, float32, qint8, quint4x2, quint8 } from '../../tensor.js';
+import { float16, float32, qint8, quint4x2, quint8 } from '../../tensor/index.js';
 import { Dict, List, ScriptObject, Tuple } from './pickle.js';
 import { isTensorRef, plainName, type TensorRef } from './rebuild.js';
 

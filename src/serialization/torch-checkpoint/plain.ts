@@ -1,6 +1,6 @@
 import { CheckpointError, describe } from '../../errors.js';
 import { StateDict } from '../../nn/module.js';
-import { float16, isTensor, Tensor } from '../../tensor.js';
+import { float16, isTensor, Tensor } from '../../tensor/index.js';
 import type { Steps } from '../file.js';
 import { HalfRef, unpackModules } from './packed-modules.js';
 import { Dict, dictCost, List, nameOf, objectCost, slotCost, Tuple } from './pickle.js';

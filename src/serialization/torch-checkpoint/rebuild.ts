@@ -18,7 +18,7 @@ import {
   type DType,
   type Quantization,
   type TensorData,
-} from '../../tensor.js';
+} from '../../tensor/index.js';
 import { readInto, type Budget, type OpenFile, type Steps } from '../file.js';
 import { Dict, Global, List, nameOf, setItem, slotCost, Tuple, type Fail } from './pickle.js';
 

@@ -1,4 +1,4 @@
-import { float16, Tensor } from '../../../tensor.js';
+import { float16, Tensor } from '../../../tensor/index.js';
 import type { LayerParameter } from '../../layer-parameters.js';
 import { isOnMeta } from '../../meta.js';
 import { Module, parameterData, type ModuleMetadata } from '../../module.js';

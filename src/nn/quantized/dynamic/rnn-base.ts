@@ -6,7 +6,7 @@ import {
   type Int8RNNHandle,
   type RNNMode,
 } from '../../../native.js';
-import { float16, type Tensor } from '../../../tensor.js';
+import { float16, type Tensor } from '../../../tensor/index.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from '../../layer-parameters.js';
 import type { Module, ModuleMetadata } from '../../module.js';
 import type { PackedSequence } from '../../packed-sequence.js';

@@ -1,4 +1,4 @@
-import { describe } from './errors.js';
+import { describe } from '../errors.js';
 
 export const float32 = 'float32';
 export const float64 = 'float64';
