@@ -1,6 +1,6 @@
-import { checkOneOf, checkOptions, describe } from '../errors.js';
+import { checkInteger, checkNumber, checkOneOf, checkOptions, rangeError } from '../errors.js';
 import { native } from '../native.js';
-import { float32, isTensor, Tensor } from '../tensor/index.js';
+import { checkTensor, float32, Tensor } from '../tensor/index.js';
 import { Module, pythonFloat } from './module.js';
 
 /** `max(x, 0)`; a NaN stays NaN. */
@@ -131,7 +131,10 @@ export class Hardtanh extends Module {
     const defaults = { minVal: -1, maxVal: 1 };
     ({ minVal: this.minVal, maxVal: this.maxVal } = numberOptions('Hardtanh', defaults, options));
     if (!(this.minVal < this.maxVal)) {
-      throw new RangeError(`minVal should be below maxVal, got ${this.minVal} and ${this.maxVal}`);
+      throw rangeError(
+        'ERR_INVALID_ARG_VALUE',
+        `minVal should be below maxVal, got ${this.minVal} and ${this.maxVal}`,
+      );
     }
   }
   override forward(input: Tensor): Tensor {
@@ -160,9 +163,10 @@ export class Hardswish extends Module {
 export class Softmax extends Module {
   constructor(readonly dim: number) {
     super();
-    checkDim('Softmax', dim);
+    checkInteger('Softmax: dim', dim);
   }
   override forward(input: Tensor): Tensor {
+    checkTensor('Softmax: input', input);
     return input.softmax(this.dim);
   }
   override extraRepr(): string {
@@ -174,9 +178,10 @@ export class Softmax extends Module {
 export class LogSoftmax extends Module {
   constructor(readonly dim: number) {
     super();
-    checkDim('LogSoftmax', dim);
+    checkInteger('LogSoftmax: dim', dim);
   }
   override forward(input: Tensor): Tensor {
+    checkTensor('LogSoftmax: input', input);
     return input.logSoftmax(this.dim);
   }
   override extraRepr(): string {
@@ -189,10 +194,6 @@ export class Identity extends Module {
   override forward(input: Tensor): Tensor {
     return input;
   }
-}
-
-function checkDim(where: string, dim: unknown): void {
-  if (!Number.isInteger(dim)) throw new TypeError(`${where}: dim should be an integer, got ${describe(dim)}`);
 }
 
 function map(where: string, input: Tensor, f: (x: number) => number): Tensor {
@@ -208,8 +209,7 @@ function numberOptions<T extends Record<string, number>>(where: string, defaults
   const result: Record<string, number> = { ...defaults };
   for (const [name, value] of Object.entries(options) as [string, unknown][]) {
     if (value === undefined) continue;
-    if (typeof value !== 'number')
-      throw new TypeError(`${where}: ${name} should be a number, got ${describe(value)}`);
+    checkNumber(`${where}: ${name}`, value);
     result[name] = value;
   }
   return result as T;
@@ -235,10 +235,6 @@ function erfc(x: number): number {
 
 /** A float32 tensor's numbers and shape. @throws {TypeError} for anything else */
 export function floatInput(where: string, input: Tensor): { data: Float32Array; shape: readonly number[] } {
-  if (!isTensor(input) || input.dtype !== float32) {
-    throw new TypeError(
-      `${where}: input should be a float32 Tensor, got ${isTensor(input) ? input.dtype : describe(input)}`,
-    );
-  }
+  checkTensor(`${where}: input`, input, float32);
   return { data: input.checked('input') as Float32Array, shape: input.shape };
 }

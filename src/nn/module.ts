@@ -1,5 +1,5 @@
 import { checkBoolean, checkOptions, describe, tagOf } from '../errors.js';
-import { float32, isPlain, isTensor, sameShape, Tensor, unchecked } from '../tensor/index.js';
+import { emptyArray, float32, isPlain, isTensor, sameShape, Tensor, unchecked } from '../tensor/index.js';
 import { isOnMeta } from './meta.js';
 
 /** A tensor that a module counts among its parameters. */
@@ -453,7 +453,7 @@ export function emptyParameter(shape: readonly number[]): Parameter {
   if (!Number.isSafeInteger(count))
     throw new RangeError(`a parameter of shape [${shape.join(', ')}] is too large`);
   if (isOnMeta()) return new Parameter(new Float32Array(0), shape, unchecked);
-  return new Parameter(new Float32Array(count), shape, { dtype: float32 });
+  return new Parameter(emptyArray(float32, count), shape, { dtype: float32 });
 }
 
 /**

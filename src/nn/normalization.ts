@@ -1,7 +1,14 @@
-import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import { numelOf, resultTensor, type Tensor } from '../tensor/index.js';
+import { checkBoolean, checkNumber, checkOptions, checkSize, rangeError } from '../errors.js';
+import { checkShape, formatShape, numelOf, resultTensor, type Tensor } from '../tensor/index.js';
 import { floatInput } from './activation.js';
-import { emptyParameter, Module, pythonFloat, type ModuleMetadata, type Parameter } from './module.js';
+import {
+  emptyParameter,
+  Module,
+  parameterData,
+  pythonFloat,
+  type ModuleMetadata,
+  type Parameter,
+} from './module.js';
 
 export interface LayerNormOptions {
   /** Added to the variance. Default: 1e-5. */
@@ -28,20 +35,23 @@ export class LayerNorm extends Module {
   /** @throws {TypeError | RangeError} for a shape that holds no positive integers, or an option of the wrong kind */
   constructor(normalizedShape: number | readonly number[], options: LayerNormOptions = {}) {
     super();
-    const shape = Array.isArray(normalizedShape) ? (normalizedShape as number[]) : [normalizedShape];
+    const given = Array.isArray(normalizedShape) ? (normalizedShape as number[]) : [normalizedShape];
+    checkShape(given);
+    const shape = [...given] as number[];
     if (shape.length === 0) {
-      throw new RangeError(
+      throw rangeError(
+        'ERR_SHAPE',
         'Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []',
       );
     }
     shape.forEach((size) => checkSize('normalized_shape', size));
     checkOptions('LayerNorm', options, ['eps', 'elementwiseAffine', 'bias']);
     const { eps = 1e-5, elementwiseAffine = true, bias = true } = options;
-    if (typeof eps !== 'number') throw new TypeError(`eps should be a number, got ${describe(eps)}`);
-    if (!(eps >= 0)) throw new RangeError(`eps should not be negative, got ${eps}`);
+    checkNumber('eps', eps);
+    if (!(eps >= 0)) throw rangeError('ERR_INVALID_ARG_VALUE', `eps should not be negative, got ${eps}`);
     checkBoolean('elementwiseAffine', elementwiseAffine);
     checkBoolean('bias', bias);
-    this.normalizedShape = [...shape] as number[];
+    this.normalizedShape = shape;
     this.eps = eps;
     this.elementwiseAffine = elementwiseAffine;
     this.weight = elementwiseAffine ? emptyParameter(this.normalizedShape) : null;
@@ -56,12 +66,13 @@ export class LayerNorm extends Module {
     const start = shape.length - normalizedShape.length;
     if (start < 0 || normalizedShape.some((size, i) => size !== shape[start + i])) {
       const expected = normalizedShape.join(', ');
-      throw new RangeError(
-        `Given normalized_shape=[${expected}], expected input with shape [*, ${expected}], but got input of size[${shape.join(', ')}]`,
+      throw rangeError(
+        'ERR_SHAPE',
+        `Given normalized_shape=[${expected}], expected input with shape [*, ${expected}], but got input of size${formatShape(shape)}`,
       );
     }
-    const weight = this.weight?.checked('weight') as Float32Array | undefined;
-    const bias = this.bias?.checked('bias') as Float32Array | undefined;
+    const weight = this.weight && parameterData('weight', this.weight, normalizedShape);
+    const bias = this.bias && parameterData('bias', this.bias, normalizedShape);
     const size = numelOf(normalizedShape);
     const out = new Float32Array(x.length);
     for (let begin = 0; begin < x.length; begin += size) {

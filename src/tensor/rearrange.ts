@@ -60,20 +60,17 @@ export function joinInto(out: TensorData, parts: readonly TensorData[], outer: n
 
 export type NestedArray = number | bigint | boolean | readonly NestedArray[];
 
-/** Beyond it V8 ends the process instead of throwing. */
-const largestNested = 2 ** 26;
+/** Whether V8 can build the nested arrays of a shape. It ends the process, instead of throwing, where it cannot. */
+export function canNest(shape: readonly number[], mostEntries = 2 ** 27): boolean {
+  let entries = 1;
+  return shape.every((size) => size <= 2 ** 25 && (entries *= size) <= mostEntries);
+}
 
 /** The elements as nested arrays; a number for a scalar. */
 export function nested(values: Numbers, shape: readonly number[]): NestedArray {
-  let entries = 1;
-  for (const size of shape) {
-    entries *= size;
-    if (entries > largestNested) {
-      throw rangeError(
-        'ERR_TOO_LARGE',
-        `toArray(): ${formatShape(shape)} is too large for nested arrays: read data`,
-      );
-    }
+  if (!canNest(shape)) {
+    const sentence = `toArray(): ${formatShape(shape)} is too large for nested arrays: read data instead`;
+    throw rangeError('ERR_TOO_LARGE', sentence);
   }
   const build = (dim: number, offset: number, count: number): NestedArray => {
     if (dim === shape.length) return values[offset]!;

@@ -24,7 +24,7 @@ import {
 import { checkFloat, checkMovable, checkPlain, fill, numbersOf, write, type Numbers } from './elements.js';
 import { checkedOptions, unchecked, type TensorOptions } from './options.js';
 import { dequantized, unpacked, type QScheme, type Quantization } from './quantization.js';
-import { nested, sliceInto, transposeInto, type NestedArray } from './rearrange.js';
+import { canNest, nested, sliceInto, transposeInto, type NestedArray } from './rearrange.js';
 import { argmaxAlong, extremeOf, normalizeAlong, sumOf, type Normalization } from './reduce.js';
 import { dimension, formatShape, numelOf, resized, sameShape, sizes, splitAt, without } from './shape.js';
 
@@ -342,7 +342,7 @@ export class Tensor {
     return new Tensor(dequantized(this.integers(), this.shape, quantization), this.shape);
   }
   toString(): string {
-    const elements = this.numel > largestPrinted ? '[…]' : JSON.stringify(this.toArray());
+    const elements = canNest(this.shape, largestPrinted) ? JSON.stringify(this.toArray()) : '[…]';
     return `tensor(${elements}, shape=${formatShape(this.shape)}, dtype=${this.dtype})`;
   }
 
@@ -425,7 +425,7 @@ export class Tensor {
   }
 }
 
-/** More elements are not printed, because no string can hold them. */
+/** Larger tensors are printed without their elements, because no string could hold them. */
 const largestPrinted = 2 ** 24;
 
 /** A layer's own result: a float32 Tensor that keeps `shape` too, and checks nothing (50 ns a tensor). */
