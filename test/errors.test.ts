@@ -20,6 +20,12 @@ test.each<[unknown, string]>([
   [Object.create(null), 'an object'],
   [Math.max, 'function max'],
   [Symbol('s'), 'Symbol(s)'],
+  [
+    class {
+      static name(): void {}
+    },
+    'function (anonymous)',
+  ],
 ])('describes a value, never its data: %p', (value, text) => expect(shown(value)).toBe(text));
 
 test('options', () => {

@@ -33,5 +33,7 @@ export class Dropout extends Module {
 export function dropout(input: Tensor, p: number): Tensor {
   if (p === 0 || input.numel === 0) return input;
   if (p === 1) return input.mul(0);
-  return input.mul(bernoulli(1 - p, input.shape).div(1 - p));
+  return bernoulli(1 - p, input.shape)
+    .div(1 - p)
+    .mul(input);
 }

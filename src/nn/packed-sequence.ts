@@ -63,6 +63,7 @@ export function checkPacked(sequence: PackedSequence): CheckedPacked {
       `data should have ${rows} rows, the sum of batchSizes, but is ${formatShape(data.shape)}`,
     );
   }
+  if (data.numel === 0) throw rangeError('ERR_SHAPE', 'Cannot pack empty tensors.');
   if ((sortedIndices === null) !== (unsortedIndices === null)) {
     throw typeError(
       'ERR_INVALID_ARG_TYPE',

@@ -303,7 +303,7 @@ export class Tensor {
         `copy_ of shape ${formatShape(other.shape)} into ${formatShape(this.shape)}`,
       );
     }
-    const source = other.dtype === this.dtype ? other.checked('other') : other.to(this.dtype).data;
+    const source = other.dtype === this.dtype ? other.checked('other') : converted(other, this.dtype);
     this.checked().set(source as never);
     this.version++;
     return this;
@@ -321,12 +321,7 @@ export class Tensor {
   /** The values in another dtype; the same tensor if it has it already. */
   to(dtype: DType): Tensor {
     if (dtype === this.dtype) return this;
-    checkPlainDType('to()', dtype);
-    const values = numbersOf(this);
-    const out = emptyArray(dtype, values.length);
-    for (let i = 0; i < values.length; i++)
-      write(out, i, dtype === bool ? Number(values[i] !== 0) : values[i]!);
-    return new Tensor(out, this.shape, { dtype });
+    return new Tensor(converted(this, dtype), this.shape, { dtype });
   }
   float(): Tensor {
     return this.to(float32);
@@ -462,6 +457,16 @@ export function checkTensor(name: string, value: unknown, dtype?: DType): assert
     : typeError('ERR_INVALID_ARG_TYPE', `${name} should be ${expected}, got ${describe(value)}`);
 }
 
+/** The elements in another dtype, into which numbers can be written. */
+function converted(tensor: Tensor, dtype: DType): TensorData {
+  checkPlainDType('to()', dtype);
+  const values = numbersOf(tensor);
+  const out = emptyArray(dtype, values.length);
+  for (let i = 0; i < values.length; i++)
+    write(out, i, dtype === bool ? Number(values[i] !== 0) : values[i]!);
+  return out;
+}
+
 function scalar(value: number, dtype: DType): Tensor {
   const out = emptyArray(dtype, 1);
   write(out, 0, value);
@@ -473,9 +478,9 @@ function refuseDimension(name: string, dim: unknown): void {
     throw rangeError('ERR_UNSUPPORTED', `${name}() is of all elements, but got dim ${describe(dim)}`);
 }
 
-function lostData(name: string, data: TensorData, expected: number): Error {
+function lostData(name: unknown, data: TensorData, expected: number): Error {
   return typeError(
     'ERR_DETACHED',
-    `${name} has lost its data: ${data.length} of ${expected} elements are left (its buffer was detached or resized)`,
+    `${typeof name === 'string' ? name : 'the tensor'} has lost its data: ${data.length} of ${expected} elements are left (its buffer was detached or resized)`,
   );
 }

@@ -187,6 +187,7 @@ export function padSequence(sequences: Iterable<Tensor>, options: PadSequenceOpt
   const leading = batchFirst ? [list.length, steps] : [steps, list.length];
   const padded = full([...leading, ...rowShape], paddingValue, { dtype: first.dtype });
   const row = numelOf(rowShape);
+  if (row === 0) return padded;
   list.forEach((sequence, b) => {
     const source = sequence.checked('sequences');
     const length = sequence.shape[0]!;
