@@ -20,12 +20,7 @@ test.each<[unknown, string]>([
   [Object.create(null), 'an object'],
   [Math.max, 'function max'],
   [Symbol('s'), 'Symbol(s)'],
-  [
-    class {
-      static name(): void {}
-    },
-    'function (anonymous)',
-  ],
+  [Object.defineProperty(() => 0, 'name', { value: {} }), 'function (anonymous)'],
 ])('describes a value, never its data: %p', (value, text) => expect(shown(value)).toBe(text));
 
 test('options', () => {

@@ -339,7 +339,12 @@ describe('wrong arguments', () => {
     ],
     ['text', () => full([1], 'x' as never), 'ERR_INVALID_ARG_TYPE', "value should be a number, got 'x'"],
     ['symbol', () => zeros(Symbol('s') as never), 'ERR_INVALID_ARG_TYPE', 'got Symbol(s) in [Symbol(s)]'],
-    ['class', () => zeros(class A {} as never), 'ERR_INVALID_ARG_TYPE', 'got function A in [function A]'],
+    [
+      'class',
+      () => zeros(Tensor as never),
+      'ERR_INVALID_ARG_TYPE',
+      'got function Tensor in [function Tensor]',
+    ],
     ['no shape', () => new Tensor(new Float32Array(1), undefined as never), 'ERR_INVALID_ARG_TYPE', 'shape'],
     ['dtype', () => zeros(1, { dtype: 5 as never }), 'ERR_INVALID_ARG_TYPE', 'dtype should be a plain'],
     ['no dtype', () => zeros(1, { dtype: 'float8' as never }), 'ERR_INVALID_ARG_VALUE', "got 'float8'"],
