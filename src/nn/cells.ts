@@ -1,6 +1,7 @@
 import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
 import type { RNNHandle, RNNMode } from '../native.js';
-import { float32, isTensor, resultTensor, type Tensor } from '../tensor/index.js';
+import { float32 } from '../tensor/dtype.js';
+import { isTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
 import { Module, type ModuleMetadata } from './module.js';
 import { floatHandle, forgetHandle, initParameters } from './rnn-base.js';

@@ -10,7 +10,8 @@ import {
   toSlot,
   type LinearHandle,
 } from '../native.js';
-import { float32, isTensor, resultTensor, type Tensor } from '../tensor/index.js';
+import { float32 } from '../tensor/dtype.js';
+import { isTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
 import { emptyParameter, Module, parameterData, type ModuleMetadata, type Parameter } from './module.js';
 import { PackedOnce } from './packed-once.js';

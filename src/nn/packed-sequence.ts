@@ -1,5 +1,6 @@
 import { describe, rangeError, typeError } from '../errors.js';
-import { checkTensor, formatShape, isTensor, Tensor } from '../tensor/index.js';
+import { formatShape } from '../tensor/shape.js';
+import { checkTensor, isTensor, Tensor } from '../tensor/tensor.js';
 
 /**
  * A batch of sequences of different lengths without padding, which every recurrent module takes in place of a

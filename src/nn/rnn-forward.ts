@@ -10,7 +10,8 @@ import {
   toSlot,
   type RNNHandle,
 } from '../native.js';
-import { float32, isTensor, resultTensor, Tensor } from '../tensor/index.js';
+import { float32 } from '../tensor/dtype.js';
+import { isTensor, resultTensor, Tensor } from '../tensor/tensor.js';
 import { dropout as applyDropout } from './dropout.js';
 import { checkPacked, isPackedSequence, PackedSequence } from './packed-sequence.js';
 import { kindOf, type RNNConfig } from './rnn-config.js';

@@ -6,7 +6,8 @@ import {
   type Int8LinearHandle,
   type Int8Matrix,
 } from '../../../native.js';
-import { float16, float32, isTensor, type Tensor } from '../../../tensor/index.js';
+import { float16, float32 } from '../../../tensor/dtype.js';
+import { isTensor, type Tensor } from '../../../tensor/tensor.js';
 import { LinearReLU as FloatLinearReLU } from '../../intrinsic.js';
 import type { LayerParameter } from '../../layer-parameters.js';
 import { Linear as FloatLinear, linearForward, type LinearOptions } from '../../linear.js';
