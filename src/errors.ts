@@ -21,6 +21,8 @@ export const errorCodes = {
   /** RangeError. */
   ERR_SHAPE: 'The sizes of a tensor do not fit the module, the other arguments or its data.',
   /** RangeError. */
+  ERR_TOO_LARGE: 'There is no memory for so many elements, or no array can hold them.',
+  /** RangeError. */
   ERR_NOT_FINITE: 'A value is NaN or infinity where INT8 or float16 arithmetic needs finite ones.',
   /** RangeError. */
   ERR_OVERFLOW: 'The inputs are finite, but a result overflows float32.',
@@ -71,7 +73,10 @@ export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 57)}…'` : `'${value}'`;
   if (typeof value === 'bigint') return `${value}n`;
-  if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`;
+  if (typeof value === 'function') {
+    const name: unknown = value.name; // a class may have a static member of that name
+    return `function ${typeof name === 'string' && name !== '' ? name : '(anonymous)'}`;
+  }
   if (typeof value !== 'object') return String(value);
   if (Array.isArray(value)) return `an array of ${value.length}`;
   const name: unknown = (value as { constructor?: { name?: unknown } }).constructor?.name;
@@ -109,21 +114,45 @@ export function checkSize(name: string, value: unknown): asserts value is number
     throw rangeError('ERR_INVALID_ARG_VALUE', `${name} must be greater than zero, got: ${value}`);
 }
 
+/** A number, NaN and infinities included. */
+export function checkNumber(name: string, value: unknown): asserts value is number {
+  if (typeof value !== 'number')
+    throw typeError('ERR_INVALID_ARG_TYPE', `${name} should be a number, got ${describe(value)}`);
+}
+
+/** A whole number of any sign. */
+export function checkInteger(name: string, value: unknown): asserts value is number {
+  if (!Number.isInteger(value))
+    throw typeError('ERR_INVALID_ARG_TYPE', `${name} should be an integer, got ${describe(value)}`);
+}
+
 /** An option that is true or false. */
 export function checkBoolean(name: string, value: unknown): asserts value is boolean {
   if (typeof value !== 'boolean')
     throw typeError('ERR_INVALID_ARG_TYPE', `${name} should be a boolean, got ${describe(value)}`);
 }
 
-/** An option that is one of a few strings. */
+/** An option that is one of a few strings, or the sentence that PyTorch has for others. */
 export function checkOneOf<T extends string>(
   name: string,
   value: unknown,
   known: readonly T[],
+  sentence = `${name} should be '${known.join("' or '")}', got ${describe(value)}`,
 ): asserts value is T {
   if (known.some((each) => each === value)) return;
-  const sentence = `${name} should be '${known.join("' or '")}', got ${describe(value)}`;
   throw typeof value === 'string'
     ? rangeError('ERR_INVALID_ARG_VALUE', sentence)
     : typeError('ERR_INVALID_ARG_TYPE', sentence);
+}
+
+/** What an iterable object holds. */
+export function listOf(
+  name: string,
+  value: unknown,
+  sentence = `${name} should be an iterable, got ${describe(value)}`,
+): unknown[] {
+  const iterable = value as Partial<Iterable<unknown>> | null;
+  if (typeof iterable !== 'object' || typeof iterable?.[Symbol.iterator] !== 'function')
+    throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+  return [...(iterable as Iterable<unknown>)];
 }

@@ -50,5 +50,5 @@ export {
   type Quantization,
   type TensorData,
   type TensorOptions,
-} from './tensor.js';
+} from './tensor/index.js';
 export { getNumThreads, setNumThreads } from './threads.js';

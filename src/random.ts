@@ -1,6 +1,9 @@
-import { checkOptions, describe } from './errors.js';
+import { checkOptions, describe, checkNumber, rangeError, tagOf, typeError } from './errors.js';
 import { native } from './native/addon.js';
 import {
+  checkDTypeAmong,
+  checkShape,
+  checkTensor,
   emptyArray,
   float32,
   float64,
@@ -11,7 +14,7 @@ import {
   Tensor,
   type DType,
   type SizeArguments,
-} from './tensor.js';
+} from './tensor/index.js';
 
 /** What PyTorch starts from when nobody seeds. */
 const defaultSeed = 67280421310721n;
@@ -28,11 +31,14 @@ export class Generator {
    */
   manualSeed(seed: number | bigint): this {
     if (typeof seed !== 'bigint' && !Number.isSafeInteger(seed)) {
-      throw new TypeError(`seed should be a safe integer or a bigint, got ${describe(seed)}`);
+      throw typeError(
+        'ERR_INVALID_ARG_TYPE',
+        `seed should be a safe integer or a bigint, got ${describe(seed)}`,
+      );
     }
     const value = BigInt(seed);
     if (value < -(2n ** 63n) || value >= 2n ** 64n) {
-      throw new RangeError(`seed should be in [-2^63, 2^64 - 1], got ${value}`);
+      throw rangeError('ERR_INVALID_ARG_VALUE', `seed should be in [-2^63, 2^64 - 1], got ${value}`);
     }
     const state = new Uint8Array(new ArrayBuffer(native().generatorStateBytes));
     native().randomSeed(state, Number(BigInt.asUintN(32, value)));
@@ -50,15 +56,18 @@ export class Generator {
   }
   /** Continues from a saved state. @throws {TypeError | RangeError} when it is none */
   setState(state: Uint8Array): this {
-    if (!ArrayBuffer.isView(state) || state[Symbol.toStringTag] !== 'Uint8Array') {
-      throw new TypeError(`state should be a Uint8Array, got ${describe(state)}`);
+    if (!isBytes(state)) {
+      throw typeError('ERR_INVALID_ARG_TYPE', `state should be a Uint8Array, got ${describe(state)}`);
     }
     const stateBytes = native().generatorStateBytes;
     if (state.length !== stateBytes) {
-      throw new RangeError(`state should have ${stateBytes} bytes, got ${state.length}`);
+      throw rangeError('ERR_SHAPE', `state should have ${stateBytes} bytes, got ${state.length}`);
     }
-    const copy = new Uint8Array(new ArrayBuffer(native().generatorStateBytes));
+    const copy = new Uint8Array(new ArrayBuffer(stateBytes));
     copy.set(state);
+    // The last number is a normal that was drawn already: the only one that could be NaN or infinite.
+    const normal = new Float64Array(copy.buffer, stateBytes - 8);
+    if (!Number.isFinite(normal[0])) normal[0] = 0;
     this.state = copy;
     return this;
   }
@@ -111,83 +120,100 @@ export function randint(...args: unknown[]): Tensor {
     RandomOptions?,
   ];
   if (!Number.isSafeInteger(low) || !Number.isSafeInteger(high)) {
-    throw new TypeError(`low and high should be safe integers, got ${describe(low)} and ${describe(high)}`);
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `low and high should be safe integers, got ${describe(low)} and ${describe(high)}`,
+    );
   }
   if (low >= high) {
-    throw new RangeError(`random_ expects 'from' to be less than 'to', but got from=${low} >= to=${high}`);
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
+      `random_ expects 'from' to be less than 'to', but got from=${low} >= to=${high}`,
+    );
   }
-  if (!Array.isArray(shape)) throw new TypeError(`shape should be an array of sizes, got ${describe(shape)}`);
-  checkOptions('randint', options, ['generator', 'dtype']);
-  const out = new BigInt64Array(numelOf(shape));
+  checkShape(shape);
+  const dtype = integerDType('randint', options);
+  const out = emptyArray(int64, numelOf(shape));
   const range = BigInt(high) - BigInt(low);
   native().randomIntegers(stateOf(options.generator), out, BigInt(low), range);
-  return integers('randint', out, shape, options.dtype);
+  return new Tensor(out, shape).to(dtype);
 }
 
 /** A random order of 0..n-1. */
 export function randperm(n: number, options: RandomOptions = {}): Tensor {
+  checkNumber('n', n);
   if (!Number.isInteger(n) || n < 0 || n >= 2 ** 32) {
-    throw new RangeError(`n should be a size below 2^32, got ${describe(n)}`);
+    throw rangeError('ERR_INVALID_ARG_VALUE', `n should be a size below 2^32, got ${n}`);
   }
-  checkOptions('randperm', options, ['generator', 'dtype']);
-  const out = new BigInt64Array(n);
+  const dtype = integerDType('randperm', options);
+  const out = emptyArray(int64, n);
   native().randomPermutation(stateOf(options.generator), out);
-  return integers('randperm', out, [n], options.dtype);
+  return new Tensor(out, [n]).to(dtype);
 }
 
 /** float32 ones with probability `p`, else zeros. */
 export function bernoulli(p: number, shape: readonly number[], generator?: Generator): Tensor {
-  if (!(p >= 0 && p <= 1)) throw new RangeError(`p should be in [0, 1], got ${describe(p)}`);
-  const out = new Float32Array(numelOf(shape));
+  checkNumber('p', p);
+  if (!(p >= 0 && p <= 1)) throw rangeError('ERR_INVALID_ARG_VALUE', `p should be in [0, 1], got ${p}`);
+  checkShape(shape);
+  const out = emptyArray(float32, numelOf(shape));
   native().randomBernoulli(stateOf(generator), out, p);
   return new Tensor(out, shape);
 }
 
 /** Fills a tensor in place from [from, to). */
 export function fillUniform<T extends Tensor>(tensor: T, from: number, to: number, generator?: Generator): T {
+  checkFloats('uniform_', tensor);
+  checkNumber('from', from);
+  checkNumber('to', to);
   const data = tensor.checked();
   const state = stateOf(generator);
   if (tensor.dtype === float32) native().randomUniform(state, data as Float32Array, from, to);
-  else if (tensor.dtype === float64) native().randomUniform64(state, data as Float64Array, from, to);
-  else throw new TypeError(`uniform_ needs a float32 or float64 tensor, got ${tensor.dtype}`);
+  else native().randomUniform64(state, data as Float64Array, from, to);
   tensor.version++;
   return tensor;
 }
 
 /** Fills a tensor in place from N(mean, std^2). */
 export function fillNormal<T extends Tensor>(tensor: T, mean: number, std: number, generator?: Generator): T {
-  if (!(std >= 0)) throw new RangeError(`normal expects std >= 0.0, but found std ${describe(std)}`);
+  checkFloats('normal_', tensor);
+  checkNumber('mean', mean);
+  checkNumber('std', std);
+  if (!(std >= 0))
+    throw rangeError('ERR_INVALID_ARG_VALUE', `normal expects std >= 0.0, but found std ${std}`);
   const data = tensor.checked();
   const state = stateOf(generator);
   if (tensor.dtype === float32) native().randomNormal(state, data as Float32Array, mean, std);
-  else if (tensor.dtype === float64) native().randomNormal64(state, data as Float64Array, mean, std);
-  else throw new TypeError(`normal_ needs a float32 or float64 tensor, got ${tensor.dtype}`);
+  else native().randomNormal64(state, data as Float64Array, mean, std);
   tensor.version++;
   return tensor;
 }
 
+function checkFloats(where: string, tensor: Tensor): void {
+  checkTensor('tensor', tensor);
+  if (tensor.dtype !== float32 && tensor.dtype !== float64)
+    throw typeError('ERR_DTYPE', `${where} needs a float32 or float64 tensor, got ${tensor.dtype}`);
+}
+
+/** The live state of a Generator, of this copy of the package or another. */
 function stateOf(generator: Generator = defaultGenerator): Uint8Array {
-  if (typeof generator?.bytes !== 'function') {
-    throw new TypeError(`generator should be a Generator, got ${describe(generator)}`);
-  }
-  return generator.bytes();
+  const state: unknown = typeof generator?.bytes === 'function' ? generator.bytes() : undefined;
+  if (isBytes(state) && state.length === native().generatorStateBytes) return state;
+  throw typeError('ERR_INVALID_ARG_TYPE', `generator should be a Generator, got ${describe(generator)}`);
+}
+
+function isBytes(value: unknown): value is Uint8Array {
+  return ArrayBuffer.isView(value) && tagOf(value) === 'Uint8Array';
 }
 
 function floats(where: string, shape: readonly number[], dtype: DType = float32): Tensor {
-  if (dtype !== float32 && dtype !== float64) {
-    throw new RangeError(`${where}: dtype should be float32 or float64, got ${describe(dtype)}`);
-  }
+  checkDTypeAmong(where, dtype, [float32, float64]);
   return new Tensor(emptyArray(dtype, numelOf(shape)), shape);
 }
 
-function integers(
-  where: string,
-  data: BigInt64Array,
-  shape: readonly number[],
-  dtype: DType = int64,
-): Tensor {
-  if (dtype !== int64 && dtype !== int32) {
-    throw new RangeError(`${where}: dtype should be int64 or int32, got ${describe(dtype)}`);
-  }
-  return new Tensor(data, shape).to(dtype);
+function integerDType(where: string, options: RandomOptions): DType {
+  checkOptions(where, options, ['generator', 'dtype']);
+  const { dtype = int64 } = options;
+  checkDTypeAmong(where, dtype, [int64, int32]);
+  return dtype;
 }

@@ -1,5 +1,5 @@
 import * as nn from '../src/nn/index.js';
-import { tensor } from '../src/tensor.js';
+import { tensor } from '../src/tensor/index.js';
 import { golden, optionsOf } from './support.js';
 
 const modules = golden('modules');

@@ -18,7 +18,7 @@ import { randn } from '../src/random.js';
 import { loadSync } from '../src/serialization/load.js';
 import { modelFromStateDict, StateDictModule } from '../src/serialization/model-from-state-dict.js';
 import { saveSync } from '../src/serialization/save.js';
-import type { DType, Tensor } from '../src/tensor.js';
+import type { DType, Tensor } from '../src/tensor/index.js';
 import { bytesOf } from './support.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dynaquant-test-'));

@@ -1,6 +1,6 @@
 import * as nn from '../src/nn/index.js';
 import { randn } from '../src/random.js';
-import { zeros } from '../src/tensor.js';
+import { zeros } from '../src/tensor/index.js';
 import { testCell, testInit } from './recurrent.js';
 import { bytesOf } from './support.js';
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import * as nn from '../src/nn/index.js';
 import { quantizeDynamic } from '../src/quantization/index.js';
-import { zeros } from '../src/tensor.js';
+import { zeros } from '../src/tensor/index.js';
 import { saveSync } from '../src/serialization/save.js';
 import { dynaquant, expectFailure, json, newFolder, Small } from './cli.js';
 

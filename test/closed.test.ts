@@ -5,7 +5,7 @@ import * as nn from '../src/nn/index.js';
 import { copyModule } from '../src/nn/module.js';
 import { quantizeDynamic } from '../src/quantization/index.js';
 import { randn } from '../src/random.js';
-import { tensor, type Tensor } from '../src/tensor.js';
+import { tensor, type Tensor } from '../src/tensor/index.js';
 
 const { dynamic, Embedding, EmbeddingBag } = nn.quantized;
 const indices = tensor([[0, 1]], { dtype: 'int32' });

@@ -137,3 +137,21 @@ describe('ModuleDict', () => {
     expect(() => dict.forward()).toThrow(/Module \[ModuleDict\] is missing/);
   });
 });
+
+test('wrong arguments have codes', () => {
+  const row = new nn.Sequential(new nn.ReLU());
+  const list = new nn.ModuleList();
+  for (const [f, code, message] of [
+    [() => row.get(Symbol('i') as never), 'ERR_INVALID_ARG_TYPE', 'index should be a number, got Symbol(i)'],
+    [() => row.append(row), 'ERR_INVALID_ARG_VALUE', "module '1' contains itself"],
+    [
+      () => list.extend({ [Symbol.iterator]: 1 } as never),
+      'ERR_INVALID_ARG_TYPE',
+      'modules should be an iterable',
+    ],
+    [() => new nn.Sequential({ [Symbol.toStringTag]: 'Map' } as never), 'ERR_INVALID_ARG_TYPE', 'iterable'],
+  ] as const) {
+    expect(f).toThrow(expect.objectContaining({ code, message: expect.stringContaining(message) }));
+  }
+  expect(String(row)).toBe(String(new nn.Sequential(new nn.ReLU())));
+});

@@ -1,6 +1,6 @@
 import * as nn from '../src/nn/index.js';
 import { manualSeed } from '../src/random.js';
-import { ones } from '../src/tensor.js';
+import { ones } from '../src/tensor/index.js';
 import { bytesOf, golden } from './support.js';
 
 test('training scales what PyTorch’s bernoulli stream keeps', () => {

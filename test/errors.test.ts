@@ -6,7 +6,7 @@ import {
   checkSize,
   describe as shown,
 } from '../src/errors.js';
-import { zeros } from '../src/tensor.js';
+import { zeros } from '../src/tensor/index.js';
 
 test.each<[unknown, string]>([
   [undefined, 'undefined'],
@@ -20,6 +20,7 @@ test.each<[unknown, string]>([
   [Object.create(null), 'an object'],
   [Math.max, 'function max'],
   [Symbol('s'), 'Symbol(s)'],
+  [Object.defineProperty(() => 0, 'name', { value: {} }), 'function (anonymous)'],
 ])('describes a value, never its data: %p', (value, text) => expect(shown(value)).toBe(text));
 
 test('options', () => {

@@ -1,6 +1,6 @@
 import * as nn from '../src/nn/index.js';
 import { manualSeed, rand } from '../src/random.js';
-import { zeros } from '../src/tensor.js';
+import { zeros } from '../src/tensor/index.js';
 import { bytesOf, golden } from './support.js';
 
 const group = golden('init');

@@ -2,7 +2,7 @@ import * as nn from '../src/nn/index.js';
 import { quantizeDynamic } from '../src/quantization/index.js';
 import { manualSeed, randn } from '../src/random.js';
 import { native } from '../src/native/addon.js';
-import { type Tensor, zeros } from '../src/tensor.js';
+import { type Tensor, zeros } from '../src/tensor/index.js';
 import { bytesOf, everyQConfig, expectClose, golden, withIsa } from './support.js';
 
 const { LinearReLU } = nn.intrinsic;

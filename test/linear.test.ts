@@ -1,7 +1,7 @@
 import { native } from '../src/native/addon.js';
 import * as nn from '../src/nn/index.js';
 import { randn } from '../src/random.js';
-import { zeros } from '../src/tensor.js';
+import { zeros } from '../src/tensor/index.js';
 import { bytesOf, expectClose, golden, withIsa } from './support.js';
 
 const group = golden('float');

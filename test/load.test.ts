@@ -11,7 +11,7 @@ import { bytesFile, readBytes, runAsync, runSync, type OpenFile } from '../src/s
 import type { Format } from '../src/serialization/formats/format.js';
 import { formats, load, loadSync, readFile } from '../src/serialization/load.js';
 import { save, saveSync } from '../src/serialization/save.js';
-import { tensor, Tensor, zeros, type DType } from '../src/tensor.js';
+import { tensor, Tensor, zeros, type DType } from '../src/tensor/index.js';
 import { checkpoint, pickle, storage, tensor as pickledTensor, text, zip } from './checkpoint-files.js';
 import { bytesOf, runNode } from './support.js';
 
@@ -344,7 +344,7 @@ describe('arguments of every kind', () => {
     jest.isolateModules(() => {
       /* eslint-disable @typescript-eslint/no-require-imports */
       const other = require('../src/nn/index.js') as typeof nn;
-      const { tensor: otherTensor } = require('../src/tensor.js') as { tensor: typeof tensor };
+      const { tensor: otherTensor } = require('../src/tensor/index.js') as { tensor: typeof tensor };
       /* eslint-enable @typescript-eslint/no-require-imports */
       const foreign = new other.StateDict([['w', otherTensor([1, 2])]]);
       expect(foreign).not.toBeInstanceOf(nn.StateDict);

@@ -1,7 +1,7 @@
 import * as nn from '../src/nn/index.js';
 import { quantizeDynamic } from '../src/quantization/index.js';
 import { manualSeed, randn } from '../src/random.js';
-import { Tensor, zeros } from '../src/tensor.js';
+import { Tensor, zeros } from '../src/tensor/index.js';
 import { testFloatLayer, testInit } from './recurrent.js';
 import { bytesOf } from './support.js';
 

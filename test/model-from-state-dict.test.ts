@@ -10,7 +10,7 @@ import { Generator, manualSeed, randint, randn } from '../src/random.js';
 import { load, loadSync } from '../src/serialization/load.js';
 import { modelFromStateDict, StateDictModule } from '../src/serialization/model-from-state-dict.js';
 import { saveSync } from '../src/serialization/save.js';
-import { Tensor, zeros } from '../src/tensor.js';
+import { Tensor, zeros } from '../src/tensor/index.js';
 import { bytesOf, everyQConfig, expectClose } from './support.js';
 
 /** A state dict as PyTorch's files have it: names and tensors, nothing else. */

@@ -2,7 +2,7 @@ import * as nn from '../src/nn/index.js';
 import { copyModule, pythonFloat } from '../src/nn/module.js';
 import { quantizeDynamic } from '../src/quantization/index.js';
 import { randn } from '../src/random.js';
-import { tensor, Tensor, zeros } from '../src/tensor.js';
+import { tensor, Tensor, zeros } from '../src/tensor/index.js';
 import { bytesOf } from './support.js';
 
 class Block extends nn.Module {

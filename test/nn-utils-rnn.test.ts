@@ -1,6 +1,6 @@
 import * as nn from '../src/nn/index.js';
 import { randn } from '../src/random.js';
-import { arange, full, qint8, Tensor, tensor, zeros } from '../src/tensor.js';
+import { arange, full, qint8, Tensor, tensor, zeros } from '../src/tensor/index.js';
 import { bytesOf, pseudoRandom } from './support.js';
 
 const {

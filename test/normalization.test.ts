@@ -1,6 +1,6 @@
 import * as nn from '../src/nn/index.js';
 import { randn } from '../src/random.js';
-import { tensor, zeros } from '../src/tensor.js';
+import { tensor, zeros } from '../src/tensor/index.js';
 import { expectClose, golden, optionsOf } from './support.js';
 
 const modules = golden('modules');

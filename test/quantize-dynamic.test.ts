@@ -16,7 +16,7 @@ import {
   type QConfigSpec,
 } from '../src/quantization/index.js';
 import { manualSeed, rand, randn } from '../src/random.js';
-import type { Tensor } from '../src/tensor.js';
+import type { Tensor } from '../src/tensor/index.js';
 import { bytesOf, expectClose, golden, runNode } from './support.js';
 
 const { Linear: QuantizedLinear } = nn.quantized.dynamic;

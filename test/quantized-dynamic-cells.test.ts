@@ -1,6 +1,6 @@
 import * as nn from '../src/nn/index.js';
 import { manualSeed, randn } from '../src/random.js';
-import { cat, type Tensor, zeros } from '../src/tensor.js';
+import { cat, type Tensor, zeros } from '../src/tensor/index.js';
 import { native } from '../src/native/addon.js';
 import {
   floatModule,

@@ -16,7 +16,7 @@ import {
 import { manualSeed, randn } from '../src/random.js';
 import { loadSync } from '../src/serialization/load.js';
 import { saveSync } from '../src/serialization/save.js';
-import { cat, Tensor, zeros } from '../src/tensor.js';
+import { cat, Tensor, zeros } from '../src/tensor/index.js';
 import { bytesOf, everyQConfig, expectClose, golden, pseudoRandom, qconfigOf, withIsa } from './support.js';
 
 const group = golden('dynamic');

@@ -2,7 +2,7 @@ import * as nn from '../src/nn/index.js';
 import { copyModule } from '../src/nn/module.js';
 import { native } from '../src/native/addon.js';
 import type { QConfig } from '../src/quantization/index.js';
-import { tensor, Tensor, zeros, type DType } from '../src/tensor.js';
+import { tensor, Tensor, zeros, type DType } from '../src/tensor/index.js';
 import { bytesOf, expectClose, golden, optionsOf, withIsa, type GoldenCase } from './support.js';
 
 const floatQParams = 'per_channel_affine_float_qparams';

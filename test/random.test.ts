@@ -11,7 +11,7 @@ import {
   randn,
   randperm,
 } from '../src/random.js';
-import { zeros, type Tensor } from '../src/tensor.js';
+import { zeros, type Tensor } from '../src/tensor/index.js';
 import { bytesOf, golden } from './support.js';
 
 type Arguments = [number, number, number];
@@ -73,6 +73,8 @@ describe('Generator', () => {
     const forged = new Generator().setState(new Uint8Array(2512).fill(255));
     const values = rand(2000, { generator: forged }).data as Float32Array;
     expect(values.every((x) => x >= 0 && x < 1)).toBe(true);
+    const normals = randn(3, { generator: new Generator().setState(new Uint8Array(2512).fill(255)) });
+    expect((normals.data as Float32Array).every(Number.isFinite)).toBe(true);
   });
   test('seeds', () => {
     expect(manualSeed(-1).initialSeed()).toBe(2n ** 64n - 1n);
@@ -107,4 +109,35 @@ describe('arguments', () => {
     expect(randint(10, [3], { dtype: 'int32' }).dtype).toBe('int32');
     expect(randperm(4, { dtype: 'int32' }).dtype).toBe('int32');
   });
+});
+
+test.each<[string, () => unknown, string, string]>([
+  ['no tensor', () => init.uniform_(undefined as never), 'ERR_INVALID_ARG_TYPE', 'tensor should be a Tensor'],
+  [
+    'a bound',
+    () => init.uniform_(zeros(1), Symbol('a') as never),
+    'ERR_INVALID_ARG_TYPE',
+    'a should be a number',
+  ],
+  [
+    'mode',
+    () => init.kaimingUniform_(zeros(2, 2), { mode: 1 as never }),
+    'ERR_INVALID_ARG_TYPE',
+    'Mode 1 not',
+  ],
+  [
+    'short state',
+    () => rand(1, { generator: { bytes: () => 5 } as never }),
+    'ERR_INVALID_ARG_TYPE',
+    'generator',
+  ],
+  ['memory', () => randn(2 ** 45), 'ERR_TOO_LARGE', 'cannot allocate 35184372088832 elements of float32'],
+  [
+    'dtype',
+    () => randperm(3, { dtype: 'float32' }),
+    'ERR_INVALID_ARG_VALUE',
+    'dtype should be int64 or int32',
+  ],
+])('refused with a code: %s', (_, f, code, message) => {
+  expect(f).toThrow(expect.objectContaining({ code, message: expect.stringContaining(message) }));
 });

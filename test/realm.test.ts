@@ -6,7 +6,7 @@ import {
   floatQParamsWeightOnlyQConfig,
 } from '../src/quantization/index.js';
 import { randn } from '../src/random.js';
-import { tensor, type Tensor } from '../src/tensor.js';
+import { tensor, type Tensor } from '../src/tensor/index.js';
 
 // A second copy of the package, as another realm or another installed version has it.
 let other!: typeof nn;

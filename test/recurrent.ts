@@ -13,7 +13,7 @@ import {
 import { manualSeed, rand, randn } from '../src/random.js';
 import { loadSync } from '../src/serialization/load.js';
 import { saveSync } from '../src/serialization/save.js';
-import { cat, isTensor, type Tensor, zeros } from '../src/tensor.js';
+import { cat, isTensor, type Tensor, zeros } from '../src/tensor/index.js';
 import {
   bytesOf,
   everyQConfig,

@@ -1,5 +1,5 @@
 import * as nn from '../src/nn/index.js';
-import { zeros } from '../src/tensor.js';
+import { zeros } from '../src/tensor/index.js';
 import { testFloatLayer, testInit } from './recurrent.js';
 
 testFloatLayer('RNN', 17);

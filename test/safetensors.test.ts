@@ -10,7 +10,7 @@ import { perChannelDynamicQConfig, quantizeDynamic, type QConfig } from '../src/
 import { randn } from '../src/random.js';
 import { load, loadSync } from '../src/serialization/load.js';
 import { save, saveSync } from '../src/serialization/save.js';
-import { Tensor, tensor, zeros } from '../src/tensor.js';
+import { Tensor, tensor, zeros } from '../src/tensor/index.js';
 import { bytesOf, everyQConfig, pseudoRandom } from './support.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dynaquant-test-'));

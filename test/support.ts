@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { native } from '../src/native/addon.js';
 import { StateDict } from '../src/nn/module.js';
 import type { QConfig } from '../src/quantization/index.js';
-import { Tensor } from '../src/tensor.js';
+import { Tensor } from '../src/tensor/index.js';
 
 interface TensorEntry {
   dtype: 'f32' | 'f64' | 'i64' | 'i32' | 'i8' | 'u8';

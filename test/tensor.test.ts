@@ -1,6 +1,6 @@
 import { runInNewContext } from 'node:vm';
 
-import { arange, cat, full, ones, stack, Tensor, tensor, zeros } from '../src/tensor.js';
+import { arange, cat, full, ones, stack, Tensor, tensor, zeros } from '../src/tensor/index.js';
 
 const m = tensor([
   [1, -2, 3],
@@ -302,5 +302,103 @@ describe('float zero points and 4 bits', () => {
     expect(make({ zeroPoints: Float32Array.of(NaN, 0) })).toThrow(/zeroPoints should be finite numbers/);
     expect(make({ zeroPoints: Float32Array.of(0) })).toThrow(/should have 2 elements, got 2 and 1/);
     expect(make({ qscheme: 'none' })).toThrow(/qscheme should be one of .*float_qparams, got 'none'/);
+  });
+});
+
+describe('wrong arguments', () => {
+  const huge = new Tensor(new Float32Array(0), [2 ** 33, 0, 3]);
+  const half = new Tensor(new Uint16Array(2), [2], { dtype: 'float16' });
+  const cyclic: never[] = [];
+  cyclic.push(cyclic as never);
+  const notATensor = {
+    data: new Float32Array(1),
+    shape: [1],
+    dtype: 'float32',
+    checked: (): number => 1,
+  } as never;
+
+  test.each<[string, () => unknown, string, string]>([
+    ['equal', () => m.equal(1 as never), 'ERR_INVALID_ARG_TYPE', 'other should be a Tensor, got 1'],
+    [
+      'allclose',
+      () => m.allclose(notATensor),
+      'ERR_INVALID_ARG_TYPE',
+      'other should be a Tensor, got Object',
+    ],
+    ['rtol', () => m.allclose(m, { rtol: '1' as never }), 'ERR_INVALID_ARG_TYPE', 'rtol should be a number'],
+    ['copy_', () => m.copy_(undefined as never), 'ERR_INVALID_ARG_TYPE', 'other should be a Tensor'],
+    ['cat', () => cat(1 as never), 'ERR_INVALID_ARG_TYPE', 'tensors should be an array of Tensors, got 1'],
+    ['stack', () => stack([1] as never), 'ERR_INVALID_ARG_TYPE', 'tensors[0] should be a Tensor, got 1'],
+    ['dim', () => m.softmax('0' as never), 'ERR_INVALID_ARG_TYPE', "dim should be an integer, got '0'"],
+    ['keepdim', () => m.argmax(0, 1 as never), 'ERR_INVALID_ARG_TYPE', 'keepdim should be a boolean, got 1'],
+    [
+      'bigint',
+      () => tensor([1n]).fill_(1n as never),
+      'ERR_INVALID_ARG_TYPE',
+      'value should be a number, got 1n',
+    ],
+    ['text', () => full([1], 'x' as never), 'ERR_INVALID_ARG_TYPE', "value should be a number, got 'x'"],
+    ['symbol', () => zeros(Symbol('s') as never), 'ERR_INVALID_ARG_TYPE', 'got Symbol(s) in [Symbol(s)]'],
+    [
+      'class',
+      () => zeros(Tensor as never),
+      'ERR_INVALID_ARG_TYPE',
+      'got function Tensor in [function Tensor]',
+    ],
+    ['no shape', () => new Tensor(new Float32Array(1), undefined as never), 'ERR_INVALID_ARG_TYPE', 'shape'],
+    ['dtype', () => zeros(1, { dtype: 5 as never }), 'ERR_INVALID_ARG_TYPE', 'dtype should be a plain'],
+    ['no dtype', () => zeros(1, { dtype: 'float8' as never }), 'ERR_INVALID_ARG_VALUE', "got 'float8'"],
+    ['a hole', () => tensor(new Array(1)), 'ERR_INVALID_ARG_TYPE', 'bigints or booleans, got undefined'],
+    ['cyclic', () => tensor(cyclic), 'ERR_SHAPE', 'values should be nested at most 64 deep'],
+    ['rank', () => zeros(new Array(2 ** 32 - 1)), 'ERR_SHAPE', 'at most 64 sizes, got 4294967295'],
+    [
+      'too many',
+      () => zeros(2 ** 31, 2 ** 31),
+      'ERR_TOO_LARGE',
+      'shape [2147483648, 2147483648] is too large',
+    ],
+    ['memory', () => zeros(2 ** 45), 'ERR_TOO_LARGE', 'cannot allocate 35184372088832 elements of float32'],
+    ['empty arrays', () => huge.toArray(), 'ERR_TOO_LARGE', '[8589934592, 0, 3] is too large for nested'],
+    ['mean along', () => m.mean(1 as never), 'ERR_UNSUPPORTED', 'mean() is of all elements, but got dim 1'],
+    ['a half', () => half.add(1), 'ERR_DTYPE', 'add is not defined for float16: float() first'],
+    ['sum of halves', () => half.sum(), 'ERR_DTYPE', 'sum is not defined for float16: float() first'],
+    ['scalars', () => cat([tensor(1), tensor(2)]), 'ERR_SHAPE', 'zero-dimensional tensor (at position 0)'],
+    [
+      'of a scalar',
+      () => tensor(1).select(0, 0),
+      'ERR_SHAPE',
+      'select() cannot be applied to a 0-dim tensor',
+    ],
+    [
+      'scales',
+      () =>
+        new Tensor(Int8Array.of(1), [1], {
+          dtype: 'qint8',
+          qscheme: 'per_tensor_affine',
+          scales: [1] as never,
+          zeroPoints: Int32Array.of(0),
+        }),
+      'ERR_INVALID_ARG_TYPE',
+      'scales should be a Float64Array, got an array of 1',
+    ],
+  ])('%s', (_, f, code, message) => {
+    expect(f).toThrow(expect.objectContaining({ code, message: expect.stringContaining(message) }));
+  });
+  test('a shape without elements takes no time, however large its other sizes', () => {
+    expect(huge.softmax(-1).shape).toEqual(huge.shape);
+    expect(huge.slice(2, 1).shape).toEqual([2 ** 33, 0, 2]);
+    expect(huge.transpose(1, 2).shape).toEqual([2 ** 33, 3, 0]);
+    expect(cat([huge, huge], 2).shape).toEqual([2 ** 33, 0, 6]);
+    expect(huge.argmax(2).shape).toEqual([2 ** 33, 0]);
+    expect(String(huge)).toBe('tensor([…], shape=[8589934592, 0, 3], dtype=float32)');
+  });
+  test('a detached tensor says so', () => {
+    const t = zeros(4);
+    structuredClone(t.data.buffer, { transfer: [t.data.buffer as ArrayBuffer] });
+    expect(() => m.equal(t)).toThrow(expect.objectContaining({ code: 'ERR_DETACHED', name: 'TypeError' }));
+  });
+  test('bigints keep all their digits, and scalars have one row', () => {
+    expect(tensor([2n ** 62n + 1n]).data).toEqual(BigInt64Array.of(2n ** 62n + 1n));
+    expect(tensor(5).softmax(0).item()).toBe(1);
   });
 });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import * as nn from '../src/nn/index.js';
 import { quantizeDynamic } from '../src/quantization/index.js';
 import { load, loadSync } from '../src/serialization/load.js';
-import { halfToNumber, isTensor, Tensor } from '../src/tensor.js';
+import { halfToNumber, isTensor, Tensor } from '../src/tensor/index.js';
 import {
   call,
   checkpoint,

@@ -1,7 +1,7 @@
 import { CheckpointError, rangeError, tagOf } from '../errors.js';
 import { float32, load, modelFromStateDict, nn, Tensor, type DType } from '../index.js';
 import { entryOf, isQuantized, twinOf } from '../nn/quantized/catalogue.js';
-import { isTensor } from '../tensor.js';
+import { isTensor } from '../tensor/index.js';
 import { UsageError } from './terminal.js';
 
 /** A model from a file: its state, with what each module is in `metadata`, and what had to be assumed. */

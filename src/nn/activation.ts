@@ -1,6 +1,6 @@
-import { checkOneOf, checkOptions, describe } from '../errors.js';
+import { checkOneOf, checkOptions, checkInteger, checkNumber, rangeError } from '../errors.js';
 import { native } from '../native/addon.js';
-import { float32, isTensor, Tensor } from '../tensor.js';
+import { float32, Tensor, checkTensor } from '../tensor/index.js';
 import { closed, fixed } from './closed.js';
 import { Module, pythonFloat } from './module.js';
 
@@ -136,7 +136,7 @@ export class Hardtanh extends Module {
     super();
     const { minVal, maxVal } = numberOptions('Hardtanh', { minVal: -1, maxVal: 1 }, options);
     if (!(minVal < maxVal)) {
-      throw new RangeError(`minVal should be below maxVal, got ${minVal} and ${maxVal}`);
+      throw rangeError('ERR_INVALID_ARG_VALUE', `minVal should be below maxVal, got ${minVal} and ${maxVal}`);
     }
     closed(this, { minVal, maxVal });
   }
@@ -169,10 +169,11 @@ export class Softmax extends Module {
   declare readonly dim: number;
   constructor(dim: number) {
     super();
-    checkDim('Softmax', dim);
+    checkInteger('Softmax: dim', dim);
     closed(this, { dim });
   }
   override forward(input: Tensor): Tensor {
+    checkTensor('Softmax: input', input);
     return input.softmax(this[fixed].dim);
   }
   override extraRepr(): string {
@@ -186,10 +187,11 @@ export class LogSoftmax extends Module {
   declare readonly dim: number;
   constructor(dim: number) {
     super();
-    checkDim('LogSoftmax', dim);
+    checkInteger('LogSoftmax: dim', dim);
     closed(this, { dim });
   }
   override forward(input: Tensor): Tensor {
+    checkTensor('LogSoftmax: input', input);
     return input.logSoftmax(this[fixed].dim);
   }
   override extraRepr(): string {
@@ -202,10 +204,6 @@ export class Identity extends Module {
   override forward(input: Tensor): Tensor {
     return input;
   }
-}
-
-function checkDim(where: string, dim: unknown): void {
-  if (!Number.isInteger(dim)) throw new TypeError(`${where}: dim should be an integer, got ${describe(dim)}`);
 }
 
 function map(where: string, input: Tensor, f: (x: number) => number): Tensor {
@@ -221,8 +219,7 @@ function numberOptions<T extends Record<string, number>>(where: string, defaults
   const result: Record<string, number> = { ...defaults };
   for (const [name, value] of Object.entries(options) as [string, unknown][]) {
     if (value === undefined) continue;
-    if (typeof value !== 'number')
-      throw new TypeError(`${where}: ${name} should be a number, got ${describe(value)}`);
+    checkNumber(`${where}: ${name}`, value);
     result[name] = value;
   }
   return result as T;
@@ -248,10 +245,6 @@ function erfc(x: number): number {
 
 /** A float32 tensor's numbers and shape. @throws {TypeError} for anything else */
 export function floatInput(where: string, input: Tensor): { data: Float32Array; shape: readonly number[] } {
-  if (!isTensor(input) || input.dtype !== float32) {
-    throw new TypeError(
-      `${where}: input should be a float32 Tensor, got ${isTensor(input) ? input.dtype : describe(input)}`,
-    );
-  }
+  checkTensor(`${where}: input`, input, float32);
   return { data: input.checked('input') as Float32Array, shape: input.shape };
 }

@@ -1,5 +1,5 @@
 import { randint, randn } from '../random.js';
-import type { Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor/index.js';
 import * as activations from './activation.js';
 import { GRUCell, LSTMCell, RNNCell } from './cells.js';
 import { ModuleDict, ModuleList, Sequential } from './container.js';

@@ -1,7 +1,8 @@
 import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError } from '../errors.js';
 import { callRNN } from '../native/call.js';
 import type { RNNHandle, RNNMode } from '../native/handles.js';
-import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
+import { float32 } from '../tensor/dtype.js';
+import { isTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
 import { closed, closedGetters, fixed } from './closed.js';
 import { Module, type ModuleMetadata } from './module.js';

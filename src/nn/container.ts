@@ -1,5 +1,5 @@
-import { describe, tagOf } from '../errors.js';
-import type { Tensor } from '../tensor.js';
+import { checkNumber, describe, listOf, rangeError, tagOf, typeError } from '../errors.js';
+import type { Tensor } from '../tensor/index.js';
 import { isModule, Module } from './module.js';
 
 /** A module that holds others by name. The names come from files too, so they are keys of a Map. */
@@ -11,13 +11,21 @@ abstract class Container extends Module {
   }
 
   protected add(name: string, module: Module): void {
-    if (typeof name !== 'string')
-      throw new TypeError(`module name should be a string, got ${describe(name)}`);
-    if (!isModule(module)) {
-      throw new TypeError(`${this.constructor.name} should hold Modules, got ${describe(module)}`);
+    if (typeof name !== 'string') {
+      throw typeError('ERR_INVALID_ARG_TYPE', `module name should be a string, got ${describe(name)}`);
     }
-    if (name === '') throw new RangeError(`module name can't be empty string ""`);
-    if (name.includes('.')) throw new RangeError(`module name can't contain ".", got: ${describe(name)}`);
+    if (!isModule(module)) {
+      const sentence = `${this.constructor.name} should hold Modules, got ${describe(module)}`;
+      throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+    }
+    if (name === '') throw rangeError('ERR_INVALID_ARG_VALUE', `module name can't be empty string ""`);
+    if (name.includes('.')) {
+      const sentence = `module name can't contain ".", got: ${describe(name)}`;
+      throw rangeError('ERR_INVALID_ARG_VALUE', sentence);
+    }
+    for (const [, part] of module.namedModules()) {
+      if (part === this) throw rangeError('ERR_INVALID_ARG_VALUE', `module '${name}' contains itself`);
+    }
     this.items.set(name, module);
   }
   protected override *childEntries(): IterableIterator<[string, Module]> {
@@ -33,15 +41,19 @@ abstract class Row extends Container {
   /** Puts a module at the end. @throws {TypeError} when it is no Module @throws {RangeError} when its name is taken */
   append(module: Module): this {
     const name = String(this.length);
-    if (this.items.has(name)) throw new RangeError(`there is a module '${name}' already`);
+    if (this.items.has(name))
+      throw rangeError('ERR_INVALID_ARG_VALUE', `there is a module '${name}' already`);
     this.add(name, module);
     return this;
   }
   /** @throws {RangeError} when there is no such module; negative indices count from the end */
   get(index: number): Module {
+    checkNumber('index', index);
     const module = [...this.items.values()].at(index);
-    if (module === undefined || index < -this.length || !Number.isInteger(index))
-      throw new RangeError(`index ${index} is out of range: there are ${this.length} modules`);
+    if (module === undefined || index < -this.length || !Number.isInteger(index)) {
+      const sentence = `index ${index} is out of range: there are ${this.length} modules`;
+      throw rangeError('ERR_OUT_OF_RANGE', sentence);
+    }
     return module;
   }
   [Symbol.iterator](): IterableIterator<Module> {
@@ -58,7 +70,8 @@ export class Sequential extends Row {
   constructor(...modules: Module[] | [ReadonlyMap<string, Module>]) {
     super();
     const [first] = modules;
-    if (modules.length === 1 && isMap(first)) for (const [name, module] of first) this.add(name, module);
+    if (modules.length === 1 && isMap(first))
+      for (const [name, module] of pairsOf(first)) this.add(name, module);
     else for (const module of modules as Module[]) this.append(module);
   }
 
@@ -105,17 +118,12 @@ export class ModuleDict extends Container {
   constructor(modules: Iterable<readonly [string, Module]> | { readonly [name: string]: Module } = []) {
     super();
     const isPlain = typeof modules === 'object' && modules !== null && !(Symbol.iterator in modules);
-    for (const entry of listOf('modules', isPlain ? Object.entries(modules) : modules)) {
-      if (!Array.isArray(entry)) {
-        throw new TypeError(`modules should hold [name, Module] pairs, got ${describe(entry)}`);
-      }
-      this.set(entry[0] as string, entry[1] as Module);
-    }
+    for (const [name, module] of pairsOf(isPlain ? Object.entries(modules) : modules)) this.set(name, module);
   }
   /** @throws {RangeError} when there is no such module */
   get(key: string): Module {
     const module = this.items.get(key);
-    if (module === undefined) throw new RangeError(`there is no module ${describe(key)}`);
+    if (module === undefined) throw rangeError('ERR_OUT_OF_RANGE', `there is no module ${describe(key)}`);
     return module;
   }
   has(key: string): boolean {
@@ -144,16 +152,18 @@ export class ModuleDict extends Container {
 }
 
 function noForward(name: string): never {
-  throw new TypeError(`Module [${name}] is missing the required "forward" function`);
+  throw typeError('ERR_INVALID_ARG_TYPE', `Module [${name}] is missing the required "forward" function`);
 }
 
 function isMap(value: unknown): value is ReadonlyMap<string, Module> {
   return tagOf(value) === 'Map';
 }
 
-function listOf(name: string, value: unknown): unknown[] {
-  if (typeof value !== 'object' || value === null || !(Symbol.iterator in value)) {
-    throw new TypeError(`${name} should be an iterable, got ${describe(value)}`);
-  }
-  return [...(value as Iterable<unknown>)];
+/** Names and modules, of which the container looks at each. */
+function pairsOf(modules: unknown): [name: string, module: Module][] {
+  return listOf('modules', modules).map((entry) => {
+    if (Array.isArray(entry)) return [entry[0] as string, entry[1] as Module];
+    const sentence = `modules should hold [name, Module] pairs, got ${describe(entry)}`;
+    throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+  });
 }

@@ -1,6 +1,6 @@
-import { describe } from '../errors.js';
+import { checkNumber, rangeError } from '../errors.js';
 import { bernoulli } from '../random.js';
-import { isTensor, type Tensor } from '../tensor.js';
+import { type Tensor, checkTensor } from '../tensor/index.js';
 import { closed } from './closed.js';
 import { Module } from './module.js';
 
@@ -14,15 +14,18 @@ export class Dropout extends Module {
   /** @throws {TypeError | RangeError} when `p` is no probability */
   constructor(p = 0.5) {
     super();
-    if (typeof p !== 'number') throw new TypeError(`p should be a number, got ${describe(p)}`);
+    checkNumber('p', p);
     if (!(p >= 0 && p <= 1)) {
-      throw new RangeError(`dropout probability has to be between 0 and 1, but got ${p}`);
+      throw rangeError(
+        'ERR_INVALID_ARG_VALUE',
+        `dropout probability has to be between 0 and 1, but got ${p}`,
+      );
     }
     closed(this, { p });
   }
   /** @throws {TypeError} when `input` is no Tensor */
   override forward(input: Tensor): Tensor {
-    if (!isTensor(input)) throw new TypeError(`input should be a Tensor, got ${describe(input)}`);
+    checkTensor('input', input);
     return this.training ? dropout(input, this.p) : input;
   }
   override extraRepr(): string {
@@ -34,5 +37,7 @@ export class Dropout extends Module {
 export function dropout(input: Tensor, p: number): Tensor {
   if (p === 0 || input.numel === 0) return input;
   if (p === 1) return input.mul(0);
-  return input.mul(bernoulli(1 - p, input.shape).div(1 - p));
+  return bernoulli(1 - p, input.shape)
+    .div(1 - p)
+    .mul(input);
 }

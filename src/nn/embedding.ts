@@ -1,7 +1,28 @@
-import { checkBoolean, checkOneOf, checkOptions, checkSize, describe } from '../errors.js';
+import {
+  checkBoolean,
+  checkOneOf,
+  checkOptions,
+  checkSize,
+  describe,
+  checkNumber,
+  rangeError,
+  typeError,
+} from '../errors.js';
 import { bagModes, callBags, callLookup } from '../native/call.js';
 import type { EmbeddingTable, IndexBags } from '../native/handles.js';
-import { float32, int32, int64, isTensor, resultTensor, sameShape, type Tensor } from '../tensor.js';
+import {
+  float32,
+  int32,
+  int64,
+  isTensor,
+  resultTensor,
+  sameShape,
+  type Tensor,
+  checkTensor,
+  emptyArray,
+  float64,
+  formatShape,
+} from '../tensor/index.js';
 import { normal_ } from './init.js';
 import { closed, fixed } from './closed.js';
 import { Module, pythonFloat, type ModuleMetadata } from './module.js';
@@ -62,12 +83,14 @@ abstract class TableModule extends Module {
     checkSize('num_embeddings', numEmbeddings);
     checkSize('embedding_dim', embeddingDim);
     const padding = checkPaddingIdx(paddingIdx, numEmbeddings);
-    if (maxNorm !== null && typeof maxNorm !== 'number')
-      throw new TypeError(`max_norm should be a number or null, got ${describe(maxNorm)}`);
-    if (typeof normType !== 'number')
-      throw new TypeError(`norm_type should be a number, got ${describe(normType)}`);
+    if (maxNorm !== null && typeof maxNorm !== 'number') {
+      const sentence = `max_norm should be a number or null, got ${describe(maxNorm)}`;
+      throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+    }
+    checkNumber('norm_type', normType);
     if ((maxNorm !== null && !(maxNorm >= 0)) || !(normType > 0)) {
-      throw new RangeError(
+      throw rangeError(
+        'ERR_INVALID_ARG_VALUE',
         `max_norm should not be negative, norm_type be positive, got ${maxNorm} and ${normType}`,
       );
     }
@@ -180,9 +203,10 @@ export interface BagModule extends Required<BagOptions> {
 /** The row that `paddingIdx` means, or null. */
 export function checkPaddingIdx(padding: number | null | undefined, numEmbeddings: number): number | null {
   if (padding === null || padding === undefined) return null;
-  if (!Number.isInteger(padding) || padding < -numEmbeddings || padding >= numEmbeddings) {
-    throw new RangeError(`Padding_idx must be within num_embeddings, got ${describe(padding)}`);
-  }
+  const sentence = `Padding_idx must be within num_embeddings, got ${describe(padding)}`;
+  if (typeof padding !== 'number') throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+  if (!Number.isInteger(padding) || padding < -numEmbeddings || padding >= numEmbeddings)
+    throw rangeError('ERR_OUT_OF_RANGE', sentence);
   return padding < 0 ? padding + numEmbeddings : padding;
 }
 
@@ -214,7 +238,10 @@ export function tableIndices(name: string, indices: Tensor, numEmbeddings: numbe
   for (let i = 0; i < data.length; i++) {
     const index = Number(data[i]);
     if (index < 0 || index >= numEmbeddings) {
-      throw new RangeError(`index out of range in self: got ${index}, expected 0 to ${numEmbeddings - 1}`);
+      throw rangeError(
+        'ERR_OUT_OF_RANGE',
+        `index out of range in self: got ${index}, expected 0 to ${numEmbeddings - 1}`,
+      );
     }
     out[i] = index;
   }
@@ -227,7 +254,7 @@ const fewIndices = 3;
 /** The rows of these indices, which are inside the table; `shape` is the indices'. */
 export function lookup(table: EmbeddingTable, indices: Int32Array, shape: readonly number[]): Tensor {
   const { data, affines, width } = table;
-  const out = new Float32Array(indices.length * width);
+  const out = emptyArray(float32, indices.length * width);
   if (affines === null && indices.length <= fewIndices) {
     for (let i = 0; i < indices.length; i++) {
       const start = indices[i]! * width;
@@ -250,29 +277,33 @@ export function bagArguments(
   let bounds: Float64Array;
   if (input.dim() === 2) {
     if (offsets !== undefined && offsets !== null) {
-      throw new RangeError(
+      throw rangeError(
+        'ERR_INVALID_ARG_VALUE',
         `if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length sequences. However, found offsets of type ${describe(offsets)}`,
       );
     }
     const [bags, length] = input.shape as [number, number];
-    bounds = Float64Array.from({ length: bags + 1 }, (_, i) => i * length);
+    bounds = emptyArray(float64, bags + 1);
+    for (let i = 0; i < bounds.length; i++) bounds[i] = i * length;
   } else if (input.dim() === 1) {
     bounds = offsetBounds(offsets, indices.length, includeLastOffset);
   } else {
-    throw new RangeError(`input has to be 1D or 2D Tensor, but got Tensor of dimension ${input.dim()}`);
+    throw rangeError(
+      'ERR_SHAPE',
+      `input has to be 1D or 2D Tensor, but got Tensor of dimension ${input.dim()}`,
+    );
   }
   if (perSampleWeights === undefined || perSampleWeights === null) return { indices, bounds, weights: null };
-  if (!isTensor(perSampleWeights) || perSampleWeights.dtype !== float32) {
-    const got = isTensor(perSampleWeights) ? perSampleWeights.dtype : describe(perSampleWeights);
-    throw new TypeError(`per_sample_weights should be a float32 Tensor, got ${got}`);
-  }
+  checkTensor('per_sample_weights', perSampleWeights, float32);
   if (!sameShape(perSampleWeights.shape, input.shape)) {
-    throw new RangeError(
-      `embedding_bag: If per_sample_weights (torch.Size([${perSampleWeights.shape.join(', ')}])) is not None, then it must have the same shape as the input (torch.Size([${input.shape.join(', ')}]))`,
+    throw rangeError(
+      'ERR_SHAPE',
+      `embedding_bag: If per_sample_weights (torch.Size(${formatShape(perSampleWeights.shape)})) is not None, then it must have the same shape as the input (torch.Size(${formatShape(input.shape)}))`,
     );
   }
   if (mode !== 'sum') {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
       `embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got mode='${mode}').`,
     );
   }
@@ -282,7 +313,7 @@ export function bagArguments(
 /** Each bag's sum, mean or maximum. */
 export function lookupBags(table: EmbeddingTable, bags: IndexBags, { mode, paddingIdx }: BagModule): Tensor {
   const count = bags.bounds.length - 1;
-  const out = new Float32Array(count * table.width);
+  const out = emptyArray(float32, count * table.width);
   callBags(table, bags, mode, paddingIdx ?? -1, out);
   return resultTensor(out, [count, table.width]);
 }
@@ -293,25 +324,30 @@ function offsetBounds(
   includeLastOffset: boolean,
 ): Float64Array {
   if (offsets === undefined || offsets === null) {
-    throw new TypeError('offsets has to be a 1D Tensor but got None');
+    throw typeError('ERR_INVALID_ARG_TYPE', 'offsets has to be a 1D Tensor but got None');
   }
   const starts = Float64Array.from(integers('offsets', offsets), Number);
-  if (offsets.dim() !== 1) throw new RangeError(`offsets has to be a 1D Tensor, got ${offsets.dim()}D`);
+  if (offsets.dim() !== 1)
+    throw rangeError('ERR_SHAPE', `offsets has to be a 1D Tensor, got ${offsets.dim()}D`);
   if (includeLastOffset && starts.length === 0) {
-    throw new RangeError('include_last_offset: number of offset should be at least 1');
+    throw rangeError('ERR_SHAPE', 'include_last_offset: number of offset should be at least 1');
   }
   if (starts.length > 0 && starts[0] !== 0) {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
       `offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got ${starts[0]}`,
     );
   }
   starts.forEach((start, i) => {
-    if (i > 0 && start < starts[i - 1]!)
-      throw new RangeError(`offsets should not decrease, got ${start} after ${starts[i - 1]}`);
+    if (i > 0 && start < starts[i - 1]!) {
+      const sentence = `offsets should not decrease, got ${start} after ${starts[i - 1]}`;
+      throw rangeError('ERR_INVALID_ARG_VALUE', sentence);
+    }
   });
   const last = starts.at(-1) ?? 0;
   if (last > length) {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_OUT_OF_RANGE',
       `offsets[-1] can not be greater than input's length ${length} but got offsets[-1] of ${last}`,
     );
   }
@@ -320,9 +356,11 @@ function offsetBounds(
 }
 
 function integers(name: string, indices: Tensor): Int32Array | BigInt64Array {
-  if (!isTensor(indices) || (indices.dtype !== int64 && indices.dtype !== int32)) {
-    throw new TypeError(
-      `Expected tensor for argument #1 '${name}' to have one of the following scalar types: Long, Int; but got ${isTensor(indices) ? indices.dtype : describe(indices)} instead`,
+  const given = isTensor(indices);
+  if (!given || (indices.dtype !== int64 && indices.dtype !== int32)) {
+    throw typeError(
+      given ? 'ERR_DTYPE' : 'ERR_INVALID_ARG_TYPE',
+      `Expected tensor for argument #1 '${name}' to have one of the following scalar types: Long, Int; but got ${given ? indices.dtype : describe(indices)} instead`,
     );
   }
   return indices.checked(name) as Int32Array | BigInt64Array;

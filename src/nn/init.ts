@@ -1,6 +1,6 @@
-import { checkOptions, describe } from '../errors.js';
+import { checkNumber, checkOneOf, checkOptions, describe, rangeError } from '../errors.js';
 import { fillNormal, fillUniform, type Generator } from '../random.js';
-import { numelOf, type Tensor } from '../tensor.js';
+import { checkTensor, numelOf, type Tensor } from '../tensor/index.js';
 import { isOnMeta } from './meta.js';
 
 export interface KaimingOptions {
@@ -13,12 +13,20 @@ export interface KaimingOptions {
   generator?: Generator;
 }
 
-export type Nonlinearity = 'linear' | 'sigmoid' | 'tanh' | 'relu' | 'leaky_relu' | 'selu';
+const nonlinearities = ['linear', 'sigmoid', 'tanh', 'relu', 'leaky_relu', 'selu'] as const;
+export type Nonlinearity = (typeof nonlinearities)[number];
 
 /** Fills in place from U(a, b). Default: U(0, 1). */
 export function uniform_<T extends Tensor>(tensor: T, a = 0, b = 1, generator?: Generator): T {
-  if (!(a <= b))
-    throw new RangeError(`uniform_ expects to return a [from, to) range, but found from=${a} > to=${b}`);
+  checkTensor('tensor', tensor);
+  checkNumber('a', a);
+  checkNumber('b', b);
+  if (!(a <= b)) {
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
+      `uniform_ expects to return a [from, to) range, but found from=${a} > to=${b}`,
+    );
+  }
   return isOnMeta() ? tensor : fillUniform(tensor, a, b, generator);
 }
 
@@ -28,18 +36,20 @@ export function normal_<T extends Tensor>(tensor: T, mean = 0, std = 1, generato
 }
 
 export function constant_<T extends Tensor>(tensor: T, value: number): T {
+  checkTensor('tensor', tensor);
   return tensor.fill_(value);
 }
 export function zeros_<T extends Tensor>(tensor: T): T {
-  return tensor.fill_(0);
+  return constant_(tensor, 0);
 }
 export function ones_<T extends Tensor>(tensor: T): T {
-  return tensor.fill_(1);
+  return constant_(tensor, 1);
 }
 
 /** Glorot and Bengio 2010: U(-a, a), `a = gain * sqrt(6 / (fan_in + fan_out))`. */
 export function xavierUniform_<T extends Tensor>(tensor: T, gain = 1, generator?: Generator): T {
   const [fanIn, fanOut] = fans(tensor);
+  checkNumber('gain', gain);
   const bound = Math.sqrt(3) * (gain * Math.sqrt(2 / (fanIn + fanOut)));
   return uniform_(tensor, -bound, bound, generator);
 }
@@ -47,6 +57,7 @@ export function xavierUniform_<T extends Tensor>(tensor: T, gain = 1, generator?
 /** Glorot and Bengio 2010: N(0, std^2), `std = gain * sqrt(2 / (fan_in + fan_out))`. */
 export function xavierNormal_<T extends Tensor>(tensor: T, gain = 1, generator?: Generator): T {
   const [fanIn, fanOut] = fans(tensor);
+  checkNumber('gain', gain);
   return normal_(tensor, 0, gain * Math.sqrt(2 / (fanIn + fanOut)), generator);
 }
 
@@ -63,6 +74,9 @@ export function kaimingNormal_<T extends Tensor>(tensor: T, options: KaimingOpti
 
 /** The factor by which a nonlinearity asks for larger weights. */
 export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
+  const sentence = `Unsupported nonlinearity ${describe(nonlinearity)}`;
+  checkOneOf('nonlinearity', nonlinearity, nonlinearities, sentence);
+  checkNumber('a', a);
   switch (nonlinearity) {
     case 'linear':
     case 'sigmoid':
@@ -75,25 +89,24 @@ export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
       return Math.sqrt(2 / (1 + a ** 2));
     case 'selu':
       return 3 / 4;
-    default:
-      throw new RangeError(`Unsupported nonlinearity ${describe(nonlinearity)}`);
   }
 }
 
 function kaimingStd(tensor: Tensor, options: KaimingOptions): number {
   checkOptions('kaiming', options, ['a', 'mode', 'nonlinearity', 'generator']);
   const { a = 0, mode = 'fan_in', nonlinearity = 'leaky_relu' } = options;
-  if (mode !== 'fan_in' && mode !== 'fan_out') {
-    throw new RangeError(`Mode ${describe(mode)} not supported, please use one of fan_in, fan_out`);
-  }
+  const sentence = `Mode ${describe(mode)} not supported, please use one of fan_in, fan_out`;
+  checkOneOf('mode', mode, ['fan_in', 'fan_out'], sentence);
   const [fanIn, fanOut] = fans(tensor);
   return calculateGain(nonlinearity, a) / Math.sqrt(mode === 'fan_in' ? fanIn : fanOut);
 }
 
 /** `[fan_in, fan_out]` of a weight `[out, in, ...receptive field]`. */
 function fans(tensor: Tensor): [number, number] {
+  checkTensor('tensor', tensor);
   if (tensor.dim() < 2) {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_SHAPE',
       `Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, got ${tensor.dim()}`,
     );
   }

@@ -1,5 +1,5 @@
-import { describe } from '../errors.js';
-import type { Tensor } from '../tensor.js';
+import { describe, typeError } from '../errors.js';
+import type { Tensor } from '../tensor/index.js';
 import { ReLU } from './activation.js';
 import { forgetLinear, forwardFloat, Linear } from './linear.js';
 import { Sequential } from './container.js';
@@ -12,7 +12,8 @@ export class LinearReLU extends Sequential {
   /** @throws {TypeError} when the arguments are not exactly a Linear and a ReLU */
   constructor(linear: Linear, relu: ReLU) {
     if (linear?.constructor !== Linear || relu?.constructor !== ReLU) {
-      throw new TypeError(`Incorrect types for input modules: ${describe(linear)} and ${describe(relu)}`);
+      const sentence = `Incorrect types for input modules: ${describe(linear)} and ${describe(relu)}`;
+      throw typeError('ERR_INVALID_ARG_TYPE', sentence);
     }
     super(linear, relu);
   }

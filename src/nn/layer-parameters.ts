@@ -1,5 +1,5 @@
 import type { RNNMode } from '../native/handles.js';
-import type { Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor/index.js';
 
 /** A parameter of a float layer, and where its numbers are in the layer's native handle. */
 export interface LayerParameter {

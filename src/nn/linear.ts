@@ -2,7 +2,8 @@ import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError 
 import { native } from '../native/addon.js';
 import { callLinear } from '../native/call.js';
 import type { LinearHandle } from '../native/handles.js';
-import { float32, isTensor, resultTensor, type Tensor } from '../tensor.js';
+import { float32 } from '../tensor/dtype.js';
+import { isTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
 import { closed, fixed } from './closed.js';
 import { Module, type ModuleMetadata } from './module.js';

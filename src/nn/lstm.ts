@@ -1,4 +1,4 @@
-import type { Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor/index.js';
 import type { PackedSequence } from './packed-sequence.js';
 import { RNNBase } from './rnn-base.js';
 import { rnnConfig, type LSTMOptions } from './rnn-config.js';

@@ -1,5 +1,5 @@
 import { checkBoolean, checkOptions, describe, rangeError, tagOf, typeError } from '../errors.js';
-import { isPlain, isTensor, sameShape, type Tensor } from '../tensor.js';
+import { isPlain, isTensor, sameShape, type Tensor } from '../tensor/index.js';
 import { addHook, type Hook, type RemovableHandle } from './hooks.js';
 import { isParameter, Parameter } from './parameter.js';
 import {

@@ -1,9 +1,9 @@
-import { checkBoolean, checkOptions, checkSize, describe } from '../errors.js';
-import { resultTensor, type Tensor } from '../tensor.js';
+import { checkBoolean, checkOptions, checkSize, checkNumber, rangeError } from '../errors.js';
+import { resultTensor, type Tensor, checkShape, formatShape } from '../tensor/index.js';
 import { floatInput } from './activation.js';
 import { closed, fixed } from './closed.js';
 import { Module, pythonFloat, type ModuleMetadata } from './module.js';
-import { emptyParameter, type Parameter } from './parameter.js';
+import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 
 export interface LayerNormOptions {
   /** Added to the variance. Default: 1e-5. */
@@ -31,17 +31,20 @@ export class LayerNorm extends Module {
   /** @throws {TypeError | RangeError} for a shape that holds no positive integers, or an option of the wrong kind */
   constructor(normalizedShape: number | readonly number[], options: LayerNormOptions = {}) {
     super();
-    const shape = Array.isArray(normalizedShape) ? (normalizedShape as number[]) : [normalizedShape];
+    const given = Array.isArray(normalizedShape) ? (normalizedShape as number[]) : [normalizedShape];
+    checkShape(given);
+    const shape = [...given] as number[];
     if (shape.length === 0) {
-      throw new RangeError(
+      throw rangeError(
+        'ERR_SHAPE',
         'Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []',
       );
     }
     shape.forEach((size) => checkSize('normalized_shape', size));
     checkOptions('LayerNorm', options, ['eps', 'elementwiseAffine', 'bias']);
     const { eps = 1e-5, elementwiseAffine = true, bias = true } = options;
-    if (typeof eps !== 'number') throw new TypeError(`eps should be a number, got ${describe(eps)}`);
-    if (!(eps >= 0)) throw new RangeError(`eps should not be negative, got ${eps}`);
+    checkNumber('eps', eps);
+    if (!(eps >= 0)) throw rangeError('ERR_INVALID_ARG_VALUE', `eps should not be negative, got ${eps}`);
     checkBoolean('elementwiseAffine', elementwiseAffine);
     checkBoolean('bias', bias);
     closed(this, { normalizedShape: Object.freeze([...shape]), eps, elementwiseAffine });
@@ -64,12 +67,13 @@ export class LayerNorm extends Module {
     }
     if (!fits) {
       const expected = normalizedShape.join(', ');
-      throw new RangeError(
-        `Given normalized_shape=[${expected}], expected input with shape [*, ${expected}], but got input of size[${shape.join(', ')}]`,
+      throw rangeError(
+        'ERR_SHAPE',
+        `Given normalized_shape=[${expected}], expected input with shape [*, ${expected}], but got input of size${formatShape(shape)}`,
       );
     }
-    const weight = this.weight?.checked('weight') as Float32Array | undefined;
-    const bias = this.bias?.checked('bias') as Float32Array | undefined;
+    const weight = this.weight && parameterData('weight', this.weight, normalizedShape);
+    const bias = this.bias && parameterData('bias', this.bias, normalizedShape);
     const out = new Float32Array(x.length);
     for (let begin = 0; begin < x.length; begin += size) {
       let sum = 0;

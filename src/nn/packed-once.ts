@@ -1,4 +1,4 @@
-import type { Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor/index.js';
 import type { Module } from './module.js';
 
 interface Entry<Handle> {

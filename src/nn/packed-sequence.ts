@@ -1,5 +1,6 @@
-import { describe } from '../errors.js';
-import { isTensor, Tensor } from '../tensor.js';
+import { describe, rangeError, typeError } from '../errors.js';
+import { formatShape } from '../tensor/shape.js';
+import { checkTensor, isTensor, Tensor } from '../tensor/tensor.js';
 
 /**
  * A batch of sequences of different lengths without padding, which every recurrent module takes in place of a
@@ -42,27 +43,33 @@ export interface CheckedPacked {
 /** At each use, for what is in a tensor may change. @throws {TypeError | RangeError} naming what does not fit */
 export function checkPacked(sequence: PackedSequence): CheckedPacked {
   if (!isPackedSequence(sequence)) {
-    throw new TypeError(`sequence should be a PackedSequence, got ${describe(sequence)}`);
+    throw typeError('ERR_INVALID_ARG_TYPE', `sequence should be a PackedSequence, got ${describe(sequence)}`);
   }
   const { data, sortedIndices, unsortedIndices } = sequence;
   checkPlain('data', data);
   const batchSizes = integersOf('batchSizes', sequence.batchSizes);
   const batch = batchSizes[0];
-  if (batch === undefined) throw new RangeError('batchSizes should not be empty');
+  if (batch === undefined) throw rangeError('ERR_SHAPE', 'batchSizes should not be empty');
   batchSizes.forEach((n, t) => {
     if (n < 1 || (t > 0 && n > batchSizes[t - 1]!)) {
       const after = t === 0 ? '' : ` after ${batchSizes[t - 1]}`;
-      throw new RangeError(`batchSizes should be positive integers that do not grow, got ${n}${after}`);
+      const sentence = `batchSizes should be positive integers that do not grow, got ${n}${after}`;
+      throw rangeError('ERR_INVALID_ARG_VALUE', sentence);
     }
   });
   const rows = batchSizes.reduce((sum, n) => sum + n, 0);
   if (data.dim() === 0 || data.shape[0] !== rows) {
-    throw new RangeError(
-      `data should have ${rows} rows, the sum of batchSizes, but is [${data.shape.join(', ')}]`,
+    throw rangeError(
+      'ERR_SHAPE',
+      `data should have ${rows} rows, the sum of batchSizes, but is ${formatShape(data.shape)}`,
     );
   }
+  if (data.numel === 0) throw rangeError('ERR_SHAPE', 'Cannot pack empty tensors.');
   if ((sortedIndices === null) !== (unsortedIndices === null)) {
-    throw new TypeError('sortedIndices and unsortedIndices should both be tensors, or both null');
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      'sortedIndices and unsortedIndices should both be tensors, or both null',
+    );
   }
   if (sortedIndices === null) return { data, batchSizes, sorted: null, unsorted: null };
   const sorted = integersOf('sortedIndices', sortedIndices);
@@ -72,7 +79,8 @@ export function checkPacked(sequence: PackedSequence): CheckedPacked {
     unsorted.length !== batch ||
     !unsorted.every((i, b) => i >= 0 && sorted[i] === b)
   ) {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
       `sortedIndices and unsortedIndices should be permutations of 0 to ${batch - 1}, one the other's inverse`,
     );
   }
@@ -96,21 +104,25 @@ function invertPermutation(permutation: Tensor | null): Tensor | null {
 
 /** A list of integers, or a tensor of them; fractions are cut off, as PyTorch does. */
 export function integersOf(name: string, values: Tensor | readonly number[]): number[] {
-  const copy = Array.isArray(values) ? [...(values as number[])] : values; // fills holes, which every() passes
-  const list: unknown = isTensor(copy) ? copy.toArray() : copy;
-  const flat = Array.isArray(list) && list.every((n) => typeof n === 'number');
-  if (!flat) throw new TypeError(`${name} should be integers in one dimension, got ${describe(values)}`);
-  return (list as number[]).map((n) => {
+  const list: unknown = isTensor(values) ? values.toArray() : values;
+  const wrongKind = `${name} should be integers in one dimension, got ${describe(values)}`;
+  if (!Array.isArray(list)) throw typeError('ERR_INVALID_ARG_TYPE', wrongKind);
+  const integers: number[] = [];
+  // Not with map(), which leaves holes out.
+  for (const n of list as unknown[]) {
+    if (typeof n !== 'number') throw typeError('ERR_INVALID_ARG_TYPE', wrongKind);
     const integer = Math.trunc(n);
-    if (!Number.isSafeInteger(integer)) throw new RangeError(`${name} should be integers, but one is ${n}`);
-    return integer;
-  });
+    if (!Number.isSafeInteger(integer))
+      throw rangeError('ERR_INVALID_ARG_VALUE', `${name} should be integers, but one is ${n}`);
+    integers.push(integer);
+  }
+  return integers;
 }
 
 /** A tensor whose rows can be moved one by one. */
 export function checkPlain(name: string, tensor: unknown): asserts tensor is Tensor {
-  if (!isTensor(tensor)) throw new TypeError(`${name} should be a Tensor, got ${describe(tensor)}`);
+  checkTensor(name, tensor);
   if (tensor.quantization !== undefined) {
-    throw new TypeError(`${name} should not be quantized, got ${tensor.dtype}`);
+    throw typeError('ERR_DTYPE', `${name} should not be quantized, got ${tensor.dtype}`);
   }
 }

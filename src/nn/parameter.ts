@@ -1,5 +1,5 @@
 import { describe, rangeError, typeError } from '../errors.js';
-import { float32, isTensor, sameShape, Tensor, unchecked } from '../tensor.js';
+import { emptyArray, float32, isTensor, sameShape, Tensor, unchecked } from '../tensor/index.js';
 import { isOnMeta } from './meta.js';
 
 /** A tensor that a module counts among its parameters. */
@@ -19,7 +19,7 @@ export function emptyParameter(shape: readonly number[]): Parameter {
   if (!Number.isSafeInteger(count))
     throw rangeError('ERR_SHAPE', `a parameter of shape [${shape.join(', ')}] is too large`);
   if (isOnMeta()) return new Parameter(new Float32Array(0), shape, unchecked);
-  return new Parameter(new Float32Array(count), shape, { dtype: float32 });
+  return new Parameter(emptyArray(float32, count), shape, { dtype: float32 });
 }
 
 /**

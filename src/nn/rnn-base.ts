@@ -1,6 +1,6 @@
 import { native } from '../native/addon.js';
 import type { RNNHandle, RNNMode } from '../native/handles.js';
-import type { Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor/index.js';
 import { uniform_ } from './init.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from './layer-parameters.js';
 import { closed, fixed } from './closed.js';

@@ -1,7 +1,8 @@
 import { describe, rangeError, typeError } from '../errors.js';
 import { callRNN, type RNNCall, type RNNOutputs } from '../native/call.js';
 import type { RNNHandle } from '../native/handles.js';
-import { float32, isTensor, resultTensor, Tensor } from '../tensor.js';
+import { float32 } from '../tensor/dtype.js';
+import { isTensor, resultTensor, Tensor } from '../tensor/tensor.js';
 import { dropout as applyDropout } from './dropout.js';
 import { checkPacked, isPackedSequence, PackedSequence } from './packed-sequence.js';
 import { kindOf, type RNNConfig } from './rnn-config.js';

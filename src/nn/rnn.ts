@@ -1,5 +1,5 @@
 import { closedGetters } from './closed.js';
-import type { Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor/index.js';
 import type { PackedSequence } from './packed-sequence.js';
 import { RNNBase } from './rnn-base.js';
 import { nonlinearityOf, rnnConfig, type RNNOptions } from './rnn-config.js';

@@ -1,5 +1,5 @@
 import { describe, tagOf, typeError } from '../errors.js';
-import { isTensor, type Tensor } from '../tensor.js';
+import { isTensor, type Tensor } from '../tensor/index.js';
 
 /** What a state dict says of one module: its type, sizes and options, as JSON values. */
 export type ModuleMetadata = { readonly type: string; readonly [key: string]: unknown };

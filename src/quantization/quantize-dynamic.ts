@@ -4,7 +4,7 @@ import { onMeta } from '../nn/meta.js';
 import { copyHooks, copyModule, isInstanceOf, isModule, type Module } from '../nn/module.js';
 import { quantizedCatalogue } from '../nn/quantized/catalogue.js';
 import { checkQConfig } from '../nn/quantized/qconfig.js';
-import { qint8, type DType } from '../tensor.js';
+import { qint8, type DType } from '../tensor/index.js';
 import {
   defaultDynamicQConfig,
   float16DynamicQConfig,

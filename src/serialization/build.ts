@@ -4,7 +4,7 @@ import type { Tensors } from '../nn/layer-parameters.js';
 import { onMeta } from '../nn/meta.js';
 import { isParameter, Parameter, type Module, type ModuleMetadata } from '../nn/module.js';
 import { defaultsOf, entryOf, isQuantized } from '../nn/quantized/catalogue.js';
-import { float32, type Tensor } from '../tensor.js';
+import { float32, type Tensor } from '../tensor/index.js';
 import { Recogniser, type Found } from './recognise.js';
 import { StateDictModule } from './state-dict-module.js';
 

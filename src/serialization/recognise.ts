@@ -2,7 +2,7 @@ import { floatCatalogue, type CatalogueEntry, type Options } from '../nn/catalog
 import { rnnSizes, type RNNSizes, type Tensors } from '../nn/layer-parameters.js';
 import type { ModuleMetadata } from '../nn/module.js';
 import { entryOf, isQuantized, twinOf } from '../nn/quantized/catalogue.js';
-import { float16, float32, sameShape, type DType } from '../tensor.js';
+import { float16, float32, sameShape, type DType } from '../tensor/index.js';
 
 /** What the tensors of a module show. */
 export interface Found {

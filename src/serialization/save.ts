@@ -1,4 +1,4 @@
-import type { Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor/index.js';
 import { fileName, writeWhole, writeWholeSync } from './file-node.js';
 import { safetensorsBytes } from './formats/safetensors/write.js';
 

@@ -1,7 +1,7 @@
 import { describe, typeError } from '../errors.js';
 import { ModuleDict } from '../nn/container.js';
 import type { Module, ModuleMetadata } from '../nn/module.js';
-import type { Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor/index.js';
 
 /**
  * A module of which only a state dict is known: its children and tensors by name, but not its class, and so not

@@ -1,4 +1,4 @@
-import type { DType } from '../../tensor.js';
+import type { DType } from '../../tensor/index.js';
 import { floatCatalogue, linear, type CatalogueEntry, type Options } from '../catalogue.js';
 import type { Module } from '../module.js';
 import * as dynamic from './dynamic/index.js';

@@ -1,7 +1,7 @@
 import { checkOneOf, checkOptions, checkSize, rangeError } from '../../errors.js';
 import { native } from '../../native/addon.js';
 import type { EmbeddingTable } from '../../native/handles.js';
-import { quint4x2, quint8, sameShape, Tensor } from '../../tensor.js';
+import { quint4x2, quint8, sameShape, Tensor } from '../../tensor/index.js';
 import {
   bagArguments,
   bagOptionNames,

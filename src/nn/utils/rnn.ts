@@ -1,5 +1,14 @@
-import { checkBoolean, checkOneOf, checkOptions, describe } from '../../errors.js';
-import { emptyArray, full, numelOf, Tensor } from '../../tensor.js';
+import {
+  checkBoolean,
+  checkNumber,
+  checkOneOf,
+  checkOptions,
+  describe,
+  listOf,
+  rangeError,
+  typeError,
+} from '../../errors.js';
+import { emptyArray, formatShape, full, numelOf, Tensor } from '../../tensor/index.js';
 import { checkPacked, checkPlain, indices, integersOf, PackedSequence } from '../packed-sequence.js';
 
 export { PackedSequence };
@@ -46,30 +55,35 @@ export function packPaddedSequence(
   const { batchFirst = false, enforceSorted = true } = options;
   checkBoolean('batchFirst', batchFirst);
   checkBoolean('enforceSorted', enforceSorted);
-  if (input.dim() < 2) throw new RangeError(`input should have at least 2 dimensions, got ${input.dim()}`);
+  if (input.dim() < 2)
+    throw rangeError('ERR_SHAPE', `input should have at least 2 dimensions, got ${input.dim()}`);
   const data = input.checked('input');
-  if (data.length === 0) throw new RangeError('Cannot pack empty tensors.');
+  if (data.length === 0) throw rangeError('ERR_SHAPE', 'Cannot pack empty tensors.');
   const [batch, steps] = batchFirst ? [input.shape[0]!, input.shape[1]!] : [input.shape[1]!, input.shape[0]!];
   const sizes = integersOf('lengths', lengths);
   if (sizes.length !== batch) {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_SHAPE',
       `Expected \`len(lengths)\` to be equal to batch_size, but got ${sizes.length} (batch_size=${batch})`,
     );
   }
   if (!sizes.every((length) => length > 0)) {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
       "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0",
     );
   }
   const tooLong = sizes.find((length) => !(length <= steps));
   if (tooLong !== undefined) {
-    throw new RangeError(`lengths should be at most ${steps}, the steps of the input, but one is ${tooLong}`);
+    const sentence = `lengths should be at most ${steps}, the steps of the input, but one is ${tooLong}`;
+    throw rangeError('ERR_INVALID_ARG_VALUE', sentence);
   }
   const order = Array.from(sizes.keys());
   // JavaScript's sort is stable, so equal lengths keep their order.
   if (!enforceSorted) order.sort((a, b) => sizes[b]! - sizes[a]!);
   else if (sizes.some((length, i) => i > 0 && length > sizes[i - 1]!)) {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
       '`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass `enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this requirement if you do not need ONNX exportability.',
     );
   }
@@ -109,10 +123,11 @@ export function padPackedSequence(
   checkBoolean('batchFirst', batchFirst);
   checkNumber('paddingValue', paddingValue);
   if (!Number.isSafeInteger(totalLength)) {
-    throw new TypeError(`totalLength should be an integer, got ${describe(totalLength)}`);
+    throw typeError('ERR_INVALID_ARG_TYPE', `totalLength should be an integer, got ${describe(totalLength)}`);
   }
   if (totalLength < batchSizes.length) {
-    throw new RangeError(
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
       `Expected total_length to be at least the length of the longest sequence in input, but got total_length=${totalLength} and max sequence length being ${batchSizes.length}`,
     );
   }
@@ -149,7 +164,7 @@ export function padPackedSequence(
  * @throws {RangeError} for no sequences, or such that differ in more than their length
  */
 export function padSequence(sequences: Iterable<Tensor>, options: PadSequenceOptions = {}): Tensor {
-  const list = listOf(sequences);
+  const list = sequencesOf(sequences);
   checkOptions('padSequence', options, ['batchFirst', 'paddingValue', 'paddingSide']);
   const { batchFirst = false, paddingValue = 0, paddingSide = 'right' } = options;
   checkBoolean('batchFirst', batchFirst);
@@ -159,11 +174,12 @@ export function padSequence(sequences: Iterable<Tensor>, options: PadSequenceOpt
   const rowShape = first.shape.slice(1);
   for (const { dtype, shape } of list) {
     if (dtype !== first.dtype) {
-      throw new TypeError(`sequences should have one dtype, got ${first.dtype} and ${dtype}`);
+      throw typeError('ERR_DTYPE', `sequences should have one dtype, got ${first.dtype} and ${dtype}`);
     }
     if (shape.length !== first.shape.length || rowShape.some((n, d) => shape[d + 1] !== n)) {
-      throw new RangeError(
-        `sequences should have one shape after their length, got [${first.shape.join(', ')}] and [${shape.join(', ')}]`,
+      throw rangeError(
+        'ERR_SHAPE',
+        `sequences should have one shape after their length, got ${formatShape(first.shape)} and ${formatShape(shape)}`,
       );
     }
   }
@@ -171,6 +187,7 @@ export function padSequence(sequences: Iterable<Tensor>, options: PadSequenceOpt
   const leading = batchFirst ? [list.length, steps] : [steps, list.length];
   const padded = full([...leading, ...rowShape], paddingValue, { dtype: first.dtype });
   const row = numelOf(rowShape);
+  if (row === 0) return padded;
   list.forEach((sequence, b) => {
     const source = sequence.checked('sequences');
     const length = sequence.shape[0]!;
@@ -197,17 +214,22 @@ export function unpadSequence(
   checkOptions('unpadSequence', options, ['batchFirst']);
   const { batchFirst = false } = options;
   checkBoolean('batchFirst', batchFirst);
-  if (padded.dim() < 2) throw new RangeError(`padded should have at least 2 dimensions, got ${padded.dim()}`);
+  if (padded.dim() < 2)
+    throw rangeError('ERR_SHAPE', `padded should have at least 2 dimensions, got ${padded.dim()}`);
   const [batch, steps] = batchFirst
     ? [padded.shape[0]!, padded.shape[1]!]
     : [padded.shape[1]!, padded.shape[0]!];
   const sizes = integersOf('lengths', lengths);
   if (sizes.length !== batch) {
-    throw new RangeError(`lengths should have ${batch} elements, one a sequence, got ${sizes.length}`);
+    throw rangeError(
+      'ERR_SHAPE',
+      `lengths should have ${batch} elements, one a sequence, got ${sizes.length}`,
+    );
   }
   return sizes.map((length, b) => {
     if (!(length >= 0 && length <= steps)) {
-      throw new RangeError(
+      throw rangeError(
+        'ERR_INVALID_ARG_VALUE',
         `lengths should be from 0 to ${steps}, the steps of the batch, but one is ${length}`,
       );
     }
@@ -221,7 +243,7 @@ export function packSequence(
   options: { enforceSorted?: boolean } = {},
 ): PackedSequence {
   checkOptions('packSequence', options, ['enforceSorted']);
-  const list = listOf(sequences);
+  const list = sequencesOf(sequences);
   const lengths = list.map((sequence) => sequence.shape[0]!);
   return packPaddedSequence(padSequence(list), lengths, options);
 }
@@ -240,21 +262,14 @@ function batchSizesOf(lengths: readonly number[]): number[] {
   });
 }
 
-function listOf(sequences: Iterable<Tensor>): Tensor[] {
-  if (typeof sequences !== 'object' || sequences === null || !(Symbol.iterator in sequences)) {
-    throw new TypeError(
-      `pad_sequence: Expected iterable for input sequences, but got arg of type: ${describe(sequences)}`,
-    );
-  }
-  const list = [...sequences];
-  if (list.length === 0) throw new RangeError('received an empty list of sequences');
+function sequencesOf(sequences: unknown): Tensor[] {
+  const sentence = `pad_sequence: Expected iterable for input sequences, but got arg of type: ${describe(sequences)}`;
+  const list = listOf('sequences', sequences, sentence);
+  if (list.length === 0) throw rangeError('ERR_INVALID_ARG_VALUE', 'received an empty list of sequences');
   for (const sequence of list) {
     checkPlain('sequences', sequence);
-    if (sequence.dim() === 0) throw new RangeError('sequences should have at least 1 dimension, got 0');
+    if (sequence.dim() === 0)
+      throw rangeError('ERR_SHAPE', 'sequences should have at least 1 dimension, got 0');
   }
-  return list;
-}
-
-function checkNumber(name: string, value: unknown): asserts value is number {
-  if (typeof value !== 'number') throw new TypeError(`${name} should be a number, got ${describe(value)}`);
+  return list as Tensor[];
 }

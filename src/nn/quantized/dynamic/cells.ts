@@ -1,5 +1,5 @@
 import type { RNNMode } from '../../../native/handles.js';
-import type { Tensor } from '../../../tensor.js';
+import type { Tensor } from '../../../tensor/index.js';
 import {
   cellConfig,
   cellMetadata,

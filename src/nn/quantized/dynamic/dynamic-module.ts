@@ -1,5 +1,5 @@
 import { rangeError } from '../../../errors.js';
-import { float16, Tensor } from '../../../tensor.js';
+import { float16, Tensor } from '../../../tensor/index.js';
 import type { LayerParameter } from '../../layer-parameters.js';
 import { isOnMeta } from '../../meta.js';
 import { closedGetters } from '../../closed.js';

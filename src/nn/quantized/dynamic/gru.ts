@@ -1,4 +1,4 @@
-import type { Tensor } from '../../../tensor.js';
+import type { Tensor } from '../../../tensor/index.js';
 import { GRU as FloatGRU } from '../../gru.js';
 import type { PackedSequence } from '../../packed-sequence.js';
 import { rnnConfig, type RNNBaseOptions } from '../../rnn-config.js';

@@ -1,7 +1,8 @@
 import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError } from '../../../errors.js';
 import { native } from '../../../native/addon.js';
 import type { HalfLinearHandle, HalfMatrix, Int8LinearHandle, Int8Matrix } from '../../../native/handles.js';
-import { float16, float32, isTensor, type Tensor } from '../../../tensor.js';
+import { float16, float32 } from '../../../tensor/dtype.js';
+import { isTensor, type Tensor } from '../../../tensor/tensor.js';
 import { LinearReLU as FloatLinearReLU } from '../../intrinsic.js';
 import { linearParameters, type LayerParameter } from '../../layer-parameters.js';
 import { Linear as FloatLinear, linearForward, type LinearOptions } from '../../linear.js';

@@ -9,7 +9,7 @@ import {
   sameShape,
   Tensor,
   type Quantization,
-} from '../../../tensor.js';
+} from '../../../tensor/index.js';
 import type { LayerParameter } from '../../layer-parameters.js';
 import { sizeMismatch } from '../../module.js';
 import type { DynamicQuantization, QConfig } from '../qconfig.js';

@@ -1,6 +1,6 @@
 import { CheckpointError, describe } from '../../../errors.js';
 import type { ModuleMetadata, StateDict } from '../../../nn/module.js';
-import { emptyArray, type DType } from '../../../tensor.js';
+import { emptyArray, type DType } from '../../../tensor/index.js';
 import { readBytes, type Budget, type OpenFile, type Steps } from '../../file.js';
 import { isRecord, parseJson } from './json.js';
 

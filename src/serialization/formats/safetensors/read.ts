@@ -12,7 +12,7 @@ import {
   Tensor,
   uint8,
   type DType,
-} from '../../../tensor.js';
+} from '../../../tensor/index.js';
 import { readInto, type Budget, type OpenFile, type Steps } from '../../file.js';
 import type { Format } from '../format.js';
 import { readHeader } from './header.js';

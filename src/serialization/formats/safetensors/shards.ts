@@ -1,6 +1,6 @@
 import { CheckpointError, describe } from '../../../errors.js';
 import { StateDict } from '../../../nn/module.js';
-import type { Tensor } from '../../../tensor.js';
+import type { Tensor } from '../../../tensor/index.js';
 import { Budget, latin1, readBytes, type OpenFile, type Steps } from '../../file.js';
 import type { Format } from '../format.js';
 import { maxHeader } from './header.js';

@@ -1,6 +1,6 @@
 import { describe, rangeError, tagOf, typeError } from '../../../errors.js';
 import { metadataOf, type StateDict } from '../../../nn/module.js';
-import { isTensor, quint4x2, Tensor, type Quantization } from '../../../tensor.js';
+import { isTensor, quint4x2, Tensor, type Quantization } from '../../../tensor/index.js';
 import { dtypeNames, metadataKey, modulesKey } from './header.js';
 
 const nameOfDType = new Map(Object.entries(dtypeNames).map(([name, dtype]) => [dtype, name]));

@@ -12,7 +12,7 @@ import {
   quint4x2,
   quint8,
   uint8,
-} from '../../../tensor.js';
+} from '../../../tensor/index.js';
 import type { Fail } from '../../file.js';
 import { StorageType } from './storages.js';
 import { isTensorRef, tensorRef, type Quantizer, type TensorRef } from './tensor-ref.js';

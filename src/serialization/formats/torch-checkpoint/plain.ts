@@ -1,6 +1,6 @@
 import { CheckpointError, describe } from '../../../errors.js';
 import { StateDict } from '../../../nn/module.js';
-import { float16, isTensor, Tensor } from '../../../tensor.js';
+import { float16, isTensor, Tensor } from '../../../tensor/index.js';
 import type { Steps } from '../../file.js';
 import { plainName } from './globals.js';
 import { readTensor, type TensorSource } from './read-tensor.js';

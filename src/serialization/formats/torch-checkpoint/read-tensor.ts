@@ -9,7 +9,7 @@ import {
   type DType,
   type Quantization,
   type TensorData,
-} from '../../../tensor.js';
+} from '../../../tensor/index.js';
 import { readInto, type OpenFile, type Steps } from '../../file.js';
 import type { ReadContext } from '../format.js';
 import { elementBytes, type Storage } from './storages.js';

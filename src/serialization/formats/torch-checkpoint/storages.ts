@@ -14,7 +14,7 @@ import {
   quint8,
   uint8,
   type TensorData,
-} from '../../../tensor.js';
+} from '../../../tensor/index.js';
 import type { Fail } from '../../file.js';
 import { Global, isSize, nameOf, Tuple } from './values.js';
 

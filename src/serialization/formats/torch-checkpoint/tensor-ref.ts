@@ -1,4 +1,4 @@
-import { quint4x2 } from '../../../tensor.js';
+import { quint4x2 } from '../../../tensor/index.js';
 import type { Fail } from '../../file.js';
 import { bytesOf, Storage } from './storages.js';
 import { isSize, nameOf, Tuple, type List } from './values.js';

@@ -1,7 +1,7 @@
 import { CheckpointError, describe } from '../../../errors.js';
 import { kindOfGates } from '../../../nn/layer-parameters.js';
 import type { ModuleMetadata } from '../../../nn/module.js';
-import { float16, float32, qint8, quint4x2, quint8 } from '../../../tensor.js';
+import { float16, float32, qint8, quint4x2, quint8 } from '../../../tensor/index.js';
 import type { ReadContext } from '../format.js';
 import { plainName } from './globals.js';
 import { isTensorRef, type TensorRef } from './tensor-ref.js';

@@ -1,0 +1,169 @@
+import { checkNumber, checkOptions, describe, rangeError, typeError } from '../errors.js';
+import { bool, checkPlainDType, emptyArray, float32, int64, type DType } from './dtype.js';
+import { fill, isBigInt, write } from './elements.js';
+import { joinInto, type NestedArray } from './rearrange.js';
+import {
+  dimension,
+  formatShape,
+  maxRank,
+  numelOf,
+  resized,
+  sizeArguments,
+  sizes,
+  splitAt,
+  type SizeArguments,
+} from './shape.js';
+import { checkTensor, Tensor } from './tensor.js';
+
+export interface CreateOptions {
+  dtype?: DType;
+}
+
+/** A tensor of nested arrays. Default dtype: float32; int64 for bigints, bool for booleans. */
+export function tensor(values: NestedArray, options: CreateOptions = {}): Tensor {
+  checkOptions('tensor', options, ['dtype']);
+  const shape = nestedShape(values);
+  const flat = flattened(values, shape);
+  const kind = typeof flat[0];
+  const { dtype = kind === 'bigint' ? int64 : kind === 'boolean' ? bool : float32 } = options;
+  checkPlainDType('tensor', dtype);
+  const out = emptyArray(dtype, flat.length);
+  flat.forEach((value, i) => {
+    if (isBigInt(out) && typeof value === 'bigint') out[i] = value;
+    else write(out, i, Number(value));
+  });
+  return new Tensor(out, shape, { dtype });
+}
+
+/** The shape that the first array of each level tells. */
+function nestedShape(values: NestedArray): number[] {
+  const shape: number[] = [];
+  for (let level: NestedArray = values; Array.isArray(level); level = level[0] as NestedArray) {
+    if (shape.length === maxRank)
+      throw rangeError('ERR_SHAPE', `values should be nested at most ${maxRank} deep`);
+    shape.push(level.length);
+    if (level.length === 0) break;
+  }
+  return shape;
+}
+
+/** The elements in order. @throws {TypeError | RangeError} when they are of another kind, or not of that shape */
+function flattened(values: NestedArray, shape: readonly number[]): (number | bigint | boolean)[] {
+  const flat: (number | bigint | boolean)[] = [];
+  const walk = (value: NestedArray, dim: number): void => {
+    const isArray = Array.isArray(value);
+    if (isArray !== dim < shape.length || (isArray && value.length !== shape[dim])) {
+      throw rangeError(
+        'ERR_SHAPE',
+        `values should be nested arrays of equal lengths, but differ at dimension ${dim}`,
+      );
+    }
+    if (isArray) for (const item of value as NestedArray[]) walk(item, dim + 1);
+    else if (['number', 'bigint', 'boolean'].includes(typeof value)) flat.push(value as number);
+    else {
+      const sentence = `values should be numbers, bigints or booleans, got ${describe(value)}`;
+      throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+    }
+  };
+  walk(values, 0);
+  return flat;
+}
+
+export function full(shape: number | readonly number[], value: number, options: CreateOptions = {}): Tensor {
+  checkOptions('full', options, ['dtype']);
+  checkNumber('value', value);
+  return filled('full', sizes([shape]), value, options);
+}
+
+/** `zeros(2, 3)` or `zeros([2, 3], { dtype })`. */
+export function zeros(...args: SizeArguments<CreateOptions>): Tensor {
+  const [shape, options] = sizeArguments(args, ['dtype'], 'zeros');
+  return filled('zeros', shape, 0, options);
+}
+
+export function ones(...args: SizeArguments<CreateOptions>): Tensor {
+  const [shape, options] = sizeArguments(args, ['dtype'], 'ones');
+  return filled('ones', shape, 1, options);
+}
+
+function filled(
+  where: string,
+  shape: readonly number[],
+  value: number,
+  { dtype = float32 }: CreateOptions,
+): Tensor {
+  checkPlainDType(where, dtype);
+  const out = emptyArray(dtype, numelOf(shape));
+  if (!Object.is(value, 0)) fill(out, value);
+  return new Tensor(out, shape, { dtype });
+}
+
+/** 0, 1, …, end - 1. Default dtype: int64, as in PyTorch. */
+export function arange(end: number, options: CreateOptions = {}): Tensor {
+  checkNumber('end', end);
+  if (!Number.isSafeInteger(end) || end < 0)
+    throw rangeError('ERR_INVALID_ARG_VALUE', `end should be a size, got ${end}`);
+  checkOptions('arange', options, ['dtype']);
+  const { dtype = int64 } = options;
+  checkPlainDType('arange', dtype);
+  const out = emptyArray(dtype, end);
+  for (let i = 0; i < end; i++) write(out, i, i);
+  return new Tensor(out, [end], { dtype });
+}
+
+/** Tensors one after the other along a dimension that exists. */
+export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
+  checkTensors('cat', tensors);
+  const first = tensors[0]!;
+  const at = dimension('dim', dim, first.dim());
+  tensors.forEach((t, i) => checkJoinable(t, i, first, at));
+  const size = tensors.reduce((sum, t) => sum + t.shape[at]!, 0);
+  const shape = resized(first.shape, at, size);
+  const out = emptyArray(first.dtype, numelOf(shape));
+  joinInto(
+    out,
+    tensors.map((t, i) => t.checked(`tensors[${i}]`)),
+    splitAt(shape, at).outer,
+  );
+  return new Tensor(out, shape, { dtype: first.dtype });
+}
+
+/** Tensors of one shape along a new dimension. */
+export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
+  checkTensors('stack', tensors);
+  const at = dimension('dim', dim, tensors[0]!.dim() + 1);
+  return cat(
+    tensors.map((t) => t.reshape([...t.shape.slice(0, at), 1, ...t.shape.slice(at)])),
+    at,
+  );
+}
+
+function checkTensors(where: string, tensors: unknown): void {
+  if (!Array.isArray(tensors)) {
+    const sentence = `${where}(): tensors should be an array of Tensors, got ${describe(tensors)}`;
+    throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+  }
+  if (tensors.length === 0)
+    throw rangeError('ERR_INVALID_ARG_VALUE', `${where}(): expected a non-empty list of Tensors`);
+  for (let i = 0; i < tensors.length; i++) checkTensor(`tensors[${i}]`, tensors[i]);
+}
+
+/** What `cat` can put behind the first tensor. */
+function checkJoinable(t: Tensor, i: number, first: Tensor, at: number): void {
+  if (t.dtype !== first.dtype || t.quantization !== undefined) {
+    throw typeError(
+      'ERR_DTYPE',
+      `cat(): expected plain tensors of one dtype, got ${first.dtype} and ${t.dtype}`,
+    );
+  }
+  if (t.dim() === 0) {
+    const sentence = `zero-dimensional tensor (at position ${i}) cannot be concatenated`;
+    throw rangeError('ERR_SHAPE', sentence);
+  }
+  if (t.dim() !== first.dim() || t.shape.some((n, d) => d !== at && n !== first.shape[d])) {
+    throw rangeError(
+      'ERR_SHAPE',
+      `cat(): sizes must match except in dimension ${at}, got ${formatShape(first.shape)} and ${formatShape(t.shape)}`,
+    );
+  }
+}

@@ -1,0 +1,142 @@
+import { describe, rangeError, typeError } from '../errors.js';
+
+export const float32 = 'float32';
+export const float64 = 'float64';
+export const float16 = 'float16';
+export const bfloat16 = 'bfloat16';
+export const int8 = 'int8';
+export const uint8 = 'uint8';
+export const int16 = 'int16';
+export const int32 = 'int32';
+export const int64 = 'int64';
+export const bool = 'bool';
+export const qint8 = 'qint8';
+export const quint8 = 'quint8';
+export const quint4x2 = 'quint4x2';
+
+export type TensorData =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | BigInt64Array;
+
+/** The array that holds a dtype's elements. float16 and bfloat16 are raw bits; quint4x2 has two values a byte. */
+const arrayOf = {
+  float32: Float32Array,
+  float64: Float64Array,
+  float16: Uint16Array,
+  bfloat16: Uint16Array,
+  int8: Int8Array,
+  uint8: Uint8Array,
+  int16: Int16Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+  bool: Uint8Array,
+  qint8: Int8Array,
+  quint8: Uint8Array,
+  quint4x2: Uint8Array,
+} as const;
+
+export type DType = keyof typeof arrayOf;
+
+/** The dtype an array has when none is named. */
+const dtypeOf: Record<string, DType | undefined> = {
+  Float32Array: float32,
+  Float64Array: float64,
+  Int8Array: int8,
+  Uint8Array: uint8,
+  Int16Array: int16,
+  Int32Array: int32,
+  BigInt64Array: int64,
+};
+
+/** The name of a typed array's class, in any realm; `''` for everything else. */
+export function arrayName(value: unknown): string {
+  return ArrayBuffer.isView(value)
+    ? (value as unknown as { [Symbol.toStringTag]: string })[Symbol.toStringTag]
+    : '';
+}
+
+export function isDType(value: unknown): value is DType {
+  return typeof value === 'string' && Object.hasOwn(arrayOf, value);
+}
+
+/** The dtype of a tensor over `data`: the one that is named, which must fit, or the array's own. */
+export function dtypeFor(data: unknown, named: unknown): DType {
+  const name = arrayName(data);
+  if (named === undefined) {
+    const dtype = dtypeOf[name];
+    if (dtype !== undefined) return dtype;
+    throw typeError('ERR_INVALID_ARG_TYPE', `data should be a typed array, got ${describe(data)}`);
+  }
+  if (!isDType(named)) {
+    const sentence = `data should be a known dtype, got ${describe(named)} ${describe(data)}`;
+    throw typeError(typeof named === 'string' ? 'ERR_DTYPE' : 'ERR_INVALID_ARG_TYPE', sentence);
+  }
+  const expected = arrayOf[named].name;
+  if (expected === name) return named;
+  const sentence = `data should be ${expected}, got ${named} ${describe(data)}`;
+  throw typeError(name === '' ? 'ERR_INVALID_ARG_TYPE' : 'ERR_DTYPE', sentence);
+}
+
+/** How many elements an array has that holds `count` values. */
+export function arrayLength(dtype: DType, count: number): number {
+  return dtype === quint4x2 ? Math.ceil(count / 2) : count;
+}
+
+/**
+ * A new array for `count` elements of a dtype.
+ *
+ * @throws {RangeError} when there is no memory for it
+ */
+export function emptyArray<D extends DType>(dtype: D, count: number): InstanceType<(typeof arrayOf)[D]>;
+export function emptyArray(dtype: DType, count: number): TensorData {
+  const array = arrayOf[dtype];
+  const length = arrayLength(dtype, count);
+  try {
+    return new array(length);
+  } catch (cause) {
+    const sentence = `cannot allocate ${count} elements of ${dtype} (${length * array.BYTES_PER_ELEMENT} bytes)`;
+    throw rangeError('ERR_TOO_LARGE', sentence, { cause });
+  }
+}
+
+/** Whether numbers can be written into a tensor of that dtype: it is known, not quantized and no half. */
+export function isPlain(dtype: unknown): dtype is DType {
+  return isDType(dtype) && !dtype.startsWith('q') && dtype !== float16 && dtype !== bfloat16;
+}
+
+/** A dtype into which numbers can be written. */
+export function checkPlainDType(where: string, dtype: unknown): asserts dtype is DType {
+  if (!isPlain(dtype)) throw wrongDType(where, 'a plain float or integer type', dtype);
+}
+
+/** One of a few dtypes. */
+export function checkDTypeAmong(where: string, dtype: unknown, allowed: readonly DType[]): void {
+  if (!allowed.some((each) => each === dtype)) throw wrongDType(where, allowed.join(' or '), dtype);
+}
+
+function wrongDType(where: string, expected: string, dtype: unknown): Error {
+  const sentence = `${where}: dtype should be ${expected}, got ${describe(dtype)}`;
+  return typeof dtype === 'string'
+    ? rangeError('ERR_INVALID_ARG_VALUE', sentence)
+    : typeError('ERR_INVALID_ARG_TYPE', sentence);
+}
+
+export function isFloat(dtype: DType): boolean {
+  return dtype === float32 || dtype === float64;
+}
+
+/** The dtype in which elements of two dtypes are computed. */
+export function promoted(a: DType, b: DType): DType {
+  if (a === b) return a;
+  const order: DType[] = [bool, uint8, int8, int16, int32, int64, float32, float64];
+  if (!order.includes(a) || !order.includes(b))
+    throw typeError('ERR_DTYPE', `operands should have one dtype, got ${a} and ${b}`);
+  if ((a === uint8 && b === int8) || (a === int8 && b === uint8)) return int16;
+  return order.indexOf(a) > order.indexOf(b) ? a : b;
+}

@@ -1,0 +1,88 @@
+import { typeError } from '../errors.js';
+import { bfloat16, float16, isFloat, isPlain, quint4x2, type DType, type TensorData } from './dtype.js';
+import type { Quantization } from './quantization.js';
+
+/** Elements as numbers. */
+export type Numbers = ArrayLike<number> & { every(f: (x: number, i: number) => boolean): boolean };
+
+/** What is asked of a tensor's elements. */
+export interface Elements {
+  readonly dtype: DType;
+  readonly quantization: Quantization | undefined;
+  checked(): TensorData;
+}
+
+/** A tensor's elements as numbers: the data itself where it holds floats or small integers. */
+export function numbersOf(tensor: Elements): Numbers {
+  const data = tensor.checked();
+  const { dtype } = tensor;
+  if (tensor.quantization !== undefined) throw notForQuantized(dtype);
+  if (isBigInt(data)) return Float64Array.from(data, Number);
+  if (dtype === float16) return Float32Array.from(data as Uint16Array, halfToNumber);
+  if (dtype === bfloat16) return Float32Array.from(data as Uint16Array, bfloat16ToNumber);
+  return data as Float32Array;
+}
+
+/** Refuses tensors into which numbers cannot be written. */
+export function checkPlain(name: string, { dtype, quantization }: Elements): void {
+  if (quantization !== undefined) throw notForQuantized(dtype);
+  if (!isPlain(dtype)) throw typeError('ERR_DTYPE', `${name} is not defined for ${dtype}: float() first`);
+}
+
+export function checkFloat(name: string, { dtype }: Elements): void {
+  if (!isFloat(dtype))
+    throw typeError('ERR_DTYPE', `${name} should be called on a floating tensor, got ${dtype}`);
+}
+
+/** Refuses tensors whose elements cannot be moved one by one. */
+export function checkMovable(name: string, { dtype, quantization }: Elements): void {
+  if (dtype === quint4x2 || (quantization?.scales.length ?? 1) !== 1) {
+    throw typeError(
+      'ERR_DTYPE',
+      `${name} is not defined for ${dtype} with a scale a channel: dequantize() or intRepr() first`,
+    );
+  }
+}
+
+function notForQuantized(dtype: DType): Error {
+  const sentence = `this operation is not defined for ${dtype}: dequantize() or intRepr() first`;
+  return typeError('ERR_DTYPE', sentence);
+}
+
+export function isBigInt(data: TensorData): data is BigInt64Array {
+  return data[Symbol.toStringTag] === 'BigInt64Array';
+}
+
+export function write(out: TensorData, i: number, value: number): void {
+  if (isBigInt(out)) out[i] = toBigInt(value);
+  else out[i] = value;
+}
+
+export function fill(out: TensorData, value: number): void {
+  if (isBigInt(out)) out.fill(toBigInt(value));
+  else out.fill(value);
+}
+
+/** Without its fraction. Values that are not finite become what they become in PyTorch. */
+function toBigInt(value: number): bigint {
+  return Number.isFinite(value) ? BigInt(Math.trunc(value)) : -(2n ** 63n);
+}
+
+/** The value of a half: 1 sign bit, 5 exponent bits, 10 fraction bits. Exact. */
+export function halfToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+const scratch = new DataView(new ArrayBuffer(4));
+
+/** A bfloat16 is the upper half of a float32. */
+export function bfloat16ToNumber(bits: number): number {
+  scratch.setUint16(0, bits);
+  scratch.setUint16(2, 0);
+  return scratch.getFloat32(0);
+}

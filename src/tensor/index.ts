@@ -1,0 +1,29 @@
+// Layers whose call takes 1 µs import from the files themselves, because each use of a re-export is a getter's call.
+export { arange, cat, full, ones, stack, tensor, zeros } from './create.js';
+export {
+  bfloat16,
+  bool,
+  checkDTypeAmong,
+  emptyArray,
+  float16,
+  float32,
+  float64,
+  int16,
+  int32,
+  int64,
+  int8,
+  isFloat,
+  isPlain,
+  qint8,
+  quint4x2,
+  quint8,
+  uint8,
+  type DType,
+  type TensorData,
+} from './dtype.js';
+export { bfloat16ToNumber, halfToNumber } from './elements.js';
+export { unchecked, type TensorOptions } from './options.js';
+export { isFloatScale, type QScheme, type Quantization } from './quantization.js';
+export type { NestedArray } from './rearrange.js';
+export { checkShape, formatShape, numelOf, sameShape, sizeArguments, type SizeArguments } from './shape.js';
+export { checkTensor, isTensor, resultTensor, Tensor } from './tensor.js';

@@ -1,0 +1,37 @@
+import { checkOptions, rangeError } from '../errors.js';
+import { arrayLength, dtypeFor, type DType, type TensorData } from './dtype.js';
+import { quantizationOf, type Quantization } from './quantization.js';
+import { checkShape, formatShape, numelOf } from './shape.js';
+
+export interface TensorOptions extends Partial<Quantization> {
+  /** Default: the array's own type. Quantized dtypes need `qscheme`, `scales`, `zeroPoints`, and per channel `axis`. */
+  dtype?: DType;
+}
+
+/** Options of a float32 tensor that checks and copies nothing. */
+export const unchecked: TensorOptions = {};
+
+interface Checked {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly quantization: Quantization | undefined;
+}
+
+/** What the arguments of a new Tensor say. @throws {TypeError | RangeError} when they do not fit together */
+export function checkedOptions(
+  data: TensorData,
+  shape: readonly number[],
+  options: TensorOptions = {},
+): Checked {
+  checkOptions('Tensor', options, ['dtype', 'qscheme', 'scales', 'zeroPoints', 'axis']);
+  const dtype = dtypeFor(data, options.dtype);
+  checkShape(shape);
+  const needed = arrayLength(dtype, numelOf(shape));
+  if (data.length !== needed) {
+    throw rangeError(
+      'ERR_SHAPE',
+      `shape ${formatShape(shape)} needs ${needed} elements, but data has ${data.length}`,
+    );
+  }
+  return { shape: shape.slice(), dtype, quantization: quantizationOf(options, dtype, shape) };
+}

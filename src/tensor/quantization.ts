@@ -1,0 +1,101 @@
+import { checkInteger, describe, rangeError, typeError } from '../errors.js';
+import { arrayName, emptyArray, quint4x2, type DType, type TensorData } from './dtype.js';
+import { numelOf } from './shape.js';
+
+const qschemes = ['per_tensor_affine', 'per_channel_affine', 'per_channel_affine_float_qparams'] as const;
+export type QScheme = (typeof qschemes)[number];
+
+/** How a quantized tensor's integers represent reals: `real = scales[i] * (q - zeroPoints[i])`. */
+export interface Quantization {
+  readonly qscheme: QScheme;
+  /** One for the tensor, or one for each index of `axis`. */
+  readonly scales: Float64Array;
+  /** Whole numbers. With `per_channel_affine_float_qparams` (embedding tables) any numbers, in a Float32Array. */
+  readonly zeroPoints: Int32Array | Float32Array;
+  /** The dimension the scales belong to; 0 per tensor. */
+  readonly axis: number;
+}
+
+/** Whether a scale is positive and finite, as float32 too. */
+export function isFloatScale(scale: number): boolean {
+  return Math.fround(scale) > 0 && Number.isFinite(Math.fround(scale));
+}
+
+/** The quantization among a tensor's options, which must fit its dtype and shape; undefined for other dtypes. */
+export function quantizationOf(
+  options: Partial<Quantization>,
+  dtype: DType,
+  shape: readonly number[],
+): Quantization | undefined {
+  const quantized = options.qscheme !== undefined;
+  if (quantized !== dtype.startsWith('q')) {
+    throw typeError(
+      'ERR_DTYPE',
+      `qscheme, scales and zeroPoints should be given for quantized dtypes and no other, got ${dtype}`,
+    );
+  }
+  return quantized ? checkQuantization(options, shape) : undefined;
+}
+
+function checkQuantization(options: Partial<Quantization>, shape: readonly number[]): Quantization {
+  const { qscheme, scales, zeroPoints, axis = 0 } = options;
+  if (qscheme === undefined || !qschemes.includes(qscheme)) {
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `qscheme should be one of ${qschemes.join(', ')}, got ${describe(qscheme)}`,
+    );
+  }
+  checkArray('scales', scales, ['Float64Array']);
+  checkArray('zeroPoints', zeroPoints, ['Int32Array', 'Float32Array']);
+  checkInteger('axis', axis);
+  const perTensor = qscheme === 'per_tensor_affine';
+  if (!perTensor && shape[axis] === undefined) {
+    throw rangeError('ERR_OUT_OF_RANGE', `axis should be from 0 to ${shape.length - 1}, got ${axis}`);
+  }
+  const count = perTensor ? 1 : shape[axis];
+  if (scales.length !== count || zeroPoints.length !== count) {
+    throw rangeError(
+      'ERR_SHAPE',
+      `scales and zeroPoints should have ${count} elements, got ${scales.length} and ${zeroPoints.length}`,
+    );
+  }
+  // PyTorch has been seen to save float qparams that were freed memory, of any sign.
+  const fits = qscheme === 'per_channel_affine_float_qparams' ? Number.isFinite : isFloatScale;
+  if (!scales.every((scale) => fits(Math.fround(scale)))) {
+    throw rangeError('ERR_INVALID_ARG_VALUE', 'scales should be positive finite numbers');
+  }
+  if (!Array.prototype.every.call(zeroPoints, Number.isFinite)) {
+    throw rangeError('ERR_INVALID_ARG_VALUE', 'zeroPoints should be finite numbers');
+  }
+  return { qscheme, scales, zeroPoints, axis };
+}
+
+function checkArray<T>(name: string, value: T | undefined, expected: readonly string[]): asserts value is T {
+  if (!expected.includes(arrayName(value))) {
+    const sentence = `${name} should be a ${expected.join(' or ')}, got ${describe(value)}`;
+    throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+  }
+}
+
+/** Quantized data with one integer an element. */
+export function unpacked(data: TensorData, dtype: DType, count: number): TensorData {
+  if (dtype !== quint4x2) return data;
+  const out = emptyArray('uint8', count);
+  for (let i = 0; i < count; i++) out[i] = (Number(data[i >> 1]) >> (4 * (i & 1))) & 15;
+  return out;
+}
+
+/** The reals that integers represent: `scale * (q - zero_point)`. */
+export function dequantized(
+  integers: TensorData,
+  shape: readonly number[],
+  { scales, zeroPoints, axis }: Quantization,
+): Float32Array {
+  const inner = numelOf(shape.slice(axis + 1));
+  const out = emptyArray('float32', integers.length);
+  for (let i = 0; i < out.length; i++) {
+    const channel = scales.length === 1 ? 0 : Math.floor(i / inner) % scales.length;
+    out[i] = Math.fround(Number(integers[i]) - zeroPoints[channel]!) * Math.fround(scales[channel]!);
+  }
+  return out;
+}

@@ -1,0 +1,82 @@
+import { rangeError } from '../errors.js';
+import type { TensorData } from './dtype.js';
+import type { Numbers } from './elements.js';
+import { formatShape, numelOf, type Split } from './shape.js';
+
+/** Copies `data` into `out` with the dimensions `first` < `last` exchanged. */
+export function transposeInto(
+  out: TensorData,
+  data: TensorData,
+  shape: readonly number[],
+  first: number,
+  last: number,
+): void {
+  if (data.length === 0) return;
+  const outer = numelOf(shape.slice(0, first));
+  const rows = shape[first]!;
+  const middle = numelOf(shape.slice(first + 1, last));
+  const columns = shape[last]!;
+  const inner = numelOf(shape.slice(last + 1));
+  let to = 0;
+  for (let o = 0; o < outer; o++) {
+    for (let c = 0; c < columns; c++) {
+      for (let m = 0; m < middle; m++) {
+        for (let r = 0; r < rows; r++) {
+          const from = (((o * rows + r) * middle + m) * columns + c) * inner;
+          for (let i = 0; i < inner; i++) out[to++] = data[from + i]!;
+        }
+      }
+    }
+  }
+}
+
+/** Copies the indices from `from` on of the dimension of the split, as many as `out` has room for. */
+export function sliceInto(
+  out: TensorData,
+  data: TensorData,
+  { outer, length, inner }: Split,
+  from: number,
+): void {
+  if (out.length === 0) return;
+  const block = out.length / outer;
+  for (let o = 0; o < outer; o++) {
+    const begin = (o * length + from) * inner;
+    out.set(data.subarray(begin, begin + block) as never, o * block);
+  }
+}
+
+/** Writes the parts into `out` in turn: the first block of each, then the second of each, up to `outer` blocks. */
+export function joinInto(out: TensorData, parts: readonly TensorData[], outer: number): void {
+  if (out.length === 0) return;
+  let to = 0;
+  for (let o = 0; o < outer; o++) {
+    for (const part of parts) {
+      const block = part.length / outer;
+      out.set(part.subarray(o * block, (o + 1) * block) as never, to);
+      to += block;
+    }
+  }
+}
+
+export type NestedArray = number | bigint | boolean | readonly NestedArray[];
+
+/** Whether V8 can build the nested arrays of a shape. It ends the process, instead of throwing, where it cannot. */
+export function canNest(shape: readonly number[], mostEntries = 2 ** 27): boolean {
+  let entries = 1;
+  return shape.every((size) => size <= 2 ** 25 && (entries *= size) <= mostEntries);
+}
+
+/** The elements as nested arrays; a number for a scalar. */
+export function nested(values: Numbers, shape: readonly number[]): NestedArray {
+  if (!canNest(shape)) {
+    const sentence = `toArray(): ${formatShape(shape)} is too large for nested arrays: read data instead`;
+    throw rangeError('ERR_TOO_LARGE', sentence);
+  }
+  const build = (dim: number, offset: number, count: number): NestedArray => {
+    if (dim === shape.length) return values[offset]!;
+    const size = shape[dim]!;
+    const step = size === 0 ? 0 : count / size;
+    return Array.from({ length: size }, (_, i) => build(dim + 1, offset + i * step, step));
+  };
+  return build(0, 0, values.length);
+}

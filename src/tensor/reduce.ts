@@ -1,0 +1,63 @@
+import type { Numbers } from './elements.js';
+import type { Split } from './shape.js';
+
+/** The sum, accumulated in double. */
+export function sumOf(values: Numbers): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i]!;
+  return sum;
+}
+
+/** The element that is better than all others, or a NaN if there is one. There is at least one element. */
+export function extremeOf(values: Numbers, better: (a: number, b: number) => boolean): number {
+  let best = values[0]!;
+  for (let i = 1; i < values.length && best === best; i++) {
+    const value = values[i]!;
+    if (value !== value || better(value, best)) best = value;
+  }
+  return best;
+}
+
+/** Where the largest element of each column is: the first of equals, or a NaN. `length` is at least 1. */
+export function argmaxAlong(values: Numbers, { outer, length, inner }: Split): BigInt64Array {
+  const out = new BigInt64Array(outer * inner);
+  for (let column = 0; column < out.length; column++) {
+    const first = Math.floor(column / inner) * length * inner + (column % inner);
+    let best = 0;
+    let bestValue = values[first]!;
+    for (let k = 1; k < length && bestValue === bestValue; k++) {
+      const value = values[first + k * inner]!;
+      if (value > bestValue || value !== value) {
+        best = k;
+        bestValue = value;
+      }
+    }
+    out[column] = BigInt(best);
+  }
+  return out;
+}
+
+/** Gives, for the largest element and the sum of `exp(x - max)` of a column, what becomes of each x in it. */
+export type Normalization = (max: number, sum: number) => (x: number) => number;
+
+/** Writes each column's normalized elements into `out`. */
+export function normalizeAlong(
+  values: Float32Array | Float64Array,
+  { outer, length, inner }: Split,
+  f: Normalization,
+  out: Float32Array | Float64Array,
+): void {
+  if (values.length === 0) return;
+  for (let o = 0; o < outer; o++) {
+    for (let i = 0; i < inner; i++) {
+      const first = o * length * inner + i;
+      const end = first + length * inner;
+      let max = -Infinity;
+      for (let k = first; k < end; k += inner) max = Math.max(max, values[k]!);
+      let sum = 0;
+      for (let k = first; k < end; k += inner) sum += Math.exp(values[k]! - max);
+      const normalize = f(max, sum);
+      for (let k = first; k < end; k += inner) out[k] = normalize(values[k]!);
+    }
+  }
+}

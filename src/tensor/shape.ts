@@ -1,0 +1,109 @@
+import { checkInteger, checkOptions, describe, rangeError, typeError } from '../errors.js';
+
+/** PyTorch has no tensor of more dimensions either. */
+export const maxRank = 64;
+
+/** A list of sizes, which {@link numelOf} looks at one by one. */
+export function checkShape(shape: unknown): asserts shape is readonly number[] {
+  if (!Array.isArray(shape)) {
+    throw typeError('ERR_INVALID_ARG_TYPE', `shape should be an array of sizes, got ${describe(shape)}`);
+  }
+  if (shape.length > maxRank) {
+    throw rangeError('ERR_SHAPE', `shape should have at most ${maxRank} sizes, got ${shape.length}`);
+  }
+}
+
+/** The product of the sizes. */
+export function numelOf(shape: readonly number[]): number {
+  let count = 1;
+  for (let i = 0; i < shape.length; i++) {
+    const n = shape[i]!;
+    if (!Number.isSafeInteger(n) || n < 0) throw noSize(n, shape);
+    count *= n;
+  }
+  if (count > Number.MAX_SAFE_INTEGER) {
+    throw rangeError('ERR_TOO_LARGE', `shape ${formatShape(shape)} is too large`);
+  }
+  return count;
+}
+
+function noSize(n: unknown, shape: readonly unknown[]): Error {
+  const sentence = `shape should hold sizes, got ${describe(n)} in ${formatShape(shape)}`;
+  return typeof n === 'number'
+    ? rangeError('ERR_SHAPE', sentence)
+    : typeError('ERR_INVALID_ARG_TYPE', sentence);
+}
+
+/** `[2, 3]`, of whatever the caller gave for sizes. */
+export function formatShape(shape: readonly unknown[]): string {
+  return `[${Array.from(shape, (n) => (typeof n === 'number' ? String(n) : describe(n))).join(', ')}]`;
+}
+
+export function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((n, i) => n === b[i]);
+}
+
+/** A dimension, counted from 0: a negative one counts from the end. */
+export function dimension(name: string, dim: unknown, rank: number): number {
+  checkInteger(name, dim);
+  const limit = Math.max(rank, 1);
+  if (dim < -limit || dim >= limit) {
+    throw rangeError(
+      'ERR_OUT_OF_RANGE',
+      `Dimension out of range (expected to be in range of [${-limit}, ${limit - 1}], but got ${dim})`,
+    );
+  }
+  return dim < 0 ? dim + limit : dim;
+}
+
+/** A shape seen from one of its dimensions: `outer` blocks of `length` rows of `inner` elements. */
+export interface Split {
+  readonly outer: number;
+  readonly length: number;
+  readonly inner: number;
+}
+
+/** A shape seen from dimension `at`. A scalar is one row of one element. */
+export function splitAt(shape: readonly number[], at: number): Split {
+  return {
+    outer: numelOf(shape.slice(0, at)),
+    length: shape[at] ?? 1,
+    inner: numelOf(shape.slice(at + 1)),
+  };
+}
+
+/** A shape with another size in dimension `at`. */
+export function resized(shape: readonly number[], at: number, size: number): number[] {
+  return shape.map((n, i) => (i === at ? size : n));
+}
+
+/** A shape without dimension `at`. */
+export function without(shape: readonly number[], at: number): number[] {
+  return shape.filter((_, i) => i !== at);
+}
+
+// Arguments -------------------------------------------------------------------------------------------------
+
+/** `(2, 3)` or `([2, 3])`, then options. */
+export type SizeArguments<Options> =
+  readonly number[] | readonly [...number[], Options] | readonly [readonly number[], Options?];
+
+/** Splits size arguments into shape and options. */
+export function sizeArguments<Options extends object>(
+  args: SizeArguments<Options>,
+  known: readonly string[],
+  where: string,
+): [number[], Options] {
+  const last: unknown = args.at(-1);
+  const hasOptions = typeof last === 'object' && last !== null && !Array.isArray(last);
+  const options = (hasOptions ? last : {}) as Options;
+  checkOptions(where, options, known);
+  return [sizes(hasOptions ? args.slice(0, -1) : args), options];
+}
+
+/** A copy of the sizes in `(2, 3)` or `([2, 3])`. */
+export function sizes(args: readonly unknown[]): number[] {
+  const shape: unknown = Array.isArray(args[0]) ? args[0] : args;
+  checkShape(shape);
+  return [...shape];
+}

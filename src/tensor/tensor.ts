@@ -1,0 +1,486 @@
+import {
+  checkBoolean,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  describe,
+  rangeError,
+  typeError,
+} from '../errors.js';
+import { broadcastShape, combine } from './broadcast.js';
+import {
+  bool,
+  checkPlainDType,
+  emptyArray,
+  float32,
+  int64,
+  isDType,
+  isFloat,
+  promoted,
+  quint4x2,
+  type DType,
+  type TensorData,
+} from './dtype.js';
+import { checkFloat, checkMovable, checkPlain, fill, numbersOf, write, type Numbers } from './elements.js';
+import { checkedOptions, unchecked, type TensorOptions } from './options.js';
+import { dequantized, unpacked, type QScheme, type Quantization } from './quantization.js';
+import { canNest, nested, sliceInto, transposeInto, type NestedArray } from './rearrange.js';
+import { argmaxAlong, extremeOf, normalizeAlong, sumOf, type Normalization } from './reduce.js';
+import { dimension, formatShape, numelOf, resized, sameShape, sizes, splitAt, without } from './shape.js';
+
+/**
+ * A dense row-major array with a shape. `reshape` and `view` share memory; every other operation returns
+ * new data. float32 operations round each result to float32 as PyTorch does.
+ */
+export class Tensor {
+  readonly data: TensorData;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly quantization: Quantization | undefined;
+  /** Counts the library's own writes into `data`; modules repack their weights when it changes. */
+  version = 0;
+
+  /**
+   * @param data - kept, not copied
+   * @param shape - non-negative integers whose product is the number of elements
+   * @throws {TypeError} when `data` is no typed array, or not the one `dtype` needs
+   * @throws {RangeError} when `shape` and the number of elements differ
+   */
+  constructor(data: TensorData, shape: readonly number[], options?: TensorOptions) {
+    this.data = data;
+    if (options === unchecked) {
+      this.shape = shape;
+      this.dtype = float32;
+      this.quantization = undefined;
+    } else {
+      // The checks are in a function of their own: a constructor that is small enough to be inlined saves 15 ns.
+      const known = checkedOptions(data, shape, options);
+      this.shape = known.shape;
+      this.dtype = known.dtype;
+      this.quantization = known.quantization;
+    }
+  }
+
+  get qscheme(): QScheme | undefined {
+    return this.quantization?.qscheme;
+  }
+  get scales(): Float64Array | undefined {
+    return this.quantization?.scales;
+  }
+  get zeroPoints(): Int32Array | Float32Array | undefined {
+    return this.quantization?.zeroPoints;
+  }
+  get axis(): number | undefined {
+    return this.quantization?.axis;
+  }
+
+  /** The number of elements. */
+  get numel(): number {
+    return numelOf(this.shape);
+  }
+
+  dim(): number {
+    return this.shape.length;
+  }
+
+  size(): readonly number[];
+  size(dim: number): number;
+  size(dim?: number): number | readonly number[] {
+    if (dim === undefined) return this.shape;
+    const size = this.shape[dimension('dim', dim, this.dim())];
+    if (size !== undefined) return size;
+    throw rangeError('ERR_OUT_OF_RANGE', `Dimension specified as ${dim} but tensor has no dimensions`);
+  }
+
+  // Elementwise ------------------------------------------------------------------------------------------
+
+  abs(): Tensor {
+    return this.map('abs', (x) => Math.abs(x));
+  }
+  neg(): Tensor {
+    return this.map('neg', (x) => -x);
+  }
+  /** `this + other`, broadcasting; `other` may be a number. */
+  add(other: Tensor | number): Tensor {
+    return this.combine(other, 'add', (a, b) => a + b);
+  }
+  sub(other: Tensor | number): Tensor {
+    return this.combine(other, 'sub', (a, b) => a - b);
+  }
+  mul(other: Tensor | number): Tensor {
+    return this.combine(other, 'mul', (a, b) => a * b);
+  }
+  div(other: Tensor | number): Tensor {
+    checkFloat('div', this);
+    return this.combine(other, 'div', (a, b) => a / b);
+  }
+  /** Elementwise equality as a bool tensor, broadcasting. */
+  eq(other: Tensor | number): Tensor {
+    return this.combine(other, 'eq', (a, b) => (a === b ? 1 : 0), bool);
+  }
+
+  // Reductions -------------------------------------------------------------------------------------------
+
+  /** The sum of all elements, accumulated in double; int64 for integers. */
+  sum(dim?: undefined): Tensor {
+    refuseDimension('sum', dim);
+    const sum = sumOf(this.plainNumbers('sum'));
+    return scalar(sum, isFloat(this.dtype) ? this.dtype : int64);
+  }
+  /** The mean of all elements, accumulated in double; NaN of none. */
+  mean(dim?: undefined): Tensor {
+    refuseDimension('mean', dim);
+    if (!isFloat(this.dtype)) {
+      throw typeError(
+        'ERR_DTYPE',
+        `mean(): could not infer output dtype. Input dtype must be a floating point dtype, got ${this.dtype}`,
+      );
+    }
+    const values = numbersOf(this);
+    return scalar(sumOf(values) / values.length, this.dtype);
+  }
+  min(dim?: undefined): Tensor {
+    refuseDimension('min', dim);
+    return this.extreme('min', (a, b) => a < b);
+  }
+  max(dim?: undefined): Tensor {
+    refuseDimension('max', dim);
+    return this.extreme('max', (a, b) => a > b);
+  }
+  /** The index of the largest element, the first of equals (a NaN is largest): of all, or along `dim`. int64. */
+  argmax(dim?: number, keepdim = false): Tensor {
+    checkBoolean('keepdim', keepdim);
+    const shape = dim === undefined ? [this.numel] : this.shape;
+    const at = dimension('dim', dim ?? 0, shape.length);
+    const split = splitAt(shape, at);
+    if (split.length === 0)
+      throw rangeError('ERR_SHAPE', 'argmax(): Expected reduction dim to have non-zero size');
+    const out = argmaxAlong(numbersOf(this), split);
+    if (dim === undefined) return new Tensor(out, keepdim ? this.shape.map(() => 1) : []);
+    return new Tensor(out, keepdim ? resized(shape, at, 1) : without(shape, at));
+  }
+  /** `exp(x_i) / sum_j exp(x_j)` along `dim`. */
+  softmax(dim: number): Tensor {
+    return this.normalized('softmax', dim, (max, sum) => (x) => Math.exp(x - max) / sum);
+  }
+  /** `x_i - log(sum_j exp(x_j))` along `dim`. */
+  logSoftmax(dim: number): Tensor {
+    return this.normalized('logSoftmax', dim, (max, sum) => {
+      const logSum = Math.log(sum);
+      return (x) => x - max - logSum;
+    });
+  }
+
+  // Shapes -----------------------------------------------------------------------------------------------
+
+  /** Another shape over the same memory; one size may be -1. */
+  reshape(...shape: readonly number[] | [readonly number[]]): Tensor {
+    const wanted = sizes(shape);
+    const { numel } = this;
+    const unknown = wanted.indexOf(-1);
+    const known = numelOf(unknown < 0 ? wanted : without(wanted, unknown));
+    if (unknown < 0 ? known !== numel : known === 0 || numel % known !== 0) {
+      throw rangeError('ERR_SHAPE', `shape '${formatShape(wanted)}' is invalid for input of size ${numel}`);
+    }
+    if (unknown >= 0) wanted[unknown] = numel / known;
+    return this.like(this.data, wanted);
+  }
+  view(...shape: readonly number[] | [readonly number[]]): Tensor {
+    return this.reshape(...shape);
+  }
+  flatten(): Tensor {
+    return this.reshape([this.numel]);
+  }
+  unsqueeze(dim: number): Tensor {
+    const at = dimension('dim', dim, this.dim() + 1);
+    return this.reshape([...this.shape.slice(0, at), 1, ...this.shape.slice(at)]);
+  }
+  /** Without dimensions of size 1, or without `dim` if its size is 1. */
+  squeeze(dim?: number): Tensor {
+    const only = dim === undefined ? undefined : dimension('dim', dim, this.dim());
+    return this.reshape(this.shape.filter((n, i) => n !== 1 || (only !== undefined && i !== only)));
+  }
+  /** A copy with two dimensions exchanged. */
+  transpose(dim0: number, dim1: number): Tensor {
+    const a = dimension('dim0', dim0, this.dim());
+    const b = dimension('dim1', dim1, this.dim());
+    if (a === b) return this.clone();
+    checkMovable('transpose', this);
+    const shape = [...this.shape];
+    [shape[a], shape[b]] = [shape[b]!, shape[a]!];
+    const data = this.checked();
+    const out = emptyArray(this.dtype, data.length);
+    transposeInto(out, data, this.shape, Math.min(a, b), Math.max(a, b));
+    return this.like(out, shape);
+  }
+  /** The transpose of a matrix. */
+  t(): Tensor {
+    if (this.dim() !== 2)
+      throw rangeError('ERR_SHAPE', `t() expects a tensor with 2 dimensions, but self is ${this.dim()}D`);
+    return this.transpose(0, 1);
+  }
+  /** A copy of one index of a dimension, which disappears. */
+  select(dim: number, index: number): Tensor {
+    const at = this.dimensionFor('select', dim);
+    checkInteger('index', index);
+    const size = this.shape[at]!;
+    if (index < -size || index >= size) {
+      throw rangeError(
+        'ERR_OUT_OF_RANGE',
+        `select(): index ${index} out of range for tensor of size ${formatShape(this.shape)} at dimension ${at}`,
+      );
+    }
+    const start = index < 0 ? index + size : index;
+    return this.slice(at, start, start + 1).reshape(without(this.shape, at));
+  }
+  /** A copy of the indices `start` (default 0) up to and without `end` (default all) of a dimension. */
+  slice(dim: number, start = 0, end?: number): Tensor {
+    checkMovable('slice', this);
+    const at = this.dimensionFor('slice', dim);
+    if (!Number.isInteger(start) || (end !== undefined && !Number.isInteger(end))) {
+      throw typeError(
+        'ERR_INVALID_ARG_TYPE',
+        `slice(): start and end should be integers, got ${describe(start)} and ${describe(end)}`,
+      );
+    }
+    const split = splitAt(this.shape, at);
+    const { length } = split;
+    const clamp = (index: number): number =>
+      Math.min(Math.max(index < 0 ? index + length : index, 0), length);
+    const from = clamp(start);
+    const shape = resized(this.shape, at, Math.max(clamp(end ?? length) - from, 0));
+    const data = this.checked();
+    const out = emptyArray(this.dtype, numelOf(shape));
+    sliceInto(out, data, split, from);
+    return this.like(out, shape);
+  }
+
+  // Comparison and access --------------------------------------------------------------------------------
+
+  /** Whether shape, and every element, are the same (NaN equals nothing). */
+  equal(other: Tensor): boolean {
+    checkTensor('other', other);
+    const a = this.checked();
+    const b = other.checked('other');
+    return (
+      sameShape(this.shape, other.shape) && a.every((value: number | bigint, i: number) => value === b[i])
+    );
+  }
+  /** Whether `|this - other| <= atol + rtol * |other|` everywhere. */
+  allclose(other: Tensor, options: { rtol?: number; atol?: number } = {}): boolean {
+    checkTensor('other', other);
+    checkOptions('allclose', options, ['rtol', 'atol']);
+    const { rtol = 1e-5, atol = 1e-8 } = options;
+    checkNumber('rtol', rtol);
+    checkNumber('atol', atol);
+    const a = numbersOf(this);
+    const b = numbersOf(other);
+    return (
+      sameShape(this.shape, other.shape) &&
+      a.every((x: number, i: number) => x === b[i] || Math.abs(x - b[i]!) <= atol + rtol * Math.abs(b[i]!))
+    );
+  }
+  /** The only element, as a number. */
+  item(): number {
+    if (this.numel !== 1) {
+      throw rangeError('ERR_SHAPE', `a Tensor with ${this.numel} elements cannot be converted to Scalar`);
+    }
+    return numbersOf(this)[0]!;
+  }
+  /** Nested arrays of numbers (a number for a scalar). */
+  toArray(): NestedArray {
+    return nested(numbersOf(this), this.shape);
+  }
+  clone(): Tensor {
+    return this.like(this.checked().slice(), this.shape);
+  }
+  /** Copies another tensor's values into this one; its shape must be the same, half types are widened. */
+  copy_(other: Tensor): this {
+    checkTensor('other', other);
+    if (!sameShape(this.shape, other.shape)) {
+      throw rangeError(
+        'ERR_SHAPE',
+        `copy_ of shape ${formatShape(other.shape)} into ${formatShape(this.shape)}`,
+      );
+    }
+    const source = other.dtype === this.dtype ? other.checked('other') : converted(other, this.dtype);
+    this.checked().set(source as never);
+    this.version++;
+    return this;
+  }
+  fill_(value: number): this {
+    checkNumber('value', value);
+    checkPlain('fill_', this);
+    fill(this.checked(), value);
+    this.version++;
+    return this;
+  }
+  zero_(): this {
+    return this.fill_(0);
+  }
+  /** The values in another dtype; the same tensor if it has it already. */
+  to(dtype: DType): Tensor {
+    if (dtype === this.dtype) return this;
+    return new Tensor(converted(this, dtype), this.shape, { dtype });
+  }
+  float(): Tensor {
+    return this.to(float32);
+  }
+  /** A quantized tensor's integers; quint4x2's one a byte (PyTorch's stay packed). */
+  intRepr(): Tensor {
+    this.quantized();
+    return new Tensor(this.integers().slice(), this.shape);
+  }
+  /** A quantized tensor's reals: `scale * (q - zero_point)`, float32. */
+  dequantize(): Tensor {
+    const quantization = this.quantized();
+    return new Tensor(dequantized(this.integers(), this.shape, quantization), this.shape);
+  }
+  toString(): string {
+    const elements = canNest(this.shape, largestPrinted) ? JSON.stringify(this.toArray()) : '[…]';
+    return `tensor(${elements}, shape=${formatShape(this.shape)}, dtype=${this.dtype})`;
+  }
+
+  /** The data, after a check that it was not detached (a transferred buffer has no elements left). */
+  checked(name = 'the tensor'): TensorData {
+    const expected = this.dtype === quint4x2 ? Math.ceil(this.numel / 2) : this.numel;
+    if (this.data.length !== expected) throw lostData(name, this.data, expected);
+    return this.data;
+  }
+
+  private quantized(): Quantization {
+    if (this.quantization === undefined)
+      throw typeError('ERR_DTYPE', `expected a quantized tensor, got ${this.dtype}`);
+    return this.quantization;
+  }
+  /** A quantized tensor's data, one integer an element. */
+  private integers(): TensorData {
+    return unpacked(this.checked(), this.dtype, this.numel);
+  }
+  /** A dimension of a tensor that must have one. */
+  private dimensionFor(name: string, dim: number): number {
+    if (this.dim() === 0) throw rangeError('ERR_SHAPE', `${name}() cannot be applied to a 0-dim tensor.`);
+    return dimension('dim', dim, this.dim());
+  }
+  private like(data: TensorData, shape: readonly number[]): Tensor {
+    return new Tensor(data, shape, { dtype: this.dtype, ...this.quantization });
+  }
+  /** The elements as numbers, if results of the same dtype can be written. */
+  private plainNumbers(name: string): Numbers {
+    checkPlain(name, this);
+    return numbersOf(this);
+  }
+  private map(name: string, f: (x: number) => number, dtype = this.dtype): Tensor {
+    const values = dtype === this.dtype ? this.plainNumbers(name) : numbersOf(this);
+    const out = emptyArray(dtype, values.length);
+    for (let i = 0; i < values.length; i++) write(out, i, f(values[i]!));
+    return new Tensor(out, this.shape, { dtype });
+  }
+  private combine(
+    other: Tensor | number,
+    name: string,
+    f: (a: number, b: number) => number,
+    result?: DType,
+  ): Tensor {
+    if (typeof other === 'number') {
+      if (result === undefined && !isFloat(this.dtype) && !Number.isInteger(other)) {
+        throw typeError(
+          'ERR_DTYPE',
+          `${name}: the second operand of an ${this.dtype} tensor should be an integer, got ${other}`,
+        );
+      }
+      const b = this.dtype === float32 ? Math.fround(other) : other;
+      return this.map(name, (a) => f(a, b), result);
+    }
+    if (!isTensor(other)) {
+      const sentence = `${name}: other should be a Tensor or a number, got ${describe(other)}`;
+      throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+    }
+    const dtype = result ?? promoted(this.dtype, other.dtype);
+    const a = { values: numbersOf(this), shape: this.shape };
+    const b = { values: numbersOf(other), shape: other.shape };
+    if (result === undefined) checkPlain(name, this);
+    const shape = broadcastShape(a.shape, b.shape);
+    const out = emptyArray(dtype, numelOf(shape));
+    combine(a, b, f, shape, out);
+    return new Tensor(out, shape, { dtype });
+  }
+  private extreme(name: string, better: (a: number, b: number) => boolean): Tensor {
+    const values = this.plainNumbers(name);
+    if (values.length === 0) throw rangeError('ERR_SHAPE', `${name}(): expected a tensor that is not empty`);
+    return scalar(extremeOf(values, better), this.dtype);
+  }
+  private normalized(name: string, dim: number, f: Normalization): Tensor {
+    checkFloat(name, this);
+    const split = splitAt(this.shape, dimension('dim', dim, this.dim()));
+    const values = this.checked() as Float32Array | Float64Array;
+    const out = emptyArray(this.dtype, values.length) as Float32Array | Float64Array;
+    normalizeAlong(values, split, f, out);
+    return new Tensor(out, this.shape, { dtype: this.dtype });
+  }
+}
+
+/** Larger tensors are printed without their elements, because no string could hold them. */
+const largestPrinted = 2 ** 24;
+
+/** A layer's own result: a float32 Tensor that keeps `shape` too, and checks nothing (50 ns a tensor). */
+export function resultTensor(data: Float32Array, shape: readonly number[]): Tensor {
+  return new Tensor(data, shape, unchecked);
+}
+
+/** What this library calls on tensors that it is given. */
+const methods = [
+  ...(['checked', 'clone', 'dequantize', 'dim', 'fill_', 'logSoftmax', 'mul', 'reshape'] as const),
+  ...(['select', 'slice', 'softmax', 'to', 'toArray', 'transpose'] as const),
+];
+
+/** Whether a value is a Tensor, of this copy of the package or another. */
+export function isTensor(value: unknown): value is Tensor {
+  if (value instanceof Tensor) return true;
+  const t = value as Partial<Tensor> | null | undefined;
+  return (
+    typeof t === 'object' &&
+    t !== null &&
+    ArrayBuffer.isView(t.data) &&
+    Array.isArray(t.shape) &&
+    isDType(t.dtype) &&
+    methods.every((name) => typeof t[name] === 'function')
+  );
+}
+
+/** A Tensor of any dtype, or of the one that is named. */
+export function checkTensor(name: string, value: unknown, dtype?: DType): asserts value is Tensor {
+  if (isTensor(value) && (dtype === undefined || value.dtype === dtype)) return;
+  const expected = dtype === undefined ? 'a Tensor' : `a ${dtype} Tensor`;
+  throw isTensor(value)
+    ? typeError('ERR_DTYPE', `${name} should be ${expected}, got ${value.dtype}`)
+    : typeError('ERR_INVALID_ARG_TYPE', `${name} should be ${expected}, got ${describe(value)}`);
+}
+
+/** The elements in another dtype, into which numbers can be written. */
+function converted(tensor: Tensor, dtype: DType): TensorData {
+  checkPlainDType('to()', dtype);
+  const values = numbersOf(tensor);
+  const out = emptyArray(dtype, values.length);
+  for (let i = 0; i < values.length; i++)
+    write(out, i, dtype === bool ? Number(values[i] !== 0) : values[i]!);
+  return out;
+}
+
+function scalar(value: number, dtype: DType): Tensor {
+  const out = emptyArray(dtype, 1);
+  write(out, 0, value);
+  return new Tensor(out, [], { dtype });
+}
+
+function refuseDimension(name: string, dim: unknown): void {
+  if (dim !== undefined)
+    throw rangeError('ERR_UNSUPPORTED', `${name}() is of all elements, but got dim ${describe(dim)}`);
+}
+
+function lostData(name: unknown, data: TensorData, expected: number): Error {
+  return typeError(
+    'ERR_DETACHED',
+    `${typeof name === 'string' ? name : 'the tensor'} has lost its data: ${data.length} of ${expected} elements are left (its buffer was detached or resized)`,
+  );
+}
