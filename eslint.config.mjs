@@ -1,5 +1,16 @@
 import tseslint from 'typescript-eslint';
 
+// Another realm (jest, a worker, a vm context) has its own constructors.
+const noInstanceof = {
+  selector:
+    "BinaryExpression[operator='instanceof'][right.name=/(Array|ArrayBuffer|Error|Promise|Map|Set)$/]",
+  message: 'Use ArrayBuffer.isView, the Symbol.toStringTag or the name: instanceof fails across realms.',
+};
+const noErrorWithoutCode = {
+  selector: ':matches(NewExpression, CallExpression)[callee.name=/^(Type|Range|Syntax)?Error$/]',
+  message: 'Use typeError, rangeError, setupError or CheckpointError of src/errors.ts, which have a code.',
+};
+
 // Untyped rules for everything; the few rules that need types, where a forgotten await could hide.
 export default tseslint.config(
   { ignores: ['build/', 'build-*/', 'dist/', 'prebuilds/', 'test/fixtures/'] },
@@ -12,16 +23,8 @@ export default tseslint.config(
       'prefer-const': 'error',
       'object-shorthand': 'error',
       'no-console': 'error',
-      'no-restricted-syntax': [
-        'error',
-        {
-          // Another realm (jest, a worker, a vm context) has its own constructors.
-          selector:
-            "BinaryExpression[operator='instanceof'][right.name=/(Array|ArrayBuffer|Error|Promise|Map|Set)$/]",
-          message:
-            'Use ArrayBuffer.isView, the Symbol.toStringTag or the name: instanceof fails across realms.',
-        },
-      ],
+      'no-restricted-syntax': ['error', noInstanceof],
+      'max-lines': ['error', 500],
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
       // Index arithmetic on typed arrays is in range by construction; `!` says so.
@@ -43,6 +46,17 @@ export default tseslint.config(
       ],
     },
   },
+  // An exception is a disable directive with its reason; one that is not needed is an error.
+  {
+    files: ['src/**'],
+    rules: { 'max-lines-per-function': ['error', 60], 'max-params': ['error', 6] },
+  },
+  {
+    files: ['src/**'],
+    ignores: ['src/errors.ts'],
+    rules: { 'no-restricted-syntax': ['error', noInstanceof, noErrorWithoutCode] },
+  },
+  { files: ['test/**'], rules: { 'max-lines': 'off' } },
   { files: ['src/nn/module.ts'], rules: { '@typescript-eslint/no-explicit-any': 'off' } },
   { files: ['**/*.cjs'], rules: { '@typescript-eslint/no-require-imports': 'off' } },
   { files: ['scripts/**', 'examples/**', 'benchmarks/**'], rules: { 'no-console': 'off' } },
