@@ -1,4 +1,4 @@
-// Runs clang-format, the binary that comes from npm, over every C++ file of native/ and benchmarks/:
+// Runs clang-format, the binary that comes from npm, over every C++ file of native/, benchmarks/ and test/:
 // `node scripts/clang-format.mjs --check` or `--write`.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, readdirSync } from 'node:fs';
@@ -13,11 +13,11 @@ if (!Object.hasOwn(modes, mode ?? '')) {
   process.exit(2);
 }
 
-const native = fileURLToPath(new URL('../native/', import.meta.url));
-const benchmarks = fileURLToPath(new URL('../benchmarks/', import.meta.url));
+const folder = (name) => fileURLToPath(new URL(`../${name}/`, import.meta.url));
+const filesOf = (path, options) => readdirSync(path, options).map((name) => join(path, name));
 const sources = [
-  ...readdirSync(native, { recursive: true }).map((path) => join(native, path)),
-  ...readdirSync(benchmarks).map((path) => join(benchmarks, path)),
+  ...filesOf(folder('native'), { recursive: true }),
+  ...['benchmarks', 'test'].flatMap((name) => filesOf(folder(name))),
 ]
   .filter((path) => /\.(h|cc)$/.test(path))
   .sort();
