@@ -120,7 +120,14 @@ describe('the reader of C++', () => {
     expect(read(line).map((each) => each.parameters)).toEqual([parameters]);
   });
   test('finds lambdas, also those that are arguments', () => {
-    const text = ['void f() {', '  const auto g = [&](int a, int b) noexcept {', '  };', '  run([] {', '  });', '}'];
+    const text = [
+      'void f() {',
+      '  const auto g = [&](int a, int b) noexcept {',
+      '  };',
+      '  run([] {',
+      '  });',
+      '}',
+    ];
     expect(read(...text)).toEqual([
       { name: 'a lambda', lines: 2, parameters: 2 },
       { name: 'a lambda', lines: 2, parameters: 0 },
@@ -139,9 +146,9 @@ describe('the reader of C++', () => {
       '}',
     ];
     expect(read(...text)).toEqual([]);
-    expect(read('void f() {', ' if (a) {', ' } else if (b) {', ' } else {', '  for (;;) {}', ' }', '}')).toEqual([
-      { name: 'f', lines: 7, parameters: 0 },
-    ]);
+    expect(
+      read('void f() {', ' if (a) {', ' } else if (b) {', ' } else {', '  for (;;) {}', ' }', '}'),
+    ).toEqual([{ name: 'f', lines: 7, parameters: 0 }]);
   });
 });
 
