@@ -1,8 +1,10 @@
 // `npm run test:sanitize`: the tests again, on native code that watches what it does.
 //
-// 1. AddressSanitizer (with its leak detector) and UndefinedBehaviorSanitizer: the addon is built with them into
-//    build-sanitized/, and jest and all that its tests start load that one instead of build/.
-// 2. ThreadSanitizer: test/thread-pool-stress.cc and the thread pool alone, because Node is not built for it.
+// 1. ThreadSanitizer: test/thread-pool-stress.cc and the thread pool alone, because Node is not built for it.
+// 2. AddressSanitizer and UndefinedBehaviorSanitizer: the addon is built with them into build-sanitized/, and jest and
+//    everything that its tests start load that one instead of build/.
+// 3. LeakSanitizer: scripts/digest.mjs alone. A process that calls process.exit() frees nothing, and what only V8's
+//    heap points to then is a leak for the sanitizer; jest and many children of its tests end so.
 //
 // A report fails the run, whichever process it comes from. Without the tools a part is skipped aloud, or fails where
 // DYNAQUANT_REQUIRE_ALL=1.
@@ -34,6 +36,15 @@ const testsLeftOut = {
 };
 
 const failures = [];
+
+// A list that names what is gone hides nothing, but misleads.
+const testFiles = readdirSync(join(root, 'test')).filter((name) => name.endsWith('.test.ts'));
+const texts = testFiles.map((name) => readFileSync(join(root, 'test', name), 'utf8'));
+for (const file of Object.keys(leftOut))
+  if (!testFiles.some((name) => name.startsWith(file)))
+    failures.push(`there is no test file '${file}' to leave out`);
+for (const name of Object.keys(testsLeftOut))
+  if (!texts.some((text) => text.includes(name))) failures.push(`there is no test '${name}' to leave out`);
 
 function skip(what, needs) {
   console.log(`${what}: skipped: needs ${needs}`);
@@ -68,33 +79,40 @@ function watch(what, command, environment) {
   if (status !== 0) failures.push(`${what} ended with ${error ?? signal ?? status}`);
 }
 
+/** The environment in which Node loads the sanitized addon. */
+function sanitized(folder, libraries, report, leaks) {
+  const signals = ['abort', 'segv', 'sigbus', 'sigill', 'sigfpe'];
+  return {
+    DYNAQUANT_PREBUILD: folder,
+    LD_PRELOAD: libraries.join(' '),
+    ASAN_OPTIONS: [
+      `log_path=${report}`,
+      `detect_leaks=${leaks ? 1 : 0}`,
+      'exitcode=99',
+      // 2: nobody may replace the handler. Node resets all handlers when it starts.
+      ...signals.map((signal) => `handle_${signal}=2`),
+    ].join(':'),
+    // libubsan cannot write into a log beside libasan, so it aborts, and libasan logs that. The path is given here
+    // too, because libubsan hands its own to libasan.
+    UBSAN_OPTIONS: `log_path=${report}:print_stacktrace=1:abort_on_error=1`,
+  };
+}
+
 function addressAndUndefined() {
-  const what = 'address and undefined';
   const libraries = [library('libasan.so'), library('libubsan.so')];
-  if (libraries.includes(undefined)) return skip(what, "gcc's libasan and libubsan");
+  if (libraries.includes(undefined)) return skip('address and undefined', "gcc's libasan and libubsan");
 
   const variant = join(root, 'scripts', 'build-variant.mjs');
   const folder = execFileSync(process.execPath, [variant, 'sanitized'], { encoding: 'utf8' }).trim();
-  const names = Object.keys(testsLeftOut).join('|');
+  const digest = [process.execPath, join('scripts', 'digest.mjs')];
+  watch('leaks', digest, (report) => sanitized(folder, libraries, report, true));
   const jest = [
     process.execPath,
     join('node_modules', 'jest', 'bin', 'jest.js'),
     `--testPathIgnorePatterns=/test/(${Object.keys(leftOut).join('|')})[^/]*$`,
-    `--testNamePattern=^(?!.*(${names}))`,
+    `--testNamePattern=^(?!.*(${Object.keys(testsLeftOut).join('|')}))`,
   ];
-  watch(what, jest, (report) => ({
-    DYNAQUANT_PREBUILD: folder,
-    LD_PRELOAD: libraries.join(' '),
-    // 2: for good, because Node resets the signals' handlers when it starts.
-    ASAN_OPTIONS: [
-      ...['abort', 'segv', 'sigbus', 'sigill', 'sigfpe'].map((signal) => `handle_${signal}=2`),
-      `log_path=${report}`,
-      'exitcode=99',
-    ].join(':'),
-    // Of the two libraries only the first writes into its log: the second aborts, and the first logs that. The path
-    // is given here too, because the second's is what both get.
-    UBSAN_OPTIONS: `print_stacktrace=1:abort_on_error=1:log_path=${report}`,
-  }));
+  watch('address and undefined', jest, (report) => sanitized(folder, libraries, report, false));
 }
 
 function thread() {
