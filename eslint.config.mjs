@@ -12,6 +12,10 @@ const anyInstanceof = {
   selector: "BinaryExpression[operator='instanceof']:not(FunctionDeclaration[id.name=/^is[A-Z]/] *)",
   message: 'Use isTensor, isModule or isInstanceOf: instanceof fails for another copy of the package.',
 };
+const noErrorWithoutCode = {
+  selector: ':matches(NewExpression, CallExpression)[callee.name=/^(Type|Range|Syntax)?Error$/]',
+  message: 'Use typeError, rangeError, setupError or CheckpointError of src/errors.ts, which have a code.',
+};
 
 // Untyped rules for everything; the few rules that need types, where a forgotten await could hide.
 export default tseslint.config(
@@ -26,6 +30,7 @@ export default tseslint.config(
       'object-shorthand': 'error',
       'no-console': 'error',
       'no-restricted-syntax': ['error', builtinInstanceof],
+      'max-lines': ['error', 500],
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
       // Index arithmetic on typed arrays is in range by construction; `!` says so.
@@ -47,10 +52,22 @@ export default tseslint.config(
       ],
     },
   },
+  // An exception is a disable directive with its reason; one that is not needed is an error.
+  {
+    files: ['src/**'],
+    rules: { 'max-lines-per-function': ['error', 60], 'max-params': ['error', 6] },
+  },
+  {
+    files: ['src/**'],
+    ignores: ['src/errors.ts'],
+    rules: { 'no-restricted-syntax': ['error', builtinInstanceof, noErrorWithoutCode] },
+  },
+  { files: ['test/**'], rules: { 'max-lines': 'off' } },
   { files: ['src/nn/module.ts'], rules: { '@typescript-eslint/no-explicit-any': 'off' } },
   {
     files: ['src/*.ts', 'src/tensor/**', 'src/nn/**', 'src/quantization/**'],
-    rules: { 'no-restricted-syntax': ['error', anyInstanceof] },
+    ignores: ['src/errors.ts'],
+    rules: { 'no-restricted-syntax': ['error', anyInstanceof, noErrorWithoutCode] },
   },
   { files: ['**/*.cjs'], rules: { '@typescript-eslint/no-require-imports': 'off' } },
   { files: ['scripts/**', 'examples/**', 'benchmarks/**'], rules: { 'no-console': 'off' } },

@@ -44,18 +44,18 @@ Without words: the whole grid, and every contender with dynaquant's default mode
   --list          name the chosen trials and contenders
 `;
 
-/** How long the clock runs between two looks at it, and a round. Microseconds. */
+/** The length of a batch (the time between two readings of the clock) and of a round, in microseconds. */
 const batchTime = 2000;
 const roundTime = 60_000;
-/** A call so long brings its own warm-up. */
+/** A call that takes longer than this needs no warm-up. */
 const longCall = 50_000;
 /**
- * A rest before a turn with several threads, in milliseconds: ONNX Runtime's go on spinning for some 35 ms after
- * their work, and whoever came next had half of a CPU less.
+ * A rest before a turn with several threads, in milliseconds. ONNX Runtime's threads spin for about 35 ms after their
+ * work, which takes half of a CPU from the next contender.
  */
 const spinOut = 100;
 
-/** Float engines differ by rounding only. An 8-bit result is refused where it is no approximation at all. */
+/** Float engines differ by rounding only. An 8-bit result is refused if it is not even an approximation. */
 const largestError = { float: 1e-3, float16: 1e-2, INT8: 0.8 };
 
 interface Options {
@@ -121,7 +121,7 @@ function parse(): Options {
   };
 }
 
-/** Where the other engines and the charts come from; without them the run goes on and says what is missing. */
+/** Installs the other engines and the chart library. Without them the run continues and says what is missing. */
 function install(): void {
   const folder = join(packageRoot, 'benchmarks');
   if (existsSync(join(folder, 'node_modules'))) return;
@@ -206,7 +206,7 @@ async function measureTrial(trial: Trial, options: Options, file: string, note: 
       const calls = Math.max(1, Math.round(batchTime / usPerCall));
       const wanted = Math.max(1, Math.round(roundTime / (calls * usPerCall)));
       try {
-        // The caches are the last contender's until a first batch, which does not count.
+        // The first batch does not count, because the caches still hold the previous contender's data.
         if (usPerCall < longCall) await peer.round({ calls, batches: 1 });
         const { batches } = await peer.round({ calls, batches: wanted });
         (measured[index]!.rounds ??= []).push({ minimum: Math.min(...batches), median: median(batches) });
@@ -227,7 +227,7 @@ function toRow(trial: Trial, contender: Contender, chain: number, { error, round
   return { ...row, timing: timing(rounds!) };
 }
 
-/** The rows with the bound of a contender's own arithmetic: dynaquant's may be lowered by --isa. */
+/** Adds to each row the bound of its contender's arithmetic, which --isa may lower for dynaquant. */
 function withBounds(rows: readonly Row[], hardware: Hardware | null, isa: string): Row[] {
   if (hardware === null) return [...rows];
   return rows.map((row) => {
@@ -276,7 +276,7 @@ async function measureAll(options: Options): Promise<Run> {
       rows.push(...added);
       progress('');
       printTrial(run(added));
-      // A long run that is cut short still leaves what it has.
+      // Written after each trial, so that an interrupted run keeps its results.
       writeFile(`${options.out}.json`, JSON.stringify(run(rows)));
     }
   } finally {

@@ -41,7 +41,7 @@ const config = {
 
 type Values = Record<string, string | number | boolean>[];
 
-/** Hidden sizes double, so their axis is logarithmic and names exactly those that were measured. */
+/** Hidden sizes double, so their axis is logarithmic. It is labelled with the measured sizes only. */
 function sizeAxis(sizes: readonly number[]): object {
   return {
     field: 'hidden',
@@ -141,7 +141,7 @@ function timeChart(rows: readonly Row[], wrong: ReadonlySet<Row>, group: string)
     field: 'us',
     type: 'quantitative',
     title: 'µs a call',
-    // The bound of the smallest calls lies decades below anything a call can do.
+    // The bound of the smallest calls is orders of magnitude below what any call takes.
     scale: {
       type: 'log',
       nice: false,

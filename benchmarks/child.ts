@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import type { Job, RoundReply, RoundRequest } from './contenders/index.js';
 import { Skip, type Setup, type Subject } from './contenders/subject.js';
 
-/** Microseconds a call, over `calls` calls without a look at the clock. */
+/** Microseconds a call, over `calls` calls between two readings of the clock. */
 async function measure({ call, asynchronous }: Subject, calls: number): Promise<number> {
   const start = performance.now();
   if (asynchronous) for (let i = 0; i < calls; i++) await call();

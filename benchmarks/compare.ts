@@ -7,10 +7,10 @@ import { trialName } from './trials.js';
 
 export type Verdict = 'slower' | 'same' | 'faster';
 
-/** What is noise on any machine. */
+/** A difference below this is noise on any machine. */
 const leastTolerance = 0.03;
 
-/** Minimum against minimum; to differ they must lie further apart than both runs' noise and 3 % together. */
+/** Compares the minima. They differ if they are further apart than both runs' noise plus 3 %. */
 export function verdict(before: Timing, after: Timing): Verdict {
   const tolerance = 1 + leastTolerance + before.noise + after.noise;
   if (after.minimum > before.minimum * tolerance) return 'slower';

@@ -32,7 +32,7 @@ export function floatModule(trial: Trial): Layer {
   return module;
 }
 
-/** A trained LSTM's parameters at H = 256; its W_hh also for W_ih, which has another input size. */
+/** A trained LSTM's parameters at H = 256. Its W_hh also serves as W_ih, because its own W_ih has another input size. */
 function characterModel(): (name: string) => Tensor {
   const root = dirname(require.resolve('dynaquant/package.json'));
   const state = loadSync(join(root, 'examples', 'char-lm', 'char-lm.safetensors'));
@@ -40,8 +40,8 @@ function characterModel(): (name: string) => Tensor {
 }
 
 /**
- * What trained weights look like elsewhere: most small, a few large. Laplace, clipped at 12 times the mean
- * magnitude, which is the character model's for its size.
+ * Weights that look like trained ones: most are small, a few are large. They are Laplace distributed, clipped at 12
+ * times the mean magnitude, which is the character model's ratio.
  */
 function laplace(shape: readonly number[], mean: number): Tensor {
   const values = rand(shape).data as Float32Array;
@@ -71,9 +71,9 @@ export function makeTensors(trial: Trial): TrialTensors {
 
 /**
  * The mean number of depth quads whose products plain AVX2 may add up in int16, over the panels of the
- * (recurrent) weight: what its speed past the three-instruction peak depends on. A lane of a quad takes two
- * products of activations up to 128, so of any column's lane the positive weights of a chain may sum to 255
- * and the negative ones to 256.
+ * (recurrent) weight. The longer these chains are, the faster plain AVX2 is. A lane of a quad takes two products of
+ * activations up to 128. So within a chain, the positive weights of each lane of each column may sum to 255 and
+ * the negative ones to -256.
  */
 export function meanChainLength(trial: Trial): number {
   const { kind, input, output } = trial;
@@ -82,7 +82,7 @@ export function meanChainLength(trial: Trial): number {
   const depth = kind === 'linear' ? input : output;
   let quads = 0;
   let chains = 0;
-  // Panels are 16 rows of one gate; those of a large matrix are all alike, so a few hundred will do.
+  // A panel is 16 rows of one gate. The panels of a large matrix are alike, so a few hundred are enough.
   for (let gate = 0; gate < gates[kind]; gate++) {
     for (let first = 0; first < Math.min(output, 1024); first += 16) {
       const start = gate * output + first;
@@ -94,7 +94,7 @@ export function meanChainLength(trial: Trial): number {
   return quads / chains;
 }
 
-/** Chains of the panel of these rows, each cut where the next quad would break the rule in some lane. */
+/** The chains of these rows' panel. A chain ends where the next quad would break the rule in a lane. */
 function chainsOf(weight: Int8Array, depth: number, start: number, end: number): number {
   const lanes = 2 * (end - start);
   const positive = new Int32Array(lanes);

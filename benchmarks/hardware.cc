@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Measures what this machine can do at best: multiply-adds from registers, and reading by working
-// set. Built on demand with -O2 -march=native; takes thread counts, prints one JSON object.
+// Measures the machine's peaks: multiply-adds from registers, and reads for several sizes of the
+// working set. It is built on demand with -O2 -march=native, takes thread counts and prints one
+// JSON object.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -26,7 +27,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Results go here, so that no loop is removed.
+// Results are stored here, so that the compiler removes no loop.
 std::atomic<std::uint32_t> sink;
 template <typename Vector>
 void keep(const Vector& vector) {
@@ -68,9 +69,9 @@ double dot_avxvnni() {
 }
 #endif
 #if defined(__AVX2__)
-// vpmaddubsw + vpmaddwd + vpaddd, without the sum: the two multiplies are what binds, and where the
-// adds run beside them is a matter of luck (a loop with them swings between 0.7 and 0.97 of this).
-// In assembly: a compiler would take products that never change out of the loop.
+// vpmaddubsw + vpmaddwd, without the vpaddd: the two multiplies are the limit. With the adds, the
+// loop reaches between 0.7 and 0.97 of this, depending on the ports that the adds get.
+// It is in assembly because a compiler would move products that never change out of the loop.
 double dot_avx2() {
   const __m256i a = _mm256_set1_epi32(sink), b = _mm256_set1_epi32(sink + 1);
   const __m256i ones = _mm256_set1_epi16(1);
@@ -101,7 +102,7 @@ double dot_neon_dotprod() {
   return chains<int32x4_t>(16, [&](int32x4_t& sum) { sum = vdotq_s32(sum, a, b); });
 }
 #endif
-// In assembly: a compiler would take the products, which never change, out of the loop.
+// It is in assembly because a compiler would move products that never change out of the loop.
 double dot_neon() {
   const int8x16_t a = vdupq_n_s8(sink), b = vdupq_n_s8(sink + 1);
   return chains<int32x4_t>(16, [&](int32x4_t& sum) {
@@ -157,14 +158,14 @@ double read(const Load* data, std::size_t bytes) {
 #pragma GCC unroll 8
       for (std::size_t k = 0; k < 8; ++k) kept[k] |= data[i + k];
     }
-    // The next pass may find other bytes, for all the compiler knows.
+    // Makes the compiler assume that the next pass reads other bytes.
     asm volatile("" ::: "memory");
   }
   for (const Load& each : kept) keep(each);
   return static_cast<double>(passes) * bytes;
 }
 
-// Units a second of `threads` threads that start together; the best of several tries.
+// Units a second of `threads` threads that start together. Returns the best of several tries.
 double best_rate(unsigned threads, int tries, const std::function<double(unsigned thread)>& loop) {
   double best = 0;
   for (int i = 0; i < tries; ++i) {
@@ -234,7 +235,7 @@ int main(int argc, char** argv) {
   comma = "";
   for (std::size_t bytes = 32 << 10; bytes <= kLargest; bytes *= 2) {
     std::printf("%s{\"bytes\":%zu,", comma, bytes);
-    // The working set is shared out, as a layer's weights are.
+    // The threads share the working set, as they share a layer's weights.
     print_rates("bytesPerSecond", threads, bytes > (std::size_t{64} << 20) ? 5 : 30,
                 [&](unsigned thread, unsigned count) {
                   const std::size_t part = bytes / count / 1024 * 1024;

@@ -59,7 +59,7 @@ std::vector<float> floats(std::size_t count) {
   for (float& value : values) value = static_cast<float>(next());
   return values;
 }
-// Most small, a few large, as trained weights are.
+// Like trained weights: most are small, a few are large.
 std::vector<std::int8_t> weights(std::size_t count) {
   std::vector<std::int8_t> values(count);
   for (std::int8_t& value : values) {
@@ -83,7 +83,7 @@ FloatMatrix matrix(const KernelTable&, const GateLayout& layout, std::size_t dep
   return FloatMatrix(floats(layout.rows() * depth).data(), floats(layout.rows()).data(), layout,
                      depth);
 }
-// 0 to 2, by bits that hold no infinity.
+// Values from 0 to 2, made from bits that are never an infinity.
 template <>
 HalfMatrix matrix(const KernelTable&, const GateLayout& layout, std::size_t depth) {
   std::vector<std::uint16_t> weight(layout.rows() * depth);

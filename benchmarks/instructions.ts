@@ -1,7 +1,7 @@
 // `npm run bench:instructions`: how many instructions fixed cases of the engine take. Unlike a time, the count
-// does not depend on the machine's mood, so CI compares it with instructions.json. Counted by valgrind's
-// callgrind, which knows no AVX-512: scalar and avx2 only. Counts are a compiler's: for one that the baseline
-// does not know they are only shown. `--update` writes the baseline.
+// does not depend on the machine's load, so CI compares it with instructions.json. Valgrind's callgrind counts; it
+// does not know AVX-512, so the cases are scalar and avx2 only. The baseline has counts for each compiler; those of an
+// unknown compiler are only printed. `--update` writes the baseline.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,11 +12,11 @@ import { compiler, compilerVersion, packageRoot } from './run.js';
 type Baseline = Record<string, Record<string, number>>;
 
 const isas = ['scalar', 'avx2'];
-/** Library code inside a case (memcpy, malloc) may differ a little from system to system. */
+/** Library code that a case calls (memcpy, malloc) may differ a little between systems. */
 const tolerance = 0.005;
 const baselinePath = join(packageRoot, 'benchmarks', 'instructions.json');
 
-/** The engine compiled here, the kernels from the addon's own build, as they are shipped. */
+/** Compiles the engine, and links the kernels of the addon's own build, which are the ones shipped. */
 function build(): string {
   const program = join(packageRoot, 'build', 'bench', 'instructions');
   mkdirSync(join(packageRoot, 'build', 'bench'), { recursive: true });
@@ -32,7 +32,7 @@ function build(): string {
     [
       ...['-O3', '-std=c++17', '-ffp-contract=off', `-I${native}`],
       `-I${join(process.execPath, '..', '..', 'include', 'node')}`,
-      // The pool's threads are libuv's, inside Node; with one thread nothing of it is called.
+      // libuv is inside Node and cannot be linked. With one thread the pool never calls it.
       ...['-no-pie', '-Wl,--unresolved-symbols=ignore-all'],
       join(packageRoot, 'benchmarks', 'instructions.cc'),
       ...sources,

@@ -46,7 +46,7 @@ export class Peer {
 
   end(): void {
     this.process.stdin.end();
-    // PyTorch may linger in its destructors; nothing is lost with it.
+    // PyTorch may take long to exit. Killing it loses nothing.
     this.process.kill();
   }
 

@@ -7,7 +7,7 @@ import { packageRoot, writeFile, type Run } from './run.js';
 import { duels, gains, hardwareTable, losses, means, number, percent, rivalName } from './summary.js';
 import { trialName } from './trials.js';
 
-/** What is used of vega and vega-lite, which are installed beside the benchmarks only. */
+/** The parts of vega and vega-lite that are used here. Both are installed beside the benchmarks only. */
 interface Vega {
   parse(spec: object): object;
   View: new (runtime: object, options: object) => { toSVG(): Promise<string> };
@@ -35,7 +35,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return `<table>${cells(head, 'th')}${rows.map((row) => cells(row, 'td')).join('\n')}</table>`;
 }
 
-/** Writes the report; false where vega is not there. */
+/** Writes the report. Returns false if vega is not installed. */
 export async function writeReport(run: Run, path: string): Promise<boolean> {
   const loaded = await loadVega();
   if (loaded === null) return false;

@@ -1,4 +1,4 @@
-// benchmarks/RESULTS.md: one section a kind of machine, side by side; a run replaces its own kind's.
+// benchmarks/RESULTS.md has one section for each kind of machine. A run replaces the section of its own kind.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -29,7 +29,7 @@ export function machineKind({ machine, isa }: Run): string {
   return `${machine.cpu}, ${isa}`;
 }
 
-/** The page with this run's section in place of an earlier one of the same kind, sections in order of name. */
+/** The page with this run's section, which replaces one of the same kind. Sections are ordered by name. */
 export function mergeSection(page: string, kind: string, section: string): string {
   const sections = new Map(
     page
@@ -141,7 +141,7 @@ function grids(run: Run, wrong: ReadonlySet<Row>): string[] {
   return [...groups].map(([title, rows]) => `#### ${title}\n\n${grid(rows, least, wrong)}`);
 }
 
-/** `leastSpeedUps`: of our rows, over all their rivals. */
+/** `leastSpeedUps`: for each of our rows, the least speed-up over its rivals. */
 function grid(
   rows: readonly Row[],
   leastSpeedUps: ReadonlyMap<Row, number>,

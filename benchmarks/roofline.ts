@@ -10,7 +10,7 @@ export interface Hardware {
   readonly reads: readonly { bytes: number; bytesPerSecond: readonly number[] }[];
 }
 
-/** The figures that hold for one kind of arithmetic on so many threads. */
+/** The figures for one kind of arithmetic and one number of threads. */
 export interface Machine {
   readonly multiplyAddsPerSecond: number;
   readonly bytesPerWeight: number;
@@ -26,7 +26,7 @@ export function machineFor(
 ): Machine {
   const index = hardware.threads.indexOf(threads);
   if (index < 0) throw new RangeError(`the hardware was not measured with ${threads} threads`);
-  // An instruction set without figures of its own (scalar) is held to what the machine can do.
+  // An instruction set without figures of its own (scalar) is compared with the machine's best.
   const peaks = hardware.peaks.find((each) => each.isa === isa) ?? hardware.peaks[0]!;
   return {
     multiplyAddsPerSecond: (weights === 'int8' ? peaks.int8 : peaks.fp32)[index]!,
@@ -52,7 +52,7 @@ export function readSpeed(machine: Machine, bytes: number): number {
 /**
  * The bound of a call in microseconds: a product takes its multiply-adds at the peak or its weights read
  * once, whichever is longer. A recurrent layer's input projection is one product of T * B rows; then each step is a
- * product of B rows, whose weights stay in a nearer cache the smaller they are.
+ * product of B rows. The smaller a step's weights are, the nearer is the cache that they stay in.
  */
 export function boundMicroseconds(trial: Trial, machine: Machine): number {
   const { kind, input, output, batch, steps } = trial;

@@ -1,4 +1,4 @@
-// What a run of the benchmark leaves behind: its JSON file, and the machine it was made on.
+// The record of a benchmark run: its JSON file, with the machine it was made on.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, type } from 'node:os';
@@ -15,7 +15,7 @@ export interface Row {
   readonly contender: Contender;
   /** The hardware's bound in microseconds, where it was measured. */
   readonly bound?: number;
-  /** Mean quads a chain of plain AVX2 sums; a property of the weights. */
+  /** The mean number of quads in a chain of plain AVX2. It depends on the weights only. */
   readonly chain: number;
   /** Mean error against the float result, as a share of its mean magnitude. */
   readonly error?: number;
@@ -28,7 +28,7 @@ export interface Run {
   readonly machine: { readonly cpu: string; readonly cores: number; readonly system: string };
   /** The instruction set of dynaquant's contenders. */
   readonly isa: string;
-  /** Of Node, the compiler and each engine. */
+  /** The versions of Node, the compiler and each engine. */
   readonly versions: Readonly<Record<string, string>>;
   readonly rounds: number;
   readonly hardware: Hardware | null;
@@ -58,7 +58,7 @@ export function writeFile(path: string, text: string): void {
   writeFileSync(path, text);
 }
 
-/** Model names repeat over generations; family and model number tell them apart. */
+/** Processors of different generations share a name, so the family and the model number are added. */
 export function machine(): Run['machine'] {
   const cpu = cpus()[0]?.model.trim() ?? 'unknown';
   const info = existsSync('/proc/cpuinfo') ? readFileSync('/proc/cpuinfo', 'utf8') : '';
@@ -89,7 +89,7 @@ export function compilerVersion(): string | undefined {
   }
 }
 
-/** Measures the hardware; null where it cannot be compiled for. */
+/** Measures the hardware. Returns null if hardware.cc cannot be compiled here. */
 export function measureHardware(threads: readonly number[]): Hardware | null {
   const source = join(packageRoot, 'benchmarks', 'hardware.cc');
   const program = join(packageRoot, 'build', 'bench', 'hardware');

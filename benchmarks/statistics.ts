@@ -19,7 +19,7 @@ export function geometricMean(values: readonly number[]): number {
   return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
 }
 
-/** What one round of batches showed: microseconds a call. */
+/** The results of one round of batches, in microseconds a call. */
 export interface Round {
   readonly minimum: number;
   readonly median: number;
@@ -29,8 +29,8 @@ export interface Round {
 export interface Timing extends Round {
   readonly rounds: readonly Round[];
   /**
-   * How far a usual round's minimum lies above the best one's, as a share of it: what the minimum of another
-   * run may differ by without meaning anything.
+   * How far a usual round's minimum is above the best one's, as a share of the best. The minimum of another run may
+   * differ by this much without meaning anything.
    */
   readonly noise: number;
 }

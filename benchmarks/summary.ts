@@ -5,7 +5,7 @@ import type { Row, Run } from './run.js';
 import { geometricMean } from './statistics.js';
 import { trialName, type Trial } from './trials.js';
 
-/** What meets each other: 8-bit contenders, those with float16 weights, float ones. */
+/** Contenders are compared within a class: 8 bits, float16 weights, or float. */
 export type Class = 'INT8' | 'float16' | 'float';
 
 export function classOf({ type }: Contender): Class {
@@ -13,9 +13,9 @@ export function classOf({ type }: Contender): Class {
 }
 
 /**
- * The rows whose 8-bit results are no rounding errors any more: more than 2 % off, and twice the least of their
- * trial (of one scale a tensor, as the engines have: our other modes err less). Without VNNI, sums of int8
- * products overflow in some engines.
+ * The rows whose 8-bit errors cannot be rounding: they are above 2 %, and above twice the smallest error of their
+ * trial. That smallest error is taken over contenders with one scale a tensor, because our other modes err less.
+ * Without VNNI, sums of int8 products overflow in some engines.
  */
 export function wrongRows(run: Run): Set<Row> {
   const rows = run.rows.filter(
@@ -57,8 +57,8 @@ export interface Duel {
 }
 
 /**
- * Every rival's row with ours of the same trial and class; ours is the first mode that was measured. ONNX Runtime
- * has no INT8 GRU: its float one, which its users are left with, meets our INT8 one too.
+ * Every rival's row with our row of the same trial and class. Ours is the first mode that was measured. ONNX Runtime
+ * has no INT8 GRU, so its float GRU is also compared with our INT8 one.
  */
 export function duels(run: Run): Duel[] {
   const ours = new Map<string, Row>();
@@ -80,13 +80,13 @@ export function duels(run: Run): Duel[] {
   });
 }
 
-/** `onnxruntime-float`; and whom of ours it met, where that is another class. */
+/** `onnxruntime-float`, followed by the contender of ours that it met if that is of another class. */
 export function rivalName({ ours, rival }: Duel): string {
   const group = classOf(ours.contender);
   return rival.contender.name + (group === classOf(rival.contender) ? '' : ` (of our ${group})`);
 }
 
-/** Over the trials of one kind, weights and number of threads. */
+/** Statistics over the trials with the same kind, weights and number of threads. */
 export interface Mean {
   readonly rival: string;
   readonly group: string;
@@ -120,13 +120,13 @@ export function losses(run: Run): Duel[] {
     .sort((a, b) => a.speedUp - b.speedUp);
 }
 
-/** What dynaquant gains over itself: by INT8 or float16 over float, by threads over one. */
+/** dynaquant's own gains: INT8 or float16 over float, several threads over one. */
 export interface Gain {
   readonly what: string;
   readonly cells: number;
   readonly mean: number;
   readonly least: number;
-  /** The trial of the least. */
+  /** The trial with the least gain. */
   readonly where: string;
 }
 
@@ -166,7 +166,7 @@ export function gains(run: Run): Gain[] {
   });
 }
 
-/** Three digits that matter: 0.123, 1.23, 12.3, 123, 1,234. */
+/** Three significant digits: 0.123, 1.23, 12.3, 123, 1,234. */
 export function number(value: number): string {
   const rounded = value < 1000 ? Number(value.toPrecision(3)) : value;
   const digits = rounded >= 100 ? 0 : rounded >= 10 ? 1 : rounded >= 1 ? 2 : 3;
@@ -180,7 +180,7 @@ export function percent(share: number): string {
   return `${value < 0.1 ? value.toPrecision(1) : value.toFixed(value < 10 ? 1 : 0)} %`;
 }
 
-/** What the hardware was measured to do, as a table in giga per second. */
+/** The measured peaks of the hardware as a table, in 10^9 a second. */
 export function hardwareTable(hardware: Hardware): { head: string[]; rows: string[][] } {
   const giga = (values: readonly number[]): string[] => values.map((value) => number(value / 1e9));
   const size = (bytes: number): string => (bytes < 1 << 20 ? `${bytes >> 10} KB` : `${bytes >> 20} MB`);

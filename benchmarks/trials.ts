@@ -1,9 +1,9 @@
 // What is measured, as data, and the words that choose from it.
 
-/** One layer, one shape of call, on so many threads. */
+/** One layer, one shape of call, one number of threads. */
 export interface Trial {
   readonly kind: 'lstm' | 'gru' | 'linear';
-  /** Features in; of an LSTM or GRU, also its hidden size. */
+  /** Input features. An LSTM or GRU has as many hidden units. */
   readonly input: number;
   /** Features out: the hidden size of an LSTM or GRU. */
   readonly output: number;
@@ -17,7 +17,7 @@ export interface Trial {
 /** Rows of a weight for each feature out: the gates of an LSTM or GRU. */
 export const gates = { lstm: 4, gru: 3, linear: 1 } as const;
 
-/** What words match: a facet's name to its value, or to several. */
+/** What words match: each facet's name and its value or values. */
 export type Facets = Readonly<Record<string, string | readonly string[]>>;
 
 export function trialFacets(trial: Trial): Facets {
@@ -44,7 +44,7 @@ const linears = [
   [256, 1024, 4096],
 ] as const;
 
-/** The whole grid: trials that share weights stand together. */
+/** The whole grid. Trials that share weights are neighbours. */
 export function grid(threadCounts: readonly number[]): Trial[] {
   const trials: Trial[] = [];
   for (const weights of ['trained', 'untrained'] as const) {
@@ -68,7 +68,7 @@ export function grid(threadCounts: readonly number[]): Trial[] {
   return trials;
 }
 
-/** A glimpse of the grid for `bench:quick`: every engine, small to large, in under two minutes. */
+/** A small part of the grid for `bench:quick`: every engine, small to large, in under two minutes. */
 export function isQuick({ kind, output, batch, steps, weights }: Trial): boolean {
   const sizes = kind === 'lstm' && [8, 128, 512].includes(output);
   const calls = batch === 1 ? steps <= 20 : batch === 8 && steps === 20;
@@ -76,8 +76,8 @@ export function isQuick({ kind, output, batch, steps, weights }: Trial): boolean
 }
 
 /**
- * The items that words choose: words of one facet are alternatives, facets restrict each other, and words
- * that no item has say nothing here ({@link unknownWords} finds those nobody has).
+ * The items that words choose. Words of one facet are alternatives; facets restrict each other. A word that no item has
+ * is ignored here; {@link unknownWords} finds it.
  */
 export function choose<Item>(
   items: readonly Item[],

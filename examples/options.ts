@@ -1,4 +1,4 @@
-/** What `parse` returns; what it throws is one line on stderr, and exit code 2. */
+/** Returns what `parse` returns. If `parse` throws, prints the error as one line on stderr and exits with code 2. */
 export function orExit<T>(example: string, parse: () => T): T {
   try {
     return parse();

@@ -206,7 +206,7 @@ function compareSizes(model: nn.Module, others: Record<string, nn.Module>): obje
   return rows;
 }
 
-/** Microseconds a call: the two take turns, so that the machine's moods meet both. */
+/** Microseconds a call. The two take turns, so that the machine's slow moments meet both. */
 function compareLatencies(runs: { FP32: () => unknown; INT8: () => unknown }): object {
   const rounds = 61;
   const time = (run: () => unknown, calls: number): number => {
@@ -215,7 +215,7 @@ function compareLatencies(runs: { FP32: () => unknown; INT8: () => unknown }): o
     return ((performance.now() - start) * 1000) / calls;
   };
   const names = ['FP32', 'INT8'] as const;
-  // Warm up, then as many calls a round as take about 5 ms.
+  // Warms up, then chooses the number of calls so that a round takes about 5 ms.
   const calls = names.map((name) => {
     for (let warm = 0; warm < 20; warm++) time(runs[name], 1 + Math.floor(2000 / (1 + time(runs[name], 1))));
     return Math.max(1, Math.round(5000 / time(runs[name], 10)));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { saveSync, type nn } from 'dynaquant';
 
-/** The size of the file that a module's state dict really makes. */
+/** The size of the file that a module's state dict is saved to. */
 export function savedBytes(module: nn.Module): number {
   const folder = mkdtempSync(join(tmpdir(), 'dynaquant-'));
   try {

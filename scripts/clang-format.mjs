@@ -13,11 +13,11 @@ if (!Object.hasOwn(modes, mode ?? '')) {
   process.exit(2);
 }
 
-const native = fileURLToPath(new URL('../native/', import.meta.url));
-const flat = ['../benchmarks/', '../test/'].map((folder) => fileURLToPath(new URL(folder, import.meta.url)));
+const folder = (name) => fileURLToPath(new URL(`../${name}/`, import.meta.url));
+const filesOf = (path, options) => readdirSync(path, options).map((name) => join(path, name));
 const sources = [
-  ...readdirSync(native, { recursive: true }).map((path) => join(native, path)),
-  ...flat.flatMap((folder) => readdirSync(folder).map((path) => join(folder, path))),
+  ...filesOf(folder('native'), { recursive: true }),
+  ...['benchmarks', 'test'].flatMap((name) => filesOf(folder(name))),
 ]
   .filter((path) => /\.(h|cc)$/.test(path))
   .sort();

@@ -1,5 +1,5 @@
-// Loads mutated files of every format. Each is to be refused with a CheckpointError or to load, within a second and
-// with 64 MB beside its own size. The seed decides everything; a failure's file is kept and named.
+// Loads mutated files of every format. Each must load or be refused with a CheckpointError, within one second and with
+// 64 MB beyond its own size. The seed determines every file. The file of a failure is kept and named.
 //
 //   node scripts/fuzz-checkpoints.mjs [--count 100000] [--seed 1]
 
@@ -32,7 +32,7 @@ function random(n) {
 }
 const pick = (list) => list[random(list.length)];
 
-/** What tells a file's structure, and how to put a file around it. */
+/** The part of a file that holds its structure, and how to build a file around it. */
 function coreOf(bytes) {
   if (bytes.toString('latin1', 0, 4) === 'PK\x03\x04') {
     const records = recordsOf(bytes);
@@ -105,7 +105,7 @@ for (const name of ['ckpt', 'ckpt-2.15', 'checkpoints']) {
       saveSync(loadSync(bytes), path);
       add(`${name}/${file} as safetensors`, readFileSync(path));
     } catch {
-      // Plain data, or refused.
+      // The file holds plain data, or load refuses it.
     }
   }
 }
@@ -126,13 +126,14 @@ const edges = [
   2n ** 63n,
   2n ** 64n - 1n,
 ];
-/** Opcodes of pickle, and other bytes that mean something. */
+/** The opcodes of pickle, and other bytes with a meaning. */
 const telling = Buffer.from(
   '\x80\x81\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8f\x90\x93\x94\x95().0124BCFGIJKLMNPQRSTUVX]abcdeghijloqrstu{}"[],:-9eE\\',
   'latin1',
 );
 
-// The beginning holds headers and pickles, the end a zip's directory: most changes of whole files go there.
+// Most changes to whole files are made near the beginning, which holds headers and pickles, and near the end, which
+// holds a zip's directory.
 function place(bytes) {
   const near = Math.min(bytes.length, 1500);
   const kind = random(4);
@@ -188,7 +189,7 @@ const mutations = {
   },
 };
 
-/** Why what was loaded is no value that a file may give, or nothing. */
+/** Why a loaded value is not one that a file may contain; undefined if it is. */
 function problemOf(value, seen = new Set()) {
   if (typeof value !== 'object' || value === null) {
     return ['string', 'number', 'bigint', 'boolean', 'object'].includes(typeof value)

@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
 import {
   CheckpointError,
   checkBoolean,
@@ -5,6 +8,7 @@ import {
   checkOptions,
   checkSize,
   describe as shown,
+  errorCodes,
 } from '../src/errors.js';
 import { zeros } from '../src/tensor/index.js';
 
@@ -50,4 +54,10 @@ test('one of a few strings', () => {
 });
 test('CheckpointError is an Error with a name', () => {
   expect(new CheckpointError('x')).toMatchObject({ name: 'CheckpointError', message: 'x' });
+});
+
+test('the README lists every code with its meaning', () => {
+  const readme = readFileSync(join(__dirname, '..', 'README.md'), 'utf8');
+  const rows = Array.from(readme.matchAll(/^\| `(ERR_\w+)` +\| `\w+` +\| (.*?) +\|$/gm));
+  expect(rows.map(([, code, meaning]) => [code, meaning])).toEqual(Object.entries(errorCodes));
 });

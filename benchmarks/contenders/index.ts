@@ -1,4 +1,4 @@
-// Who takes part, and how each is started: one process a contender and trial, which speaks JSON lines.
+// The contenders, and how each is started: one process for each contender and trial, which speaks JSON lines.
 import { join } from 'node:path';
 
 import type { Facets, Trial } from '../trials.js';
@@ -18,7 +18,7 @@ export interface Contender {
   readonly mode?: Mode;
 }
 
-/** The first is whom the others are compared with. */
+/** The others are compared with the first. */
 export const contenders: readonly Contender[] = [
   { name: 'dynaquant-int8', engine: 'dynaquant', type: 'int8', mode: 'pertensor' },
   ...modes
@@ -34,7 +34,7 @@ export const contenders: readonly Contender[] = [
   { name: 'pytorch-float', engine: 'pytorch', type: 'float' },
 ];
 
-/** Contenders without modes go with every one. */
+/** Contenders without modes are chosen with every mode. */
 export function contenderFacets({ name, engine, type, mode }: Contender): Facets {
   return { name, engine, type, mode: mode ?? modes };
 }
@@ -48,17 +48,17 @@ export interface Job {
   readonly tensors: readonly (readonly [name: string, shape: readonly number[]])[];
 }
 
-/** Its first line, once its output was compared with the float result. */
+/** Its first answer, after it compared its output with the float result. */
 export type Greeting = { version: string; error: number; usPerCall: number } | { skip: string };
 
-/** What it is asked then, once a round. */
+/** The request that it then gets once a round. */
 export interface RoundRequest {
-  /** Calls between two looks at the clock. */
+  /** Calls between two readings of the clock. */
   calls: number;
   batches: number;
 }
 
-/** Microseconds a call of each batch. */
+/** Its answer: for each batch, the microseconds a call. */
 export interface RoundReply {
   batches: number[];
 }

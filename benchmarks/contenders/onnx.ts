@@ -1,4 +1,4 @@
-// As much of ONNX's protobuf as a model of one node needs.
+// The part of ONNX's protobuf that a model of one node needs.
 // Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3
 
 /** A message is its fields' bytes, in any order. */
@@ -31,7 +31,7 @@ export interface OnnxTensor {
 export interface OnnxNode {
   type: string;
   domain?: string;
-  /** Names of inputs; '' for one that is left out. */
+  /** The names of the inputs; '' leaves one out. */
   inputs: readonly string[];
   outputs: readonly string[];
   attributes?: Readonly<Record<string, number>>;
@@ -61,7 +61,7 @@ export function onnxModel(node: OnnxNode, constants: Readonly<Record<string, Onn
       ]),
     ),
   );
-  // A ValueInfoProto without a shape: any.
+  // A ValueInfoProto without a shape takes any shape.
   const floatTensor = block(1, integer(1, dataTypes.Float32Array));
   const value = (field: number, name: string): Bytes =>
     block(field, Buffer.concat([block(1, name), block(2, floatTensor)]));

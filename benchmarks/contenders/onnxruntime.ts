@@ -5,7 +5,7 @@ import { packageRoot } from '../run.js';
 import { onnxModel, type OnnxTensor } from './onnx.js';
 import { Skip, type Setup, type Subject } from './subject.js';
 
-/** What is used of onnxruntime-node, which is installed beside the benchmarks only. */
+/** The parts of onnxruntime-node that are used here. It is installed beside the benchmarks only. */
 interface OnnxRuntime {
   Tensor: new (type: 'float32', data: Float32Array, dims: readonly number[]) => object;
   InferenceSession: {
@@ -103,7 +103,7 @@ export const setup: Setup = async ({ trial, contender, tensors: shapes }, tensor
   };
 };
 
-/** ONNX's gates by PyTorch's: i, o, f, c of i, f, g, o; z, r, h of r, z, n. */
+/** The place of each of ONNX's gates in PyTorch's order: i, o, f, c in i, f, g, o; z, r, h in r, z, n. */
 const gateOrders = { lstm: [0, 3, 1, 2], gru: [1, 0, 2] } as const;
 
 function reorder(weight: Float32Array, order: readonly number[]): Float32Array {
@@ -123,7 +123,7 @@ function transpose(weight: Float32Array, rows: number): Float32Array {
   return out;
 }
 
-/** As ONNX Runtime's own quantizer does by default: one symmetric scale, max|w| becomes 127. */
+/** Does what ONNX Runtime's own quantizer does by default: one symmetric scale, max|w| becomes 127. */
 function quantize(
   name: string,
   weight: Float32Array,

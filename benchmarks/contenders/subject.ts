@@ -6,13 +6,13 @@ export interface Subject {
   readonly version: string;
   /** One call as a user makes it: inputs in, results out. */
   call(): unknown;
-  /** True where `call` gives a promise. */
+  /** Whether `call` returns a promise. */
   readonly asynchronous: boolean;
-  /** The layer's output in what a call gave. */
+  /** Takes the layer's output out of what a call returned. */
   output(result: unknown): Float32Array;
 }
 
 export type Setup = (job: Job, tensors: ReadonlyMap<string, Float32Array>) => Subject | Promise<Subject>;
 
-/** Why a contender cannot take part here; no failure. */
+/** The reason why a contender cannot take part here. It is not a failure. */
 export class Skip extends Error {}

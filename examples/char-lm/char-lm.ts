@@ -24,7 +24,7 @@ export class CharLM extends nn.Module {
     this.decoder = new nn.Linear(hiddenSize, vocabularySize);
   }
 
-  /** Tokens `(T, B)` to logits `(T, B, vocabulary)` of the next character, and the state to go on with. */
+  /** Turns tokens `(T, B)` into logits `(T, B, vocabulary)` of the next character, and returns the next call's state. */
   forward(tokens: Tensor, state?: State): [Tensor, State] {
     const vectors = this.embedding.forward(tokens);
     const [output, next] = this.lstm
@@ -79,7 +79,7 @@ export interface Evaluation {
   /** How often the likeliest character is the right one. */
   top1: number;
   charactersPerSecond: number;
-  /** What models are compared by. */
+  /** The logits, by which models are compared. */
   logits: Tensor;
 }
 

@@ -60,24 +60,7 @@ export function packPaddedSequence(
   const data = input.checked('input');
   if (data.length === 0) throw rangeError('ERR_SHAPE', 'Cannot pack empty tensors.');
   const [batch, steps] = batchFirst ? [input.shape[0]!, input.shape[1]!] : [input.shape[1]!, input.shape[0]!];
-  const sizes = integersOf('lengths', lengths);
-  if (sizes.length !== batch) {
-    throw rangeError(
-      'ERR_SHAPE',
-      `Expected \`len(lengths)\` to be equal to batch_size, but got ${sizes.length} (batch_size=${batch})`,
-    );
-  }
-  if (!sizes.every((length) => length > 0)) {
-    throw rangeError(
-      'ERR_INVALID_ARG_VALUE',
-      "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0",
-    );
-  }
-  const tooLong = sizes.find((length) => !(length <= steps));
-  if (tooLong !== undefined) {
-    const sentence = `lengths should be at most ${steps}, the steps of the input, but one is ${tooLong}`;
-    throw rangeError('ERR_INVALID_ARG_VALUE', sentence);
-  }
+  const sizes = lengthsOf(lengths, batch, steps);
   const order = Array.from(sizes.keys());
   // JavaScript's sort is stable, so equal lengths keep their order.
   if (!enforceSorted) order.sort((a, b) => sizes[b]! - sizes[a]!);
@@ -105,6 +88,29 @@ export function packPaddedSequence(
     indices(batchSizes),
     enforceSorted ? null : indices(order),
   );
+}
+
+/** The lengths of `batch` sequences, each from 1 to `steps`. @throws {RangeError} for others */
+function lengthsOf(lengths: Tensor | readonly number[], batch: number, steps: number): number[] {
+  const sizes = integersOf('lengths', lengths);
+  if (sizes.length !== batch) {
+    throw rangeError(
+      'ERR_SHAPE',
+      `Expected \`len(lengths)\` to be equal to batch_size, but got ${sizes.length} (batch_size=${batch})`,
+    );
+  }
+  if (!sizes.every((length) => length > 0)) {
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
+      "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0",
+    );
+  }
+  const tooLong = sizes.find((length) => !(length <= steps));
+  if (tooLong !== undefined) {
+    const sentence = `lengths should be at most ${steps}, the steps of the input, but one is ${tooLong}`;
+    throw rangeError('ERR_INVALID_ARG_VALUE', sentence);
+  }
+  return sizes;
 }
 
 /**
