@@ -2,7 +2,7 @@ import { checkNumber, describe, listOf, rangeError, tagOf, typeError } from '../
 import type { Tensor } from '../tensor/index.js';
 import { isModule, Module } from './module.js';
 
-/** A module that holds others by name. The names come from files too, so they are keys of a Map. */
+/** A module that holds others by name. They are in a Map, because names come from files too. */
 abstract class Container extends Module {
   protected readonly items = new Map<string, Module>();
 
@@ -61,7 +61,7 @@ abstract class Row extends Container {
   }
 }
 
-/** Modules one after the other, each given what the one before returned. */
+/** Runs modules one after the other. Each gets what the one before it returned. */
 export class Sequential extends Row {
   /**
    * @param modules - named `'0'`, `'1'`, …, or one Map of names to modules (PyTorch's OrderedDict)
@@ -75,7 +75,7 @@ export class Sequential extends Row {
     else for (const module of modules as Module[]) this.append(module);
   }
 
-  /** What the last module returns; of no modules, the input. */
+  /** What the last module returns, or the input if there are no modules. */
   override forward(input: Tensor): Tensor {
     let value = input;
     for (const module of this.items.values()) value = module.forward(value) as Tensor;
@@ -83,7 +83,7 @@ export class Sequential extends Row {
   }
 }
 
-/** A list of modules, which its owner runs: it has no `forward` of its own. */
+/** A list of modules. It has no `forward`: its owner runs them. */
 export class ModuleList extends Row {
   /** @throws {TypeError} when an item is no Module */
   constructor(modules: Iterable<Module> = []) {
@@ -98,7 +98,7 @@ export class ModuleList extends Row {
   override forward(): never {
     return noForward('ModuleList');
   }
-  /** Equal neighbours are one line, as PyTorch has it: `(0-2): 3 x ReLU()`. */
+  /** Equal neighbours share one line, as in PyTorch: `(0-2): 3 x ReLU()`. */
   protected override *childReprs(): IterableIterator<[label: string, repr: string]> {
     const reprs = [...this].map(String);
     for (let start = 0, end = 0; start < reprs.length; start = end) {
@@ -109,7 +109,7 @@ export class ModuleList extends Row {
   }
 }
 
-/** Modules by name, which their owner runs: it has no `forward` of its own. */
+/** Modules by name. It has no `forward`: its owner runs them. */
 export class ModuleDict extends Container {
   /**
    * @param modules - a Map, pairs, or a plain object
@@ -129,7 +129,7 @@ export class ModuleDict extends Container {
   has(key: string): boolean {
     return this.items.has(key);
   }
-  /** Adds a module, or puts it in the place of the one of this name. */
+  /** Adds a module, or replaces the one that has this name. */
   set(key: string, module: Module): this {
     this.add(key, module);
     return this;
@@ -159,7 +159,7 @@ function isMap(value: unknown): value is ReadonlyMap<string, Module> {
   return tagOf(value) === 'Map';
 }
 
-/** Names and modules, of which the container looks at each. */
+/** The pairs of a Map or another iterable. Whoever adds them checks the names and modules. */
 function pairsOf(modules: unknown): [name: string, module: Module][] {
   return listOf('modules', modules).map((entry) => {
     if (Array.isArray(entry)) return [entry[0] as string, entry[1] as Module];

@@ -6,7 +6,7 @@ import { Module } from './module.js';
 
 /**
  * In training, zeroes elements with probability `p` and scales the others by `1 / (1 - p)`, with PyTorch's
- * random stream; in evaluation, the identity.
+ * random stream. In evaluation it returns its input. `p` is fixed at construction.
  */
 export class Dropout extends Module {
   declare readonly p: number;
@@ -33,7 +33,7 @@ export class Dropout extends Module {
   }
 }
 
-/** Training's dropout, as a function: `x * bernoulli(1 - p) / (1 - p)`. */
+/** Dropout as training does it: `x * bernoulli(1 - p) / (1 - p)`. */
 export function dropout(input: Tensor, p: number): Tensor {
   if (p === 0 || input.numel === 0) return input;
   if (p === 1) return input.mul(0);

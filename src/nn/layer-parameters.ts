@@ -7,9 +7,9 @@ export interface LayerParameter {
   readonly name: string;
   readonly kind: 'weight' | 'bias';
   readonly shape: readonly number[];
-  /** What a weight's columns are, by PyTorch's name of the size. */
+  /** PyTorch's name of the size that a weight's columns have. */
   readonly columns?: string;
-  /** Index of the weight among the handle's matrices; a bias has its weight's. */
+  /** Index of the weight among the handle's matrices; a bias has the index of its weight. */
   readonly matrix: number;
 }
 
@@ -17,11 +17,11 @@ export interface LayerParameter {
 export type Tensors = ReadonlyMap<string, Tensor>;
 
 // Each family of layers has two functions here: its parameters from its sizes, and its sizes from its parameters.
-// The second looks at no more than it needs; whoever calls it compares the names and shapes with the first.
+// The second looks at no more than it needs, because its caller compares all names and shapes with the first.
 
 // Recurrent layers and cells -------------------------------------------------------------------------------
 
-/** The modes of recurrent modules. A weight has one block of rows a gate: LSTM i, f, g, o; GRU r, z, n. */
+/** The modes of recurrent modules. A weight has one block of rows for each gate: LSTM i, f, g, o; GRU r, z, n. */
 export const rnnModes = {
   LSTM: { kind: 'LSTM', gates: 4 },
   GRU: { kind: 'GRU', gates: 3 },
@@ -108,7 +108,7 @@ export function rnnSizes(tensors: Tensors): (Omit<RNNSizes, 'mode'> & { kind: RN
     if (match[2] !== undefined) bidirectional = true;
   }
   const numLayers = layers.size;
-  // Without a gap between layers, their number is bounded by the number of tensors.
+  // A gap between layers is refused, so that the number of tensors bounds the number of layers.
   if (!layers.has(numLayers - 1)) return undefined;
   const sizes = gateSizes(ih, hh, hr);
   return sizes && { ...sizes, numLayers, bidirectional, bias: tensors.has('bias_ih_l0') };
@@ -124,7 +124,7 @@ export function cellSizes(tensors: Tensors): (Omit<RNNCellSizes, 'mode'> & { kin
   return { kind, inputSize, hiddenSize, bias: tensors.has('bias_ih') };
 }
 
-/** The sizes that the first weights of a recurrent layer or cell show; the kind is known by the number of gates. */
+/** The sizes that the first weights of a recurrent layer or cell show. The number of gates tells the kind. */
 function gateSizes(
   ih: Tensor,
   hh: Tensor,
@@ -201,7 +201,7 @@ export function normParameters({ normalizedShape, elementwiseAffine, bias }: Nor
   return names.map((name) => ({ name, kind: name, shape: normalizedShape, matrix: 0 }));
 }
 
-/** A norm without parameters has only its metadata to say that it is one. */
+/** The sizes that the parameters of a LayerNorm show. Without parameters only its metadata tell them. */
 export function normSizes(tensors: Tensors, metadata?: object): Partial<NormSizes> | undefined {
   const weight = tensors.get('weight');
   if (weight === undefined) {
@@ -210,7 +210,8 @@ export function normSizes(tensors: Tensors, metadata?: object): Partial<NormSize
     return { normalizedShape, elementwiseAffine: false };
   }
   const bias = tensors.has('bias');
-  // Other modules have weights of many shapes, RMSNorm has one without a bias.
+  // Only a 1-D weight with a bias tells a LayerNorm: other modules have weights of many shapes, and an RMSNorm has a
+  // weight without a bias.
   if (metadata === undefined && !(bias && weight.dim() === 1)) return undefined;
   return { normalizedShape: weight.shape, elementwiseAffine: true, bias };
 }

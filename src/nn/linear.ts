@@ -21,7 +21,8 @@ const packed = new PackedOnce<LinearHandle>();
  * `y = x W^T + b`.
  *
  * Shape: `(*, inFeatures)` to `(*, outFeatures)`, float32. `weight` is `[outFeatures, inFeatures]`, `bias`
- * `[outFeatures]`, both at first from U(-k, k) with `k = 1 / sqrt(inFeatures)`.
+ * `[outFeatures]`, both at first from U(-k, k) with `k = 1 / sqrt(inFeatures)`. Sizes and options are fixed at
+ * construction.
  */
 export class Linear extends Module {
   declare readonly [fixed]: Pick<Linear, 'inFeatures' | 'outFeatures'>;
@@ -51,7 +52,7 @@ export class Linear extends Module {
     return forwardFloat(this, this, input, false);
   }
 
-  /** To be called after a direct write into a parameter's `.data`: the next forward packs the weights again. */
+  /** Call this after a direct write into a parameter's `.data`, so that the next forward packs the weights again. */
   repack(): void {
     forgetLinear(this);
   }
@@ -65,7 +66,7 @@ export class Linear extends Module {
   }
 }
 
-/** A float Linear's forward, `relu` after it if asked for; `owner` is the module that packs. */
+/** The forward of a float Linear, and a relu after it if `relu`. `owner` is the module whose packed weight it uses. */
 export function forwardFloat(owner: Module, linear: Linear, input: Tensor, relu: boolean): Tensor {
   const { inFeatures, outFeatures } = linear[fixed];
   const { weight, bias } = linear;

@@ -8,17 +8,18 @@ import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 export interface LayerNormOptions {
   /** Added to the variance. Default: 1e-5. */
   eps?: number;
-  /** Whether there are a `weight`, at first ones, and a `bias`, at first zeros. Default: true. */
+  /** Whether there is a `weight`, at first ones, and a `bias`, at first zeros. Default: true. */
   elementwiseAffine?: boolean;
   /** Whether there is a `bias` beside the weight. Default: true. */
   bias?: boolean;
 }
 
 /**
- * `y = (x - mean) / sqrt(variance + eps) * weight + bias`, mean and (biased) variance over the last dimensions,
- * those of `normalizedShape`; both accumulated in double.
+ * `y = (x - mean) / sqrt(variance + eps) * weight + bias`. Mean and (biased) variance are taken over the last
+ * dimensions, those of `normalizedShape`, and accumulated in double.
  *
- * Shape: float32 `(*, ...normalizedShape)` to the same. `weight` and `bias` have `normalizedShape`.
+ * Shape: float32 `(*, ...normalizedShape)` to the same. `weight` and `bias` have `normalizedShape`. Sizes and options
+ * are fixed at construction.
  */
 export class LayerNorm extends Module {
   declare readonly [fixed]: Pick<LayerNorm, 'normalizedShape' | 'eps'>;
@@ -60,7 +61,7 @@ export class LayerNorm extends Module {
     const start = shape.length - normalizedShape.length;
     let fits = start >= 0;
     let size = 1;
-    // A loop, because methods of a frozen array cost 80 ns.
+    // A loop, because methods of a frozen array are slow.
     for (let i = 0; i < normalizedShape.length; i++) {
       fits &&= normalizedShape[i] === shape[start + i];
       size *= normalizedShape[i]!;

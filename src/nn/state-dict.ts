@@ -1,10 +1,10 @@
 import { describe, tagOf, typeError } from '../errors.js';
 import { isTensor, type Tensor } from '../tensor/index.js';
 
-/** What a state dict says of one module: its type, sizes and options, as JSON values. */
+/** What a state dict says about one module: its type, sizes and options, as JSON values. */
 export type ModuleMetadata = { readonly type: string; readonly [key: string]: unknown };
 
-/** Names to tensors, in PyTorch's order; `metadata` maps module names to what they are (PyTorch's `_metadata`). */
+/** Names to tensors, in PyTorch's order. `metadata` says what each module is (PyTorch's `_metadata`). */
 export class StateDict extends Map<string, Tensor> {
   readonly metadata = new Map<string, ModuleMetadata>();
   /** Texts that travel with the file (a safetensors file's own metadata): a vocabulary, say. */
@@ -19,7 +19,7 @@ export interface IncompatibleKeys {
   unexpectedKeys: string[];
 }
 
-/** PyTorch's sentence for a tensor of another shape than the module's. */
+/** PyTorch's sentence for a tensor whose shape is not the module's. */
 export function sizeMismatch(name: string, given: readonly number[], own: readonly number[]): string {
   return `size mismatch for ${name}: copying a param with shape torch.Size([${given.join(', ')}]) from checkpoint, the shape in current model is torch.Size([${own.join(', ')}]).`;
 }
@@ -42,7 +42,7 @@ export function entriesOf(state: StateDictLike): Map<string, Tensor> {
   return new Map(entries as [string, Tensor][]);
 }
 
-/** A {@link StateDict}'s, of this copy of the package or another; a plain Map or object has none. */
+/** The metadata of a {@link StateDict} (of any copy of the package). A plain Map or object has none. */
 export function metadataOf(state: StateDictLike): ReadonlyMap<string, ModuleMetadata> {
   const { metadata } = state as Partial<StateDict>;
   return tagOf(metadata) === 'Map' ? metadata! : new Map();

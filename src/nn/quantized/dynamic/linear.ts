@@ -62,7 +62,11 @@ abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | Half
     return new Quantized(inFeatures, outFeatures, options).quantize(linear.stateDict(), qconfig);
   }
 
-  /** @throws {TypeError} for another dtype @throws {RangeError} for a wrong shape, or NaN or infinity (INT8) */
+  /**
+   * @throws {TypeError} for another dtype (`ERR_DTYPE`)
+   * @throws {RangeError} for a wrong shape (`ERR_SHAPE`), in INT8 also for NaN or infinity (`ERR_NOT_FINITE`) and for
+   * an output beyond float32 (`ERR_OVERFLOW`)
+   */
   override forward(input: Tensor): Tensor {
     const { inFeatures, outFeatures } = this[fixed];
     if (!isTensor(input))
@@ -122,16 +126,16 @@ abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | Half
 }
 
 /**
- * `y = x W^T + b` with an INT8 weight, as `torch.ao.nn.quantized.dynamic.Linear` (fbgemm): the input is
- * quantized at each call, by default with one range over all of it, in 127 steps; the sums are exact int32;
+ * `y = x W^T + b` with an INT8 weight, as `torch.ao.nn.quantized.dynamic.Linear` (fbgemm). The input is
+ * quantized at each call, by default with one range over all of it, in 127 levels. The sums are exact int32, and
  * `y = fma(float(sum), scale_x * scale_w, bias)`. Equal to PyTorch bit for bit.
  *
- * `activation: 'perRow'` gives each row of the input its own range: its result then has the same bits alone and
- * in any batch. `reduceRange: false` takes 255 steps. See {@link ActivationMode}.
+ * `activation: 'perRow'` gives each row of the input its own range. A row's result then has the same bits alone and
+ * in any batch. `reduceRange: false` takes 255 levels. See {@link ActivationMode}.
  *
- * `dtype: 'float16'`: a weight rounded to float16, arithmetic in float32.
+ * `dtype: 'float16'` rounds the weight to float16 and computes in float32.
  *
- * Shape: `(*, inFeatures)` to `(*, outFeatures)`, float32, at least 2-D.
+ * Shape: `(*, inFeatures)` to `(*, outFeatures)`, float32, at least 2-D. Sizes and options are fixed at construction.
  */
 export class Linear extends QuantizedLinearBase {
   /** A weight of zeros; `fromFloat` or `loadStateDict` fill it. */
@@ -150,7 +154,10 @@ export class Linear extends QuantizedLinearBase {
   }
 }
 
-/** `y = relu(x W^T + b)`, as `torch.ao.nn.intrinsic.quantized.dynamic.LinearReLU`; all else is {@link Linear}'s, its keys too. */
+/**
+ * `y = relu(x W^T + b)`, as `torch.ao.nn.intrinsic.quantized.dynamic.LinearReLU`. All else is as in {@link Linear},
+ * the keys of its state dict too.
+ */
 export class LinearReLU extends QuantizedLinearBase {
   /** A weight of zeros; `fromFloat` or `loadStateDict` fill it. */
   constructor(inFeatures: number, outFeatures: number, options: QuantizedLinearOptions = {}) {
