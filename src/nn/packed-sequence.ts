@@ -11,7 +11,7 @@ export class PackedSequence {
   /**
    * @param data - `(sum of lengths, *)`
    * @param batchSizes - int64: how many sequences have a step 0, a step 1, …
-   * @param sortedIndices - int64: the caller's index of each sequence in `data`; null when `data` has the caller's order
+   * @param sortedIndices - int64: the caller's index of each sequence in `data`; null if `data` has the caller's order
    * @param unsortedIndices - the inverse of `sortedIndices`; computed by default
    * @throws {TypeError | RangeError} when the four do not fit together
    */

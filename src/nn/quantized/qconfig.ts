@@ -37,7 +37,7 @@ export interface QConfig extends Partial<ActivationMode> {
   };
 }
 
-/** How a dynamically quantized layer multiplies: float16 weights by float32, or int8 weights as `ActivationMode` says. */
+/** How a dynamically quantized layer multiplies: float16 weights by float32, or int8 weights by an `ActivationMode`. */
 export type DynamicQuantization =
   | ({ readonly dtype: 'qint8' } & ActivationMode)
   | { readonly dtype: 'float16'; readonly activation?: undefined; readonly reduceRange?: undefined };
