@@ -5,14 +5,14 @@ import type { Quantization } from './quantization.js';
 /** Elements as numbers. */
 export type Numbers = ArrayLike<number> & { every(f: (x: number, i: number) => boolean): boolean };
 
-/** What is asked of a tensor's elements. */
+/** What these functions need of a tensor. */
 export interface Elements {
   readonly dtype: DType;
   readonly quantization: Quantization | undefined;
   checked(): TensorData;
 }
 
-/** A tensor's elements as numbers: the data itself where it holds floats or small integers. */
+/** A tensor's elements as numbers: the data itself if it holds floats or small integers, else a copy. */
 export function numbersOf(tensor: Elements): Numbers {
   const data = tensor.checked();
   const { dtype } = tensor;
@@ -63,7 +63,7 @@ export function fill(out: TensorData, value: number): void {
   else out.fill(value);
 }
 
-/** Without its fraction. Values that are not finite become what they become in PyTorch. */
+/** A number without its fraction. Values that are not finite become what PyTorch makes of them. */
 function toBigInt(value: number): bigint {
   return Number.isFinite(value) ? BigInt(Math.trunc(value)) : -(2n ** 63n);
 }

@@ -1,6 +1,6 @@
 import { checkInteger, checkOptions, describe, rangeError, typeError } from '../errors.js';
 
-/** PyTorch has no tensor of more dimensions either. */
+/** The most dimensions of a tensor, as in PyTorch. */
 export const maxRank = 64;
 
 /** A list of sizes, which {@link numelOf} looks at one by one. */
@@ -34,7 +34,7 @@ function noSize(n: unknown, shape: readonly unknown[]): Error {
     : typeError('ERR_INVALID_ARG_TYPE', sentence);
 }
 
-/** `[2, 3]`, of whatever the caller gave for sizes. */
+/** `[2, 3]`, from whatever the caller gave as sizes. */
 export function formatShape(shape: readonly unknown[]): string {
   return `[${Array.from(shape, (n) => (typeof n === 'number' ? String(n) : describe(n))).join(', ')}]`;
 }
