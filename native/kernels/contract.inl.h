@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What kernels.h asks of a kernel's caller. Each kernel begins with one of these functions; they
-// are empty but in builds with DYNAQUANT_CHECKS.
+// What kernels.h asks of a kernel's caller. Each kernel begins with one of these functions. They
+// are empty except in builds with DYNAQUANT_CHECKS.
 
 DYNAQUANT_INLINE bool is_aligned(const void* p, size_t alignment) {
   return (uintptr_t)p % alignment == 0;
