@@ -61,7 +61,7 @@ export function forgetHandle(module: Module): void {
   handles.forget(module);
 }
 
-/** PyTorch's `RNNBase`: what the float LSTM, GRU and RNN share: sizes and options, fixed at construction. Not public. */
+/** What the float LSTM, GRU and RNN share, as PyTorch's `RNNBase`. Sizes and options are fixed there. Not public. */
 export abstract class RNNBase extends Module implements RNNConfig {
   declare readonly [fixed]: RNNConfig;
   declare readonly mode: RNNMode;

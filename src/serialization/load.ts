@@ -10,7 +10,7 @@ import { torchStream } from './formats/torch-checkpoint/stream.js';
 import { torchTar } from './formats/torch-checkpoint/tar.js';
 import { torchZip } from './formats/torch-checkpoint/zip.js';
 
-/** The formats in the order in which they are asked. safetensors, without a magic number, is last and takes the rest. */
+/** The formats in the order in which they are asked. safetensors has no magic number, so it comes last. */
 export const formats: readonly Format[] = [
   torchZip,
   torchStream,
