@@ -27,7 +27,7 @@ export class Generator {
   /**
    * Starts the stream of a seed. Only the low 32 bits matter; a negative seed is taken modulo 2^64.
    *
-   * @throws {TypeError} when `seed` is no integer @throws {RangeError} outside [-2^63, 2^64 - 1]
+   * @throws {TypeError} when `seed` is not an integer @throws {RangeError} outside [-2^63, 2^64 - 1]
    */
   manualSeed(seed: number | bigint): this {
     if (typeof seed !== 'bigint' && !Number.isSafeInteger(seed)) {

@@ -9,7 +9,7 @@ import { native } from './native/addon.js';
  * {@link getNumThreads} gives by default are allowed, but only make calls slower.
  *
  * @param threads 1 to 256
- * @throws {TypeError} when `threads` is no integer @throws {RangeError} outside 1 to 256
+ * @throws {TypeError} when `threads` is not an integer @throws {RangeError} outside 1 to 256
  */
 export function setNumThreads(threads: number): void {
   if (!Number.isInteger(threads)) {

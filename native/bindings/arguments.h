@@ -63,7 +63,7 @@ inline std::size_t product(std::initializer_list<std::size_t> factors) {
   return result;
 }
 
-// The sum, likewise.
+// The sum or, if it overflows, more than any array can hold.
 inline std::size_t sum(std::initializer_list<std::size_t> terms) {
   std::size_t result = 0;
   for (const std::size_t term : terms) {

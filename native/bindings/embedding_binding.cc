@@ -83,7 +83,7 @@ void embedding_bag(const Napi::CallbackInfo& info) {
   lookup_bags(selected_kernels(env), table, indices, bags, out);
 }
 
-// quantizeTable(weight, width, bits, out, scales, zeroPoints): boolean, false where a weight or a
+// quantizeTable(weight, width, bits, out, scales, zeroPoints): boolean, false if a weight or a
 // range is not finite
 Napi::Value quantize(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();

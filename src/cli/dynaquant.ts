@@ -134,7 +134,7 @@ for (const [signal, code] of [
     process.exit(code);
   });
 }
-// It is no failure if a reader has seen enough (`| head`).
+// A reader that has seen enough is not a failure (`| head`).
 process.stdout.on('error', () => process.exit(process.exitCode ?? 0));
 
 const args = process.argv.slice(2);

@@ -23,7 +23,7 @@ export interface RNNCellOptions extends CellOptions {
 /**
  * The properties of a cell, from its constructor's arguments.
  *
- * @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options
+ * @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options
  */
 export function cellConfig(
   kind: 'LSTM' | 'GRU' | 'RNN',
@@ -210,7 +210,7 @@ abstract class RNNCellBase extends Module implements RNNCellSizes {
  * `bias_hh` `[4 * H]`, at first all from U(-s, s) with `s = 1 / sqrt(H)`.
  */
 export class LSTMCell extends RNNCellBase {
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options */
   constructor(inputSize: number, hiddenSize: number, options: CellOptions = {}) {
     super(cellConfig('LSTM', inputSize, hiddenSize, options));
   }
@@ -219,7 +219,7 @@ export class LSTMCell extends RNNCellBase {
    * @param input - `(B, inputSize)`, or unbatched `(inputSize)`; float32
    * @param state - `[h, c]`, each `(B, H)` (unbatched: `(H)`); absent: zeros
    * @returns the next `[h, c]`
-   * @throws {TypeError} when an argument is no float32 tensor (`ERR_INVALID_ARG_TYPE`, `ERR_DTYPE`)
+   * @throws {TypeError} when an argument is not a float32 tensor (`ERR_INVALID_ARG_TYPE`, `ERR_DTYPE`)
    * @throws {RangeError} for wrong shapes (`ERR_SHAPE`)
    */
   override forward(input: Tensor, state?: LSTMState | null): [Tensor, Tensor] {
@@ -234,7 +234,7 @@ export class LSTMCell extends RNNCellBase {
  * `bias_hh` `[3 * H]`, at first all from U(-s, s) with `s = 1 / sqrt(H)`.
  */
 export class GRUCell extends RNNCellBase {
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options */
   constructor(inputSize: number, hiddenSize: number, options: CellOptions = {}) {
     super(cellConfig('GRU', inputSize, hiddenSize, options));
   }
@@ -243,7 +243,7 @@ export class GRUCell extends RNNCellBase {
    * @param input - `(B, inputSize)`, or unbatched `(inputSize)`; float32
    * @param state - h `(B, H)` (unbatched: `(H)`); absent: zeros
    * @returns the next h
-   * @throws {TypeError} when an argument is no float32 tensor (`ERR_INVALID_ARG_TYPE`, `ERR_DTYPE`)
+   * @throws {TypeError} when an argument is not a float32 tensor (`ERR_INVALID_ARG_TYPE`, `ERR_DTYPE`)
    * @throws {RangeError} for wrong shapes (`ERR_SHAPE`)
    */
   override forward(input: Tensor, state?: Tensor | null): Tensor {
@@ -258,7 +258,7 @@ export class GRUCell extends RNNCellBase {
  * `[H]`, at first all from U(-s, s) with `s = 1 / sqrt(H)`.
  */
 export class RNNCell extends RNNCellBase {
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options */
   constructor(inputSize: number, hiddenSize: number, options: RNNCellOptions = {}) {
     super(cellConfig('RNN', inputSize, hiddenSize, options));
   }

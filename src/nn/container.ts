@@ -38,7 +38,7 @@ abstract class Container extends Module {
 
 /** Modules in a row, named `'0'`, `'1'`, … */
 abstract class Row extends Container {
-  /** Puts a module at the end. @throws {TypeError} when it is no Module @throws {RangeError} when its name is taken */
+  /** Adds a module at the end. @throws {TypeError} if it is not a Module @throws {RangeError} if its name is taken */
   append(module: Module): this {
     const name = String(this.length);
     if (this.items.has(name))
@@ -65,7 +65,7 @@ abstract class Row extends Container {
 export class Sequential extends Row {
   /**
    * @param modules - named `'0'`, `'1'`, …, or one Map of names to modules (PyTorch's OrderedDict)
-   * @throws {TypeError} when an argument is no Module @throws {RangeError} for a name with a dot, or none
+   * @throws {TypeError} when an argument is not a Module @throws {RangeError} for a name with a dot, or none
    */
   constructor(...modules: Module[] | [ReadonlyMap<string, Module>]) {
     super();
@@ -85,7 +85,7 @@ export class Sequential extends Row {
 
 /** A list of modules. It has no `forward`: its owner runs them. */
 export class ModuleList extends Row {
-  /** @throws {TypeError} when an item is no Module */
+  /** @throws {TypeError} when an item is not a Module */
   constructor(modules: Iterable<Module> = []) {
     super();
     this.extend(modules);
@@ -113,7 +113,7 @@ export class ModuleList extends Row {
 export class ModuleDict extends Container {
   /**
    * @param modules - a Map, pairs, or a plain object
-   * @throws {TypeError} when a value is no Module @throws {RangeError} for a name with a dot, or none
+   * @throws {TypeError} when a value is not a Module @throws {RangeError} for a name with a dot, or none
    */
   constructor(modules: Iterable<readonly [string, Module]> | { readonly [name: string]: Module } = []) {
     super();

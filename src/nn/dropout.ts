@@ -11,7 +11,7 @@ import { Module } from './module.js';
 export class Dropout extends Module {
   declare readonly p: number;
 
-  /** @throws {TypeError | RangeError} when `p` is no probability */
+  /** @throws {TypeError | RangeError} when `p` is not a probability */
   constructor(p = 0.5) {
     super();
     checkNumber('p', p);
@@ -23,7 +23,7 @@ export class Dropout extends Module {
     }
     closed(this, { p });
   }
-  /** @throws {TypeError} when `input` is no Tensor */
+  /** @throws {TypeError} when `input` is not a Tensor */
   override forward(input: Tensor): Tensor {
     checkTensor('input', input);
     return this.training ? dropout(input, this.p) : input;

@@ -131,7 +131,7 @@ abstract class TableModule extends Module {
  * `[numEmbeddings, embeddingDim]`, at first from N(0, 1). Sizes and options are fixed at construction.
  */
 export class Embedding extends TableModule {
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or `paddingIdx` outside the table */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or `paddingIdx` outside the table */
   constructor(numEmbeddings: number, embeddingDim: number, options: EmbeddingOptions = {}) {
     checkOptions('Embedding', options, tableOptionNames);
     super(numEmbeddings, embeddingDim, options);
@@ -163,7 +163,7 @@ export class EmbeddingBag extends TableModule {
   declare readonly includeLastOffset: boolean;
 
   /**
-   * @throws {TypeError | RangeError} for sizes that are no positive integers, `paddingIdx` outside the table, or
+   * @throws {TypeError | RangeError} for sizes that are not positive integers, `paddingIdx` outside the table, or
    * another mode
    */
   constructor(numEmbeddings: number, embeddingDim: number, options: EmbeddingBagOptions = {}) {

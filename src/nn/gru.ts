@@ -20,7 +20,7 @@ import type { OutputOf } from './rnn-forward.js';
  * `s = 1 / sqrt(H)`. `in` is the inputSize in layer 0, and the features of the layer before in deeper ones.
  */
 export class GRU extends RNNBase {
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options */
   constructor(inputSize: number, hiddenSize: number, options: RNNBaseOptions = {}) {
     super(rnnConfig('GRU', inputSize, hiddenSize, options));
   }
@@ -35,7 +35,7 @@ export class GRU extends RNNBase {
    * @returns `[output, hn]`: output `(T, B, directions * H)`, forward features first, packed if the input is, and
    * the last state in the shape of the first. After a short sequence both may share one `ArrayBuffer`:
    * `clone()` before transferring one of them to another thread.
-   * @throws {TypeError} when an argument is no float32 tensor (`ERR_INVALID_ARG_TYPE`, `ERR_DTYPE`)
+   * @throws {TypeError} when an argument is not a float32 tensor (`ERR_INVALID_ARG_TYPE`, `ERR_DTYPE`)
    * @throws {RangeError} for wrong shapes (`ERR_SHAPE`)
    */
   override forward<X extends Tensor | PackedSequence>(

@@ -6,7 +6,7 @@ import { Sequential } from './container.js';
 
 /**
  * Linear and ReLU as a unit, as `torch.ao.nn.intrinsic.LinearReLU`: `y = relu(x W^T + b)`. Its children `'0'` and
- * `'1'` are the two that it was made of. `quantizeDynamic` turns it into one quantized module.
+ * `'1'` are the Linear and the ReLU. `quantizeDynamic` turns it into one quantized module.
  */
 export class LinearReLU extends Sequential {
   /** @throws {TypeError} when the arguments are not exactly a Linear and a ReLU */

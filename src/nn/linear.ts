@@ -31,7 +31,7 @@ export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
 
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown options */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown options */
   constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
     super();
     checkSize('in_features', inFeatures);

@@ -21,7 +21,7 @@ import type { LSTMState, OutputOf } from './rnn-forward.js';
  * layer before in deeper ones.
  */
 export class LSTM extends RNNBase {
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options */
   constructor(inputSize: number, hiddenSize: number, options: LSTMOptions = {}) {
     super(rnnConfig('LSTM', inputSize, hiddenSize, options));
   }
@@ -36,7 +36,7 @@ export class LSTM extends RNNBase {
    * @returns `[output, [hn, cn]]`: output `(T, B, directions * (P or H))`, forward features first, packed if
    * the input is, and the last states in the shape of the first. After a short sequence the three may share one
    * `ArrayBuffer`: `clone()` before transferring one of them to another thread.
-   * @throws {TypeError} when an argument is no float32 tensor (`ERR_INVALID_ARG_TYPE`, `ERR_DTYPE`)
+   * @throws {TypeError} when an argument is not a float32 tensor (`ERR_INVALID_ARG_TYPE`, `ERR_DTYPE`)
    * @throws {RangeError} for wrong shapes (`ERR_SHAPE`)
    */
   override forward<X extends Tensor | PackedSequence>(

@@ -57,7 +57,7 @@ export abstract class Module {
   // Subclasses narrow the types.
   abstract forward(...args: any[]): any;
 
-  /** Adds a tensor to the state dict that is no parameter. */
+  /** Adds a tensor that is not a parameter to the state dict. */
   registerBuffer(name: string, value: Tensor): void {
     if (!isTensor(value)) {
       throw typeError('ERR_INVALID_ARG_TYPE', `buffer '${name}' should be a Tensor, got ${describe(value)}`);
@@ -72,7 +72,7 @@ export abstract class Module {
    * this module, or the quantized module that replaces it, gets the hooks that it has at that time. Modules without
    * hooks are not slower.
    *
-   * @throws {TypeError} when `hook` is no function, or `forward` no method of the class
+   * @throws {TypeError} when `hook` is not a function, or `forward` is not a method of the class
    */
   registerForwardHook(hook: ForwardHook<this>): RemovableHandle {
     return addHook(this, { before: false, run: hook as Hook['run'] });

@@ -29,7 +29,7 @@ export class LayerNorm extends Module {
   readonly weight: Parameter | null;
   readonly bias: Parameter | null;
 
-  /** @throws {TypeError | RangeError} for a shape that holds no positive integers, or an option of the wrong kind */
+  /** @throws {TypeError | RangeError} for a shape that is not of positive integers, or an option of the wrong kind */
   constructor(normalizedShape: number | readonly number[], options: LayerNormOptions = {}) {
     super();
     const given = Array.isArray(normalizedShape) ? (normalizedShape as number[]) : [normalizedShape];

@@ -39,7 +39,7 @@ const mostLayers = 65536;
 /**
  * The properties of a recurrent module, from its constructor's arguments.
  *
- * @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options
+ * @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options
  */
 export function rnnConfig(
   kind: 'LSTM' | 'GRU' | 'RNN',

@@ -19,7 +19,7 @@ import type { OutputOf } from './rnn-forward.js';
  * the inputSize in layer 0, and the features of the layer before in deeper ones.
  */
 export class RNN extends RNNBase {
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options */
   constructor(inputSize: number, hiddenSize: number, options: RNNOptions = {}) {
     super(rnnConfig('RNN', inputSize, hiddenSize, options));
   }

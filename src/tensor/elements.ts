@@ -63,7 +63,7 @@ export function fill(out: TensorData, value: number): void {
   else out.fill(value);
 }
 
-/** A number without its fraction. Values that are not finite become what PyTorch makes of them. */
+/** A number without its fraction. NaN and infinities become -2^63, as in PyTorch. */
 function toBigInt(value: number): bigint {
   return Number.isFinite(value) ? BigInt(Math.trunc(value)) : -(2n ** 63n);
 }

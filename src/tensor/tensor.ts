@@ -43,7 +43,7 @@ export class Tensor {
   /**
    * @param data - kept, not copied
    * @param shape - non-negative integers whose product is the number of elements
-   * @throws {TypeError} when `data` is no typed array, or not the one `dtype` needs
+   * @throws {TypeError} when `data` is not a typed array, or not the one `dtype` needs
    * @throws {RangeError} when `shape` and the number of elements differ
    */
   constructor(data: TensorData, shape: readonly number[], options?: TensorOptions) {

@@ -120,7 +120,7 @@ export class Embedding extends QuantizedTable {
   }
 
   /**
-   * @throws {TypeError | RangeError} when `module` is no Embedding, or `qconfig` none for embeddings
+   * @throws {TypeError | RangeError} when `module` is not an Embedding, or `qconfig` is not for embeddings
    * @throws {RangeError} when a weight is not finite, or a row's range is beyond what its scale can hold
    */
   static fromFloat(module: FloatEmbedding, qconfig: QConfig): Embedding {

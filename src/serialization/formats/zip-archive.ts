@@ -22,7 +22,7 @@ const localSize = 30;
 /** Roughly what a record takes in memory beside its name. */
 const recordCost = 320;
 
-/** Bytes that are no UTF-8 become U+FFFD. A byte order mark is kept. */
+/** Bytes that are not UTF-8 become U+FFFD. A byte order mark is kept. */
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** Whether a file begins as a zip archive does: with a record or, if it has none, with the end record. */

@@ -144,7 +144,7 @@ export class Linear extends QuantizedLinearBase {
   }
 
   /**
-   * @throws {TypeError | RangeError} when `module` is no Linear, or `qconfig` none for a Linear
+   * @throws {TypeError | RangeError} when `module` is not a Linear, or `qconfig` is not for a Linear
    * @throws {RangeError} when a weight or bias is not finite, or for INT8 `inFeatures` above 131,071 (65,793 with
    * the full range)
    */

@@ -34,7 +34,7 @@ export class LSTM extends QuantizedRNNBase {
   }
 
   /**
-   * @throws {TypeError | RangeError} when `module` is no LSTM, or `qconfig` none for an LSTM
+   * @throws {TypeError | RangeError} when `module` is not an LSTM, or `qconfig` is not for an LSTM
    * @throws {RangeError} when a weight or bias is not finite, or for INT8 a weight deeper than 131,071 (65,793
    * with the full range)
    */

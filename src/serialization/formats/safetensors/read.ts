@@ -19,7 +19,7 @@ import { readHeader } from './header.js';
 
 export const safetensors: Format = {
   name: 'safetensors',
-  // There is no magic number; reading says what is wrong with anything else.
+  // There is no magic number, so any file is tried. Reading says what is wrong with it.
   recognises: () => true,
   *read(file, { budget }) {
     const state = new StateDict();
