@@ -1,5 +1,14 @@
-import { checkBoolean, checkOptions, describe, rangeError, tagOf, typeError } from '../errors.js';
-import { isPlain, isTensor, sameShape, type Tensor } from '../tensor/index.js';
+import {
+  checkBoolean,
+  checkFunction,
+  checkOptions,
+  checkString,
+  describe,
+  rangeError,
+  tagOf,
+  typeError,
+} from '../errors.js';
+import { checkTensor, isPlain, isTensor, sameShape, type Tensor } from '../tensor/index.js';
 import { addHook, type Hook, type RemovableHandle } from './hooks.js';
 import { isParameter, Parameter } from './parameter.js';
 import {
@@ -57,9 +66,12 @@ export abstract class Module {
 
   /** Keeps a tensor in the state dict that is no parameter. */
   registerBuffer(name: string, value: Tensor): void {
-    if (!isTensor(value)) {
-      throw typeError('ERR_INVALID_ARG_TYPE', `buffer '${name}' should be a Tensor, got ${describe(value)}`);
-    }
+    checkString('buffer name', name);
+    if (name === '' || name.includes('.'))
+      throw rangeError('ERR_INVALID_ARG_VALUE', `buffer name can't be empty or contain a dot, got '${name}'`);
+    if (name in this && !bufferNames(this).has(name))
+      throw rangeError('ERR_INVALID_ARG_VALUE', `buffer name: attribute '${name}' already exists`);
+    checkTensor(`buffer '${name}'`, value);
     const names = new Set(bufferNames(this)).add(name);
     Object.defineProperty(this, buffersKey, { value: names, configurable: true });
     Object.defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true });
@@ -136,6 +148,7 @@ export abstract class Module {
   }
 
   train(mode = true): this {
+    checkBoolean('mode', mode);
     for (const module of this.modules()) module.training = mode;
     return this;
   }
@@ -144,6 +157,7 @@ export abstract class Module {
   }
   /** Calls `f` with every module, children first. */
   apply(f: (module: Module) => void): this {
+    checkFunction('f', f);
     for (const child of this.children()) child.apply(f);
     f(this);
     return this;
@@ -299,11 +313,14 @@ export abstract class Module {
   }
   /** Replaces each child by what `f` makes of it. */
   replaceChildren(f: (child: Module) => Module): void {
+    checkFunction('f', f);
     // The list shrinks as it goes, so that it keeps no child that was replaced.
     const entries = [...this.childEntries()].reverse();
     for (let entry = entries.pop(); entry !== undefined; entry = entries.pop()) {
       const [name, child] = entry;
       const other = f(child);
+      if (!isModule(other))
+        throw typeError('ERR_INVALID_ARG_TYPE', `f should return a Module, got ${describe(other)}`);
       if (other !== child) this.setChild(name, other);
     }
   }
