@@ -90,7 +90,12 @@ export function tagOf(value: unknown): string {
 
 /** Refuses unknown option keys, so that a typo does not silently mean the default. */
 export function checkOptions(where: string, options: unknown, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null) {
+  if (
+    typeof options !== 'object' ||
+    options === null ||
+    Array.isArray(options) ||
+    ArrayBuffer.isView(options)
+  ) {
     throw typeError(
       'ERR_INVALID_ARG_TYPE',
       `${where}: options should be an object, got ${describe(options)}`,
@@ -126,6 +131,16 @@ export function checkInteger(name: string, value: unknown): asserts value is num
     throw typeError('ERR_INVALID_ARG_TYPE', `${name} should be an integer, got ${describe(value)}`);
 }
 
+export function checkString(name: string, value: unknown): asserts value is string {
+  if (typeof value !== 'string')
+    throw typeError('ERR_INVALID_ARG_TYPE', `${name} should be a string, got ${describe(value)}`);
+}
+
+export function checkFunction(name: string, value: unknown): asserts value is (...args: never[]) => unknown {
+  if (typeof value !== 'function')
+    throw typeError('ERR_INVALID_ARG_TYPE', `${name} should be a function, got ${describe(value)}`);
+}
+
 /** An option that is true or false. */
 export function checkBoolean(name: string, value: unknown): asserts value is boolean {
   if (typeof value !== 'boolean')
@@ -145,14 +160,18 @@ export function checkOneOf<T extends string>(
     : typeError('ERR_INVALID_ARG_TYPE', sentence);
 }
 
-/** What an iterable object holds. */
+/** What an iterable object holds; a typed array is none of what is listed here, and throws if it is detached. */
 export function listOf(
   name: string,
   value: unknown,
   sentence = `${name} should be an iterable, got ${describe(value)}`,
 ): unknown[] {
   const iterable = value as Partial<Iterable<unknown>> | null;
-  if (typeof iterable !== 'object' || typeof iterable?.[Symbol.iterator] !== 'function')
+  if (
+    typeof iterable !== 'object' ||
+    typeof iterable?.[Symbol.iterator] !== 'function' ||
+    ArrayBuffer.isView(iterable)
+  )
     throw typeError('ERR_INVALID_ARG_TYPE', sentence);
   return [...(iterable as Iterable<unknown>)];
 }

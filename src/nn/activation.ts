@@ -174,6 +174,7 @@ export class Softmax extends Module {
   }
   override forward(input: Tensor): Tensor {
     checkTensor('Softmax: input', input);
+    input.checked('Softmax: input');
     return input.softmax(this[fixed].dim);
   }
   override extraRepr(): string {
@@ -192,6 +193,7 @@ export class LogSoftmax extends Module {
   }
   override forward(input: Tensor): Tensor {
     checkTensor('LogSoftmax: input', input);
+    input.checked('LogSoftmax: input');
     return input.logSoftmax(this[fixed].dim);
   }
   override extraRepr(): string {

@@ -2,7 +2,7 @@ import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError 
 import { callRNN } from '../native/call.js';
 import type { RNNHandle, RNNMode } from '../native/handles.js';
 import { float32 } from '../tensor/dtype.js';
-import { isTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
+import { checkTensor, isTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
 import { closed, closedGetters, fixed } from './closed.js';
 import { Module, type ModuleMetadata } from './module.js';
@@ -90,8 +90,7 @@ export function forwardCell(
 }
 
 function checkCellInput({ mode, inputSize }: RNNCellSizes, input: Tensor, quantized: boolean): void {
-  if (!isTensor(input))
-    throw typeError('ERR_INVALID_ARG_TYPE', `input should be a Tensor, got ${describe(input)}`);
+  checkTensor('input', input);
   if (input.dtype !== float32) {
     throw typeError(
       'ERR_DTYPE',

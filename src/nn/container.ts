@@ -1,4 +1,4 @@
-import { checkNumber, describe, listOf, rangeError, tagOf, typeError } from '../errors.js';
+import { checkNumber, checkString, describe, listOf, rangeError, tagOf, typeError } from '../errors.js';
 import type { Tensor } from '../tensor/index.js';
 import { isModule, Module } from './module.js';
 
@@ -11,9 +11,7 @@ abstract class Container extends Module {
   }
 
   protected add(name: string, module: Module): void {
-    if (typeof name !== 'string') {
-      throw typeError('ERR_INVALID_ARG_TYPE', `module name should be a string, got ${describe(name)}`);
-    }
+    checkString('module name', name);
     if (!isModule(module)) {
       const sentence = `${this.constructor.name} should hold Modules, got ${describe(module)}`;
       throw typeError('ERR_INVALID_ARG_TYPE', sentence);
@@ -122,6 +120,7 @@ export class ModuleDict extends Container {
   }
   /** @throws {RangeError} when there is no such module */
   get(key: string): Module {
+    checkString('key', key);
     const module = this.items.get(key);
     if (module === undefined) throw rangeError('ERR_OUT_OF_RANGE', `there is no module ${describe(key)}`);
     return module;

@@ -26,6 +26,7 @@ export class Dropout extends Module {
   /** @throws {TypeError} when `input` is not a Tensor */
   override forward(input: Tensor): Tensor {
     checkTensor('input', input);
+    input.checked('input');
     return this.training ? dropout(input, this.p) : input;
   }
   override extraRepr(): string {

@@ -1,9 +1,9 @@
-import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError } from '../errors.js';
+import { checkBoolean, checkOptions, checkSize, rangeError, typeError } from '../errors.js';
 import { native } from '../native/addon.js';
 import { callLinear } from '../native/call.js';
 import type { LinearHandle } from '../native/handles.js';
 import { float32 } from '../tensor/dtype.js';
-import { isTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
+import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
 import { closed, fixed } from './closed.js';
 import { Module, type ModuleMetadata } from './module.js';
@@ -87,8 +87,7 @@ export function forgetLinear(owner: Module): void {
 }
 
 function checkLinearInput(input: Tensor, inFeatures: number, outFeatures: number): void {
-  if (!isTensor(input))
-    throw typeError('ERR_INVALID_ARG_TYPE', `input should be a Tensor, got ${describe(input)}`);
+  checkTensor('input', input);
   if (input.dtype !== float32) {
     throw typeError(
       'ERR_DTYPE',

@@ -1,5 +1,14 @@
-import { checkBoolean, checkOptions, describe, rangeError, tagOf, typeError } from '../errors.js';
-import { isPlain, isTensor, sameShape, type Tensor } from '../tensor/index.js';
+import {
+  checkBoolean,
+  checkFunction,
+  checkOptions,
+  checkString,
+  describe,
+  rangeError,
+  tagOf,
+  typeError,
+} from '../errors.js';
+import { checkTensor, isPlain, isTensor, sameShape, type Tensor } from '../tensor/index.js';
 import { addHook, type Hook, type RemovableHandle } from './hooks.js';
 import { isParameter, Parameter } from './parameter.js';
 import {
@@ -59,9 +68,12 @@ export abstract class Module {
 
   /** Adds a tensor that is not a parameter to the state dict. */
   registerBuffer(name: string, value: Tensor): void {
-    if (!isTensor(value)) {
-      throw typeError('ERR_INVALID_ARG_TYPE', `buffer '${name}' should be a Tensor, got ${describe(value)}`);
-    }
+    checkString('buffer name', name);
+    if (name === '' || name.includes('.'))
+      throw rangeError('ERR_INVALID_ARG_VALUE', `buffer name can't be empty or contain a dot, got '${name}'`);
+    if (name in this && !bufferNames(this).has(name))
+      throw rangeError('ERR_INVALID_ARG_VALUE', `buffer name: attribute '${name}' already exists`);
+    checkTensor(`buffer '${name}'`, value);
     const names = new Set(bufferNames(this)).add(name);
     Object.defineProperty(this, buffersKey, { value: names, configurable: true });
     Object.defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true });
@@ -138,6 +150,7 @@ export abstract class Module {
   }
 
   train(mode = true): this {
+    checkBoolean('mode', mode);
     for (const module of this.modules()) module.training = mode;
     return this;
   }
@@ -146,6 +159,7 @@ export abstract class Module {
   }
   /** Calls `f` with every module, children first. */
   apply(f: (module: Module) => void): this {
+    checkFunction('f', f);
     for (const child of this.children()) child.apply(f);
     f(this);
     return this;
@@ -301,11 +315,14 @@ export abstract class Module {
   }
   /** Replaces each child with what `f` returns for it. */
   replaceChildren(f: (child: Module) => Module): void {
+    checkFunction('f', f);
     // The list shrinks on the way, so that it keeps no replaced child alive.
     const entries = [...this.childEntries()].reverse();
     for (let entry = entries.pop(); entry !== undefined; entry = entries.pop()) {
       const [name, child] = entry;
       const other = f(child);
+      if (!isModule(other))
+        throw typeError('ERR_INVALID_ARG_TYPE', `f should return a Module, got ${describe(other)}`);
       if (other !== child) this.setChild(name, other);
     }
   }

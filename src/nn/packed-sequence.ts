@@ -22,6 +22,7 @@ export class PackedSequence {
     readonly unsortedIndices: Tensor | null = invertPermutation(sortedIndices),
   ) {
     checkPacked(this);
+    data.checked('data');
   }
 }
 
@@ -104,6 +105,7 @@ function invertPermutation(permutation: Tensor | null): Tensor | null {
 
 /** A list of integers, or a tensor of them. Fractions are cut off, as in PyTorch. */
 export function integersOf(name: string, values: Tensor | readonly number[]): number[] {
+  if (isTensor(values)) values.checked(name);
   const list: unknown = isTensor(values) ? values.toArray() : values;
   const wrongKind = `${name} should be integers in one dimension, got ${describe(values)}`;
   if (!Array.isArray(list)) throw typeError('ERR_INVALID_ARG_TYPE', wrongKind);

@@ -2,7 +2,7 @@ import { describe, rangeError, typeError } from '../errors.js';
 import { callRNN, type RNNCall, type RNNOutputs } from '../native/call.js';
 import type { RNNHandle } from '../native/handles.js';
 import { float32 } from '../tensor/dtype.js';
-import { isTensor, resultTensor, Tensor } from '../tensor/tensor.js';
+import { checkTensor, isTensor, resultTensor, Tensor } from '../tensor/tensor.js';
 import { dropout as applyDropout } from './dropout.js';
 import { checkPacked, isPackedSequence, PackedSequence } from './packed-sequence.js';
 import { kindOf, type RNNConfig } from './rnn-config.js';
@@ -188,8 +188,7 @@ function featuresOf({ hiddenSize, projSize, bidirectional }: RNNConfig): number 
 }
 
 function checkInput(input: Tensor, quantized: boolean): Tensor {
-  if (!isTensor(input))
-    throw typeError('ERR_INVALID_ARG_TYPE', `input should be a Tensor, got ${describe(input)}`);
+  checkTensor('input', input);
   if (input.dtype !== float32) {
     throw typeError(
       'ERR_DTYPE',

@@ -1,4 +1,12 @@
-import { checkBoolean, checkOptions, describe, rangeError, tagOf, typeError } from '../errors.js';
+import {
+  checkBoolean,
+  checkOptions,
+  checkString,
+  describe,
+  rangeError,
+  tagOf,
+  typeError,
+} from '../errors.js';
 import { collectIfExposed } from '../garbage.js';
 import { onMeta } from '../nn/meta.js';
 import { copyHooks, copyModule, isInstanceOf, isModule, type Module } from '../nn/module.js';
@@ -238,6 +246,7 @@ function ownSource(module: Module, name: string, qconfigs: ResolvedSpec): Source
 type ResolvedSpec = ReadonlyMap<ModuleClass | string, QConfig | null>;
 
 function resolveSpec(spec: QConfigSpec | null | undefined, dtype: DType): ResolvedSpec {
+  checkString('dtype', dtype);
   if (tagOf(spec) === 'Map') {
     for (const [key, qconfig] of spec as ResolvedSpec) {
       checkKey(key);
@@ -251,7 +260,7 @@ function resolveSpec(spec: QConfigSpec | null | undefined, dtype: DType): Resolv
     if (qconfig === undefined) {
       throw rangeError(
         'ERR_INVALID_ARG_VALUE',
-        `Don't know how to quantize with default settings for ${String(dtype)}. Provide full qconfig please`,
+        `Don't know how to quantize with default settings for ${dtype}. Provide full qconfig please`,
       );
     }
     return new Map(defaultTypes(dtype).map((type) => [type, qconfig]));

@@ -9,12 +9,16 @@ export type Numbers = ArrayLike<number> & { every(f: (x: number, i: number) => b
 export interface Elements {
   readonly dtype: DType;
   readonly quantization: Quantization | undefined;
-  checked(): TensorData;
+  checked(name?: string): TensorData;
 }
 
-/** A tensor's elements as numbers: the data itself if it holds floats or small integers, else a copy. */
-export function numbersOf(tensor: Elements): Numbers {
-  const data = tensor.checked();
+/**
+ * A tensor's elements as numbers: the data itself if it holds floats or small integers, else a copy.
+ *
+ * @param name - what errors call the tensor
+ */
+export function numbersOf(tensor: Elements, name?: string): Numbers {
+  const data = tensor.checked(name);
   const { dtype } = tensor;
   if (tensor.quantization !== undefined) throw notForQuantized(dtype);
   if (isBigInt(data)) return Float64Array.from(data, Number);

@@ -95,10 +95,13 @@ export function sizeArguments<Options extends object>(
   where: string,
 ): [number[], Options] {
   const last: unknown = args.at(-1);
-  const hasOptions = typeof last === 'object' && last !== null && !Array.isArray(last);
+  const isList = Array.isArray(args[0]);
+  const hasOptions = isList
+    ? last !== args[0] && last !== undefined
+    : typeof last === 'object' && last !== null;
   const options = (hasOptions ? last : {}) as Options;
   checkOptions(where, options, known);
-  return [sizes(hasOptions ? args.slice(0, -1) : args), options];
+  return [sizes(hasOptions && !isList ? args.slice(0, -1) : args), options];
 }
 
 /** A copy of the sizes in `(2, 3)` or `([2, 3])`. */

@@ -274,7 +274,7 @@ export class Tensor {
     checkNumber('rtol', rtol);
     checkNumber('atol', atol);
     const a = numbersOf(this);
-    const b = numbersOf(other);
+    const b = numbersOf(other, 'other');
     return (
       sameShape(this.shape, other.shape) &&
       a.every((x: number, i: number) => x === b[i] || Math.abs(x - b[i]!) <= atol + rtol * Math.abs(b[i]!))
@@ -398,7 +398,7 @@ export class Tensor {
     }
     const dtype = result ?? promoted(this.dtype, other.dtype);
     const a = { values: numbersOf(this), shape: this.shape };
-    const b = { values: numbersOf(other), shape: other.shape };
+    const b = { values: numbersOf(other, 'other'), shape: other.shape };
     if (result === undefined) checkPlain(name, this);
     const shape = broadcastShape(a.shape, b.shape);
     const out = emptyArray(dtype, numelOf(shape));

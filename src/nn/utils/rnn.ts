@@ -217,6 +217,7 @@ export function unpadSequence(
   options: { batchFirst?: boolean } = {},
 ): Tensor[] {
   checkPlain('padded', padded);
+  padded.checked('padded');
   checkOptions('unpadSequence', options, ['batchFirst']);
   const { batchFirst = false } = options;
   checkBoolean('batchFirst', batchFirst);

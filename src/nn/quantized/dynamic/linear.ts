@@ -1,8 +1,8 @@
-import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError } from '../../../errors.js';
+import { checkBoolean, checkOptions, checkSize, rangeError, typeError } from '../../../errors.js';
 import { native } from '../../../native/addon.js';
 import type { HalfLinearHandle, HalfMatrix, Int8LinearHandle, Int8Matrix } from '../../../native/handles.js';
 import { float16, float32 } from '../../../tensor/dtype.js';
-import { isTensor, type Tensor } from '../../../tensor/tensor.js';
+import { checkTensor, type Tensor } from '../../../tensor/tensor.js';
 import { LinearReLU as FloatLinearReLU } from '../../intrinsic.js';
 import { linearParameters, type LayerParameter } from '../../layer-parameters.js';
 import { Linear as FloatLinear, linearForward, type LinearOptions } from '../../linear.js';
@@ -69,8 +69,7 @@ abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | Half
    */
   override forward(input: Tensor): Tensor {
     const { inFeatures, outFeatures } = this[fixed];
-    if (!isTensor(input))
-      throw typeError('ERR_INVALID_ARG_TYPE', `input should be a Tensor, got ${describe(input)}`);
+    checkTensor('input', input);
     if (input.dtype !== float32)
       throw typeError('ERR_DTYPE', `expected scalar type Float but found ${input.dtype}`);
     if (input.dim() < 2) {
