@@ -38,7 +38,7 @@ and the quantized one on random input and prints how far they are apart, in % of
   --dtype NAME      qint8 (default) or float16 for layers; quint8 or quint4x2 for embeddings
   --per-channel     a scale for each row of a weight, instead of one for all: about half the error
   --per-row         a range for each row of activations: results do not depend on who shares the batch
-  --full-range      255 steps of activations instead of 127
+  --full-range      255 levels of activations instead of 127
   --best            all three: the most accurate
   --only NAME       quantize this module and what is in it, nothing else; may be repeated
   --exclude NAME    leave this module and what is in it as it is; may be repeated
