@@ -72,7 +72,8 @@ export class CheckpointError extends Error {
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 57)}…'` : `'${value}'`;
-  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'bigint')
+    return BigInt.asIntN(128, value) === value ? `${value}n` : 'a bigint of more than 128 bits';
   if (typeof value === 'function') {
     const name: unknown = value.name; // a class may have a static member of that name
     return `function ${typeof name === 'string' && name !== '' ? name : '(anonymous)'}`;
@@ -86,6 +87,28 @@ export function describe(value: unknown): string {
 /** What kind of object a value is, in any realm: `Map`, `Set`, `URL`… */
 export function tagOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice(8, -1);
+}
+
+const sizeOfMap = Object.getOwnPropertyDescriptor(Map.prototype, 'size')!.get!;
+const sizeOfSet = Object.getOwnPropertyDescriptor(Set.prototype, 'size')!.get!;
+
+function hasSize(getter: () => unknown, value: unknown): boolean {
+  try {
+    getter.call(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether a value is a Map, of any realm. A tag could be anybody's; only a Map has the slot behind `size`. */
+export function isMap(value: unknown): value is ReadonlyMap<unknown, unknown> {
+  return hasSize(sizeOfMap, value);
+}
+
+/** Whether a value is a Set, of any realm. */
+export function isSet(value: unknown): value is ReadonlySet<unknown> {
+  return hasSize(sizeOfSet, value);
 }
 
 /** Refuses unknown option keys, so that a typo does not silently mean the default. */
@@ -173,5 +196,7 @@ export function listOf(
     ArrayBuffer.isView(iterable)
   )
     throw typeError('ERR_INVALID_ARG_TYPE', sentence);
-  return [...(iterable as Iterable<unknown>)];
+  const iterator = (iterable as Iterable<unknown>)[Symbol.iterator]() as Partial<Iterator<unknown>> | null;
+  if (typeof iterator?.next !== 'function') throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+  return [...{ [Symbol.iterator]: () => iterator as Iterator<unknown> }];
 }

@@ -22,5 +22,6 @@ export function collectGarbage(): void {
 
 /** Collects garbage if the process exposes it (`node --expose-gc`). A library must not change its user's V8 flags. */
 export function collectIfExposed(): void {
-  (globalThis as { gc?: () => void }).gc?.();
+  const { gc } = globalThis as { gc?: unknown };
+  if (typeof gc === 'function') gc();
 }

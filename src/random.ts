@@ -38,7 +38,7 @@ export class Generator {
     }
     const value = BigInt(seed);
     if (value < -(2n ** 63n) || value >= 2n ** 64n) {
-      throw rangeError('ERR_INVALID_ARG_VALUE', `seed should be in [-2^63, 2^64 - 1], got ${value}`);
+      throw rangeError('ERR_INVALID_ARG_VALUE', `seed should be in [-2^63, 2^64 - 1], got ${describe(seed)}`);
     }
     const state = new Uint8Array(new ArrayBuffer(native().generatorStateBytes));
     native().randomSeed(state, Number(BigInt.asUintN(32, value)));

@@ -330,3 +330,13 @@ test('floats print as Python’s', () => {
     ...['-2.0', '0.0', 'inf', '-inf', 'nan'],
   ]);
 });
+
+test('loadStateDict changes nothing where a parameter of the model has lost its memory', () => {
+  const model = new nn.Sequential(new nn.Linear(1, 1), new nn.Linear(1, 1));
+  const before = [...(model.get(0) as nn.Linear).weight.data];
+  const gone = (model.get(1) as nn.Linear).weight.data;
+  structuredClone(gone, { transfer: [gone.buffer as ArrayBuffer] });
+  const other = new nn.Sequential(new nn.Linear(1, 1), new nn.Linear(1, 1));
+  expect(() => model.loadStateDict(other.stateDict())).toThrow(/the model's 1\.weight has lost its data/);
+  expect([...(model.get(0) as nn.Linear).weight.data]).toEqual(before);
+});

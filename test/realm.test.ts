@@ -82,3 +82,17 @@ test('a copy keeps the buffers and the closed sizes of a module of another copy'
   expect(() => Object.assign(linear, { inFeatures: 3 })).toThrow('Linear: inFeatures is fixed');
   expect(linear.forward(randn(1, 2)).shape).toEqual([1, 3]);
 });
+
+test('a class of the user that has the name of one of ours is not ours', () => {
+  const named = {
+    Linear: class Linear extends nn.Module {
+      override forward(x: Tensor): Tensor {
+        return x.mul(100);
+      }
+    },
+  };
+  expect(isInstanceOf(new named.Linear(), nn.Linear)).toBe(false);
+  expect(() => dynamic.Linear.fromFloat(new named.Linear() as never, defaultDynamicQConfig)).toThrow(
+    /module should be an instance of Linear/,
+  );
+});

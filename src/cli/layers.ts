@@ -1,4 +1,4 @@
-import { CheckpointError, rangeError, tagOf } from '../errors.js';
+import { CheckpointError, isMap, rangeError } from '../errors.js';
 import { float32, load, modelFromStateDict, nn, Tensor, type DType } from '../index.js';
 import { entryOf, isQuantized, twinOf } from '../nn/quantized/catalogue.js';
 import { isTensor } from '../tensor/index.js';
@@ -34,10 +34,6 @@ function stateDictOf(path: string, loaded: unknown): nn.StateDict {
       `${path} holds no state dict, alone or as ${usualKeys.join(', ')}`,
     );
   return inside.get(key) as nn.StateDict;
-}
-
-function isMap(value: unknown): value is Map<unknown, unknown> {
-  return tagOf(value) === 'Map';
 }
 
 /**

@@ -1,4 +1,4 @@
-import { checkNumber, checkString, describe, listOf, rangeError, tagOf, typeError } from '../errors.js';
+import { checkNumber, checkString, describe, isMap, listOf, rangeError, typeError } from '../errors.js';
 import type { Tensor } from '../tensor/index.js';
 import { isModule, Module } from './module.js';
 
@@ -152,10 +152,6 @@ export class ModuleDict extends Container {
 
 function noForward(name: string): never {
   throw typeError('ERR_INVALID_ARG_TYPE', `Module [${name}] is missing the required "forward" function`);
-}
-
-function isMap(value: unknown): value is ReadonlyMap<string, Module> {
-  return tagOf(value) === 'Map';
 }
 
 /** The pairs of a Map or another iterable. Whoever adds them checks the names and modules. */

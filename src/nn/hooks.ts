@@ -47,6 +47,10 @@ export function copyHooks(from: Hooked, to: Hooked): void {
 function hookMap(module: Hooked): Map<object, Hook> {
   const known = module[hooksKey];
   if (known !== undefined) return known;
+  if (typeof module.forward !== 'function') {
+    const sentence = `hook: Module [${module.constructor.name}] is missing the required "forward" function`;
+    throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+  }
   if (Object.hasOwn(module, 'forward')) {
     throw typeError(
       'ERR_INVALID_ARG_TYPE',

@@ -4,8 +4,8 @@ import {
   checkOptions,
   checkString,
   describe,
+  isMap,
   rangeError,
-  tagOf,
   typeError,
 } from '../errors.js';
 import { checkTensor, isPlain, isTensor, sameShape, type Tensor } from '../tensor/index.js';
@@ -294,6 +294,7 @@ export abstract class Module {
         problems.push(`${prefix}${name} should be ${own.dtype}, got ${value.dtype}.`);
       } else {
         value.checked(`${prefix}${name}`);
+        own.checked(`the model's ${prefix}${name}`);
       }
     }
     return problems;
@@ -338,16 +339,14 @@ export abstract class Module {
   }
 }
 
+/** The methods that this library calls on modules that it is given. */
+const methods = ['namedChildren', 'namedModules', 'parameters', 'replaceChildren', 'stateDict'] as const;
+
 /** Whether a value is a Module, of this copy of the package or another. */
 export function isModule(value: unknown): value is Module {
   if (value instanceof Module) return true;
   const m = value as Partial<Module> | null | undefined;
-  return (
-    typeof m === 'object' &&
-    m !== null &&
-    typeof m.namedModules === 'function' &&
-    typeof m.stateDict === 'function'
-  );
+  return typeof m === 'object' && m !== null && methods.every((name) => typeof m[name] === 'function');
 }
 
 /**
@@ -356,6 +355,8 @@ export function isModule(value: unknown): value is Module {
  */
 export function isInstanceOf(value: unknown, type: abstract new (...args: never[]) => Module): boolean {
   if (!isModule(value)) return false;
+  // Within one copy identity decides, because a user's class may have the name of one of ours.
+  if (value instanceof Module && type.prototype instanceof Module) return value instanceof type;
   const wanted = lineage(type.prototype as object);
   for (let own = prototypeOf(value); own !== null; own = prototypeOf(own))
     if (own === type.prototype || lineage(own) === wanted) return true;
@@ -365,7 +366,8 @@ export function isInstanceOf(value: unknown, type: abstract new (...args: never[
 /** The names of a prototype's class and those above it. */
 function lineage(prototype: object): string {
   const above = prototypeOf(prototype);
-  return `${prototype.constructor.name} ${above === null ? '' : lineage(above)}`;
+  const { name } = (prototype.constructor as { name?: string } | undefined) ?? {};
+  return `${name} ${above === null ? '' : lineage(above)}`;
 }
 
 function prototypeOf(value: object): object | null {
@@ -416,7 +418,7 @@ export function copyModule<M extends Module>(module: M): M {
       }
       return result;
     }
-    if (tagOf(value) === 'Map') {
+    if (isMap(value)) {
       const result = new Map([...(value as Map<unknown, unknown>)].map(([key, item]) => [key, copy(item)]));
       copies.set(value, result);
       return result;

@@ -1,6 +1,14 @@
-import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError } from '../errors.js';
+import {
+  checkBoolean,
+  checkOneOf,
+  checkOptions,
+  checkSize,
+  describe,
+  rangeError,
+  typeError,
+} from '../errors.js';
 import type { RNNMode } from '../native/handles.js';
-import type { RNNSizes } from './layer-parameters.js';
+import { rnnModes, type RNNSizes, type RNNKind } from './layer-parameters.js';
 import { pythonFloat, type ModuleMetadata } from './module.js';
 
 /** The options that all recurrent modules take. */
@@ -42,7 +50,7 @@ const mostLayers = 65536;
  * @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options
  */
 export function rnnConfig(
-  kind: 'LSTM' | 'GRU' | 'RNN',
+  kind: RNNKind,
   inputSize: number,
   hiddenSize: number,
   options: LSTMOptions & RNNOptions,
@@ -113,12 +121,9 @@ export function configOfCall(config: RNNConfig, training: boolean): RNNConfig {
 
 /** The mode of an RNN or RNNCell. */
 export function nonlinearMode(nonlinearity: unknown): RNNMode {
-  if (nonlinearity === 'tanh') return 'RNN_TANH';
-  if (nonlinearity === 'relu') return 'RNN_RELU';
-  throw rangeError(
-    'ERR_INVALID_ARG_VALUE',
-    `Unknown nonlinearity ${describe(nonlinearity)}. Select from 'tanh' or 'relu'.`,
-  );
+  const sentence = `Unknown nonlinearity ${describe(nonlinearity)}. Select from 'tanh' or 'relu'.`;
+  checkOneOf('nonlinearity', nonlinearity, ['tanh', 'relu'], sentence);
+  return nonlinearity === 'relu' ? 'RNN_RELU' : 'RNN_TANH';
 }
 
 /** The nonlinearity of an RNN or RNNCell. */
@@ -127,8 +132,8 @@ export function nonlinearityOf(mode: RNNMode): 'tanh' | 'relu' {
 }
 
 /** `LSTM`, `GRU` or `RNN`. */
-export function kindOf(mode: RNNMode): 'LSTM' | 'GRU' | 'RNN' {
-  return mode === 'LSTM' || mode === 'GRU' ? mode : 'RNN';
+export function kindOf(mode: RNNMode): RNNKind {
+  return rnnModes[mode].kind;
 }
 
 /** PyTorch's `RNNBase.extra_repr`. */

@@ -1,4 +1,4 @@
-import { describe, listOf, tagOf, typeError } from '../errors.js';
+import { describe, isMap, listOf, typeError } from '../errors.js';
 import { isTensor, type Tensor } from '../tensor/index.js';
 
 /** What a state dict says about one module: its type, sizes and options, as JSON values. */
@@ -59,5 +59,5 @@ function wrongEntry(entry: unknown): string {
 /** The metadata of a {@link StateDict} (of any copy of the package). A plain Map or object has none. */
 export function metadataOf(state: StateDictLike): ReadonlyMap<string, ModuleMetadata> {
   const metadata = (state as Partial<StateDict> | null | undefined)?.metadata;
-  return tagOf(metadata) === 'Map' ? metadata! : new Map();
+  return isMap(metadata) ? (metadata as ReadonlyMap<string, ModuleMetadata>) : new Map();
 }

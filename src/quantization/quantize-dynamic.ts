@@ -3,8 +3,9 @@ import {
   checkOptions,
   checkString,
   describe,
+  isMap,
+  isSet,
   rangeError,
-  tagOf,
   typeError,
 } from '../errors.js';
 import { collectIfExposed } from '../garbage.js';
@@ -247,7 +248,7 @@ type ResolvedSpec = ReadonlyMap<ModuleClass | string, QConfig | null>;
 
 function resolveSpec(spec: QConfigSpec | null | undefined, dtype: DType): ResolvedSpec {
   checkString('dtype', dtype);
-  if (tagOf(spec) === 'Map') {
+  if (isMap(spec)) {
     for (const [key, qconfig] of spec as ResolvedSpec) {
       checkKey(key);
       const name = typeof key === 'string' ? `'${key}'` : key.name;
@@ -265,7 +266,7 @@ function resolveSpec(spec: QConfigSpec | null | undefined, dtype: DType): Resolv
     }
     return new Map(defaultTypes(dtype).map((type) => [type, qconfig]));
   }
-  if (tagOf(spec) !== 'Set') {
+  if (!isSet(spec)) {
     throw typeError(
       'ERR_INVALID_ARG_TYPE',
       `spec should be a Set of module classes and names, or a Map of them to qconfigs, got ${describe(spec)}`,
@@ -323,7 +324,7 @@ function warnOfUnused(
 }
 
 function checkMapping(mapping: unknown): void {
-  if (tagOf(mapping) !== 'Map')
+  if (!isMap(mapping))
     throw typeError('ERR_INVALID_ARG_TYPE', `mapping should be a Map, got ${describe(mapping)}`);
   for (const [type, target] of mapping as ReadonlyMap<unknown, Partial<QuantizedModuleClass> | null>) {
     if (!isClass(type))

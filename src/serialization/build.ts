@@ -82,7 +82,7 @@ export class Builder {
     const told: Record<string, unknown> = {};
     for (const [key, value] of Object.entries(metadata ?? {})) {
       if (Object.hasOwn(defaults, key)) told[key] = value;
-      else if (Object.hasOwn(shown, key) && JSON.stringify(shown[key]) !== JSON.stringify(value)) {
+      else if (Object.hasOwn(shown, key) && !sameValue(shown[key], value)) {
         throw new CheckpointError(
           `${title(name)} has ${key} ${describe(value)} by its metadata, but ${describe(shown[key])} by its tensors`,
         );
@@ -147,4 +147,10 @@ function attempt<M>(name: string, make: () => M): M {
 /** A module's name as a sentence begins with it. */
 function title(name: string): string {
   return name === '' ? 'the model' : `module ${describe(name)}`;
+}
+
+/** What tensors show are numbers, booleans, strings and lists of them; what metadata say may be anything. */
+function sameValue(a: unknown, b: unknown): boolean {
+  if (!Array.isArray(a) || !Array.isArray(b)) return a === b;
+  return a.length === b.length && a.every((each, i) => each === b[i]);
 }

@@ -1,4 +1,4 @@
-import { CheckpointError, checkOptions, describe, typeError } from '../errors.js';
+import { CheckpointError, checkOptions, describe, listOf, typeError } from '../errors.js';
 import type { StateDict } from '../nn/module.js';
 import { fileName, handleFile, isHandle, openFile, openFileSync, type FileHandle } from './file-node.js';
 import { Budget, bytesFile, readBytes, runAsync, runSync, type OpenFile, type Steps } from './file.js';
@@ -99,18 +99,12 @@ export function* readFile(
 function bidirectionalOf(options: LoadOptions): ReadonlySet<string> {
   checkOptions('load', options, ['bidirectional']);
   const { bidirectional = [] } = options;
-  const refuse = (value: unknown): never => {
-    throw typeError(
-      'ERR_INVALID_ARG_TYPE',
-      `bidirectional should be an array or Set of names, got ${describe(value)}`,
-    );
-  };
-  const isList =
-    typeof bidirectional === 'object' && bidirectional !== null && Symbol.iterator in bidirectional;
-  if (!isList || ArrayBuffer.isView(bidirectional)) return refuse(bidirectional);
-  const names = new Set(bidirectional);
-  for (const name of names) if (typeof name !== 'string') refuse(name);
-  return names;
+  const sentenceOf = (value: unknown): string =>
+    `bidirectional should be an array or Set of names, got ${describe(value)}`;
+  const names = listOf('bidirectional', bidirectional, sentenceOf(bidirectional));
+  for (const name of names)
+    if (typeof name !== 'string') throw typeError('ERR_INVALID_ARG_TYPE', sentenceOf(name));
+  return new Set(names as string[]);
 }
 
 function isBytes(value: unknown): value is Uint8Array {

@@ -1,4 +1,4 @@
-import { CheckpointError, describe } from '../errors.js';
+import { CheckpointError, checkString, describe } from '../errors.js';
 import { entriesOf, metadataOf, type Module, type StateDictLike } from '../nn/module.js';
 import { Builder, type Node } from './build.js';
 
@@ -46,6 +46,7 @@ function treeOf(state: StateDictLike): Node {
   const metadata = metadataOf(state);
   const root = newNode();
   for (const [name, about] of metadata) {
+    checkString('a name in the metadata of state', name);
     const node = nodeOf(root, name);
     if (typeof about?.type === 'string') node.metadata = about;
   }

@@ -1,4 +1,4 @@
-import { checkInteger, describe, rangeError, typeError } from '../errors.js';
+import { checkOneOf, checkInteger, describe, rangeError, typeError } from '../errors.js';
 import { arrayName, emptyArray, quint4x2, type DType, type TensorData } from './dtype.js';
 import { numelOf } from './shape.js';
 
@@ -39,12 +39,8 @@ export function quantizationOf(
 
 function checkQuantization(options: Partial<Quantization>, shape: readonly number[]): Quantization {
   const { qscheme, scales, zeroPoints, axis = 0 } = options;
-  if (qscheme === undefined || !qschemes.includes(qscheme)) {
-    throw typeError(
-      'ERR_INVALID_ARG_TYPE',
-      `qscheme should be one of ${qschemes.join(', ')}, got ${describe(qscheme)}`,
-    );
-  }
+  const known = `qscheme should be one of ${qschemes.join(', ')}, got ${describe(qscheme)}`;
+  checkOneOf('qscheme', qscheme, qschemes, known);
   checkArray('scales', scales, ['Float64Array']);
   checkArray('zeroPoints', zeroPoints, ['Int32Array', 'Float32Array']);
   checkInteger('axis', axis);

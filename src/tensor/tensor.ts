@@ -183,7 +183,7 @@ export class Tensor {
       throw rangeError('ERR_SHAPE', `shape '${formatShape(wanted)}' is invalid for input of size ${numel}`);
     }
     if (unknown >= 0) wanted[unknown] = numel / known;
-    return this.like(this.data, wanted);
+    return this.like(this.checked(), wanted);
   }
   view(...shape: readonly number[] | [readonly number[]]): Tensor {
     return this.reshape(...shape);
@@ -292,7 +292,10 @@ export class Tensor {
     return nested(numbersOf(this), this.shape);
   }
   clone(): Tensor {
-    return this.like(this.checked().slice(), this.shape);
+    const data = this.checked().slice();
+    const { quantization: own } = this;
+    const copied = own && { ...own, scales: own.scales.slice(), zeroPoints: own.zeroPoints.slice() };
+    return new Tensor(data, this.shape, { dtype: this.dtype, ...copied });
   }
   /** Copies another tensor's values into this one. The shapes must be the same; half types are widened. */
   copy_(other: Tensor): this {
@@ -345,7 +348,13 @@ export class Tensor {
   checked(name = 'the tensor'): TensorData {
     const expected = this.dtype === quint4x2 ? Math.ceil(this.numel / 2) : this.numel;
     if (this.data.length !== expected) throw lostData(name, this.data, expected);
+    if (this.quantization !== undefined) this.checkScales(name, this.quantization);
     return this.data;
+  }
+  private checkScales(name: string, { qscheme, scales, zeroPoints, axis }: Quantization): void {
+    const count = qscheme === 'per_tensor_affine' ? 1 : this.shape[axis]!;
+    if (scales.length !== count) throw lostData(`${name}'s scales`, scales, count);
+    if (zeroPoints.length !== count) throw lostData(`${name}'s zeroPoints`, zeroPoints, count);
   }
 
   private quantized(): Quantization {
@@ -431,7 +440,7 @@ export function resultTensor(data: Float32Array, shape: readonly number[]): Tens
 /** The methods that this library calls on tensors that it is given. */
 const methods = [
   ...(['checked', 'clone', 'dequantize', 'dim', 'fill_', 'logSoftmax', 'mul', 'reshape'] as const),
-  ...(['select', 'slice', 'softmax', 'to', 'toArray', 'transpose'] as const),
+  ...(['select', 'size', 'slice', 'softmax', 'to', 'toArray', 'transpose'] as const),
 ];
 
 /** Whether a value is a Tensor, of this copy of the package or another. */
@@ -444,6 +453,7 @@ export function isTensor(value: unknown): value is Tensor {
     ArrayBuffer.isView(t.data) &&
     Array.isArray(t.shape) &&
     isDType(t.dtype) &&
+    typeof t.numel === 'number' &&
     methods.every((name) => typeof t[name] === 'function')
   );
 }
@@ -478,7 +488,7 @@ function refuseDimension(name: string, dim: unknown): void {
     throw rangeError('ERR_UNSUPPORTED', `${name}() is of all elements, but got dim ${describe(dim)}`);
 }
 
-function lostData(name: unknown, data: TensorData, expected: number): Error {
+function lostData(name: unknown, data: { length: number }, expected: number): Error {
   return typeError(
     'ERR_DETACHED',
     `${typeof name === 'string' ? name : 'the tensor'} has lost its data: ${data.length} of ${expected} elements are left (its buffer was detached or resized)`,

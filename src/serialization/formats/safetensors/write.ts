@@ -1,4 +1,4 @@
-import { describe, rangeError, tagOf, typeError } from '../../../errors.js';
+import { describe, isMap, listOf, rangeError, typeError } from '../../../errors.js';
 import { metadataOf, type StateDict } from '../../../nn/module.js';
 import { isTensor, quint4x2, Tensor, type Quantization } from '../../../tensor/index.js';
 import { dtypeNames, metadataKey, modulesKey } from './header.js';
@@ -42,12 +42,8 @@ export function safetensorsBytes(state: Iterable<readonly [string, Tensor]>): Ui
 
 /** The tensors of the file: those of a state dict, with quantized ones taken apart. */
 function tensorsToWrite(state: unknown): Map<string, Tensor> {
-  const isList = typeof state === 'object' && state !== null && Symbol.iterator in state;
-  if (!isList || ArrayBuffer.isView(state)) {
-    throw typeError('ERR_INVALID_ARG_TYPE', `state should be a Map of tensors, got ${describe(state)}`);
-  }
   const tensors = new Map<string, Tensor>();
-  for (const entry of state as Iterable<unknown>) {
+  for (const entry of listOf('state', state, `state should be a Map of tensors, got ${describe(state)}`)) {
     if (!Array.isArray(entry) || typeof entry[0] !== 'string' || !isTensor(entry[1])) {
       throw typeError('ERR_INVALID_ARG_TYPE', 'state should hold [name, Tensor] pairs');
     }
@@ -90,7 +86,7 @@ function quantizedParts(
 function notesOf(state: Iterable<readonly [string, Tensor]>): [string, string][] {
   const { notes } = state as Partial<StateDict>;
   const texts: [string, string][] = [];
-  for (const [name, text] of tagOf(notes) === 'Map' ? notes! : []) {
+  for (const [name, text] of isMap(notes) ? notes : []) {
     if (typeof name !== 'string' || typeof text !== 'string')
       throw typeError('ERR_INVALID_ARG_TYPE', `notes of state should be texts, got ${describe(text)}`);
     if (name === modulesKey)
