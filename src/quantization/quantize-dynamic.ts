@@ -27,8 +27,8 @@ export type QConfigSpec =
 
 export interface QuantizeDynamicOptions {
   /**
-   * The weights' type where the spec is no map. Default: `qint8`, which like `float16` is for Linear, LinearReLU
-   * and the recurrent modules and cells; `quint8` and `quint4x2` are for embeddings.
+   * The weights' type where the spec is no map. Default: `qint8`, which like `float16` is for all layers but
+   * embeddings; `quint8` and `quint4x2` are for those.
    */
   dtype?: DType;
   /** Float class to quantized class, by exact type. Default: {@link defaultDynamicMapping}. */
