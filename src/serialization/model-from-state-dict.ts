@@ -18,8 +18,8 @@ export interface ModelFromStateDict {
 /**
  * A model without its class: finds the modules in a state dict by the names and shapes of their tensors, and builds
  * them under the same dotted names. Recurrent modules and cells (LSTM, GRU or RNN by the rows of `weight_hh`; layers,
- * directions, projections, biases), Linear, Embedding and LayerNorm, float or quantized; what is none of these is
- * kept as tensors. What the state's `metadata` says of a module goes before what is guessed: it decides the type,
+ * directions, projections, biases) and all other layers with parameters, float or quantized; what is none of these
+ * is kept as tensors. What the state's `metadata` says of a module goes before what is guessed: it decides the type,
  * and gives options such as `batchFirst`; set it to correct an assumption:
  *
  * ```ts
