@@ -1,6 +1,6 @@
 /**
- * Every code that an error of this package has, with its meaning. Codes are part of the public interface: sentences
- * may become better, codes stay. TypeErrors are about kinds, RangeErrors about sizes and values.
+ * Every code of this package's errors, with its meaning. Codes are part of the public interface: sentences may be
+ * improved, codes stay. TypeErrors are about kinds, RangeErrors about sizes and values.
  */
 export const errorCodes = {
   /** TypeError. */
@@ -62,7 +62,7 @@ export function setupError(code: ErrorCode, message: string, options?: ErrorOpti
   return coded(new Error(message, options), code, setupError);
 }
 
-/** A file that is broken, truncated or hostile. The message names the offset or the key. */
+/** Thrown for a file that is broken, truncated or hostile. The message names the offset or the key. */
 export class CheckpointError extends Error {
   override readonly name = 'CheckpointError';
   readonly code = 'ERR_CHECKPOINT' satisfies ErrorCode;
@@ -83,14 +83,19 @@ export function describe(value: unknown): string {
   return typeof name === 'string' && name !== '' ? name : 'an object';
 }
 
-/** What kind of object a value is, of any realm: `Map`, `Set`, `URL`… */
+/** What kind of object a value is, in any realm: `Map`, `Set`, `URL`… */
 export function tagOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice(8, -1);
 }
 
-/** Refuses option keys that do not exist, so that a typo is not a silent default. */
+/** Refuses unknown option keys, so that a typo does not silently mean the default. */
 export function checkOptions(where: string, options: unknown, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null) {
+  if (
+    typeof options !== 'object' ||
+    options === null ||
+    Array.isArray(options) ||
+    ArrayBuffer.isView(options)
+  ) {
     throw typeError(
       'ERR_INVALID_ARG_TYPE',
       `${where}: options should be an object, got ${describe(options)}`,
@@ -126,13 +131,23 @@ export function checkInteger(name: string, value: unknown): asserts value is num
     throw typeError('ERR_INVALID_ARG_TYPE', `${name} should be an integer, got ${describe(value)}`);
 }
 
+export function checkString(name: string, value: unknown): asserts value is string {
+  if (typeof value !== 'string')
+    throw typeError('ERR_INVALID_ARG_TYPE', `${name} should be a string, got ${describe(value)}`);
+}
+
+export function checkFunction(name: string, value: unknown): asserts value is (...args: never[]) => unknown {
+  if (typeof value !== 'function')
+    throw typeError('ERR_INVALID_ARG_TYPE', `${name} should be a function, got ${describe(value)}`);
+}
+
 /** An option that is true or false. */
 export function checkBoolean(name: string, value: unknown): asserts value is boolean {
   if (typeof value !== 'boolean')
     throw typeError('ERR_INVALID_ARG_TYPE', `${name} should be a boolean, got ${describe(value)}`);
 }
 
-/** An option that is one of a few strings, or the sentence that PyTorch has for others. */
+/** An option that is one of a few strings; otherwise PyTorch's sentence. */
 export function checkOneOf<T extends string>(
   name: string,
   value: unknown,
@@ -145,14 +160,18 @@ export function checkOneOf<T extends string>(
     : typeError('ERR_INVALID_ARG_TYPE', sentence);
 }
 
-/** What an iterable object holds. */
+/** What an iterable object holds; a typed array is none of what is listed here, and throws if it is detached. */
 export function listOf(
   name: string,
   value: unknown,
   sentence = `${name} should be an iterable, got ${describe(value)}`,
 ): unknown[] {
   const iterable = value as Partial<Iterable<unknown>> | null;
-  if (typeof iterable !== 'object' || typeof iterable?.[Symbol.iterator] !== 'function')
+  if (
+    typeof iterable !== 'object' ||
+    typeof iterable?.[Symbol.iterator] !== 'function' ||
+    ArrayBuffer.isView(iterable)
+  )
     throw typeError('ERR_INVALID_ARG_TYPE', sentence);
   return [...(iterable as Iterable<unknown>)];
 }

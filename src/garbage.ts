@@ -4,23 +4,23 @@ import { runInNewContext } from 'node:vm';
 let collect: (() => void) | undefined;
 
 /**
- * Collects garbage. The engine counts the memory of arrays late: weights that were let go would stay until they are as
- * large as all that was there before.
+ * Collects garbage. V8 counts the memory of arrays late, so released weights would stay until they are as large as
+ * everything before them.
  *
- * For processes of our own (the command, the examples), because it changes a flag of V8. It is their last act, too:
- * Node 20 waits at its end for the compiler's threads, and hangs where one of those waits for a collection
- * (https://github.com/nodejs/node/issues/54918), which it does when many arrays came since the last one.
+ * Only for processes of our own (the command, the examples), because it changes a flag of V8. They also call it as
+ * their last act. Node 20 waits at its end for the compiler's threads, and hangs if one of those waits for a collection
+ * (https://github.com/nodejs/node/issues/54918), as it does if many arrays were made since the last collection.
  */
 export function collectGarbage(): void {
   if (collect === undefined) {
     setFlagsFromString('--expose-gc');
     collect = runInNewContext('gc') as () => void;
-    setFlagsFromString('--no-expose-gc'); // contexts that others make shall not have it
+    setFlagsFromString('--no-expose-gc'); // so that contexts made by others do not get it
   }
   collect();
 }
 
-/** Collects garbage if the process allows it (`node --expose-gc`): a library changes no flag of its user's process. */
+/** Collects garbage if the process exposes it (`node --expose-gc`). A library must not change its user's V8 flags. */
 export function collectIfExposed(): void {
   (globalThis as { gc?: () => void }).gc?.();
 }

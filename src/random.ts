@@ -16,7 +16,7 @@ import {
   type SizeArguments,
 } from './tensor/index.js';
 
-/** What PyTorch starts from when nobody seeds. */
+/** PyTorch's seed if nobody sets one. */
 const defaultSeed = 67280421310721n;
 
 /** PyTorch's CPU generator (MT19937): the same seed gives the same numbers, bit for bit. */
@@ -27,7 +27,7 @@ export class Generator {
   /**
    * Starts the stream of a seed. Only the low 32 bits matter; a negative seed is taken modulo 2^64.
    *
-   * @throws {TypeError} when `seed` is no integer @throws {RangeError} outside [-2^63, 2^64 - 1]
+   * @throws {TypeError} when `seed` is not an integer @throws {RangeError} outside [-2^63, 2^64 - 1]
    */
   manualSeed(seed: number | bigint): this {
     if (typeof seed !== 'bigint' && !Number.isSafeInteger(seed)) {
@@ -50,7 +50,7 @@ export class Generator {
   initialSeed(): bigint {
     return this.seed;
   }
-  /** A copy of the state, for `setState`. Its layout is this library's own. */
+  /** A copy of the state, for `setState`. The layout is this library's own. */
   getState(): Uint8Array {
     return this.bytes().slice();
   }
@@ -65,7 +65,7 @@ export class Generator {
     }
     const copy = new Uint8Array(new ArrayBuffer(stateBytes));
     copy.set(state);
-    // The last number is a normal that was drawn already: the only one that could be NaN or infinite.
+    // The last number is a normal that was drawn already. It is the only one that could be NaN or infinite.
     const normal = new Float64Array(copy.buffer, stateBytes - 8);
     if (!Number.isFinite(normal[0])) normal[0] = 0;
     this.state = copy;
@@ -78,7 +78,7 @@ export class Generator {
   }
 }
 
-/** What the functions below draw from when no generator is named. */
+/** The functions below draw from this one if no generator is given. */
 export const defaultGenerator = new Generator();
 
 /** Seeds the default generator. */
@@ -87,7 +87,7 @@ export function manualSeed(seed: number | bigint): Generator {
 }
 
 export interface RandomOptions {
-  /** Default: the global one, which {@link manualSeed} seeds. */
+  /** Default: the global generator, which {@link manualSeed} seeds. */
   generator?: Generator;
   /** float32 (the default) or float64; for integers int64 (the default) or int32. */
   dtype?: DType;

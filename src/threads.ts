@@ -2,14 +2,14 @@ import { describe, rangeError, typeError } from './errors.js';
 import { native } from './native/addon.js';
 
 /**
- * Sets how many threads one call may use, the calling one included; 1 keeps every call on its own thread.
- * It holds for the whole process, worker threads included, from the next call on. Results do not depend on it.
+ * Sets how many threads one call may use, the calling one included. With 1, every call stays on its own thread.
+ * The number holds for the whole process, worker threads included, from the next call on. Results do not depend on it.
  *
- * Threads are shared: at any time one call has them, and others run on their own thread. More threads than
+ * Threads are shared: one call has them at a time, and others run on their own thread. More threads than
  * {@link getNumThreads} gives by default are allowed, but only make calls slower.
  *
  * @param threads 1 to 256
- * @throws {TypeError} when `threads` is no integer @throws {RangeError} outside 1 to 256
+ * @throws {TypeError} when `threads` is not an integer @throws {RangeError} outside 1 to 256
  */
 export function setNumThreads(threads: number): void {
   if (!Number.isInteger(threads)) {
@@ -26,9 +26,9 @@ export function setNumThreads(threads: number): void {
 }
 
 /**
- * How many threads one call may use. Unless {@link setNumThreads} or the environment variable
- * `DYNAQUANT_NUM_THREADS` says otherwise, as many as this process may use CPUs: those of its affinity mask,
- * or of its container's quota (cgroup v1 or v2, rounded up) where that is less.
+ * How many threads one call may use. By default this is the number of CPUs that this process may use: those of its
+ * affinity mask or, if that is less, of its container's quota (cgroup v1 or v2, rounded up). {@link setNumThreads} and
+ * the environment variable `DYNAQUANT_NUM_THREADS` change it.
  */
 export function getNumThreads(): number {
   return native().getNumThreads();

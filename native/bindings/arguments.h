@@ -52,7 +52,7 @@ constexpr napi_typedarray_type typed_array_type<std::uint16_t>() {
   return napi_uint16_array;
 }
 
-// The product, or more than any array can hold where it overflows.
+// The product or, if it overflows, more than any array can hold.
 inline std::size_t product(std::initializer_list<std::size_t> factors) {
   std::size_t result = 1;
   for (const std::size_t factor : factors) {
@@ -63,7 +63,7 @@ inline std::size_t product(std::initializer_list<std::size_t> factors) {
   return result;
 }
 
-// The sum, likewise.
+// The sum or, if it overflows, more than any array can hold.
 inline std::size_t sum(std::initializer_list<std::size_t> terms) {
   std::size_t result = 0;
   for (const std::size_t term : terms) {

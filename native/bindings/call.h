@@ -57,14 +57,14 @@ class CallReader {
     return size_number(info_.Env(), number(word), name);
   }
 
-  // An argument of so many floats.
+  // An argument of `size` floats.
   float* floats(std::size_t i, const char* name, std::size_t size) const {
     const Napi::Env env = info_.Env();
     if (has(arrays_, i)) return typed_array<float>(env, info_[i], name, size);
     if (size > kSlotFloats) throw Napi::TypeError::New(env, std::string(name) + " is missing");
     return buffers_.slots + i * kSlotFloats;
   }
-  // The same, or null where the call has no such argument.
+  // The same, or null if the call has no such argument.
   float* optional_floats(std::size_t i, const char* name, std::size_t size) const {
     return has(given_, i) ? floats(i, name, size) : nullptr;
   }
@@ -73,8 +73,8 @@ class CallReader {
     const char* name;
     std::size_t size;
   };
-  // The outputs `first`, `first + 1`, ...: each in its own memory or, where it is joined, behind
-  // the one before it.
+  // The outputs `first`, `first + 1`, ...: each in its own memory or, if it is joined, behind the
+  // one before it.
   template <std::size_t N>
   std::array<float*, N> outputs(std::size_t first, const Output (&wanted)[N]) const {
     std::array<float*, N> result;

@@ -15,8 +15,8 @@ int checked_bits(Napi::Env env, double bits) {
   return static_cast<int>(bits);
 }
 
-// Argument 0 a Float32Array and argument 1 null, or a Uint8Array and its affines; the words hold
-// the bits (32 for floats, 8 or 4) and the width.
+// Argument 0 is a Float32Array and argument 1 null, or they are a Uint8Array and its affines. The
+// words hold the bits (32 for floats, 8 or 4) and the width.
 EmbeddingTable table_argument(const Napi::CallbackInfo& info, const CallReader& call) {
   const Napi::Env env = info.Env();
   const std::size_t width = call.size(kTableWidth, "width");
@@ -41,7 +41,8 @@ Indices indices_argument(Napi::Env env, const Napi::Value& value, const Embeddin
   return indices;
 }
 
-// A bound for each bag and one more, which rise from at least 0 to at most the number of indices.
+// The bounds of the bags, one more than there are bags. They rise, from at least 0 to at most the
+// number of indices.
 Span<double> bounds_argument(Napi::Env env, const Napi::Value& value, const Indices& indices) {
   const Span<double> bounds = typed_array<double>(env, value, "bounds");
   if (bounds.size == 0) throw Napi::RangeError::New(env, "bounds is empty");
@@ -65,7 +66,7 @@ void embedding_lookup(const Napi::CallbackInfo& info) {
 }
 
 // embeddingBag(table, affines, indices, bounds, weights, out); the words hold the mode and the
-// index that counts for nothing, or -1
+// index that is left out, or -1
 void embedding_bag(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const CallReader call(info);
@@ -85,7 +86,7 @@ void embedding_bag(const Napi::CallbackInfo& info) {
   lookup_bags(selected_kernels(env), table, indices, bags, out);
 }
 
-// quantizeTable(weight, width, bits, out, scales, zeroPoints): boolean, false where a weight or a
+// quantizeTable(weight, width, bits, out, scales, zeroPoints): boolean, false if a weight or a
 // range is not finite
 Napi::Value quantize(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();

@@ -29,7 +29,7 @@ Napi::Value select_isa(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), table != nullptr);
 }
 
-// quantizeWeight(weight, rows, out, scales): boolean, false where a weight is not finite
+// quantizeWeight(weight, rows, out, scales): boolean, false if a weight is not finite
 Napi::Value quantize(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Span<float> weight = typed_array<float>(env, info[0], "weight");
@@ -43,7 +43,7 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
       env, quantize_weight(weight.data, rows, weight.size / rows, scales.size, out, scales.data));
 }
 
-// quantizeHalf(weight, out): boolean, false where a weight is not finite
+// quantizeHalf(weight, out): boolean, false if a weight is not finite
 Napi::Value to_half(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Span<float> weight = typed_array<float>(env, info[0], "weight");

@@ -20,8 +20,8 @@ struct MatrixValues {
   }
 
   Napi::Value weight;
-  Napi::Value scales;  // undefined but for int8
-  Napi::Value bias;    // null where there is none
+  Napi::Value scales;  // undefined unless int8
+  Napi::Value bias;    // null if there is none
 };
 
 // { weight, bias | null }, the weight of floats or float16 bits

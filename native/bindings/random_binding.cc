@@ -13,7 +13,7 @@ GeneratorState* state_argument(const Napi::CallbackInfo& info) {
   if (reinterpret_cast<std::uintptr_t>(bytes) % alignof(GeneratorState) != 0) {
     throw Napi::RangeError::New(env, "state is not aligned");
   }
-  // Any `next` is safe: beyond 624 it twists first.
+  // Any value of `next` is safe, because beyond 624 the generator twists first.
   return reinterpret_cast<GeneratorState*>(bytes);
 }
 

@@ -24,7 +24,7 @@ RnnMode rnn_mode_argument(Napi::Env env, const Napi::Value& value) {
   throw Napi::TypeError::New(env, "there is no such mode");
 }
 
-// Refuses what is no recurrent layer; the lengths of the matrices are checked against the rest.
+// Refuses sizes that no recurrent layer has. Other checks compare the matrices' lengths with them.
 RnnSizes sizes_argument(Napi::Env env, const Napi::Value& value) {
   const Napi::Object source = object_argument(env, value, "sizes");
   RnnSizes sizes = {};
@@ -56,7 +56,7 @@ Napi::Array matrices_argument(Napi::Env env, const Napi::Value& value, const Rnn
 // new HalfRNN(sizes, matrices)
 // new Int8RNN(sizes, matrices, perRow, reduceRange)
 // sizes: { mode, inputSize, hiddenSize, projSize (0 for none), numLayers, directions }
-// matrices: for each layer and direction W_ih, W_hh and, where projSize is not 0, W_hr.
+// matrices: for each layer and direction W_ih, W_hh and, if projSize is not 0, W_hr.
 template <typename Matrix>
 std::unique_ptr<Rnn<Matrix>> make_rnn(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();

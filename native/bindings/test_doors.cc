@@ -83,8 +83,8 @@ void test_quantize(const Napi::CallbackInfo& info) {
 }
 
 // testChooseParams(ranges, levels, scales, inverses, zeroPoints): boolean, whether all ranges are
-// empty afterwards. The table's params of `ranges`, pairs of min and max, all in one call. Each
-// range lies in another of its sixteen lanes.
+// empty afterwards. The table's params of `ranges`, pairs of min and max, all in one call. From
+// range to range, min and max are in other ones of the sixteen lanes.
 Napi::Value test_choose_params(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Span<float> pairs = typed_array<float>(env, info[0], "ranges");

@@ -11,12 +11,12 @@
 
 namespace dynaquant {
 
-// A phase that takes one thread less than this is not shared, because a second thread would save
-// less than the two need to meet again (100 to 150 ns), and nothing if one of them is late.
+// A phase that takes less than this on one thread is not shared. A second thread would save little
+// more than the time in which the two meet again, and nothing if one of them is late.
 constexpr double kWorthSharingNs = 1000;
 
-// Nanoseconds of a product on one thread, an estimate on the low side: a nanosecond does 200
-// multiply-adds of int8, or 50 of float.
+// Nanoseconds of a product on one thread. The estimate is low: 200 multiply-adds of int8, or 50 of
+// float, in a nanosecond.
 inline double product_ns(const Int8Matrix& matrix, std::size_t rows) {
   return static_cast<double>(rows) * matrix.multiply_adds() / 200;
 }
@@ -31,7 +31,7 @@ inline std::size_t grain_for(double ns, std::size_t count, std::size_t least = 1
   return ns < kWorthSharingNs ? std::max(count, least) : least;
 }
 
-// Threads that a call asks for whose longest phase takes so long on one.
+// How many threads a call asks for, from the time of its longest phase on one thread.
 inline std::size_t threads_for(double ns) { return ns < kWorthSharingNs ? 1 : num_threads(); }
 
 }  // namespace dynaquant

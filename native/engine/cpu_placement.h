@@ -30,7 +30,7 @@ inline int thread_id() {
 #endif
 }
 
-// Lets a thread run on the caller's CPUs but for one. False if nothing changed.
+// Lets a thread run on all of the caller's CPUs except one. False if nothing changed.
 inline bool keep_off_cpu(int thread, int cpu) {
 #if defined(__linux__)
   cpu_set_t mask;

@@ -16,8 +16,7 @@ TableRow table_row(const EmbeddingTable& table, std::int32_t index, float weight
   const std::size_t row = static_cast<std::size_t>(index);
   const std::size_t bit = row * table.width * static_cast<std::size_t>(table.bits);
   TableRow result = {static_cast<const std::uint8_t*>(table.data) + bit / 8, table.bits,
-                     bit % 8 != 0, weight,
-                     -0.0f};  // -0.0 adds nothing, not to a zero's sign either
+                     bit % 8 != 0, weight, -0.0f};  // adding -0.0 keeps even the sign of a zero
   if (table.affines != nullptr) {
     result.scale = table.affines[2 * row] * weight;
     result.offset = table.affines[2 * row + 1] * weight;
@@ -25,8 +24,8 @@ TableRow table_row(const EmbeddingTable& table, std::int32_t index, float weight
   return result;
 }
 
-// Shares out `count` results that need `rows` rows in all. Ten floats a nanosecond is rather too
-// fast an estimate, because the rows of a large table come from memory.
+// Shares out `count` results that need `rows` rows in all. The estimate of ten floats a nanosecond
+// is too fast for large tables, whose rows come from memory.
 template <typename Body>
 void share(std::size_t count, std::size_t rows, std::size_t width, const Body& body) {
   const double ns = static_cast<double>(rows) * static_cast<double>(width) / 10;

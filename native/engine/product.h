@@ -19,7 +19,7 @@ struct Machine {
   Team& team;
 };
 
-// A matrix to be written: `columns` floats of each row, from row to row `stride` floats.
+// A matrix to write: `columns` floats in each row. Rows are `stride` floats apart.
 struct FloatMatrixView {
   float* data;
   std::size_t stride;

@@ -17,7 +17,7 @@
 namespace dynaquant {
 namespace {
 
-// What a call takes on one thread, roughly, in nanoseconds.
+// Rough times of a call on one thread, in nanoseconds.
 struct RnnCost {
   template <typename Matrix>
   RnnCost(const RnnSizes& sizes, const RnnDirection<Matrix>& first, const Extents& e,
@@ -25,7 +25,7 @@ struct RnnCost {
       : groups(e.padded_units / kPanelColumns),
         groups_of_block(sizes.gates() == 1 ? kMaxBlock : 1) {
     const double hidden_ns = product_ns(first.hidden, 1);
-    // The gates of 16 units take some 20 ns beside their products.
+    // The gates of 16 units take roughly 20 ns more than their products.
     row_ns = hidden_ns + 20.0 * static_cast<double>(groups);
     total_ns = 2 * row_ns * static_cast<double>(e.rows * call.layers * sizes.directions);
     const double input_ns =
@@ -123,7 +123,7 @@ class DirectionRun {
     return status;
   }
 
-  // Lets sequences end, forwards, or begin at their ends, backwards.
+  // Changes the rows that take part. Forwards, sequences end; backwards, they begin, at their ends.
   Status change_rows(const SequenceStep& at, Progress& now) {
     now.step.rows = at.rows;
     if (at.rows < at.rows_before) {

@@ -60,7 +60,7 @@ struct RnnCall {
   const float* c0;                  // [layers * directions][B][hidden], or null for zeros
   float* y;                         // [rows][directions * output()]
   float* hn;                        // as h0
-  float* cn;                        // as c0; null where the mode has no c
+  float* cn;                        // as c0; null if the mode has no c
 };
 
 template <typename Matrix>

@@ -9,10 +9,6 @@
 #include "engine/aligned_buffer.h"
 
 namespace dynaquant {
-// One range for the whole sequence (or one a row), quantized once for all directions.
-
-// Whether no gate of this step overflows: proved by the scale of h, or seen.
-
 // The slow way, for weights or states so large that nothing is proved: computes the gates apart.
 bool RnnRunner<Int8Matrix>::gates_are_finite(const RnnDirection<Int8Matrix>& direction,
                                              const RnnStep& step) {
@@ -30,14 +26,14 @@ bool RnnRunner<Int8Matrix>::gates_are_finite(const RnnDirection<Int8Matrix>& dir
   return all_finite(machine_.kernels, {gates.data(), e_.gate_columns}, step.rows, e_.gate_columns);
 }
 
-// No |h'| exceeds it, given that no |h| does.
+// A bound of |h'|, valid if |h| is within it too.
 double RnnRunner<Int8Matrix>::largest_output(const RnnDirection<Int8Matrix>& direction) const {
   if (mode_ == RnnMode::kRelu) return std::numeric_limits<double>::infinity();
   if (mode_ == RnnMode::kGru) return kGruLargest;
   return direction.projection ? std::max(1.0, bound_for(*direction.projection, 1)) : 1;
 }
 
-// No |result| of this matrix exceeds it, if no |activation| exceeds `largest`.
+// A bound of this matrix's |results|, for |activations| of at most `largest`.
 double RnnRunner<Int8Matrix>::bound_for(const Int8Matrix& matrix, double largest) const {
   return matrix.bound(2 * largest / activation_.levels());
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Recurrent layers with int8 weights. Their input is quantized once for all steps and directions,
-// h once a step. A result beyond float32 ends the call: most calls are proved to have none from the
-// weights' and activations' scales, the others are checked.
+// h once a step. A result beyond float32 ends the call. For most calls the scales of weights and
+// activations prove that there is none; the others are checked.
 #ifndef DYNAQUANT_ENGINE_RNN_INT8_H_
 #define DYNAQUANT_ENGINE_RNN_INT8_H_
 
@@ -20,8 +20,8 @@
 
 namespace dynaquant {
 
-// A GRU's |h'| is at most max(|h|, 1), but for roundings. Beginning at kGruInitial, it takes more
-// than a million steps of roundings until |h| reaches kGruLargest.
+// A GRU's |h'| is at most max(|h|, 1), plus roundings. From kGruInitial, roundings need more than a
+// million steps to bring |h| to kGruLargest.
 constexpr float kGruInitial = 512;
 constexpr double kGruLargest = 1024;
 
@@ -149,13 +149,13 @@ class RnnRunner<Int8Matrix> {
   QuantizedRows h_;  // of the step
   const Int8Rows h_rows_;
   StepInput<Int8Rows> step_input_ = {};
-  // Ranges of h', one of all rows or one of each, in a set for each participant.
+  // Ranges of h'. Each participant has a set: one range for all rows, or one for each row.
   const std::size_t ranges_count_;
   RangeLanes* const ranges_;
   float* unprojected_ = nullptr;  // h' before its projection: o * tanh(c')
   std::optional<QuantizedRows> quantized_unprojected_;
   double input_bound_ = 0;  // no |input gate| of the direction exceeds it
-  bool joined_ = true;      // rows take part whose h no step made
+  bool joined_ = true;      // some rows have an h that no step made
   bool proved_ = true;      // no gate overflows as long as h is what steps made
 };
 

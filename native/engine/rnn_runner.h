@@ -26,8 +26,8 @@
 //     to step().
 //   Status step(const RnnDirection<Matrix>& direction, const FloatRows& h, RnnStep& step, float* y,
 //               std::size_t groups, std::size_t grain)
-//     Makes h' of h, in `y`. The caller has filled `step`, but for the output, which is the
-//     runner's. The direction has so many `groups` of units, and a thread claims `grain` or more.
+//     Computes h' from h, into `y`. The caller has filled `step`, except the output, which is the
+//     runner's. `groups` are the direction's groups of units; a thread claims at least `grain`.
 //
 // Every Status but kOk ends the call.
 #ifndef DYNAQUANT_ENGINE_RNN_RUNNER_H_

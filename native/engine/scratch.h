@@ -27,8 +27,8 @@ class Scratch {
   std::size_t used_ = 0;
 };
 
-// Memory that a thread keeps between its calls, for one call at a time, because glibc takes 1.2 us
-// and more to free 64 KB, which may then come back as new pages.
+// Memory that a thread keeps between its calls, for one call at a time. Freeing 64 KB or more is
+// slow with glibc, and the memory may come back as new pages.
 class KeptMemory {
  public:
   // Holds the memory while it lives, if it got any.
@@ -62,9 +62,9 @@ class KeptMemory {
 };
 inline thread_local KeptMemory kept_memory;
 
-// A `CallMemory`, constructed from a Scratch and the arguments, and the bytes that it takes: small
-// ones on the stack, others in what the thread keeps, or if that is not to be had, in a buffer of
-// their own.
+// A `CallMemory`, constructed from a Scratch and the arguments, and the bytes that it takes. Few
+// bytes are on the stack, more in what the thread keeps or, if that is taken or too small, in a
+// buffer of their own.
 template <typename CallMemory>
 class WithScratch {
  public:

@@ -56,8 +56,8 @@ class SequenceWalk {
   std::size_t first_rows() const { return rows_before_; }
   bool done() const { return walked_ == sequence_.steps; }
 
-  // The next steps, as many as a chunk holds. To be called at the start, and after the steps of the
-  // last chunk, while the walk is not done. Does not move.
+  // The next steps, as many as a chunk holds. Call it at the start, and after the steps of the last
+  // chunk, while the walk is not done. It does not move.
   SequenceChunk next_chunk() const {
     SequenceChunk chunk = {row_, sequence_.rows, sequence_.steps};
     if (sequence_.rows > chunk_rows_) {

@@ -43,7 +43,7 @@ class Team {
   //
   // A participant walks its own share from the front, the same share each time, so that the weights
   // it read stay in its caches. Then it takes what others have left, from the back. Which ranges it
-  // gets is up to the moment, so results must not depend on it.
+  // gets depends on timing, so results must not depend on it.
   //
   // The body must not throw, which is checked by its type, and must not wait for another range.
   template <typename Body>

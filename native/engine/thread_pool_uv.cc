@@ -106,21 +106,21 @@ constexpr std::uint64_t kMemberSpinNs = 50 * 1000;
 // A member that finds itself on the caller's CPU in spite of keep_off() sleeps at once. It is left
 // alone for this long, because waking it costs the caller two switches of threads.
 constexpr std::uint64_t kQuietNs = 1000 * 1000;
-// Waking a thread takes the caller 2 to 10 us and the thread 25 to 90 us until it runs, most of it
-// for the virtual CPU to leave its halt. So it pays for a call that is longer than this, or in a
-// series of calls so dense that the thread will still be spinning when the next one comes.
+// Waking a thread costs the caller some microseconds, and on a virtual machine the thread runs tens
+// of microseconds later, when the virtual CPU has left its halt. So waking pays for a call that is
+// longer than this, or in a series of calls so dense that the thread still spins when the next one
+// comes.
 constexpr std::uint64_t kWorthWakingNs = 100 * 1000;
-// A caller that waited for a member that had lost its CPU works alone for so many times as long,
+// A caller that waited for a member without a CPU then works alone for this many times as long,
 // within limits. That bounds what a busy machine can cost.
 constexpr std::uint64_t kAloneFactor = 4;
 constexpr std::uint64_t kMaxAloneNs = 20 * 1000 * 1000;
 // How long a caller spins for claimed chunks before it lets others have its CPU. Longer than chunks
-// should take, because a nap is about 110 us.
+// should take, because a nap takes longer still.
 constexpr std::uint64_t kCallerSpinNs = 50 * 1000;
 
-// Lets others have the CPU. Not by sched_yield, because a loop of those is charged to the thread as
-// if it had computed (Linux 6.18), which then starved the caller for up to 300 ms on a busy
-// machine.
+// Lets others have the CPU. Not by sched_yield, because Linux 6.18 charges a loop of those to the
+// thread as if it had computed, and then starves the caller on a busy machine.
 void nap() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
 
 // What current_cpu() returns if it does not know: never the same for a member and a caller.
@@ -147,8 +147,8 @@ class Spin {
   std::uint32_t count_ = 0;
 };
 
-// Claims chunks of the share of `owner` and does them, until none is left there. Returns how many
-// it did. `last` becomes the share's word as it was seen last.
+// Claims chunks of `owner`'s share and does them, until none is left there. Returns how many it
+// did. `last` becomes the last word of the share that it saw.
 std::uint64_t drain(std::size_t self, std::size_t owner, std::uint64_t* last) {
   Slot& slot = pool.slots[owner];
   std::uint64_t done = 0;
@@ -183,8 +183,8 @@ std::uint64_t drain(std::size_t self, std::size_t owner, std::uint64_t* last) {
   return done;
 }
 
-// Does whatever can be claimed: its own share first, then those of the others in turn. Returns how
-// many chunks it did. `seen` becomes the last word of its own share.
+// Does whatever it can claim: its own share first, then those of the others in turn. Returns how
+// many chunks it did. `seen` becomes the last word of its own share that it saw.
 std::uint64_t work(std::size_t self, std::uint64_t* seen) {
   std::uint64_t done = drain(self, self, seen);
   const std::size_t team = Share::from(*seen).team;
@@ -199,7 +199,7 @@ std::uint64_t work(std::size_t self, std::uint64_t* seen) {
   return done;
 }
 
-// Whether this member sits on the caller's CPU, where every moment it has is taken from the caller.
+// Whether this member is on the caller's CPU, where it runs only while the caller does not.
 bool misplaced() {
   return current_cpu(kNoMemberCpu) == pool.caller_cpu.load(std::memory_order_relaxed);
 }
@@ -209,9 +209,9 @@ void wake(Member& member) {
   if (member.parked.load() && member.parked.exchange(false)) uv_sem_post(&member.wake);
 }
 
-// Lets the sleeping member run anywhere but on the caller's CPU. Left to itself the scheduler of a
-// virtual machine with two CPUs woke it right there 98 times of 100 (Linux 6.18 on KVM, lightly
-// loaded), and calls of 100 us took 161 with two threads. False if nothing changed.
+// Lets the sleeping member run anywhere but on the caller's CPU. By itself the scheduler of a
+// virtual machine with two CPUs almost always woke it right there, and two threads were slower than
+// one (Linux 6.18 on KVM, lightly loaded). False if nothing changed.
 bool keep_off(Member& member, int cpu) {
   const int id = member.id.load(std::memory_order_relaxed);
   if (cpu < 0 || id == 0 || member.avoids == cpu + 1) return false;
@@ -219,8 +219,8 @@ bool keep_off(Member& member, int cpu) {
   return keep_off_cpu(id, cpu);
 }
 
-// Wakes a member that sleeps, unless it slept because it was on the caller's CPU, a moment ago, and
-// cannot be kept off it.
+// Wakes a sleeping member, unless it went to sleep a moment ago because it was on the caller's CPU,
+// and cannot be kept off it.
 void call_in(Member& member, int caller_cpu) {
   if (!member.parked.load(std::memory_order_relaxed)) return;
   if (!keep_off(member, caller_cpu)) {
@@ -345,8 +345,8 @@ Team::Team(std::size_t wanted, std::uint64_t work_ns) {
     if (wakes_) call_in(pool.team[i], cpu);
     anybody = anybody || !pool.team[i].parked.load(std::memory_order_relaxed);
   }
-  // The pool is held even if nobody is there, because the next call belongs to a series or not by
-  // the time at which this one ends.
+  // Holds the pool even if nobody is there, because the time at which this call ends decides
+  // whether the next one belongs to a series.
   holds_ = true;
   if (anybody) size_ = size;
 }
@@ -367,15 +367,15 @@ void Team::run_phase(const Phase& phase) {
   }
   const int cpu = current_cpu(kNoCallerCpu);
   pool.caller_cpu.store(cpu, std::memory_order_relaxed);
-  // Rounded up, so that the caller has the first where there are fewer chunks than members.
+  // Rounded up, so that the caller has the first chunk if there are fewer chunks than members.
   const auto bound = [&](std::size_t i) { return (i * chunks + size_ - 1) / size_; };
   for (std::size_t i = 1; i < size_; ++i) {
     pool.slots[i].phase = phase;
     pool.slots[i].share.store(Share{bound(i), bound(i + 1), size_}.word(),
                               std::memory_order_release);
   }
-  // The caller's first piece is claimed before anybody sees its share: a compare-and-swap would
-  // wait here until the stores above have reached the other cores.
+  // The caller claims its first piece before anybody sees its share, because a compare-and-swap
+  // would wait here until the stores above have reached the other cores.
   Share own = {0, bound(1), size_};
   const std::uint64_t first = half(own);
   own.begin += first;
@@ -407,7 +407,7 @@ void Team::await_members() {
   const std::uint64_t began = uv_hrtime();
   while (!done()) nap();
   // Longer than several phases: the member was not slow, it had no CPU. Others want that CPU, so
-  // the caller does without the member for some time, lest it happens at every turn.
+  // the caller does without the member for some time. Otherwise it would wait in every phase.
   const std::uint64_t now = uv_hrtime();
   const std::uint64_t waited = now - began;
   if (waited > kCallerSpinNs && waited / 4 > (began - start_ns_) / phases_) {

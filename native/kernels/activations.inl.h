@@ -5,7 +5,7 @@
 // |rest| <= ln(2) / 16. Adding 1.5 * 2^23 + 8 * 127 finds n: the low bits of the sum are n + 1016.
 // Its last three bits choose one of eight mantissas, those above are the exponent. The float of
 // ln 2 is good to 28 bits, so with one fma the rest is off by 2.8e-9 |x|. A second fma, or a
-// polynomial over a whole octave, would gain half an ulp and cost 4 to 25 of 60 cycles.
+// polynomial over a whole octave, would gain half an ulp, which is not worth its time.
 constexpr float kEighthsOfLn2 = 11.5415603f, kLn2Eighth = 8.66433978e-2f;
 constexpr float kEighths = 12583928.0f;
 // The bits of 2^(i / 8), minus those of 1, minus i << 20, which the shifted sum contains.

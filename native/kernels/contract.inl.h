@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What kernels.h asks of a kernel's caller. Each kernel begins with a check function, which stands
-// before it and is empty but in builds with DYNAQUANT_CHECKS. Here is what several of them share.
+// before it and is empty except in builds with DYNAQUANT_CHECKS. Here is what several of them
+// share.
 
 DYNAQUANT_INLINE bool is_aligned(const void* p, size_t alignment) {
   return (uintptr_t)p % alignment == 0;

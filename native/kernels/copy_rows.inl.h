@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Copies rows, through relu where asked.
+// Copies rows, with relu if asked.
 
 // The first `columns` of each row. `from` may be `to`.
 inline void copy_rows(const float* from, size_t from_stride, size_t rows, size_t columns, float* to,

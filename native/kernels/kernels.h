@@ -20,7 +20,7 @@
 
 #include "check.h"
 
-// For what must not become a call, because vectors pass through memory in one.
+// For functions that must be inlined, because a call would pass vectors through memory.
 #define DYNAQUANT_INLINE inline __attribute__((always_inline))
 #define DYNAQUANT_NOINLINE __attribute__((noinline))
 
@@ -43,9 +43,9 @@ constexpr size_t block_panels(size_t gates) { return gates == 3 ? 3 : kMaxBlock;
 
 // How a table wants int8 weights to lie. `Int8Packing` (panels.h) packs by it.
 struct PanelLayout {
-  // The quads of a block's panels in turn, instead of one panel after the other: for tiles that
-  // take a block at once. One stream of addresses, which a tile's instructions reach by constants,
-  // arrives faster than four.
+  // A block holds a quad of each of its panels in turn, instead of panel after panel: for tiles
+  // that take a block at once. One stream of addresses, at constant offsets, arrives faster than
+  // four.
   bool interleaved;
   // Panels have plans: for instruction sets without an 8-bit dot product.
   bool planned;

@@ -10,7 +10,7 @@ constexpr size_t kLongestChain = 255;
 
 int positive_part(int x) { return x > 0 ? x : 0; }
 
-// How many quads, from the first on and at most kLongestChain, may be added in int16 lanes. 0 where
+// How many quads, from the first on and at most kLongestChain, may be added in int16 lanes. 0 if
 // the first one overflows by itself.
 size_t chain_length(const int8_t* quads, size_t count, const LaneLimits& limits) {
   constexpr size_t kLanes = kPanelColumns * 2;

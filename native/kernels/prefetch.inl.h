@@ -7,7 +7,8 @@ struct PrefetchingPanels : Int8Panels {
   size_t ahead;
 };
 
-// The panels as each tile of a block's rows sees them, numbered from 0: as they are, or,
+// The panels that a tile gets. Tiles of a block's rows are numbered from 0. In general, all of them
+// get the panels as they are.
 template <typename Panels, bool kPrefetches = kBlockTiles>
 class TilePanels {
  public:
@@ -17,10 +18,10 @@ class TilePanels {
  private:
   const Panels& b_;
 };
-// for int8 matrices above 8 MB, with the next block prefetched. Such a matrix comes from the
+// Tiles of int8 matrices above 8 MB also prefetch the next block. Such a matrix comes from the
 // last-level cache or from memory, more slowly than a block's first tile consumes it; later tiles
 // find it in L2. So the first tile prefetches half of the next block's lines and the second tile
-// the other half. At 4 MB this gains nothing.
+// the other half. Smaller matrices gain nothing.
 template <>
 class TilePanels<Int8Panels, true> {
  public:

@@ -24,8 +24,8 @@ struct GatePosition {
 };
 
 // A mode: the gates of a group, in PyTorch's order, and the new state from the products `gh` and
-// the input gates. In two parts. Each takes some 60 cycles from its first to its last operation,
-// and a processor overlaps one part of several rows, but not both parts.
+// the input gates. It has two parts, each a long chain of operations. A processor overlaps one part
+// of several rows, but not both parts.
 
 // c' = (f * c) + (i * g); h' = o * tanh(c'). i * g and o * tanh(c') are one division each.
 struct Lstm {

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The command `dynaquant`: exit code 0 for fine, 1 for a problem found or a failure, 2 for a wrong call.
+// The command `dynaquant`. Exit code 0: all is well; 1: it found a problem, or failed; 2: it was called wrongly.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs, type ParseArgsConfig } from 'node:util';
@@ -93,7 +93,7 @@ async function runVerify(args: string[]): Promise<number> {
   return passed ? 0 : 1;
 }
 
-/** Runs a command line; gives the exit code. */
+/** Runs a command line and returns the exit code. */
 async function main([command, ...args]: string[]): Promise<number> {
   manualSeed(0);
   switch (command) {
@@ -123,7 +123,7 @@ function print(what: string): number {
   return 0;
 }
 
-// Files are written synchronously, so a signal finds them whole, and no temporary one.
+// Files are written synchronously, so a signal finds whole files and no temporary ones.
 for (const [signal, code] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],
@@ -134,7 +134,7 @@ for (const [signal, code] of [
     process.exit(code);
   });
 }
-// A reader that has seen enough (`| head`) is no failure.
+// A reader that has seen enough is not a failure (`| head`).
 process.stdout.on('error', () => process.exit(process.exitCode ?? 0));
 
 const args = process.argv.slice(2);

@@ -24,7 +24,7 @@ interface ModuleReport {
   /** As PyTorch prints the module. */
   repr: string;
   bytes: number;
-  /** What `quantize` would leave of it by default; null where it would leave it as it is. */
+  /** Its bytes after `quantize` with default options; null if that would not change it. */
   quantizedBytes: number | null;
   tensors: { name: string; shape: number[]; dtype: string; bytes: number }[];
 }
@@ -45,7 +45,7 @@ export async function inspect(file: string, json: boolean): Promise<string> {
 }
 
 function report({ state }: ModelFile): ModuleReport[] {
-  // A module's repr is on its first line only where it has children.
+  // Built for its modules' reprs.
   const { model } = modelFromStateDict(state);
   const modules = new Map(model.namedModules());
   const result = new Map<string, ModuleReport>();
@@ -78,6 +78,7 @@ function quantizedBytes(name: string, tensor: Tensor): number {
   return /^(0\.)?weight/.test(name) ? tensor.numel + 8 : 4 * tensor.numel;
 }
 
+/** A module's repr without its children's, which is the first line. */
 function ownRepr(module: nn.Module): string {
   const [first] = String(module).split('\n');
   return first!.endsWith('(') ? first!.slice(0, -1) : first!;

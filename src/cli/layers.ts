@@ -4,7 +4,7 @@ import { entryOf, isQuantized, twinOf } from '../nn/quantized/catalogue.js';
 import { isTensor } from '../tensor/index.js';
 import { UsageError } from './terminal.js';
 
-/** A model from a file: its state, with what each module is in `metadata`, and what had to be assumed. */
+/** A model from a file: its state, whose `metadata` say what each module is, and what had to be assumed. */
 export interface ModelFile {
   readonly state: nn.StateDict;
   readonly assumptions: string[];
@@ -19,7 +19,7 @@ export async function openModel(path: string): Promise<ModelFile> {
   return { state, assumptions };
 }
 
-/** Where training scripts keep the weights among other things. */
+/** The keys under which training scripts keep the weights, beside other things. */
 const usualKeys = ['model_state_dict', 'state_dict', 'model', 'net', 'weights'];
 
 function stateDictOf(path: string, loaded: unknown): nn.StateDict {
@@ -40,14 +40,17 @@ function isMap(value: unknown): value is Map<unknown, unknown> {
   return tagOf(value) === 'Map';
 }
 
-/** A module with tensors of its own, or one layer of a recurrent one: what is quantized, run and compared at a time. */
+/**
+ * A module with tensors of its own, or one layer of a recurrent module. The command quantizes, runs and compares
+ * layer by layer.
+ */
 export interface Layer {
   readonly name: string;
-  /** Of a recurrent module with several. */
+  /** Its number, if a recurrent module has several; else null. */
   readonly layer: number | null;
-  /** What `metadata` says of it, as a module of this layer alone. */
+  /** The metadata of a module that is this layer alone. */
   readonly metadata: nn.ModuleMetadata;
-  /** Its tensors' names there, and their keys in the state. */
+  /** The names of its tensors in that module, and their keys in the state. */
   readonly keys: ReadonlyMap<string, string>;
 }
 
@@ -63,7 +66,7 @@ export function layersOf(state: nn.StateDict): Layer[] {
   return [...tensors].flatMap(([name, keys]) => split(state, name, keys));
 }
 
-/** The module that a key belongs to: of a float LinearReLU's not one of the two that it is made of. */
+/** The module that a key belongs to. That is a float LinearReLU itself, not one of its two children. */
 export function ownerOf({ metadata }: nn.StateDict, key: string): string {
   const owner = parentOf(key);
   const above = parentOf(owner);
@@ -84,11 +87,11 @@ function split(state: nn.StateDict, name: string, keys: readonly string[]): Laye
     if (weight === undefined) {
       throw new CheckpointError(`module '${name}' is LinearReLU by its metadata, but not by its tensors`);
     }
-    // As a container it does not say its sizes.
+    // It is a container, so its metadata do not hold its sizes.
     const [outFeatures, inFeatures] = weight.shape;
     metadata = { ...metadata, inFeatures, outFeatures };
   }
-  // The metadata of a class that is not known say whatever the file says.
+  // The metadata of an unknown class may say anything, so its layers are not counted.
   const isKnown = entryOf(metadata.type)?.parameters !== undefined;
   const { numLayers = 1 } = (isKnown ? metadata : {}) as { numLayers?: number };
   if (numLayers === 1) {
@@ -110,10 +113,10 @@ export function titleOf({ name, layer }: Pick<Layer, 'name' | 'layer'>): string 
   return layer === null ? title : `${title}, layer ${layer}`;
 }
 
-/** Above this many bytes of float weights only a part of a layer is run: running it packs its weights once more. */
+/** A layer with more bytes of float weights is run only in part, because running packs its weights once more. */
 const largest = 16e6;
 
-/** A layer as a module of its own over the state's tensors: of a large one, its first units only. */
+/** A layer as a module of its own over the state's tensors. A large layer is reduced to its first units. */
 export function moduleOf(state: nn.StateDict, layer: Layer): nn.Module {
   const own = new nn.StateDict();
   let count = 0;
@@ -134,7 +137,7 @@ function withMetadata(state: nn.StateDict, metadata: nn.ModuleMetadata): nn.Stat
   return state;
 }
 
-/** Leaves about that part of a layer's units in its tensors; gives what the layer then is. */
+/** Keeps about this part of a layer's units in its tensors. Returns the metadata of what is left. */
 function reduce(own: nn.StateDict, metadata: nn.ModuleMetadata, part: number): nn.ModuleMetadata {
   const { outFeatures, hiddenSize, projSize = 0 } = metadata as unknown as Record<string, number>;
   const size = outFeatures ?? hiddenSize;
@@ -148,7 +151,7 @@ function reduce(own: nn.StateDict, metadata: nn.ModuleMetadata, part: number): n
   return outFeatures === undefined ? { ...metadata, hiddenSize: units } : { ...metadata, outFeatures: units };
 }
 
-/** The first `units` of each block of `size` rows, and their first columns. */
+/** The first `units` rows of each block of `size` rows, and of these the first columns. */
 function cut(tensor: Tensor, size: number, units: number, columns: number): Tensor {
   const { data, shape, dtype, quantization } = tensor;
   const [height, width = 1] = shape as [number, number?];
@@ -171,18 +174,18 @@ function cut(tensor: Tensor, size: number, units: number, columns: number): Tens
   });
 }
 
-/** The type of the float module, also where this one is quantized. */
+/** The type of the module, or of its float module if it is quantized. */
 export function floatType({ type }: nn.ModuleMetadata): string {
   const entry = entryOf(type);
   return isQuantized(entry) ? entry.float.type : type;
 }
 
-/** Random input for a layer (of its whole size or less), from the global generator; undefined where it cannot be run. */
+/** Random input for a layer (whole or reduced), from the global generator. Undefined if the layer cannot be run. */
 export function randomInput(metadata: nn.ModuleMetadata): Tensor | undefined {
   return entryOf(metadata.type)?.sampleInput?.(metadata);
 }
 
-/** How far results are from those of the float layer. */
+/** How far results are from the float layer's. */
 export interface Difference {
   /** Mean of `|result - float|` over the mean of `|float|`. */
   readonly error: number;
@@ -220,7 +223,7 @@ export function difference(result: readonly Float32Array[], float: readonly Floa
   return { error: sum === 0 ? 0 : sum / scale, maxError };
 }
 
-/** The layers of the named modules (and of what is in them), without those of others. */
+/** The layers in the modules named by `only` (default: all), without those in the modules named by `exclude`. */
 export function select(
   state: nn.StateDict,
   layers: readonly Layer[],
@@ -250,7 +253,7 @@ export function totalBytes(state: nn.StateDict): number {
   return total;
 }
 
-/** Whether `quantizeDynamic` has a class for such a module with weights of this dtype. */
+/** Whether `quantizeDynamic` can give such a module weights of this dtype. */
 export function isQuantizable({ type }: nn.ModuleMetadata, dtype: DType): boolean {
   return twinOf(type, dtype) !== undefined;
 }

@@ -38,7 +38,7 @@ and the quantized one on random input and prints how far they are apart, in % of
   --dtype NAME      qint8 (default) or float16 for layers; quint8 or quint4x2 for embeddings
   --per-channel     a scale for each row of a weight, instead of one for all: about half the error
   --per-row         a range for each row of activations: results do not depend on who shares the batch
-  --full-range      255 steps of activations instead of 127
+  --full-range      255 levels of activations instead of 127
   --best            all three: the most accurate
   --only NAME       quantize this module and what is in it, nothing else; may be repeated
   --exclude NAME    leave this module and what is in it as it is; may be repeated
@@ -167,8 +167,8 @@ async function quantizeLayers(
 }
 
 /**
- * Puts a layer's quantized tensors, and what its module then is, in the place of the float ones. Matrix by matrix,
- * not by quantizeDynamic: the memory of a packed layer would be too much beside a large checkpoint.
+ * Replaces a layer's float tensors and metadata by quantized ones. It works matrix by matrix, not by quantizeDynamic,
+ * because a packed layer would take too much memory beside a large checkpoint.
  */
 async function quantizeLayer(
   state: nn.StateDict,
@@ -188,7 +188,7 @@ async function quantizeLayer(
     for (const [local, key] of layer.keys) {
       if (isWeight(local)) state.set(key, table ?? quantizeWeight(local, state.get(key)!, qconfig));
     }
-    // The keys and their order are the quantized module's own, the sizes are those of all its units and layers.
+    // The quantized module's keys in its order, with the values of `whole`: what ran may have fewer units and layers.
     const sized = (whole: nn.ModuleMetadata): nn.ModuleMetadata => {
       const entries = Object.entries(metadata).map(([key, value]) => [key, whole[key] ?? value] as const);
       return { ...Object.fromEntries(entries), type: metadata.type };
@@ -204,7 +204,7 @@ async function quantizeLayer(
   }
 }
 
-/** A quantized LinearReLU is one module, without the names of the two that it was made of; gives its keys. */
+/** Renames the tensors of a LinearReLU: quantized, it is one module without children. Returns its keys. */
 function unite(state: nn.StateDict, { name, keys }: Layer): Map<string, string> {
   const prefix = name === '' ? '' : `${name}.`;
   const united = new Map(Array.from(keys.keys(), (local) => [local, prefix + local]));
@@ -216,7 +216,7 @@ function unite(state: nn.StateDict, { name, keys }: Layer): Map<string, string> 
   return united;
 }
 
-/** A float layer's results, what quantizeDynamic makes of it, and (of an embedding) the quantized table. */
+/** A float layer's results, the metadata of its quantized module and, for an embedding, the quantized table. */
 function convert(
   module: nn.Module,
   input: Tensor,

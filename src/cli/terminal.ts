@@ -5,7 +5,7 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-/** A file's text without what a terminal would obey, or show in another order: names come from files. */
+/** Text from a file, without characters that a terminal would obey or that change the order of others. */
 export function printable(text: string): string {
   return text.replace(
     /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu,
@@ -65,7 +65,7 @@ export class ProgressBar {
   }
 }
 
-/** Lets signals in, and lets go of memory. */
+/** Handles the signals that came meanwhile, and frees memory. */
 export async function breathe(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
   collectGarbage();

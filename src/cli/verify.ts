@@ -32,7 +32,7 @@ Examples
 interface LayerReport extends Partial<Difference> {
   name: string;
   layer: number | null;
-  /** The quantized file's. */
+  /** From the quantized file. */
   type: string | null;
   passed: boolean;
   problem?: string;
@@ -93,7 +93,7 @@ function compare(
   }
   try {
     const input = randomInput(layer.metadata);
-    // A module of an unknown class cannot be run: its tensors are compared.
+    // A module of an unknown class cannot be run, so its tensors are compared.
     const results = (state: nn.StateDict, each: Layer): Float32Array[] =>
       input === undefined
         ? [...layer.keys.keys()].map((local) => numbersOf(state.get(each.keys.get(local)!)!))

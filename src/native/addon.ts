@@ -10,7 +10,7 @@ let addon: NativeAddon | undefined;
  * `DYNAQUANT_NUM_THREADS` is the number of threads until `setNumThreads` changes it.
  *
  * @throws {Error} when there is no build for this machine, `DYNAQUANT_ISA` names no instruction set that it
- * can run, or `DYNAQUANT_NUM_THREADS` is no number of threads.
+ * can run, or `DYNAQUANT_NUM_THREADS` is not a number of threads.
  */
 export function native(): NativeAddon {
   return (addon ??= loadAddon());

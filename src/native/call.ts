@@ -2,10 +2,10 @@
  * The hot calls: how their arguments and results travel. native/bindings/call.h is the other side, and nobody else
  * knows slots or words.
  *
- * V8 keeps a small Float32Array on its own heap, where it costs a tenth of one with a buffer, and moves it out as
- * soon as native code asks for its address, which then costs more than both. So small arrays travel by copy through
- * slots of shared memory, and a call's numbers as words of it. A call writes slots and words and runs at once. An
- * asynchronous one, which runs later, must have memory of its own: the next call writes over this.
+ * V8 keeps small arrays on its heap, at a tenth of the cost of others, until native code asks for their address. That
+ * costs more than either. So small arrays travel by copy through slots of shared memory, and a call's numbers as words
+ * of it. A call writes slots and words and runs at once. An asynchronous call, which runs later, must have memory of
+ * its own, because the next call writes over this.
  */
 import { rangeError } from '../errors.js';
 import { native } from './addon.js';
@@ -21,7 +21,7 @@ import type {
 
 let memory: CallMemory | undefined;
 
-/** The shared memory, apart from the addon's many other properties, which make it slow to ask for one (10 ns). */
+/** The shared memory. Cached, because reading a property of the addon is slow: it has many. */
 function callMemory(): CallMemory {
   if (memory === undefined) {
     const { callSlots, callWords, callLayout, statusNames } = native();
@@ -30,12 +30,12 @@ function callMemory(): CallMemory {
   return memory;
 }
 
-/** V8 keeps arrays of up to so many floats on its own heap. */
+/** V8 keeps arrays of up to this many floats on its own heap. */
 const heapSize = 16;
 
 /**
- * The i-th argument, an input: itself, or a copy in its slot. (Asking for the address of an array takes 45 ns,
- * copying so few floats 20.)
+ * The i-th argument, an input: itself, or a copy in its slot. Copying so few floats costs less than asking for the
+ * address of an array.
  */
 function input({ callSlots, callLayout }: CallMemory, i: number, data: Float32Array | null): Slotted {
   if (data === null) return undefined;
@@ -49,8 +49,8 @@ function input({ callSlots, callLayout }: CallMemory, i: number, data: Float32Ar
 /** An output: a new array for `count` results, or `undefined` for its slot when they are few. */
 function output(count: number): Slotted {
   if (count <= heapSize) return undefined;
-  // Large buffers come without zeros: setting them costs as much as writing the results, and twice that where
-  // it touches pages for the first time.
+  // Large buffers are not zeroed, because that costs as much as writing the results, or twice as much in pages that
+  // were never touched.
   if (count < unzeroedFrom) return new Float32Array(count);
   return new Float32Array(Buffer.allocUnsafeSlow(4 * count).buffer);
 }
@@ -75,7 +75,7 @@ function resultOf(
   return copy;
 }
 
-/** Turns an INT8 layer's refusal into the sentence that names what was wrong; `hidden` is what h0 is called. */
+/** Throws the sentence for an INT8 layer's status. `hidden` is the name of h0 in it. */
 function throwUnlessOk(status: Status, hidden: string): void {
   if (status === 0) return;
   const name = callMemory().statusNames[status];
@@ -101,24 +101,24 @@ export function callLinear(handle: LinearHandle, x: Float32Array, rows: number, 
   return resultOf(memory, 1, out, count);
 }
 
-/** What a recurrent handle is to run. */
+/** What a recurrent handle should run. */
 export interface RNNCall {
   readonly x: Float32Array;
   readonly h0: Float32Array | null;
   readonly c0: Float32Array | null;
   readonly steps: number;
   readonly batch: number;
-  /** Of packed sequences, else null. */
+  /** Null unless the sequences are packed. */
   readonly batchSizes: BigInt64Array | null;
   readonly firstLayer: number;
   readonly layers: number;
-  /** Elements of y, hn and cn, the last 0 where the mode has no c. */
+  /** Elements of y, hn and cn; `cFloats` is 0 if the mode has no c. */
   readonly yFloats: number;
   readonly hFloats: number;
   readonly cFloats: number;
 }
 
-/** y, hn, cn. Index it; destructuring costs 15 ns an element. */
+/** y, hn, cn. Index it, because destructuring is slow. */
 export type RNNOutputs = [y: Float32Array, hn: Float32Array, cn: Float32Array];
 
 /** Runs a recurrent handle. */
@@ -142,7 +142,7 @@ export function callRNN(handle: RNNHandle, call: RNNCall): RNNOutputs {
   callWords[callLayout.rnnBatch] = call.batch;
   callWords[callLayout.rnnFirstLayer] = call.firstLayer;
   callWords[callLayout.rnnLayers] = call.layers;
-  // A method for each, because a seventh argument costs 100 ns.
+  // Two methods, because Node-API charges about 100 ns for a seventh argument (Zen 4).
   const status =
     batchSizes === null
       ? handle.forward(x, h0, c0, y, hn, cn)
@@ -168,8 +168,9 @@ const statesJoined = 1 << 5; // cn lies behind hn
 const allJoined = statesJoined | (1 << 4); // and hn behind y
 
 /**
- * Whether hn and cn share one ArrayBuffer, because each costs about 0.6 µs, mostly at collection. The output joins
- * them if it is no longer than they are, as that of a single step: whoever keeps the states would keep a long one too.
+ * Whether hn and cn share one ArrayBuffer, because a buffer is expensive, mostly at collection. The output joins them
+ * if it is no longer than they are, as after a single step. A longer one does not, because whoever keeps the states
+ * would keep it too.
  */
 function joinedOutputs(yFloats: number, hFloats: number, cFloats: number): number {
   const onHeap = hFloats <= heapSize || (cFloats > 0 && cFloats <= heapSize);
@@ -180,16 +181,16 @@ function joinedOutputs(yFloats: number, hFloats: number, cFloats: number): numbe
 }
 const largestShared = 8192;
 
-/** `out` = the rows of `indices`, which are inside the table. */
+/** `out` = the rows of `indices`. All indices must be inside the table. */
 export function callLookup(table: EmbeddingTable, indices: Int32Array, out: Float32Array): void {
   passTable(callMemory(), table);
   native().embeddingLookup(table.data, table.affines, indices, out);
 }
 
-/** By the numbers that native code has for them. */
+/** In the order of native code's numbers for them. */
 export const bagModes = ['sum', 'mean', 'max'] as const;
 
-/** `out` = each bag's sum, mean or maximum. `padding` is an index that counts for nothing, or -1. */
+/** `out` = each bag's sum, mean or maximum. `padding` is an index that is left out, or -1. */
 export function callBags(
   table: EmbeddingTable,
   { indices, bounds, weights }: IndexBags,

@@ -1,4 +1,4 @@
-/** What the addon gives and takes: types alone. The calls that are hot are made by call.ts, and only there. */
+/** What the addon gives and takes: types alone. Only call.ts makes the hot calls. */
 
 /** An array argument, or `undefined` when its slot holds it: see call.ts. */
 export type Slotted = Float32Array | undefined;
@@ -9,9 +9,9 @@ export type Status = number;
 /** The names of native/engine's `Status`. */
 export type StatusName = 'ok' | 'inputNotFinite' | 'hiddenNotFinite' | 'cellNotFinite' | 'overflow';
 
-/** Where a call's arguments and numbers lie: native/bindings/call.h tells what each means. */
+/** Where a call's arguments and numbers are. native/bindings/call.h says what each means. */
 export interface CallLayout {
-  /** Floats of a slot: slot i is those from `slotFloats * i` on. */
+  /** Floats of a slot. Slot i begins at `slotFloats * i`. */
   readonly slotFloats: number;
   /** The other numbers are indices of words. */
   readonly arrays: number;
@@ -28,7 +28,7 @@ export interface CallLayout {
   readonly bagPadding: number;
 }
 
-/** Memory that both sides know, whose address need not be asked for. */
+/** Memory that both sides know, so that a call need not ask for its address. */
 export interface CallMemory {
   readonly callSlots: Float32Array;
   readonly callWords: Float64Array;
@@ -45,13 +45,13 @@ export type RNNMode = 'LSTM' | 'GRU' | 'RNN_TANH' | 'RNN_RELU';
  */
 export interface RNNHandle {
   /**
-   * Fills `y`, `hn` and, for an LSTM, `cn`. The words hold the steps, the batch, the first layer to run and how many.
-   * The states are those of these layers.
+   * Fills `y`, `hn` and, for an LSTM, `cn`. The words hold the steps, the batch, the first layer to run and how many
+   * layers to run. The states are those of these layers.
    */
   forward(x: Slotted, h0: Slotted, c0: Slotted, y: Slotted, hn: Slotted, cn: Slotted): Status;
   /**
-   * The same for packed sequences, the longest first: `batchSizes` says how many have each step, `x` and `y` hold
-   * their rows, step by step. The words hold `batchSizes.length` and `batchSizes[0]` as steps and batch.
+   * The same for packed sequences, the longest first. `batchSizes` says how many sequences reach each step; `x` and `y`
+   * hold their rows, step by step. The words hold `batchSizes.length` as steps and `batchSizes[0]` as batch.
    */
   forwardPacked(...args: [...Parameters<RNNHandle['forward']>, batchSizes: BigInt64Array]): Status;
 }
@@ -81,9 +81,9 @@ export interface Int8Matrix {
   bias: Float32Array | null;
 }
 
-/** What handles add whose weights live nowhere else. */
+/** Handles whose weights live nowhere else can give them back. */
 export interface Unpack<Weight> {
-  /** Writes a weight as it came; `matrix` counts the constructor's `matrices`. */
+  /** Writes a weight as it was given. `matrix` is its index in the constructor's `matrices`. */
   unpackWeight(matrix: number, out: Weight): void;
 }
 export type HalfRNNHandle = RNNHandle & Unpack<Uint16Array>;
@@ -102,7 +102,7 @@ export interface RNNHandleSizes {
   readonly mode: RNNMode;
   readonly inputSize: number;
   readonly hiddenSize: number;
-  /** 0 is none; only an LSTM may have one. */
+  /** 0 for no projection; only an LSTM may have one. */
   readonly projSize: number;
   readonly numLayers: number;
   /** 1 or 2. */
@@ -120,15 +120,15 @@ export interface EmbeddingTable {
   readonly width: number;
 }
 
-/** Bag b is the indices from `bounds[b]` up to `bounds[b + 1]`. */
+/** Bag b holds the indices from `bounds[b]` up to, not including, `bounds[b + 1]`. */
 export interface IndexBags {
   readonly indices: Int32Array;
   readonly bounds: Float64Array;
-  /** One an index. */
+  /** One for each index. */
   readonly weights: Float32Array | null;
 }
 
-/** What the addon exports. It trusts nobody, but its errors are for us: users' mistakes are caught above. */
+/** What the addon exports. It checks all arguments, but its sentences are for us: TypeScript speaks to users. */
 export interface NativeAddon extends CallMemory {
   FloatLinear: new (
     matrix: FloatMatrix,
@@ -163,18 +163,18 @@ export interface NativeAddon extends CallMemory {
     reduceRange: boolean,
   ) => Int8RNNHandle;
 
-  /** The instruction sets this machine can run, best first. */
+  /** The instruction sets that this machine can run, best first. */
   isas(): string[];
-  /** The one that handles built from now on use. */
+  /** The instruction set of handles that are built from now on. */
   isa(): string;
-  /** Chooses it; false where there is no such one here. */
+  /** Chooses the instruction set; false if this machine cannot run it. */
   selectIsa(name: string): boolean;
 
-  /** Quantizes symmetrically with one scale, or one a row; false where a weight is not finite. */
+  /** Quantizes symmetrically, with one scale or one for each row. False if a weight is not finite. */
   quantizeWeight(weight: Float32Array, rows: number, out: Int8Array, scales: Float32Array): boolean;
-  /** Rounds to float16, beyond its range to +-65504; false where a weight is not finite. */
+  /** Rounds to float16, beyond its range to +-65504. False if a weight is not finite. */
   quantizeHalf(weight: Float32Array, out: Uint16Array): boolean;
-  /** `out` = the rows of `indices`, which are inside the table. The words hold the table's bits and width. */
+  /** `out` = the rows of `indices`, all inside the table. The words hold the table's bits and width. */
   embeddingLookup(
     data: EmbeddingTable['data'],
     affines: EmbeddingTable['affines'],
@@ -183,7 +183,7 @@ export interface NativeAddon extends CallMemory {
   ): void;
   /**
    * `out` = a result for each bag of indices. The words hold the table's bits and width, the mode (0 for sums, 1 for
-   * means, 2 for maxima) and an index that counts for nothing, or -1.
+   * means, 2 for maxima) and an index that is left out, or -1.
    */
   embeddingBag(
     data: EmbeddingTable['data'],
@@ -193,7 +193,7 @@ export interface NativeAddon extends CallMemory {
     weights: Float32Array | null,
     out: Float32Array,
   ): void;
-  /** Quantizes each row to 8 or 4 bits; false where a weight, or a row's range, is not finite. */
+  /** Quantizes each row to 8 or 4 bits. False if a weight or the range of a row is not finite. */
   quantizeTable(
     weight: Float32Array,
     width: number,
@@ -231,8 +231,8 @@ export interface NativeAddon extends CallMemory {
     options: { rows: number; columns: number; inverseScale: number; zeroPoint: number },
   ): void;
   /**
-   * For tests: the params of `ranges`, pairs of min and max, in 127 or 255 levels, all in one call of the kernel;
-   * whether it left every range empty.
+   * For tests: the params of `ranges`, pairs of min and max, in 127 or 255 levels, all in one call of the kernel.
+   * Returns whether the kernel left every range empty.
    */
   testChooseParams(
     ranges: Float32Array,
@@ -249,11 +249,11 @@ export interface NativeAddon extends CallMemory {
     columns: number,
     reduceRange: boolean,
   ) => TestInt8Matrix;
-  /** For tests: the whole CPUs of the cgroup quota that /proc and /sys below `root` tell; 0 for none. */
+  /** For tests: the cgroup quota in /proc and /sys below `root`, in whole CPUs; 0 if there is none. */
   testCgroupQuota(root: string): number;
   /**
-   * For tests: `[size, participants]` of a team that covered [0, count) `rounds` times; throws where an index was
-   * not covered exactly once.
+   * For tests: `[size, participants]` of a team that covered [0, count) `rounds` times. Throws if an index was not
+   * covered exactly once.
    */
   testTeam(
     threads: number,
@@ -281,6 +281,6 @@ export interface TestInt8Matrix {
     out: Float32Array,
   ): void;
   unpackWeight(out: Int8Array): void;
-  /** Depth quads that one int16 sum takes on average where products are summed in chains, else 1. */
+  /** The mean number of depth quads that one int16 sum takes; 1 unless products are summed in chains. */
   meanChain(): number;
 }

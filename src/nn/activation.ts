@@ -11,7 +11,7 @@ export class ReLU extends Module {
   }
 }
 
-/** `1 / (1 + exp(-x))`, within 3.5 ulp; below -20, where it is next to 0, within 6. */
+/** `1 / (1 + exp(-x))`, within 3.5 ulp, or 6 ulp below -20, where it is almost 0. */
 export class Sigmoid extends Module {
   override forward(input: Tensor): Tensor {
     const { data, shape } = floatInput('Sigmoid', input);
@@ -37,7 +37,7 @@ export interface GELUOptions {
 }
 
 /**
- * `x * Phi(x)`, Phi being the normal distribution's cumulative function; or, with `approximate: 'tanh'`,
+ * `x * Phi(x)`, where Phi is the normal distribution's cumulative function; or, with `approximate: 'tanh'`,
  * `0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`.
  */
 export class GELU extends Module {
@@ -174,6 +174,7 @@ export class Softmax extends Module {
   }
   override forward(input: Tensor): Tensor {
     checkTensor('Softmax: input', input);
+    input.checked('Softmax: input');
     return input.softmax(this[fixed].dim);
   }
   override extraRepr(): string {
@@ -192,6 +193,7 @@ export class LogSoftmax extends Module {
   }
   override forward(input: Tensor): Tensor {
     checkTensor('LogSoftmax: input', input);
+    input.checked('LogSoftmax: input');
     return input.logSoftmax(this[fixed].dim);
   }
   override extraRepr(): string {
@@ -199,7 +201,7 @@ export class LogSoftmax extends Module {
   }
 }
 
-/** Its input. */
+/** Returns its input. */
 export class Identity extends Module {
   override forward(input: Tensor): Tensor {
     return input;
@@ -213,7 +215,7 @@ function map(where: string, input: Tensor, f: (x: number) => number): Tensor {
   return new Tensor(out, shape);
 }
 
-/** The options over the defaults, all numbers. */
+/** The defaults, replaced by the options that are given. All are numbers. */
 function numberOptions<T extends Record<string, number>>(where: string, defaults: T, options: Partial<T>): T {
   checkOptions(where, options, Object.keys(defaults));
   const result: Record<string, number> = { ...defaults };
@@ -235,7 +237,7 @@ const erfcTerms = [
   -2.715159806, 0.9440863251, -0.1372356992,
 ];
 
-/** 1 - erf(x), within 1e-8 of itself, so also where it is small: `1 - erf` would have no digits left there. */
+/** 1 - erf(x) with a relative error of 1e-8, also where it is so small that a subtraction would leave no digits. */
 function erfc(x: number): number {
   const z = Math.abs(x);
   const t = 1 / (1 + z / 2);

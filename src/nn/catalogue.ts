@@ -33,14 +33,14 @@ export type Options = Readonly<Record<string, unknown>>;
 
 /** A class of modules. */
 export interface CatalogueEntry {
-  /** The `type` of its modules' metadata. */
+  /** The `type` in its modules' metadata. */
   readonly type: string;
   readonly Class: new (...args: never[]) => Module;
   /** The constructor's positional arguments by name. */
   readonly sizes: readonly string[];
   /** The options that tensors do not show, with the constructor's defaults; not those that only matter in training. */
   readonly defaults: Options;
-  /** The options among `defaults` that change results so much that assuming one is announced. */
+  /** The options among `defaults` that change results so much that whoever assumes one announces it. */
   readonly announced: readonly string[];
   /** Its own parameters, in the order of its state dict. Absent: it has none of its own. */
   parameters?(sizes: object): LayerParameter[];
@@ -50,11 +50,11 @@ export interface CatalogueEntry {
    * is given where it says that the module is of this class.
    */
   sizesOf?(tensors: Tensors, metadata?: object): object | undefined;
-  /** A class that does not exist here and has the same tensors, so that this one is no more than likely. */
+  /** A class with the same tensors that metadata must tell from this one; without them this one is only a guess. */
   readonly lookalike?: string;
-  /** A container: makes one of these children, if they can be its. */
+  /** For a container: makes one that holds these children, or nothing if it could not. */
   fromChildren?(children: ReadonlyMap<string, Module>): Module | undefined;
-  /** Random input for such a module. Absent: float32 of any shape will do, or (a container) it depends. */
+  /** Random input for such a module. Absent where float32 of any shape will do, and where the children decide. */
   sampleInput?(sizes: object): Tensor;
 }
 
@@ -98,7 +98,7 @@ function cell(kind: RNNKind, Class: CatalogueEntry['Class'], defaults: Options =
   };
 }
 
-/** A mode of this kind: the two of an RNN have the same parameters. */
+/** A mode of this kind. Either will do for an RNN, because both of its modes have the same parameters. */
 function modeOf(kind: RNNKind): RNNSizes['mode'] {
   return kind === 'RNN' ? 'RNN_TANH' : kind;
 }
@@ -169,8 +169,8 @@ const linearReLU: CatalogueEntry = {
 const tanh = { nonlinearity: 'tanh' };
 
 /**
- * The float classes. Of several that have the same tensors, those without metadata are taken for the first.
- * Activations whose sizes or options are not in their metadata cannot be made from a state dict.
+ * The float classes. Where several have the same tensors, a module without metadata is taken for the first of them.
+ * A state dict cannot make an activation whose sizes or options are not in its metadata.
  */
 export const floatCatalogue: readonly CatalogueEntry[] = [
   recurrentLayer('LSTM', LSTM),
@@ -213,7 +213,7 @@ export const floatCatalogue: readonly CatalogueEntry[] = [
 export function construct({ Class, sizes }: CatalogueEntry, values: Options): Module {
   const positional = sizes.map((name) => values[name]);
   const options = Object.fromEntries(Object.entries(values).filter(([name]) => !sizes.includes(name)));
-  // The constructors have nothing in common; the first argument of Dropout's is no options object.
+  // Options go last and only if there are any, because some constructors take none (Dropout's argument is a number).
   const args = Object.keys(options).length === 0 ? positional : [...positional, options];
   return new (Class as new (...args: unknown[]) => Module)(...args);
 }

@@ -2,7 +2,7 @@ import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError 
 import { callRNN } from '../native/call.js';
 import type { RNNHandle, RNNMode } from '../native/handles.js';
 import { float32 } from '../tensor/dtype.js';
-import { isTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
+import { checkTensor, isTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
 import { closed, closedGetters, fixed } from './closed.js';
 import { Module, type ModuleMetadata } from './module.js';
@@ -23,7 +23,7 @@ export interface RNNCellOptions extends CellOptions {
 /**
  * The properties of a cell, from its constructor's arguments.
  *
- * @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options
+ * @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options
  */
 export function cellConfig(
   kind: 'LSTM' | 'GRU' | 'RNN',
@@ -47,14 +47,14 @@ export function cellRepr({ mode, inputSize, hiddenSize, bias }: RNNCellSizes): s
   return `${inputSize}, ${hiddenSize}${bias ? '' : ', bias=False'}${nonlinearity}`;
 }
 
-/** What a state dict says of a cell: its type and its constructor's arguments. */
+/** What a state dict says about a cell: its type and its constructor's arguments. */
 export function cellMetadata({ mode, inputSize, hiddenSize, bias }: RNNCellSizes): ModuleMetadata {
   const type = kindOf(mode);
   const nonlinearity = nonlinearityOf(mode);
   return { type: `${type}Cell`, inputSize, hiddenSize, bias, ...(type === 'RNN' && { nonlinearity }) };
 }
 
-/** The forward of every cell, float or quantized: one step of its handle. `[h, c]` of an LSTMCell, else `h`. */
+/** The forward of every cell, float or quantized: one step of its handle. An LSTMCell gives `[h, c]`, others `h`. */
 export function forwardCell(
   cell: RNNCellSizes,
   handle: RNNHandle,
@@ -90,8 +90,7 @@ export function forwardCell(
 }
 
 function checkCellInput({ mode, inputSize }: RNNCellSizes, input: Tensor, quantized: boolean): void {
-  if (!isTensor(input))
-    throw typeError('ERR_INVALID_ARG_TYPE', `input should be a Tensor, got ${describe(input)}`);
+  checkTensor('input', input);
   if (input.dtype !== float32) {
     throw typeError(
       'ERR_DTYPE',
@@ -188,7 +187,7 @@ abstract class RNNCellBase extends Module implements RNNCellSizes {
     initParameters(this, cellParameters(config), config.hiddenSize);
   }
 
-  /** To be called after a direct write into a parameter's `.data`: the next forward packs the weights again. */
+  /** Call this after a direct write into a parameter's `.data`, so that the next forward packs the weights again. */
   repack(): void {
     forgetHandle(this);
   }
@@ -204,13 +203,13 @@ abstract class RNNCellBase extends Module implements RNNCellSizes {
 }
 
 /**
- * One step of one layer of an {@link LSTM}, with its equations.
+ * One step of one layer of an {@link LSTM}, with its equations. Sizes and options are fixed at construction.
  *
- * Parameters, H the hiddenSize: `weight_ih` `[4 * H, inputSize]`, `weight_hh` `[4 * H, H]`, `bias_ih` and
+ * Parameters, with H the hiddenSize: `weight_ih` `[4 * H, inputSize]`, `weight_hh` `[4 * H, H]`, `bias_ih` and
  * `bias_hh` `[4 * H]`, at first all from U(-s, s) with `s = 1 / sqrt(H)`.
  */
 export class LSTMCell extends RNNCellBase {
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options */
   constructor(inputSize: number, hiddenSize: number, options: CellOptions = {}) {
     super(cellConfig('LSTM', inputSize, hiddenSize, options));
   }
@@ -219,8 +218,8 @@ export class LSTMCell extends RNNCellBase {
    * @param input - `(B, inputSize)`, or unbatched `(inputSize)`; float32
    * @param state - `[h, c]`, each `(B, H)` (unbatched: `(H)`); absent: zeros
    * @returns the next `[h, c]`
-   * @throws {TypeError} for what is no float32 tensor
-   * @throws {RangeError} for wrong shapes
+   * @throws {TypeError} when an argument is not a float32 tensor (`ERR_INVALID_ARG_TYPE`, `ERR_DTYPE`)
+   * @throws {RangeError} for wrong shapes (`ERR_SHAPE`)
    */
   override forward(input: Tensor, state?: LSTMState | null): [Tensor, Tensor] {
     return this.step(input, state) as [Tensor, Tensor];
@@ -228,13 +227,13 @@ export class LSTMCell extends RNNCellBase {
 }
 
 /**
- * One step of one layer of a {@link GRU}, with its equations.
+ * One step of one layer of a {@link GRU}, with its equations. Sizes and options are fixed at construction.
  *
- * Parameters, H the hiddenSize: `weight_ih` `[3 * H, inputSize]`, `weight_hh` `[3 * H, H]`, `bias_ih` and
+ * Parameters, with H the hiddenSize: `weight_ih` `[3 * H, inputSize]`, `weight_hh` `[3 * H, H]`, `bias_ih` and
  * `bias_hh` `[3 * H]`, at first all from U(-s, s) with `s = 1 / sqrt(H)`.
  */
 export class GRUCell extends RNNCellBase {
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options */
   constructor(inputSize: number, hiddenSize: number, options: CellOptions = {}) {
     super(cellConfig('GRU', inputSize, hiddenSize, options));
   }
@@ -243,8 +242,8 @@ export class GRUCell extends RNNCellBase {
    * @param input - `(B, inputSize)`, or unbatched `(inputSize)`; float32
    * @param state - h `(B, H)` (unbatched: `(H)`); absent: zeros
    * @returns the next h
-   * @throws {TypeError} for what is no float32 tensor
-   * @throws {RangeError} for wrong shapes
+   * @throws {TypeError} when an argument is not a float32 tensor (`ERR_INVALID_ARG_TYPE`, `ERR_DTYPE`)
+   * @throws {RangeError} for wrong shapes (`ERR_SHAPE`)
    */
   override forward(input: Tensor, state?: Tensor | null): Tensor {
     return this.step(input, state) as Tensor;
@@ -252,13 +251,13 @@ export class GRUCell extends RNNCellBase {
 }
 
 /**
- * One step of one layer of an {@link RNN}, with its equation.
+ * One step of one layer of an {@link RNN}, with its equation. Sizes and options are fixed at construction.
  *
- * Parameters, H the hiddenSize: `weight_ih` `[H, inputSize]`, `weight_hh` `[H, H]`, `bias_ih` and `bias_hh`
+ * Parameters, with H the hiddenSize: `weight_ih` `[H, inputSize]`, `weight_hh` `[H, H]`, `bias_ih` and `bias_hh`
  * `[H]`, at first all from U(-s, s) with `s = 1 / sqrt(H)`.
  */
 export class RNNCell extends RNNCellBase {
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options */
   constructor(inputSize: number, hiddenSize: number, options: RNNCellOptions = {}) {
     super(cellConfig('RNN', inputSize, hiddenSize, options));
   }

@@ -1,8 +1,8 @@
 import { typeError, type Coded } from '../errors.js';
 
 /**
- * The key of a module's sizes and options as one frozen record. A hot `forward` reads them there, because the
- * accessors that {@link closed} makes cost some 30 ns each and a small layer's whole call less than 1 µs.
+ * The key of a module's sizes and options as one frozen record. A hot `forward` reads them there, because a few of
+ * the accessors that {@link closed} makes are slow beside a small layer's whole call.
  */
 export const fixed = Symbol('fixed');
 
@@ -19,7 +19,7 @@ export function closed(module: object, values: object): void {
   for (const name of Object.keys(values)) Object.defineProperty(module, name, accessorOf(name));
 }
 
-/** The same for the getters of a class, which tell an option that is kept elsewhere. */
+/** The same for getters of a class that return an option which is kept elsewhere. */
 export function closedGetters(prototype: object, ...names: readonly string[]): void {
   for (const name of names) {
     const getter = Object.getOwnPropertyDescriptor(prototype, name);
@@ -27,7 +27,7 @@ export function closedGetters(prototype: object, ...names: readonly string[]): v
   }
 }
 
-// One for each name: with the same functions, modules of a class keep one hidden class in V8.
+// One accessor for each name, because modules that share its functions share one hidden class in V8.
 const accessors = new Map<string, PropertyDescriptor>();
 
 function accessorOf(name: string): PropertyDescriptor {

@@ -1,8 +1,8 @@
-import { checkNumber, describe, listOf, rangeError, tagOf, typeError } from '../errors.js';
+import { checkNumber, checkString, describe, listOf, rangeError, tagOf, typeError } from '../errors.js';
 import type { Tensor } from '../tensor/index.js';
 import { isModule, Module } from './module.js';
 
-/** A module that holds others by name. The names come from files too, so they are keys of a Map. */
+/** A module that holds others by name. They are in a Map, because names come from files too. */
 abstract class Container extends Module {
   protected readonly items = new Map<string, Module>();
 
@@ -11,9 +11,7 @@ abstract class Container extends Module {
   }
 
   protected add(name: string, module: Module): void {
-    if (typeof name !== 'string') {
-      throw typeError('ERR_INVALID_ARG_TYPE', `module name should be a string, got ${describe(name)}`);
-    }
+    checkString('module name', name);
     if (!isModule(module)) {
       const sentence = `${this.constructor.name} should hold Modules, got ${describe(module)}`;
       throw typeError('ERR_INVALID_ARG_TYPE', sentence);
@@ -38,7 +36,7 @@ abstract class Container extends Module {
 
 /** Modules in a row, named `'0'`, `'1'`, … */
 abstract class Row extends Container {
-  /** Puts a module at the end. @throws {TypeError} when it is no Module @throws {RangeError} when its name is taken */
+  /** Adds a module at the end. @throws {TypeError} if it is not a Module @throws {RangeError} if its name is taken */
   append(module: Module): this {
     const name = String(this.length);
     if (this.items.has(name))
@@ -61,11 +59,11 @@ abstract class Row extends Container {
   }
 }
 
-/** Modules one after the other, each given what the one before returned. */
+/** Runs modules one after the other. Each gets what the one before it returned. */
 export class Sequential extends Row {
   /**
    * @param modules - named `'0'`, `'1'`, …, or one Map of names to modules (PyTorch's OrderedDict)
-   * @throws {TypeError} when an argument is no Module @throws {RangeError} for a name with a dot, or none
+   * @throws {TypeError} when an argument is not a Module @throws {RangeError} for a name with a dot, or none
    */
   constructor(...modules: Module[] | [ReadonlyMap<string, Module>]) {
     super();
@@ -75,7 +73,7 @@ export class Sequential extends Row {
     else for (const module of modules as Module[]) this.append(module);
   }
 
-  /** What the last module returns; of no modules, the input. */
+  /** What the last module returns, or the input if there are no modules. */
   override forward(input: Tensor): Tensor {
     let value = input;
     for (const module of this.items.values()) value = module.forward(value) as Tensor;
@@ -83,9 +81,9 @@ export class Sequential extends Row {
   }
 }
 
-/** A list of modules, which its owner runs: it has no `forward` of its own. */
+/** A list of modules. It has no `forward`: its owner runs them. */
 export class ModuleList extends Row {
-  /** @throws {TypeError} when an item is no Module */
+  /** @throws {TypeError} when an item is not a Module */
   constructor(modules: Iterable<Module> = []) {
     super();
     this.extend(modules);
@@ -98,7 +96,7 @@ export class ModuleList extends Row {
   override forward(): never {
     return noForward('ModuleList');
   }
-  /** Equal neighbours are one line, as PyTorch has it: `(0-2): 3 x ReLU()`. */
+  /** Equal neighbours share one line, as in PyTorch: `(0-2): 3 x ReLU()`. */
   protected override *childReprs(): IterableIterator<[label: string, repr: string]> {
     const reprs = [...this].map(String);
     for (let start = 0, end = 0; start < reprs.length; start = end) {
@@ -109,11 +107,11 @@ export class ModuleList extends Row {
   }
 }
 
-/** Modules by name, which their owner runs: it has no `forward` of its own. */
+/** Modules by name. It has no `forward`: its owner runs them. */
 export class ModuleDict extends Container {
   /**
    * @param modules - a Map, pairs, or a plain object
-   * @throws {TypeError} when a value is no Module @throws {RangeError} for a name with a dot, or none
+   * @throws {TypeError} when a value is not a Module @throws {RangeError} for a name with a dot, or none
    */
   constructor(modules: Iterable<readonly [string, Module]> | { readonly [name: string]: Module } = []) {
     super();
@@ -122,6 +120,7 @@ export class ModuleDict extends Container {
   }
   /** @throws {RangeError} when there is no such module */
   get(key: string): Module {
+    checkString('key', key);
     const module = this.items.get(key);
     if (module === undefined) throw rangeError('ERR_OUT_OF_RANGE', `there is no module ${describe(key)}`);
     return module;
@@ -129,7 +128,7 @@ export class ModuleDict extends Container {
   has(key: string): boolean {
     return this.items.has(key);
   }
-  /** Adds a module, or puts it in the place of the one of this name. */
+  /** Adds a module, or replaces the one that has this name. */
   set(key: string, module: Module): this {
     this.add(key, module);
     return this;
@@ -159,7 +158,7 @@ function isMap(value: unknown): value is ReadonlyMap<string, Module> {
   return tagOf(value) === 'Map';
 }
 
-/** Names and modules, of which the container looks at each. */
+/** The pairs of a Map or another iterable. Whoever adds them checks the names and modules. */
 function pairsOf(modules: unknown): [name: string, module: Module][] {
   return listOf('modules', modules).map((entry) => {
     if (Array.isArray(entry)) return [entry[0] as string, entry[1] as Module];

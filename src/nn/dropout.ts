@@ -6,12 +6,12 @@ import { Module } from './module.js';
 
 /**
  * In training, zeroes elements with probability `p` and scales the others by `1 / (1 - p)`, with PyTorch's
- * random stream; in evaluation, the identity.
+ * random stream. In evaluation it returns its input. `p` is fixed at construction.
  */
 export class Dropout extends Module {
   declare readonly p: number;
 
-  /** @throws {TypeError | RangeError} when `p` is no probability */
+  /** @throws {TypeError | RangeError} when `p` is not a probability */
   constructor(p = 0.5) {
     super();
     checkNumber('p', p);
@@ -23,9 +23,10 @@ export class Dropout extends Module {
     }
     closed(this, { p });
   }
-  /** @throws {TypeError} when `input` is no Tensor */
+  /** @throws {TypeError} when `input` is not a Tensor */
   override forward(input: Tensor): Tensor {
     checkTensor('input', input);
+    input.checked('input');
     return this.training ? dropout(input, this.p) : input;
   }
   override extraRepr(): string {
@@ -33,7 +34,7 @@ export class Dropout extends Module {
   }
 }
 
-/** Training's dropout, as a function: `x * bernoulli(1 - p) / (1 - p)`. */
+/** Dropout as training does it: `x * bernoulli(1 - p) / (1 - p)`. */
 export function dropout(input: Tensor, p: number): Tensor {
   if (p === 0 || input.numel === 0) return input;
   if (p === 1) return input.mul(0);

@@ -31,23 +31,23 @@ import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 
 export interface EmbeddingOptions {
   /**
-   * A row that stands for nothing; negative counts from the end. It starts as zeros, and a bag leaves it out.
+   * The row of the padding index; a negative one counts from the end. It starts as zeros, and bags leave it out.
    * Default: none.
    */
   paddingIdx?: number | null;
-  /** Each row that is looked up and whose norm is larger is scaled to it, in the table itself. Default: none. */
+  /** A looked-up row with a larger norm is scaled down to this one, in the table itself. Default: none. */
   maxNorm?: number | null;
-  /** The p of the p-norm that `maxNorm` is compared with. Default: 2. */
+  /** The p of the p-norm that `maxNorm` limits. Default: 2. */
   normType?: number;
 }
 
-/** How a bag's vectors become one. */
+/** How the vectors of a bag are combined. */
 export type BagMode = (typeof bagModes)[number];
 
 export interface BagOptions {
   /** Default: `'mean'`. */
   mode?: BagMode;
-  /** Whether `offsets` ends with one element more, the end of the last bag. Default: false. */
+  /** Whether `offsets` has one more element, the end of the last bag. Default: false. */
   includeLastOffset?: boolean;
 }
 
@@ -65,7 +65,7 @@ interface TableSizes {
   readonly normType: number;
 }
 
-/** What Embedding and EmbeddingBag have in common: the table. */
+/** What Embedding and EmbeddingBag share: the table. */
 abstract class TableModule extends Module {
   declare readonly [fixed]: TableSizes;
   declare readonly numEmbeddings: number;
@@ -102,7 +102,7 @@ abstract class TableModule extends Module {
     this.weight.data.fill(0 as never, start, start + embeddingDim);
   }
 
-  /** The table with the rows of these indices ready to be looked up. */
+  /** The table, after the rows of these indices were limited to `maxNorm`. */
   protected table(indices: Int32Array): EmbeddingTable {
     const { numEmbeddings, embeddingDim: width, maxNorm, normType } = this[fixed];
     const data = parameterData('weight', this.weight, [numEmbeddings, width]);
@@ -129,10 +129,10 @@ abstract class TableModule extends Module {
  * A table of vectors: `out[..., :] = weight[index[...], :]`.
  *
  * Shape: indices int32 or int64 of any shape `(*)` to float32 `(*, embeddingDim)`. `weight` is
- * `[numEmbeddings, embeddingDim]`, at first from N(0, 1).
+ * `[numEmbeddings, embeddingDim]`, at first from N(0, 1). Sizes and options are fixed at construction.
  */
 export class Embedding extends TableModule {
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or `paddingIdx` outside the table */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or `paddingIdx` outside the table */
   constructor(numEmbeddings: number, embeddingDim: number, options: EmbeddingOptions = {}) {
     checkOptions('Embedding', options, tableOptionNames);
     super(numEmbeddings, embeddingDim, options);
@@ -152,11 +152,11 @@ export class Embedding extends TableModule {
 
 /**
  * Sums, means or maxima of a table's vectors: for each bag of indices `i_1 … i_n`,
- * `out[bag, :] = reduce(weight[i_1, :] * w_1, …, weight[i_n, :] * w_n)`; zeros for a bag of none. Indices equal
- * to `paddingIdx` are left out, and not counted by a mean.
+ * `out[bag, :] = reduce(weight[i_1, :] * w_1, …, weight[i_n, :] * w_n)`. An empty bag gives zeros. Indices equal
+ * to `paddingIdx` are left out, and a mean does not count them. Sizes and options are fixed at construction.
  *
- * Shape: indices `(B, N)`, B bags of N; or `(M)` with `offsets` `(B)`, where each bag begins. Both int32 or int64.
- * `perSampleWeights` (only for sums) is float32 of the indices' shape. Output: float32 `(B, embeddingDim)`.
+ * Shape: indices `(B, N)`, B bags of N; or `(M)` with `offsets` `(B)`, which say where each bag begins. Both are int32
+ * or int64. `perSampleWeights` (only for sums) is float32 of the indices' shape. Output: float32 `(B, embeddingDim)`.
  */
 export class EmbeddingBag extends TableModule {
   declare readonly [fixed]: TableSizes & Required<BagOptions>;
@@ -164,7 +164,7 @@ export class EmbeddingBag extends TableModule {
   declare readonly includeLastOffset: boolean;
 
   /**
-   * @throws {TypeError | RangeError} for sizes that are no positive integers, `paddingIdx` outside the table, or
+   * @throws {TypeError | RangeError} for sizes that are not positive integers, `paddingIdx` outside the table, or
    * another mode
    */
   constructor(numEmbeddings: number, embeddingDim: number, options: EmbeddingBagOptions = {}) {
@@ -218,7 +218,7 @@ export function checkBagOptions(options: BagOptions, defaultMode: BagMode): Requ
   return { mode, includeLastOffset };
 }
 
-/** Scales a row down to a norm, as PyTorch's embedding_renorm_; whether it had to be. */
+/** Scales a row down to a norm if its own is larger, as PyTorch's embedding_renorm_. Returns whether it did. */
 export function limitNorm(row: Float32Array, maxNorm: number, normType: number): boolean {
   let norm = 0;
   if (normType === Infinity) norm = row.reduce((largest, x) => Math.max(largest, Math.abs(x)), 0);
@@ -230,8 +230,8 @@ export function limitNorm(row: Float32Array, maxNorm: number, normType: number):
 }
 
 /**
- * Indices as native code takes them, each inside the table. Always a copy: shared memory could change after the
- * check.
+ * Indices as native code takes them, each inside the table. Always a copy, because shared memory could change after
+ * the check.
  */
 export function tableIndices(name: string, indices: Tensor, numEmbeddings: number): Int32Array {
   const data = integers(name, indices);
@@ -249,10 +249,10 @@ export function tableIndices(name: string, indices: Tensor, numEmbeddings: numbe
   return out;
 }
 
-/** As many rows are copied here for what the way to native code costs, 0.3 µs. */
+/** Up to this many rows are copied here, because that takes no longer than a call of native code. */
 const fewIndices = 3;
 
-/** The rows of these indices, which are inside the table; `shape` is the indices'. */
+/** The rows of these indices. All indices must be inside the table; `shape` is their shape. */
 export function lookup(table: EmbeddingTable, indices: Int32Array, shape: readonly number[]): Tensor {
   const { data, affines, width } = table;
   const out = emptyArray(float32, indices.length * width);
@@ -267,7 +267,7 @@ export function lookup(table: EmbeddingTable, indices: Int32Array, shape: readon
   return resultTensor(out, [...shape, width]);
 }
 
-/** A bag layer's arguments, checked, with PyTorch's sentences. */
+/** The arguments of a bag layer, after checks with PyTorch's sentences. */
 export function bagArguments(
   { numEmbeddings, mode, includeLastOffset }: BagModule,
   input: Tensor,

@@ -5,7 +5,8 @@ import { rnnConfig, type RNNBaseOptions } from './rnn-config.js';
 import type { OutputOf } from './rnn-forward.js';
 
 /**
- * A gated recurrent unit, as `torch.nn.GRU`. For each step of each layer, with gate rows in the order r, z, n:
+ * A gated recurrent unit, as `torch.nn.GRU`. Sizes and options are fixed at construction. For each step of each layer,
+ * with gate rows in the order r, z, n:
  *
  * ```
  * r, z = sigmoid(W_i* x + b_i* + W_h* h + b_h*)
@@ -14,12 +15,12 @@ import type { OutputOf } from './rnn-forward.js';
  *
  * (The reset gate multiplies the whole recurrent term, its bias included.)
  *
- * Parameters, for layer `k` (and `_reverse`), H the hiddenSize: `weight_ih_l{k}` `[3 * H, in]`,
+ * Parameters of layer `k` (and `_reverse`), with H the hiddenSize: `weight_ih_l{k}` `[3 * H, in]`,
  * `weight_hh_l{k}` `[3 * H, H]`, `bias_ih_l{k}` and `bias_hh_l{k}` `[3 * H]`, at first all from U(-s, s) with
- * `s = 1 / sqrt(H)`. `in` is the inputSize, or for deeper layers what the layer before gives.
+ * `s = 1 / sqrt(H)`. `in` is the inputSize in layer 0, and the features of the layer before in deeper ones.
  */
 export class GRU extends RNNBase {
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options */
   constructor(inputSize: number, hiddenSize: number, options: RNNBaseOptions = {}) {
     super(rnnConfig('GRU', inputSize, hiddenSize, options));
   }
@@ -34,8 +35,8 @@ export class GRU extends RNNBase {
    * @returns `[output, hn]`: output `(T, B, directions * H)`, forward features first, packed if the input is, and
    * the last state in the shape of the first. After a short sequence both may share one `ArrayBuffer`:
    * `clone()` before transferring one of them to another thread.
-   * @throws {TypeError} for what is no float32 tensor
-   * @throws {RangeError} for wrong shapes
+   * @throws {TypeError} when an argument is not a float32 tensor (`ERR_INVALID_ARG_TYPE`, `ERR_DTYPE`)
+   * @throws {RangeError} for wrong shapes (`ERR_SHAPE`)
    */
   override forward<X extends Tensor | PackedSequence>(
     input: X,

@@ -2,7 +2,7 @@ import { describe, typeError } from '../errors.js';
 
 /** What registering a hook returns. */
 export interface RemovableHandle {
-  /** Takes the hook away: from this module, not from copies made of it. */
+  /** Removes the hook from this module, but not from copies of it. */
   remove(): void;
 }
 
@@ -11,8 +11,8 @@ export interface Hook {
   readonly run: (module: Hooked, args: unknown[], output?: unknown) => unknown;
 }
 
-// A module with hooks has two own properties that nothing enumerates: its hooks, by handle (a Map, so that
-// copyModule gives each copy its own), and a `forward` in front of its class's.
+// A module with hooks has two own properties that nothing enumerates: its hooks by handle, in a Map, so that
+// copyModule gives each copy its own; and a `forward` that hides its class's and runs the hooks around it.
 const hooksKey = Symbol('hooks');
 
 /** A module, as far as hooks need it. */
@@ -36,7 +36,7 @@ export function addHook(module: Hooked, hook: Hook): RemovableHandle {
   return handle;
 }
 
-/** Gives a module that replaces another the other's hooks too. */
+/** Copies the hooks of a module to the module that replaces it. */
 export function copyHooks(from: Hooked, to: Hooked): void {
   const hooks = from[hooksKey];
   if (hooks === undefined || from === to) return;
@@ -64,7 +64,7 @@ function hookMap(module: Hooked): Map<object, Hook> {
 }
 
 function forwardWithHooks(this: Hooked, ...given: unknown[]): unknown {
-  const hooks = [...this[hooksKey]!.values()]; // as they are now: a hook may remove itself
+  const hooks = [...this[hooksKey]!.values()]; // a copy, because a hook may remove itself
   const isNothing = (value: unknown): boolean => value === undefined || value === null;
   let args = given;
   for (const { before, run } of hooks) {

@@ -61,7 +61,7 @@ export function xavierNormal_<T extends Tensor>(tensor: T, gain = 1, generator?:
   return normal_(tensor, 0, gain * Math.sqrt(2 / (fanIn + fanOut)), generator);
 }
 
-/** He et al. 2015: U(-b, b), `b = sqrt(3) * gain / sqrt(fan)`; computed in this order, as PyTorch does. */
+/** He et al. 2015: U(-b, b), `b = sqrt(3) * gain / sqrt(fan)`, computed in PyTorch's order. */
 export function kaimingUniform_<T extends Tensor>(tensor: T, options: KaimingOptions = {}): T {
   const bound = Math.sqrt(3) * kaimingStd(tensor, options);
   return uniform_(tensor, -bound, bound, options.generator);
@@ -72,7 +72,7 @@ export function kaimingNormal_<T extends Tensor>(tensor: T, options: KaimingOpti
   return normal_(tensor, 0, kaimingStd(tensor, options), options.generator);
 }
 
-/** The factor by which a nonlinearity asks for larger weights. */
+/** The factor by which weights should be larger before this nonlinearity. */
 export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
   const sentence = `Unsupported nonlinearity ${describe(nonlinearity)}`;
   checkOneOf('nonlinearity', nonlinearity, nonlinearities, sentence);

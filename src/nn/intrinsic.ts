@@ -5,8 +5,8 @@ import { forgetLinear, forwardFloat, Linear } from './linear.js';
 import { Sequential } from './container.js';
 
 /**
- * Linear and ReLU as a unit, as `torch.ao.nn.intrinsic.LinearReLU`: `y = relu(x W^T + b)`, with the children
- * `'0'` and `'1'` that it was made of. `quantizeDynamic` makes one quantized module of it.
+ * Linear and ReLU as a unit, as `torch.ao.nn.intrinsic.LinearReLU`: `y = relu(x W^T + b)`. Its children `'0'` and
+ * `'1'` are the Linear and the ReLU. `quantizeDynamic` turns it into one quantized module.
  */
 export class LinearReLU extends Sequential {
   /** @throws {TypeError} when the arguments are not exactly a Linear and a ReLU */
@@ -22,7 +22,7 @@ export class LinearReLU extends Sequential {
   override forward(input: Tensor): Tensor {
     const linear = this.items.get('0')!;
     const relu = this.items.get('1')!;
-    // With hooks, or with other modules in their place, one after the other.
+    // One after the other if they have hooks, or were replaced by other modules.
     const fused =
       this.length === 2 &&
       linear.forward === Linear.prototype.forward &&
@@ -30,7 +30,7 @@ export class LinearReLU extends Sequential {
     return fused ? forwardFloat(this, linear as Linear, input, true) : (super.forward(input) as Tensor);
   }
 
-  /** To be called after a direct write into a parameter's `.data`: the next forward packs the weights again. */
+  /** Call this after a direct write into a parameter's `.data`, so that the next forward packs the weights again. */
   repack(): void {
     forgetLinear(this);
   }

@@ -7,9 +7,9 @@ export interface LayerParameter {
   readonly name: string;
   readonly kind: 'weight' | 'bias';
   readonly shape: readonly number[];
-  /** What a weight's columns are, by PyTorch's name of the size. */
+  /** PyTorch's name of the size that a weight's columns have. */
   readonly columns?: string;
-  /** Index of the weight among the handle's matrices; a bias has its weight's. */
+  /** Index of the weight among the handle's matrices; a bias has the index of its weight. */
   readonly matrix: number;
 }
 
@@ -17,10 +17,10 @@ export interface LayerParameter {
 export type Tensors = ReadonlyMap<string, Tensor>;
 
 // Each family of layers has two functions: its parameters from its sizes, and its sizes from its parameters. The
-// second looks at no more than it needs; whoever calls it compares the names and shapes with the first. Those of
+// second looks at no more than it needs, because its caller compares all names and shapes with the first. Those of
 // recurrent layers and cells are here, the others beside their classes.
 
-/** The modes of recurrent modules. A weight has one block of rows a gate: LSTM i, f, g, o; GRU r, z, n. */
+/** The modes of recurrent modules. A weight has one block of rows for each gate: LSTM i, f, g, o; GRU r, z, n. */
 export const rnnModes = {
   LSTM: { kind: 'LSTM', gates: 4 },
   GRU: { kind: 'GRU', gates: 3 },
@@ -107,7 +107,7 @@ export function rnnSizes(tensors: Tensors): (Omit<RNNSizes, 'mode'> & { kind: RN
     if (match[2] !== undefined) bidirectional = true;
   }
   const numLayers = layers.size;
-  // Without a gap between layers, their number is bounded by the number of tensors.
+  // A gap between layers is refused, so that the number of tensors bounds the number of layers.
   if (!layers.has(numLayers - 1)) return undefined;
   const sizes = gateSizes(ih, hh, hr);
   return sizes && { ...sizes, numLayers, bidirectional, bias: tensors.has('bias_ih_l0') };
@@ -123,7 +123,7 @@ export function cellSizes(tensors: Tensors): (Omit<RNNCellSizes, 'mode'> & { kin
   return { kind, inputSize, hiddenSize, bias: tensors.has('bias_ih') };
 }
 
-/** The sizes that the first weights of a recurrent layer or cell show; the kind is known by the number of gates. */
+/** The sizes that the first weights of a recurrent layer or cell show. The number of gates tells the kind. */
 function gateSizes(
   ih: Tensor,
   hh: Tensor,

@@ -1,9 +1,9 @@
-import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError } from '../errors.js';
+import { checkBoolean, checkOptions, checkSize, rangeError, typeError } from '../errors.js';
 import { native } from '../native/addon.js';
 import { callLinear } from '../native/call.js';
 import type { LinearHandle } from '../native/handles.js';
 import { float32 } from '../tensor/dtype.js';
-import { isTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
+import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
 import { closed, fixed } from './closed.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';
@@ -22,7 +22,8 @@ const packed = new PackedOnce<LinearHandle>();
  * `y = x W^T + b`.
  *
  * Shape: `(*, inFeatures)` to `(*, outFeatures)`, float32. `weight` is `[outFeatures, inFeatures]`, `bias`
- * `[outFeatures]`, both at first from U(-k, k) with `k = 1 / sqrt(inFeatures)`.
+ * `[outFeatures]`, both at first from U(-k, k) with `k = 1 / sqrt(inFeatures)`. Sizes and options are fixed at
+ * construction.
  */
 export class Linear extends Module {
   declare readonly [fixed]: Pick<Linear, 'inFeatures' | 'outFeatures'>;
@@ -31,7 +32,7 @@ export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
 
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown options */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown options */
   constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
     super();
     checkSize('in_features', inFeatures);
@@ -52,7 +53,7 @@ export class Linear extends Module {
     return forwardFloat(this, this, input, false);
   }
 
-  /** To be called after a direct write into a parameter's `.data`: the next forward packs the weights again. */
+  /** Call this after a direct write into a parameter's `.data`, so that the next forward packs the weights again. */
   repack(): void {
     forgetLinear(this);
   }
@@ -66,7 +67,7 @@ export class Linear extends Module {
   }
 }
 
-/** A float Linear's forward, `relu` after it if asked for; `owner` is the module that packs. */
+/** The forward of a float Linear, and a relu after it if `relu`. `owner` is the module whose packed weight it uses. */
 export function forwardFloat(owner: Module, linear: Linear, input: Tensor, relu: boolean): Tensor {
   const { inFeatures, outFeatures } = linear[fixed];
   const { weight, bias } = linear;
@@ -87,8 +88,7 @@ export function forgetLinear(owner: Module): void {
 }
 
 function checkLinearInput(input: Tensor, inFeatures: number, outFeatures: number): void {
-  if (!isTensor(input))
-    throw typeError('ERR_INVALID_ARG_TYPE', `input should be a Tensor, got ${describe(input)}`);
+  checkTensor('input', input);
   if (input.dtype !== float32) {
     throw typeError(
       'ERR_DTYPE',

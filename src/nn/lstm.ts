@@ -5,8 +5,8 @@ import { rnnConfig, type LSTMOptions } from './rnn-config.js';
 import type { LSTMState, OutputOf } from './rnn-forward.js';
 
 /**
- * A long short-term memory, as `torch.nn.LSTM`. For each step of each layer, with gate rows in the order
- * i, f, g, o:
+ * A long short-term memory, as `torch.nn.LSTM`. Sizes and options are fixed at construction. For each step of each
+ * layer, with gate rows in the order i, f, g, o:
  *
  * ```
  * i, f, o = sigmoid(W_i* x + b_i* + W_h* h + b_h*)     g = tanh(W_ig x + b_ig + W_hg h + b_hg)
@@ -15,13 +15,13 @@ import type { LSTMState, OutputOf } from './rnn-forward.js';
  *
  * and with `projSize` (P) `h' = W_hr (o * tanh(c'))`.
  *
- * Parameters, for layer `k` (and `_reverse`), H the hiddenSize: `weight_ih_l{k}` `[4 * H, in]`,
+ * Parameters of layer `k` (and `_reverse`), with H the hiddenSize: `weight_ih_l{k}` `[4 * H, in]`,
  * `weight_hh_l{k}` `[4 * H, P or H]`, `bias_ih_l{k}` and `bias_hh_l{k}` `[4 * H]`, `weight_hr_l{k}` `[P, H]`,
- * at first all from U(-s, s) with `s = 1 / sqrt(H)`. `in` is the inputSize, or for deeper layers what the
- * layer before gives.
+ * at first all from U(-s, s) with `s = 1 / sqrt(H)`. `in` is the inputSize in layer 0, and the features of the
+ * layer before in deeper ones.
  */
 export class LSTM extends RNNBase {
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options */
   constructor(inputSize: number, hiddenSize: number, options: LSTMOptions = {}) {
     super(rnnConfig('LSTM', inputSize, hiddenSize, options));
   }
@@ -36,8 +36,8 @@ export class LSTM extends RNNBase {
    * @returns `[output, [hn, cn]]`: output `(T, B, directions * (P or H))`, forward features first, packed if
    * the input is, and the last states in the shape of the first. After a short sequence the three may share one
    * `ArrayBuffer`: `clone()` before transferring one of them to another thread.
-   * @throws {TypeError} for what is no float32 tensor
-   * @throws {RangeError} for wrong shapes
+   * @throws {TypeError} when an argument is not a float32 tensor (`ERR_INVALID_ARG_TYPE`, `ERR_DTYPE`)
+   * @throws {RangeError} for wrong shapes (`ERR_SHAPE`)
    */
   override forward<X extends Tensor | PackedSequence>(
     input: X,

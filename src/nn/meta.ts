@@ -6,8 +6,8 @@ export function isOnMeta(): boolean {
 }
 
 /**
- * Makes a module whose parameters have a shape but no data, as on PyTorch's device `meta`: no memory is taken and no
- * random numbers are drawn. Whoever calls this puts other parameters in their place.
+ * Makes a module whose parameters have a shape but no data, as on PyTorch's device `meta`: it takes no memory and
+ * draws no random numbers. The caller replaces the parameters.
  */
 export function onMeta<M>(build: () => M): M {
   const before = meta;

@@ -1,5 +1,14 @@
-import { checkBoolean, checkOptions, describe, rangeError, tagOf, typeError } from '../errors.js';
-import { isPlain, isTensor, sameShape, type Tensor } from '../tensor/index.js';
+import {
+  checkBoolean,
+  checkFunction,
+  checkOptions,
+  checkString,
+  describe,
+  rangeError,
+  tagOf,
+  typeError,
+} from '../errors.js';
+import { checkTensor, isPlain, isTensor, sameShape, type Tensor } from '../tensor/index.js';
 import { addHook, type Hook, type RemovableHandle } from './hooks.js';
 import { isParameter, Parameter } from './parameter.js';
 import {
@@ -12,8 +21,8 @@ import {
   type StateDictLike,
 } from './state-dict.js';
 
-// For those who make or read modules. A forward imports from the files themselves, because an export that is passed on
-// costs a call of a getter each time it is used.
+// For files that make or read modules. A forward imports from the files themselves, because each use of a re-export is
+// a getter's call.
 export { copyHooks, type RemovableHandle } from './hooks.js';
 export { emptyParameter, isParameter, Parameter, parameterData } from './parameter.js';
 export { pythonFloat } from './repr.js';
@@ -28,8 +37,8 @@ export {
 } from './state-dict.js';
 
 /**
- * Called before a module's `forward` with its arguments. If it returns an array, that replaces the arguments; any
- * other value replaces them as the only one; undefined or null leave them.
+ * Called before a module's `forward` with its arguments. If it returns an array, that replaces the arguments. Any
+ * other value becomes the only argument; undefined and null change nothing.
  */
 export type ForwardPreHook<M extends Module = Module> = (module: M, args: unknown[]) => unknown;
 /** Called after a module's `forward`. If it returns a value, that replaces the output. */
@@ -43,34 +52,39 @@ export type ForwardHook<M extends Module = Module> = (module: M, args: unknown[]
  * The sizes and options of this package's modules are fixed at construction: writing one throws a `TypeError` with
  * the code `ERR_READ_ONLY`. `training`, `qconfig`, parameters, buffers and children may be replaced.
  */
-// What a module has beside these properties. Own properties that nothing enumerates, under symbols: the sizes and
-// options as a record (closed.ts), hooks (hooks.ts), the names of buffers (below). WeakMaps: the native handle of a
-// float module (packed-once.ts) and its list of parameters (rnn-base.ts), the native handle of a quantized module
-// (quantized/dynamic/dynamic-module.ts). One switch for all modules: whether they are made on meta (meta.ts).
+// What a module has beside these properties:
+// - own properties that nothing enumerates, under symbols: its sizes and options as a record (closed.ts), hooks
+//   (hooks.ts) and the names of buffers (below)
+// - entries of WeakMaps: a float module's native handle (packed-once.ts) and list of parameters (rnn-base.ts), a
+//   quantized module's native handle (quantized/dynamic/dynamic-module.ts)
+// - one switch for all modules: whether they are made on meta (meta.ts)
 export abstract class Module {
   training = true;
-  /** A qconfig for this module and those below it, which goes before any entry of `quantizeDynamic`'s spec. */
+  /** A qconfig for this module and those below it. It has priority over `quantizeDynamic`'s spec. */
   declare qconfig?: object | null;
 
-  // Subclasses narrow it.
+  // Subclasses narrow the types.
   abstract forward(...args: any[]): any;
 
-  /** Keeps a tensor in the state dict that is no parameter. */
+  /** Adds a tensor that is not a parameter to the state dict. */
   registerBuffer(name: string, value: Tensor): void {
-    if (!isTensor(value)) {
-      throw typeError('ERR_INVALID_ARG_TYPE', `buffer '${name}' should be a Tensor, got ${describe(value)}`);
-    }
+    checkString('buffer name', name);
+    if (name === '' || name.includes('.'))
+      throw rangeError('ERR_INVALID_ARG_VALUE', `buffer name can't be empty or contain a dot, got '${name}'`);
+    if (name in this && !bufferNames(this).has(name))
+      throw rangeError('ERR_INVALID_ARG_VALUE', `buffer name: attribute '${name}' already exists`);
+    checkTensor(`buffer '${name}'`, value);
     const names = new Set(bufferNames(this)).add(name);
     Object.defineProperty(this, buffersKey, { value: names, configurable: true });
     Object.defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true });
   }
 
   /**
-   * Runs `hook` after every `forward` of this module, after the hooks that were registered before it. Copies of this
-   * module, and quantized modules made of it, get the hooks that it has at that time. Modules without hooks are not
-   * slower.
+   * Runs `hook` after every `forward` of this module, and after the hooks that were registered before it. A copy of
+   * this module, or the quantized module that replaces it, gets the hooks that it has at that time. Modules without
+   * hooks are not slower.
    *
-   * @throws {TypeError} when `hook` is no function, or `forward` no method of the class
+   * @throws {TypeError} when `hook` is not a function, or `forward` is not a method of the class
    */
   registerForwardHook(hook: ForwardHook<this>): RemovableHandle {
     return addHook(this, { before: false, run: hook as Hook['run'] });
@@ -136,6 +150,7 @@ export abstract class Module {
   }
 
   train(mode = true): this {
+    checkBoolean('mode', mode);
     for (const module of this.modules()) module.training = mode;
     return this;
   }
@@ -144,12 +159,13 @@ export abstract class Module {
   }
   /** Calls `f` with every module, children first. */
   apply(f: (module: Module) => void): this {
+    checkFunction('f', f);
     for (const child of this.children()) child.apply(f);
     f(this);
     return this;
   }
 
-  /** All parameters and buffers, not copied; a shared module's under each of its names. */
+  /** All parameters and buffers, not copied. Those of a shared module appear under each of its names. */
   stateDict(): StateDict {
     const state = new StateDict();
     this.walk('', (prefix, module) => {
@@ -167,7 +183,7 @@ export abstract class Module {
    *
    * @param options.strict - whether missing and unexpected keys are errors. Default: true
    * @throws {TypeError} when `state` holds no tensors
-   * @throws {RangeError} with PyTorch's sentence when keys (if strict) or shapes do not fit, or a dtype does not
+   * @throws {RangeError} (`ERR_STATE_DICT`) with PyTorch's sentence when keys (if strict), shapes or dtypes do not fit
    */
   loadStateDict(state: StateDictLike, options: { strict?: boolean } = {}): IncompatibleKeys {
     checkOptions('loadStateDict', options, ['strict']);
@@ -221,7 +237,7 @@ export abstract class Module {
     return [`${name}(${extra}`, ...lines, ')'].join('\n');
   }
 
-  /** What `console.log` shows: {@link toString}, because it would show sizes and options as accessors. */
+  /** What `console.log` shows: {@link toString}, because by itself it would show sizes and options as accessors. */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString();
   }
@@ -240,7 +256,7 @@ export abstract class Module {
   protected *childReprs(): IterableIterator<[label: string, repr: string]> {
     for (const [name, child] of this.childEntries()) yield [name, child.toString()];
   }
-  /** What the state dict says of this module. */
+  /** What the state dict says about this module. */
   protected metadata(): ModuleMetadata {
     return { type: this.constructor.name };
   }
@@ -256,8 +272,8 @@ export abstract class Module {
     for (const [name] of this.ownState()) yield name;
   }
   /**
-   * Why the given tensors cannot be loaded; changes nothing. `prefix` begins the names in the sentences,
-   * `metadata` is what the state dict says of this module, checked by nobody.
+   * Why the given tensors cannot be loaded; changes nothing. `prefix` begins the names in the sentences. `metadata` is
+   * what the state dict says about this module; nobody has checked it.
    */
   protected checkOwnState(
     state: ReadonlyMap<string, Tensor>,
@@ -282,7 +298,7 @@ export abstract class Module {
     }
     return problems;
   }
-  /** Takes over a state that `checkOwnState` found nothing wrong with. */
+  /** Loads a state in which `checkOwnState` found no problem. */
   protected loadOwnState(state: ReadonlyMap<string, Tensor>, _metadata?: ModuleMetadata): void {
     for (const [name, own] of this.ownState()) {
       const value = state.get(name);
@@ -297,13 +313,16 @@ export abstract class Module {
   protected setChild(name: string, module: Module): void {
     (this as unknown as Record<string, Module>)[name] = module;
   }
-  /** Replaces each child by what `f` makes of it. */
+  /** Replaces each child with what `f` returns for it. */
   replaceChildren(f: (child: Module) => Module): void {
-    // The list shrinks as it goes, so that it keeps no child that was replaced.
+    checkFunction('f', f);
+    // The list shrinks on the way, so that it keeps no replaced child alive.
     const entries = [...this.childEntries()].reverse();
     for (let entry = entries.pop(); entry !== undefined; entry = entries.pop()) {
       const [name, child] = entry;
       const other = f(child);
+      if (!isModule(other))
+        throw typeError('ERR_INVALID_ARG_TYPE', `f should return a Module, got ${describe(other)}`);
       if (other !== child) this.setChild(name, other);
     }
   }
@@ -332,8 +351,8 @@ export function isModule(value: unknown): value is Module {
 }
 
 /**
- * Whether a value is a module of this class or a class made of it. A class of another copy of the package counts as
- * this one when both have the same names and extend classes of the same names up to Module.
+ * Whether a value is a module of this class or of a subclass. A class of another copy of the package counts as this
+ * one when both have the same name and their superclasses have the same names up to Module.
  */
 export function isInstanceOf(value: unknown, type: abstract new (...args: never[]) => Module): boolean {
   if (!isModule(value)) return false;
@@ -365,8 +384,8 @@ function join(prefix: string, name: string): string {
 }
 
 /**
- * A deep copy: modules and tensors are copied, and what was shared stays shared; other properties are taken over as
- * they are. Native handles need no copy, because they are found again by what they were made of.
+ * A deep copy. Modules and tensors are copied, and what was shared stays shared. Other properties keep their values.
+ * Native handles need no copy, because they are found by what they were made of.
  */
 export function copyModule<M extends Module>(module: M): M {
   const copies = new Map<object, unknown>();

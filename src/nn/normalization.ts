@@ -9,17 +9,18 @@ import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 export interface LayerNormOptions {
   /** Added to the variance. Default: 1e-5. */
   eps?: number;
-  /** Whether there are a `weight`, at first ones, and a `bias`, at first zeros. Default: true. */
+  /** Whether there is a `weight`, at first ones, and a `bias`, at first zeros. Default: true. */
   elementwiseAffine?: boolean;
   /** Whether there is a `bias` beside the weight. Default: true. */
   bias?: boolean;
 }
 
 /**
- * `y = (x - mean) / sqrt(variance + eps) * weight + bias`, mean and (biased) variance over the last dimensions,
- * those of `normalizedShape`; both accumulated in double.
+ * `y = (x - mean) / sqrt(variance + eps) * weight + bias`. Mean and (biased) variance are taken over the last
+ * dimensions, those of `normalizedShape`, and accumulated in double.
  *
- * Shape: float32 `(*, ...normalizedShape)` to the same. `weight` and `bias` have `normalizedShape`.
+ * Shape: float32 `(*, ...normalizedShape)` to the same. `weight` and `bias` have `normalizedShape`. Sizes and options
+ * are fixed at construction.
  */
 export class LayerNorm extends Module {
   declare readonly [fixed]: Pick<LayerNorm, 'normalizedShape' | 'eps'>;
@@ -29,7 +30,7 @@ export class LayerNorm extends Module {
   readonly weight: Parameter | null;
   readonly bias: Parameter | null;
 
-  /** @throws {TypeError | RangeError} for a shape that holds no positive integers, or an option of the wrong kind */
+  /** @throws {TypeError | RangeError} for a shape that is not of positive integers, or an option of the wrong kind */
   constructor(normalizedShape: number | readonly number[], options: LayerNormOptions = {}) {
     super();
     const given = Array.isArray(normalizedShape) ? (normalizedShape as number[]) : [normalizedShape];
@@ -61,7 +62,7 @@ export class LayerNorm extends Module {
     const start = shape.length - normalizedShape.length;
     let fits = start >= 0;
     let size = 1;
-    // A loop, because methods of a frozen array cost 80 ns.
+    // A loop, because methods of a frozen array are slow.
     for (let i = 0; i < normalizedShape.length; i++) {
       fits &&= normalizedShape[i] === shape[start + i];
       size *= normalizedShape[i]!;
@@ -115,7 +116,7 @@ export function normParameters({ normalizedShape, elementwiseAffine, bias }: Nor
   return names.map((name) => ({ name, kind: name, shape: normalizedShape, matrix: 0 }));
 }
 
-/** A norm without parameters has only its metadata to say that it is one. */
+/** The sizes that the parameters of a LayerNorm show. Without parameters only its metadata tell them. */
 export function normSizes(tensors: Tensors, metadata?: object): Partial<NormSizes> | undefined {
   const weight = tensors.get('weight');
   if (weight === undefined) {
@@ -124,7 +125,8 @@ export function normSizes(tensors: Tensors, metadata?: object): Partial<NormSize
     return { normalizedShape, elementwiseAffine: false };
   }
   const bias = tensors.has('bias');
-  // Other modules have weights of many shapes, RMSNorm has one without a bias.
+  // Only a 1-D weight with a bias tells a LayerNorm: other modules have weights of many shapes, and an RMSNorm has a
+  // weight without a bias.
   if (metadata === undefined && !(bias && weight.dim() === 1)) return undefined;
   return { normalizedShape: weight.shape, elementwiseAffine: true, bias };
 }

@@ -3,16 +3,16 @@ import { formatShape } from '../tensor/shape.js';
 import { checkTensor, isTensor, Tensor } from '../tensor/tensor.js';
 
 /**
- * A batch of sequences of different lengths without padding, which every recurrent module takes in place of a
- * padded tensor: `data` holds step 0 of all sequences, then step 1 of those that have one, and so on, longest
- * sequence first. Made by `packPaddedSequence` and `packSequence`.
+ * A batch of sequences of different lengths without padding. Every recurrent module takes one in place of a padded
+ * tensor. `data` holds step 0 of all sequences, then step 1 of those that have one, and so on, the longest sequence
+ * first. `packPaddedSequence` and `packSequence` make one.
  */
 export class PackedSequence {
   /**
    * @param data - `(sum of lengths, *)`
    * @param batchSizes - int64: how many sequences have a step 0, a step 1, …
-   * @param sortedIndices - int64: the caller's number of each sequence of `data`; null: `data` has their order
-   * @param unsortedIndices - its inverse, by default computed
+   * @param sortedIndices - int64: the caller's index of each sequence in `data`; null if `data` has the caller's order
+   * @param unsortedIndices - the inverse of `sortedIndices`; computed by default
    * @throws {TypeError | RangeError} when the four do not fit together
    */
   constructor(
@@ -22,6 +22,7 @@ export class PackedSequence {
     readonly unsortedIndices: Tensor | null = invertPermutation(sortedIndices),
   ) {
     checkPacked(this);
+    data.checked('data');
   }
 }
 
@@ -32,7 +33,7 @@ export function isPackedSequence(value: unknown): value is PackedSequence {
   return typeof p === 'object' && p !== null && isTensor(p.data) && isTensor(p.batchSizes);
 }
 
-/** A packed sequence whose numbers were looked at. */
+/** A packed sequence after {@link checkPacked}. */
 export interface CheckedPacked {
   data: Tensor;
   batchSizes: number[];
@@ -40,7 +41,7 @@ export interface CheckedPacked {
   unsorted: number[] | null;
 }
 
-/** At each use, for what is in a tensor may change. @throws {TypeError | RangeError} naming what does not fit */
+/** Called at each use, because tensors can be written. @throws {TypeError | RangeError} naming what does not fit */
 export function checkPacked(sequence: PackedSequence): CheckedPacked {
   if (!isPackedSequence(sequence)) {
     throw typeError('ERR_INVALID_ARG_TYPE', `sequence should be a PackedSequence, got ${describe(sequence)}`);
@@ -102,13 +103,14 @@ function invertPermutation(permutation: Tensor | null): Tensor | null {
   return indices(inverse);
 }
 
-/** A list of integers, or a tensor of them; fractions are cut off, as PyTorch does. */
+/** A list of integers, or a tensor of them. Fractions are cut off, as in PyTorch. */
 export function integersOf(name: string, values: Tensor | readonly number[]): number[] {
+  if (isTensor(values)) values.checked(name);
   const list: unknown = isTensor(values) ? values.toArray() : values;
   const wrongKind = `${name} should be integers in one dimension, got ${describe(values)}`;
   if (!Array.isArray(list)) throw typeError('ERR_INVALID_ARG_TYPE', wrongKind);
   const integers: number[] = [];
-  // Not with map(), which leaves holes out.
+  // Not with map(), which skips holes.
   for (const n of list as unknown[]) {
     if (typeof n !== 'number') throw typeError('ERR_INVALID_ARG_TYPE', wrongKind);
     const integer = Math.trunc(n);

@@ -25,7 +25,7 @@ export function emptyParameter(shape: readonly number[]): Parameter {
 /**
  * A parameter's numbers. It is checked because anyone may have replaced the property.
  *
- * @throws {TypeError} when it is no float32 tensor @throws {RangeError} when it is not of that shape
+ * @throws {TypeError} when it is not a float32 tensor @throws {RangeError} when it is not of that shape
  */
 export function parameterData(name: string, value: unknown, shape: readonly number[]): Float32Array {
   if (!isTensor(value) || value.dtype !== float32) {

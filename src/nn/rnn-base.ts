@@ -36,7 +36,7 @@ export function floatHandle<M extends Module & RNNCellSizes>(
   numLayers: number,
   directions: number,
 ): RNNHandle {
-  // The names are looked up once, the properties at each call.
+  // The names are computed once; the properties are read at each call, because they may be replaced.
   let parameters = parametersOf.get(module);
   if (parameters === undefined) parametersOf.set(module, (parameters = list(module)));
   const tensors = new Array<Tensor>(parameters.length);
@@ -61,7 +61,7 @@ export function forgetHandle(module: Module): void {
   handles.forget(module);
 }
 
-/** PyTorch's `RNNBase`: what the float LSTM, GRU and RNN share. Its sizes and options are fixed at construction. Not public. */
+/** What the float LSTM, GRU and RNN share, as PyTorch's `RNNBase`. Sizes and options are fixed there. Not public. */
 export abstract class RNNBase extends Module implements RNNConfig {
   declare readonly [fixed]: RNNConfig;
   declare readonly mode: RNNMode;
@@ -86,7 +86,7 @@ export abstract class RNNBase extends Module implements RNNConfig {
     initParameters(this, rnnParameters(config), config.hiddenSize);
   }
 
-  /** To be called after a direct write into a parameter's `.data`: the next forward packs the weights again. */
+  /** Call this after a direct write into a parameter's `.data`, so that the next forward packs the weights again. */
   repack(): void {
     forgetHandle(this);
   }

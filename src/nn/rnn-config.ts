@@ -5,7 +5,7 @@ import { pythonFloat, type ModuleMetadata } from './module.js';
 
 /** The options that all recurrent modules take. */
 export interface RNNBaseOptions {
-  /** Layers, each fed with the one before. Default: 1. */
+  /** The number of layers. Each gets the output of the one before. Default: 1. */
   numLayers?: number;
   /** Use `bias_ih` and `bias_hh`. Default: true. */
   bias?: boolean;
@@ -13,12 +13,12 @@ export interface RNNBaseOptions {
   batchFirst?: boolean;
   /** In training, the dropout probability between layers. Default: 0. */
   dropout?: number;
-  /** A second one reads each sequence backwards. Default: false. */
+  /** Whether a second direction reads each sequence backwards. Default: false. */
   bidirectional?: boolean;
 }
 
 export interface LSTMOptions extends RNNBaseOptions {
-  /** Features that each hidden state is projected to, by `weight_hr`; 0 for none. Default: 0. */
+  /** Features to which `weight_hr` projects each hidden state; 0 for no projection. Default: 0. */
   projSize?: number;
 }
 
@@ -33,13 +33,13 @@ export interface RNNConfig extends RNNSizes {
   readonly dropout: number;
 }
 
-/** More layers are a mistake or an attack by a file: their parameters alone would fill the memory. */
+/** More layers are a mistake, or a file's attack: their parameters alone would fill the memory. */
 const mostLayers = 65536;
 
 /**
  * The properties of a recurrent module, from its constructor's arguments.
  *
- * @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options
+ * @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options
  */
 export function rnnConfig(
   kind: 'LSTM' | 'GRU' | 'RNN',
@@ -93,10 +93,10 @@ export function rnnConfig(
   return { mode, inputSize, hiddenSize, projSize, numLayers, bias, batchFirst, dropout, bidirectional };
 }
 
-/** The config that a forward needs: dropout is for training only. */
+/** The config of a forward: without dropout unless the module is in training. */
 export function configOfCall(config: RNNConfig, training: boolean): RNNConfig {
   if (training || config.dropout === 0) return config;
-  // Not `{ ...config }`, which costs ten times as much of a frozen object.
+  // Not `{ ...config }`, which is slow for a frozen object.
   const { mode, inputSize, hiddenSize, projSize, numLayers, bias, batchFirst, bidirectional } = config;
   return {
     mode,
@@ -147,7 +147,7 @@ export function rnnRepr(config: RNNConfig): string {
     .join(', ');
 }
 
-/** What a state dict says of a recurrent module: its type and its constructor's arguments. */
+/** What a state dict says about a recurrent module: its type and its constructor's arguments. */
 export function rnnMetadata(config: RNNConfig): ModuleMetadata {
   const { mode, inputSize, hiddenSize, projSize, numLayers, bias, batchFirst, dropout, bidirectional } =
     config;

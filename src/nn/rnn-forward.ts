@@ -2,7 +2,7 @@ import { describe, rangeError, typeError } from '../errors.js';
 import { callRNN, type RNNCall, type RNNOutputs } from '../native/call.js';
 import type { RNNHandle } from '../native/handles.js';
 import { float32 } from '../tensor/dtype.js';
-import { isTensor, resultTensor, Tensor } from '../tensor/tensor.js';
+import { checkTensor, isTensor, resultTensor, Tensor } from '../tensor/tensor.js';
 import { dropout as applyDropout } from './dropout.js';
 import { checkPacked, isPackedSequence, PackedSequence } from './packed-sequence.js';
 import { kindOf, type RNNConfig } from './rnn-config.js';
@@ -10,10 +10,10 @@ import { kindOf, type RNNConfig } from './rnn-config.js';
 /** An LSTM's `[h, c]`. */
 export type LSTMState = readonly [Tensor, Tensor];
 
-/** What a recurrent module makes of its input: a packed sequence of a packed sequence, else a tensor. */
+/** The type of a recurrent module's output: packed for packed input, else a tensor. */
 export type OutputOf<X> = X extends PackedSequence ? PackedSequence : Tensor;
 
-/** The output, and the last states: `[hn, cn]` of an LSTM, else `hn`. */
+/** The output and the last states: `[hn, cn]` for an LSTM, else `hn`. */
 export type RNNResult = [Tensor | PackedSequence, Tensor | [Tensor, Tensor]];
 
 /** The forward of every recurrent module, float or quantized: checks, allocates, calls the handle. */
@@ -57,7 +57,7 @@ export function forwardRNN(
   return result;
 }
 
-/** The states come and go in the caller's order; the handle has them in the data's. */
+/** The caller's states are in the caller's order, the handle's in the order of the packed data. */
 function forwardPacked(
   module: RNNConfig,
   handle: RNNHandle,
@@ -117,7 +117,7 @@ interface Sequences {
   readonly steps: number;
   readonly batch: number;
   readonly rows: number;
-  /** Of packed sequences, else null. */
+  /** Null unless the sequences are packed. */
   readonly batchSizes: BigInt64Array | null;
   readonly outputShape: readonly number[];
   readonly batched: boolean;
@@ -155,7 +155,7 @@ function runLayers(
   return [output, [hidden, cell]];
 }
 
-/** Layer by layer, with dropout on what passes between them. */
+/** Runs layer by layer, with dropout between them. */
 function callWithDropout(handle: RNNHandle, call: RNNCall, dropout: number): RNNOutputs {
   const { layers, yFloats } = call;
   const hFloats = call.hFloats / layers;
@@ -177,7 +177,7 @@ function callWithDropout(handle: RNNHandle, call: RNNCall, dropout: number): RNN
   return [y, hn, cn];
 }
 
-/** The directions of all layers. */
+/** The number of directions, in all layers together. */
 function directionsOf({ numLayers, bidirectional }: RNNConfig): number {
   return bidirectional ? 2 * numLayers : numLayers;
 }
@@ -188,8 +188,7 @@ function featuresOf({ hiddenSize, projSize, bidirectional }: RNNConfig): number 
 }
 
 function checkInput(input: Tensor, quantized: boolean): Tensor {
-  if (!isTensor(input))
-    throw typeError('ERR_INVALID_ARG_TYPE', `input should be a Tensor, got ${describe(input)}`);
+  checkTensor('input', input);
   if (input.dtype !== float32) {
     throw typeError(
       'ERR_DTYPE',

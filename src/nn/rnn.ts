@@ -6,7 +6,7 @@ import { nonlinearityOf, rnnConfig, type RNNOptions } from './rnn-config.js';
 import type { OutputOf } from './rnn-forward.js';
 
 /**
- * An Elman network, as `torch.nn.RNN`. For each step of each layer
+ * An Elman network, as `torch.nn.RNN`. Sizes and options are fixed at construction. For each step of each layer:
  *
  * ```
  * h' = tanh(W_ih x + b_ih + W_hh h + b_hh)
@@ -14,12 +14,12 @@ import type { OutputOf } from './rnn-forward.js';
  *
  * or `relu` in place of `tanh`.
  *
- * Parameters, for layer `k` (and `_reverse`), H the hiddenSize: `weight_ih_l{k}` `[H, in]`, `weight_hh_l{k}`
+ * Parameters of layer `k` (and `_reverse`), with H the hiddenSize: `weight_ih_l{k}` `[H, in]`, `weight_hh_l{k}`
  * `[H, H]`, `bias_ih_l{k}` and `bias_hh_l{k}` `[H]`, at first all from U(-s, s) with `s = 1 / sqrt(H)`. `in` is
- * the inputSize, or for deeper layers what the layer before gives.
+ * the inputSize in layer 0, and the features of the layer before in deeper ones.
  */
 export class RNN extends RNNBase {
-  /** @throws {TypeError | RangeError} for sizes that are no positive integers, or unknown or wrong options */
+  /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown or wrong options */
   constructor(inputSize: number, hiddenSize: number, options: RNNOptions = {}) {
     super(rnnConfig('RNN', inputSize, hiddenSize, options));
   }

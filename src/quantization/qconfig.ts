@@ -13,20 +13,20 @@ export const defaultDynamicQConfig = qconfig({ qscheme: 'per_tensor_symmetric' }
 export const perChannelDynamicQConfig = qconfig({ qscheme: 'per_channel_symmetric' });
 
 /**
- * One activation range for each row of the input and of the hidden state: results that do not depend on who
- * shares the batch nor, in one direction, on how a sequence is cut. PyTorch has no such thing.
+ * One activation range for each row of the input and of the hidden state. Results then do not depend on the other
+ * sequences of the batch or, in one direction, on how a sequence is cut. PyTorch has no such mode.
  *
  * Combine by spreading: `{ ...perChannelDynamicQConfig, activation: 'perRow' }`.
  */
 export const perRowDynamicQConfig = qconfig({ qscheme: 'per_tensor_symmetric' }, { activation: 'perRow' });
 
-/** The most accurate: a scale for each row of a weight, a range for each row of activations, 255 steps. */
+/** The most accurate: a scale for each row of a weight, a range for each row of activations, 255 levels. */
 export const bestDynamicQConfig = qconfig(
   { qscheme: 'per_channel_symmetric' },
   { activation: 'perRow', reduceRange: false },
 );
 
-/** PyTorch's `float16_dynamic_qconfig`: weights as float16, half the memory; arithmetic in float32. */
+/** PyTorch's `float16_dynamic_qconfig`: weights in float16, half the memory; arithmetic in float32. */
 export const float16DynamicQConfig = qconfig({ dtype: 'float16' });
 
 /** PyTorch's `float_qparams_weight_only_qconfig`, for embeddings: 8 bits, a scale and a zero point a row. */

@@ -1,4 +1,12 @@
-import { checkBoolean, checkOptions, describe, rangeError, tagOf, typeError } from '../errors.js';
+import {
+  checkBoolean,
+  checkOptions,
+  checkString,
+  describe,
+  rangeError,
+  tagOf,
+  typeError,
+} from '../errors.js';
 import { collectIfExposed } from '../garbage.js';
 import { onMeta } from '../nn/meta.js';
 import { copyHooks, copyModule, isInstanceOf, isModule, type Module } from '../nn/module.js';
@@ -21,21 +29,21 @@ export interface QuantizedModuleClass {
   fromFloat(module: Module, qconfig: QConfig): Module;
 }
 
-/** What to quantize: types and dotted names, with `dtype`'s qconfig (a set) or each with its own (a map). */
+/** What to quantize: types and dotted names, all with the qconfig of `dtype` (a set) or each with its own (a map). */
 export type QConfigSpec =
   ReadonlySet<ModuleClass | string> | ReadonlyMap<ModuleClass | string, QConfig | null>;
 
 export interface QuantizeDynamicOptions {
   /**
-   * The weights' type where the spec is no map. Default: `qint8`, which like `float16` is for all layers but
-   * embeddings; `quint8` and `quint4x2` are for those.
+   * The weights' type, unless the spec is a map. `qint8` and `float16` are for all layers but embeddings; `quint8` and
+   * `quint4x2` are for those. Default: `qint8`.
    */
   dtype?: DType;
   /** Float class to quantized class, by exact type. Default: {@link defaultDynamicMapping}. */
   mapping?: ReadonlyMap<ModuleClass, QuantizedModuleClass>;
   /**
-   * Quantize the model itself instead of a copy, letting each float module go as it is converted. Their memory is free
-   * when Node next collects garbage: promptly in a process started with `node --expose-gc`. Default: false.
+   * Quantize the model itself instead of a copy, and release each float module as it is converted. Node frees its
+   * memory at the next garbage collection: promptly in a process started with `node --expose-gc`. Default: false.
    */
   inplace?: boolean;
 }
@@ -47,12 +55,12 @@ export const defaultDynamicMapping: ReadonlyMap<ModuleClass, QuantizedModuleClas
 
 const ownClasses: ReadonlySet<QuantizedModuleClass> = new Set(defaultDynamicMapping.values());
 
-/** The classes that are converted as a unit: the modules in them are not converted by themselves. */
+/** The classes that are converted as a unit. The modules in them are not converted by themselves. */
 const fusedClasses: ReadonlySet<unknown> = new Set(
   quantizedCatalogue.filter(({ float }) => float.fromChildren !== undefined).map(({ float }) => float.Class),
 );
 
-/** For each dtype the qconfig of a spec's types and names. */
+/** For each dtype, the qconfig that the types and names in a set get. */
 const defaultQConfigs: Partial<Record<DType, QConfig>> = {
   qint8: defaultDynamicQConfig,
   float16: float16DynamicQConfig,
@@ -60,7 +68,7 @@ const defaultQConfigs: Partial<Record<DType, QConfig>> = {
   quint4x2: floatQParamsWeightOnlyQConfig4Bit,
 };
 
-/** The classes that are quantized to this dtype where there is no spec. */
+/** The classes that are quantized to this dtype if there is no spec. */
 function defaultTypes(dtype: DType): ModuleClass[] {
   return quantizedCatalogue
     .filter(({ defaultDtypes }) => defaultDtypes.includes(dtype))
@@ -68,8 +76,8 @@ function defaultTypes(dtype: DType): ModuleClass[] {
 }
 
 /**
- * Replaces float modules by dynamically quantized ones: weights become INT8 (or float16) once, here; activations
- * are quantized at each call. PyTorch's `torch.ao.quantization.quantize_dynamic`.
+ * Replaces float modules by dynamically quantized ones, as `torch.ao.quantization.quantize_dynamic`. Weights become
+ * INT8 (or float16) once, here; activations are quantized at each call.
  *
  * A module's qconfig is, in rising priority: its parent's, the spec's entry for its exact type, the entry
  * for its dotted name (the root's is `''`), its own property `qconfig`, which the result no longer has. `null`
@@ -80,8 +88,8 @@ function defaultTypes(dtype: DType): ModuleClass[] {
  * Deliberate differences: RNN and LinearReLU are converted too, by default and when named (PyTorch skips RNN
  * always, LinearReLU by default); a root that is itself quantizable is converted and returned (PyTorch ignores it);
  * a module with two names stays one module (PyTorch converts one name, or makes two copies); no
- * random numbers are drawn; and where an entry of the spec finds nothing to quantize (an unknown name, a type that
- * has no quantized class or whose only instances are of subclasses), a warning names it.
+ * random numbers are drawn; and a warning names each entry of the spec that finds nothing to quantize (an unknown name,
+ * a type that has no quantized class or whose only instances are of subclasses).
  *
  * @param model - a float model; left untouched unless `inplace`
  * @param spec - what to quantize; default: every module of the types that `dtype` is for
@@ -118,18 +126,18 @@ interface Conversion {
   readonly convert: () => Module;
 }
 
-/** What is to be done with the modules of a model. */
+/** What `quantizeDynamic` will do with the modules of a model. */
 interface Plan {
   readonly conversions: Map<Module, Conversion>;
-  /** The modules that stay, but for their children. */
+  /** The modules that stay; their children may not. */
   readonly others: Set<Module>;
   /** All modules by name. */
   readonly named: Map<string, Module>;
-  /** The entries of the spec by which modules are converted. */
+  /** The entries of the spec that give a converted module its qconfig. */
   readonly used: Set<ModuleClass | string>;
 }
 
-/** Finds each module's qconfig, and with it what is to be converted. */
+/** Finds each module's qconfig, and so which modules to convert. */
 function planOf(
   root: Module,
   qconfigs: ResolvedSpec,
@@ -170,7 +178,7 @@ function conversionOf(target: QuantizedModuleClass, module: Module, qconfig: QCo
       `fromFloat of mapping's ${module.constructor.name} should give a Module, got ${describe(result)}`,
     );
   };
-  // The classes of this package need not pack in a trial; others may do anything.
+  // A trial of this package's classes packs nothing. Other classes may do anything, so they just run.
   const trial = ownClasses.has(target) ? (): unknown => onMeta(convert) : convert;
   return { trial, convert };
 }
@@ -179,8 +187,8 @@ function conversionOf(target: QuantizedModuleClass, module: Module, qconfig: QCo
 const collectEvery = 2 ** 25;
 
 /**
- * Puts the quantized modules in the places of the float ones; gives what replaces the root. Each float module is let
- * go as soon as its twin is made, so that a large model never needs the memory of both.
+ * Replaces float modules by quantized ones and returns what replaces the root. Each float module is released as soon as
+ * its twin is made, so that a large model never needs the memory of both.
  */
 function replaceModules(root: Module, { conversions, others }: Plan, inplace: boolean): Module {
   const twins = new WeakMap<Module, Module>();
@@ -196,7 +204,7 @@ function replaceModules(root: Module, { conversions, others }: Plan, inplace: bo
     return twin;
   };
   const collectAndConvert = (module: Module): Module => {
-    // This collects the modules that were replaced before; the caller still holds `module`.
+    // Collects the modules that were replaced before. `module` itself is still needed.
     if (inplace && released > collectEvery) {
       collectIfExposed();
       released = 0;
@@ -238,6 +246,7 @@ function ownSource(module: Module, name: string, qconfigs: ResolvedSpec): Source
 type ResolvedSpec = ReadonlyMap<ModuleClass | string, QConfig | null>;
 
 function resolveSpec(spec: QConfigSpec | null | undefined, dtype: DType): ResolvedSpec {
+  checkString('dtype', dtype);
   if (tagOf(spec) === 'Map') {
     for (const [key, qconfig] of spec as ResolvedSpec) {
       checkKey(key);
@@ -251,7 +260,7 @@ function resolveSpec(spec: QConfigSpec | null | undefined, dtype: DType): Resolv
     if (qconfig === undefined) {
       throw rangeError(
         'ERR_INVALID_ARG_VALUE',
-        `Don't know how to quantize with default settings for ${String(dtype)}. Provide full qconfig please`,
+        `Don't know how to quantize with default settings for ${dtype}. Provide full qconfig please`,
       );
     }
     return new Map(defaultTypes(dtype).map((type) => [type, qconfig]));
@@ -274,8 +283,8 @@ function resolveSpec(spec: QConfigSpec | null | undefined, dtype: DType): Resolv
 }
 
 /**
- * Names the entries of a spec that quantize nothing: most often a mistake that costs memory and time later. A type
- * that the model does not have is none.
+ * Warns of the entries of a spec that quantize nothing. Most are mistakes, which cost memory and time later. A type
+ * that the model does not have is no mistake.
  */
 function warnOfUnused(
   { named, used, conversions }: Plan,
@@ -283,7 +292,7 @@ function warnOfUnused(
   mapping: ReadonlyMap<ModuleClass, QuantizedModuleClass>,
   isDefault: boolean,
 ): void {
-  // Perhaps by other qconfigs, which have priority over this entry's.
+  // Whether something in a module is converted, perhaps by other entries, which have priority over this one.
   const isConverted = (key: string): boolean =>
     [...named].some(
       ([name, module]) =>

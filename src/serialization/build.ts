@@ -8,7 +8,7 @@ import { float32, type Tensor } from '../tensor/index.js';
 import { Recogniser, type Found } from './recognise.js';
 import { StateDictModule } from './state-dict-module.js';
 
-/** What a state dict holds of a module that is to be built. */
+/** What a state dict holds for one module of the model. */
 export interface Node {
   readonly tensors: Map<string, Tensor>;
   readonly children: Map<string, Node>;
@@ -75,7 +75,7 @@ export class Builder {
     });
   }
 
-  /** All sizes and options of a module: what its tensors show, else what its metadata say, else the defaults. */
+  /** All sizes and options of a module: from its tensors, else from its metadata, else the defaults. */
   private optionsOf(name: string, metadata: ModuleMetadata | undefined, found: Found): Options {
     const { entry, options: shown, because } = found;
     const defaults = defaultsOf(entry, shown['dtype']);
@@ -99,7 +99,7 @@ export class Builder {
     return { ...defaults, ...told, ...shown };
   }
 
-  /** Makes tensors the parameters of a module, without a copy; a tensor with two names stays one parameter. */
+  /** Makes tensors the parameters of a module, without a copy. A tensor with two names stays one parameter. */
   private adopt(module: Module, tensors: Tensors): void {
     for (const [name, tensor] of tensors) {
       let parameter = this.parameters.get(tensor);
@@ -112,7 +112,7 @@ export class Builder {
     }
   }
 
-  /** Says that tensors are kept as they are, where no metadata explain it. */
+  /** Announces that tensors are kept as they are, unless metadata explain it. */
   private keep(name: string, metadata: ModuleMetadata | undefined, tensors: Tensors): void {
     if (metadata !== undefined) return;
     const list = Array.from(tensors, ([key, { shape }]) => `${key} [${shape.join(', ')}]`);
@@ -128,14 +128,14 @@ function* tensorsBelow({ tensors, children }: Node): IterableIterator<Tensors> {
   for (const child of children.values()) yield* tensorsBelow(child);
 }
 
-/** A container, or a module without children. Nothing where metadata do not hold its sizes and options. */
+/** A container, or a module without children. Undefined if metadata do not hold its sizes and options. */
 function withoutTensors(entry: CatalogueEntry, children: ReadonlyMap<string, Module>): Module | undefined {
   if (entry.fromChildren !== undefined) return entry.fromChildren(children);
   const isComplete = entry.sizes.length === 0 && Object.keys(entry.defaults).length === 0;
   return isComplete && children.size === 0 ? construct(entry, {}) : undefined;
 }
 
-/** Runs what makes a module; its errors name the module. */
+/** Makes a module; errors name it. */
 function attempt<M>(name: string, make: () => M): M {
   try {
     return make();
@@ -144,7 +144,7 @@ function attempt<M>(name: string, make: () => M): M {
   }
 }
 
-/** A module at the beginning of a sentence. */
+/** A module's name as a sentence begins with it. */
 function title(name: string): string {
   return name === '' ? 'the model' : `module ${describe(name)}`;
 }

@@ -59,7 +59,7 @@ export async function openFile(path: string): Promise<OpenFile> {
   }
 }
 
-/** A file that someone else opened. Its folder is unknown. */
+/** A file that the caller opened. Its folder is unknown. */
 export async function handleFile(handle: FileHandle, name = 'the file'): Promise<OpenFile> {
   return {
     size: sizeOf(name, await handle.stat()),
@@ -79,7 +79,7 @@ function sizeOf(name: string, stats: { size: number; isFile(): boolean }): numbe
   return stats.size;
 }
 
-/** Writes a file whole or not at all: to a temporary file beside it, renamed when complete. */
+/** Writes a file whole or not at all: it writes a temporary file beside it, and renames that when it is complete. */
 export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
   const temporary = temporaryName(path);
   try {

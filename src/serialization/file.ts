@@ -30,13 +30,13 @@ export async function runAsync<T>(steps: Steps<T>): Promise<T> {
   return step.value;
 }
 
-/** A file as readers see it. What its functions return may be a promise: yield it. */
+/** A file as readers see it. Yield what its functions return, because it may be a promise. */
 export interface OpenFile {
   readonly size: number;
-  /** Reads at most `target.length` bytes from `position` on; gives their number. */
+  /** Reads at most `target.length` bytes from `position` on, and returns their number. */
   read(target: Uint8Array, position: number): unknown;
   close(): unknown;
-  /** Opens another file of the same folder; null where the file lies in none, as bytes do. */
+  /** Opens another file of the same folder. Null if the file is in no folder, as bytes in memory are not. */
   readonly openBeside: ((name: string) => unknown) | null;
 }
 
@@ -53,7 +53,7 @@ export function bytesFile(bytes: Uint8Array): OpenFile {
   };
 }
 
-/** The most that one call asks for, because the operating system gives less than 2 GB at once. */
+/** The most bytes that one call asks for, because the operating system gives less than 2 GB at once. */
 const largestRead = 2 ** 30;
 
 /** Fills `target` from `position` on. */
@@ -65,7 +65,7 @@ export function* readInto(file: OpenFile, target: Uint8Array, position: number):
   }
 }
 
-/** Some bytes of the file. Nothing is allocated for bytes that it does not have. */
+/** Some bytes of the file. Allocates nothing for bytes that it does not have. */
 export function* readBytes(file: OpenFile, position: number, length: number): Steps<Uint8Array<ArrayBuffer>> {
   if (!(position >= 0 && length >= 0 && position + length <= file.size)) {
     throw new CheckpointError(
@@ -80,7 +80,7 @@ export function* readBytes(file: OpenFile, position: number, length: number): St
 /** Throws a CheckpointError that names a place in the file. */
 export type Fail = (what: string) => never;
 
-/** Refuses the file because of what begins at an offset. */
+/** A function that refuses the file because of something at this offset. */
 export function failAt(offset: number): Fail {
   return (what) => {
     throw new CheckpointError(`offset ${offset}: ${what}`);
@@ -92,12 +92,12 @@ export function latin1(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => String.fromCharCode(byte)).join('');
 }
 
-/** What values, and views that repeat elements, may take in addition to the bytes of the file itself. */
+/** The memory that values, and views that repeat elements, may take beyond the size of the file itself. */
 const headroom = 2 ** 25;
 
 /**
- * The memory that loading may take. It keeps a file from unfolding to much more than its own size: what is in a file
- * once may be used many times, by memo or by view.
+ * The memory that loading may take. It keeps a file from unfolding to much more than its own size: a file can use one
+ * value many times, by memo or by view.
  */
 export class Budget {
   left: number;
@@ -105,7 +105,7 @@ export class Budget {
   constructor(file: OpenFile) {
     this.left = file.size + headroom;
   }
-  /** Takes room, or throws; `where` gives the beginning of the sentence. */
+  /** Takes room, or throws. `where` returns the beginning of the sentence. */
   spend(bytes: number, where: () => string): void {
     this.left -= bytes;
     if (this.left < 0) {

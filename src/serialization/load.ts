@@ -10,7 +10,7 @@ import { torchStream } from './formats/torch-checkpoint/stream.js';
 import { torchTar } from './formats/torch-checkpoint/tar.js';
 import { torchZip } from './formats/torch-checkpoint/zip.js';
 
-/** In the order in which they are asked. safetensors has no magic number: it takes what is left, so it is last. */
+/** The formats in the order in which they are asked. safetensors has no magic number, so it comes last. */
 export const formats: readonly Format[] = [
   torchZip,
   torchStream,
@@ -23,9 +23,8 @@ export const formats: readonly Format[] = [
 
 export interface LoadOptions {
   /**
-   * Names of LSTMs and GRUs, quantized by PyTorch, that have one layer of two directions. Only needed where
-   * `inputSize` equals `hiddenSize`: such a file does not tell two directions from two layers, and two layers are
-   * assumed.
+   * Names of LSTMs and GRUs, quantized by PyTorch, that have one layer of two directions. Only needed if `inputSize`
+   * equals `hiddenSize`: such a file does not tell two directions from two layers, and `load` assumes two layers.
    */
   bidirectional?: Iterable<string>;
 }
@@ -40,11 +39,12 @@ export type LoadSource = string | URL | Uint8Array | FileHandle;
  * - what `torch.save` writes: zip archives (PyTorch 1.6 and newer), streams (before), tar archives (0.1)
  *
  * A state dict comes as {@link StateDict}, a Map of tensors. Anything else that a checkpoint holds is plain data:
- * dict is a Map, list, tuple and Size are arrays, None is null, int a number (or a bigint where that is not exact),
- * dtype and device are strings. Type parameter T says what the caller knows of the file; it is not checked.
+ * dict is a Map, list, tuple and Size are arrays, None is null, int a number (or a bigint if a number is not exact),
+ * dtype and device are strings. The type parameter T is what the caller knows about the file; it is not checked.
  *
- * Modules that PyTorch quantized dynamically come as those here save themselves: the float module's keys, quantized
- * tensors with PyTorch's own integers, and metadata with the activation mode. So `loadStateDict` takes them.
+ * Modules that PyTorch quantized dynamically come in the form in which modules here are saved: the float module's
+ * keys, quantized tensors with PyTorch's own integers, and metadata with the activation mode. So `loadStateDict`
+ * takes them.
  *
  * Each tensor is read from its place in the file into memory of its own. Tensors that PyTorch saved as views of the
  * same elements share it; other views (transposed, say) become contiguous copies. complex tensors are floats with

@@ -4,23 +4,23 @@ import { Builder, type Node } from './build.js';
 
 export { StateDictModule } from './state-dict-module.js';
 
-/** No model has deeper names. Every walk over the modules recurses, so there must be a limit. */
+/** The most parts of a name. No model has more, and walks over modules recurse, so there must be a limit. */
 const maxDepth = 64;
 
 /** What {@link modelFromStateDict} returns. */
 export interface ModelFromStateDict {
-  /** In evaluation mode. A {@link StateDictModule}, or a layer itself where the state dict is one layer's. */
+  /** In evaluation mode. A {@link StateDictModule}, or the layer itself if the state dict is that of one layer. */
   readonly model: Module;
-  /** A sentence for each module of which the state dict does not say everything; none for files that we wrote. */
+  /** A sentence for each module that the state dict does not fully describe. None for files that this library wrote. */
   readonly assumptions: string[];
 }
 
 /**
- * A model without its class: finds the modules in a state dict by the names and shapes of their tensors, and builds
- * them under the same dotted names. Recurrent modules and cells (LSTM, GRU or RNN by the rows of `weight_hh`; layers,
- * directions, projections, biases) and all other layers with parameters, float or quantized; what is none of these
- * is kept as tensors. What the state's `metadata` says of a module goes before what is guessed: it decides the type,
- * and gives options such as `batchFirst`; set it to correct an assumption:
+ * Makes a model without its class: finds the modules in a state dict by the names and shapes of their tensors, and
+ * builds them under the same dotted names. It knows recurrent modules and cells (LSTM, GRU or RNN by the rows of
+ * `weight_hh`; layers, directions, projections, biases) and all other layers with parameters, float or quantized, and
+ * keeps all else as tensors. The state's `metadata` has priority over guesses: it decides the type, and gives options
+ * such as `batchFirst`. Set it to correct an assumption:
  *
  * ```ts
  * const state = await load('model.pt');
@@ -30,9 +30,9 @@ export interface ModelFromStateDict {
  * ```
  *
  * The float32 tensors of float modules become the parameters, without a copy; other floating types are widened. Before
- * a large model is quantized in place, let the state go (`state.clear()`): what it holds cannot be released.
+ * you quantize a large model in place, clear the state (`state.clear()`), because memory that it holds stays taken.
  *
- * @throws {TypeError} when `state` holds something else than names and tensors
+ * @throws {TypeError} when `state` holds anything but names and tensors
  * @throws {CheckpointError} for names that no module can have, or where tensors and metadata contradict each other
  */
 export function modelFromStateDict(state: StateDictLike): ModelFromStateDict {

@@ -4,18 +4,18 @@ import type { ModuleMetadata } from '../nn/module.js';
 import { entryOf, isQuantized, twinOf } from '../nn/quantized/catalogue.js';
 import { float16, float32, sameShape, type DType } from '../tensor/index.js';
 
-/** What the tensors of a module show. */
+/** What the tensors of a module tell about it. */
 export interface Found {
   readonly entry: CatalogueEntry;
   /** Its sizes, and the options that its tensors show. */
   readonly options: Options;
-  /** Why this class, where it is no more than likely. */
+  /** Why this class, if it is only a guess. */
   readonly because?: string;
 }
 
-/** Finds the classes of a model's modules, which are to be asked for in the order of the state dict. */
+/** Finds the classes of a model's modules. Call `find` in the order of the state dict. */
 export class Recogniser {
-  /** The numbers of features that recurrent layers take and give, to tell an Embedding from a Linear. */
+  /** The numbers of features that recurrent layers take and return, to tell an Embedding from a Linear. */
   private readonly taken = new Set<number>();
   private readonly given = new Set<number>();
   private recurrentSeen = false;
@@ -32,7 +32,7 @@ export class Recogniser {
   }
 
   /**
-   * The class that a module's tensors are of.
+   * The class of the module that these tensors belong to.
    *
    * @param wanted - the class that the metadata name
    */
@@ -51,7 +51,7 @@ export class Recogniser {
     return found;
   }
 
-  /** The first class of the catalogue that fits, without the help of metadata. */
+  /** The first class of the catalogue that fits without metadata. */
   private likeliest(
     name: string,
     wanted: CatalogueEntry | undefined,
@@ -75,7 +75,7 @@ export class Recogniser {
     return undefined;
   }
 
-  /** An Embedding or a Linear without bias, whichever is likelier for a module with this name. */
+  /** Embedding or Linear without bias, whichever is likelier for a module with this name. */
   private tableOrLinear(name: string, tensors: Tensors): Found {
     const found = (type: string, why: string, lookalike: string): Found => {
       const entry = entryOf(type)!;
@@ -103,7 +103,7 @@ function isRecurrent(sizes: Options): boolean {
   return Object.hasOwn(sizes, 'numLayers');
 }
 
-/** The class that the metadata name, if tensors of this dtype are those of such a module. */
+/** The class that the metadata name, if these tensors, of this dtype, fit it. */
 function fitting(
   entry: CatalogueEntry,
   dtype: DType,
@@ -130,7 +130,7 @@ function sizesOf(entry: CatalogueEntry, tensors: Tensors, metadata?: ModuleMetad
   return fits ? (sizes as Options) : undefined;
 }
 
-/** What the weights are quantized to; float32 for all floating types of float modules; undefined for a mixture. */
+/** The dtype of quantized weights; float32 for every floating type of a float module; undefined for a mixture. */
 function weightsDType(tensors: Tensors, wanted: CatalogueEntry | undefined): DType | undefined {
   const all = [...tensors];
   const weights = all.filter(([name]) => !name.startsWith('bias')).map(([, { dtype }]) => dtype);

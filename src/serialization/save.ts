@@ -6,9 +6,9 @@ import { safetensorsBytes } from './formats/safetensors/write.js';
 export type Saveable = Iterable<readonly [string, Tensor]>;
 
 /**
- * Writes a state dict as a safetensors file: to a temporary file beside it, renamed when complete.
+ * Writes a state dict as a safetensors file. It writes a temporary file beside it, and renames that when complete.
  *
- * @throws {TypeError} when `state` holds something else than names and tensors
+ * @throws {TypeError} when `state` holds anything but names and tensors
  * @throws {RangeError} for a tensor that the format cannot hold
  */
 export async function save(state: Saveable, path: string | URL): Promise<void> {

@@ -4,8 +4,8 @@ import type { Module, ModuleMetadata } from '../nn/module.js';
 import type { Tensor } from '../tensor/index.js';
 
 /**
- * A module of which only a state dict is known: its children and tensors by name, but not its class, and so not
- * its `forward`. `get(name)` is a child, `getSubmodule('encoder.lstm')` one further down.
+ * A module known only by its state dict: it has children and tensors by name, but no class, and so no `forward`.
+ * `get(name)` is a child, `getSubmodule('encoder.lstm')` one further down.
  */
 export class StateDictModule extends ModuleDict {
   private readonly tensors: ReadonlyMap<string, Tensor>;

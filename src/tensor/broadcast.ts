@@ -9,7 +9,7 @@ export interface Operand {
   readonly shape: readonly number[];
 }
 
-/** The shape of two operands' result. */
+/** The shape of the result of two operands. */
 export function broadcastShape(a: readonly number[], b: readonly number[]): number[] {
   const rank = Math.max(a.length, b.length);
   return Array.from({ length: rank }, (_, i) => {

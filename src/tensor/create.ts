@@ -19,7 +19,7 @@ export interface CreateOptions {
   dtype?: DType;
 }
 
-/** A tensor of nested arrays. Default dtype: float32; int64 for bigints, bool for booleans. */
+/** A tensor from nested arrays. Default dtype: float32; int64 for bigints, bool for booleans. */
 export function tensor(values: NestedArray, options: CreateOptions = {}): Tensor {
   checkOptions('tensor', options, ['dtype']);
   const shape = nestedShape(values);
@@ -35,7 +35,7 @@ export function tensor(values: NestedArray, options: CreateOptions = {}): Tensor
   return new Tensor(out, shape, { dtype });
 }
 
-/** The shape that the first array of each level tells. */
+/** The shape, from the length of the first array of each level. */
 function nestedShape(values: NestedArray): number[] {
   const shape: number[] = [];
   for (let level: NestedArray = values; Array.isArray(level); level = level[0] as NestedArray) {
@@ -111,7 +111,7 @@ export function arange(end: number, options: CreateOptions = {}): Tensor {
   return new Tensor(out, [end], { dtype });
 }
 
-/** Tensors one after the other along a dimension that exists. */
+/** Joins tensors along a dimension that they have. */
 export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
   checkTensors('cat', tensors);
   const first = tensors[0]!;
@@ -128,7 +128,7 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
   return new Tensor(out, shape, { dtype: first.dtype });
 }
 
-/** Tensors of one shape along a new dimension. */
+/** Joins tensors of one shape along a new dimension. */
 export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
   checkTensors('stack', tensors);
   const at = dimension('dim', dim, tensors[0]!.dim() + 1);
@@ -148,7 +148,7 @@ function checkTensors(where: string, tensors: unknown): void {
   for (let i = 0; i < tensors.length; i++) checkTensor(`tensors[${i}]`, tensors[i]);
 }
 
-/** What `cat` can put behind the first tensor. */
+/** Checks that `cat` can put a tensor behind the first one. */
 function checkJoinable(t: Tensor, i: number, first: Tensor, at: number): void {
   if (t.dtype !== first.dtype || t.quantization !== undefined) {
     throw typeError(

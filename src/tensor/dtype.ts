@@ -43,7 +43,7 @@ const arrayOf = {
 
 export type DType = keyof typeof arrayOf;
 
-/** The dtype an array has when none is named. */
+/** The dtype of an array if none is given. */
 const dtypeOf: Record<string, DType | undefined> = {
   Float32Array: float32,
   Float64Array: float64,
@@ -65,7 +65,7 @@ export function isDType(value: unknown): value is DType {
   return typeof value === 'string' && Object.hasOwn(arrayOf, value);
 }
 
-/** The dtype of a tensor over `data`: the one that is named, which must fit, or the array's own. */
+/** The dtype of a tensor over `data`: the given one, which must fit, or the array's own. */
 export function dtypeFor(data: unknown, named: unknown): DType {
   const name = arrayName(data);
   if (named === undefined) {
@@ -83,7 +83,7 @@ export function dtypeFor(data: unknown, named: unknown): DType {
   throw typeError(name === '' ? 'ERR_INVALID_ARG_TYPE' : 'ERR_DTYPE', sentence);
 }
 
-/** How many elements an array has that holds `count` values. */
+/** How many elements an array needs to hold `count` values. */
 export function arrayLength(dtype: DType, count: number): number {
   return dtype === quint4x2 ? Math.ceil(count / 2) : count;
 }
@@ -105,7 +105,7 @@ export function emptyArray(dtype: DType, count: number): TensorData {
   }
 }
 
-/** Whether numbers can be written into a tensor of that dtype: it is known, not quantized and no half. */
+/** Whether numbers can be written into a tensor of this dtype: it is known, not quantized and no half type. */
 export function isPlain(dtype: unknown): dtype is DType {
   return isDType(dtype) && !dtype.startsWith('q') && dtype !== float16 && dtype !== bfloat16;
 }

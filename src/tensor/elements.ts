@@ -5,16 +5,20 @@ import type { Quantization } from './quantization.js';
 /** Elements as numbers. */
 export type Numbers = ArrayLike<number> & { every(f: (x: number, i: number) => boolean): boolean };
 
-/** What is asked of a tensor's elements. */
+/** What these functions need of a tensor. */
 export interface Elements {
   readonly dtype: DType;
   readonly quantization: Quantization | undefined;
-  checked(): TensorData;
+  checked(name?: string): TensorData;
 }
 
-/** A tensor's elements as numbers: the data itself where it holds floats or small integers. */
-export function numbersOf(tensor: Elements): Numbers {
-  const data = tensor.checked();
+/**
+ * A tensor's elements as numbers: the data itself if it holds floats or small integers, else a copy.
+ *
+ * @param name - what errors call the tensor
+ */
+export function numbersOf(tensor: Elements, name?: string): Numbers {
+  const data = tensor.checked(name);
   const { dtype } = tensor;
   if (tensor.quantization !== undefined) throw notForQuantized(dtype);
   if (isBigInt(data)) return Float64Array.from(data, Number);
@@ -63,7 +67,7 @@ export function fill(out: TensorData, value: number): void {
   else out.fill(value);
 }
 
-/** Without its fraction. Values that are not finite become what they become in PyTorch. */
+/** A number without its fraction. NaN and infinities become -2^63, as in PyTorch. */
 function toBigInt(value: number): bigint {
   return Number.isFinite(value) ? BigInt(Math.trunc(value)) : -(2n ** 63n);
 }

@@ -1,4 +1,4 @@
-// Layers whose call takes 1 µs import from the files themselves, because each use of a re-export is a getter's call.
+// Hot files import from the files themselves, because each use of a re-export is a getter's call.
 export { arange, cat, full, ones, stack, tensor, zeros } from './create.js';
 export {
   bfloat16,

@@ -17,7 +17,7 @@ interface Checked {
   readonly quantization: Quantization | undefined;
 }
 
-/** What the arguments of a new Tensor say. @throws {TypeError | RangeError} when they do not fit together */
+/** Reads the arguments of a new Tensor. @throws {TypeError | RangeError} when they do not fit together */
 export function checkedOptions(
   data: TensorData,
   shape: readonly number[],

@@ -8,20 +8,20 @@ export type QScheme = (typeof qschemes)[number];
 /** How a quantized tensor's integers represent reals: `real = scales[i] * (q - zeroPoints[i])`. */
 export interface Quantization {
   readonly qscheme: QScheme;
-  /** One for the tensor, or one for each index of `axis`. */
+  /** One for the whole tensor, or one for each index of `axis`. */
   readonly scales: Float64Array;
   /** Whole numbers. With `per_channel_affine_float_qparams` (embedding tables) any numbers, in a Float32Array. */
   readonly zeroPoints: Int32Array | Float32Array;
-  /** The dimension the scales belong to; 0 per tensor. */
+  /** The dimension that the scales belong to; 0 if there is one for the whole tensor. */
   readonly axis: number;
 }
 
-/** Whether a scale is positive and finite, as float32 too. */
+/** Whether a scale is positive and finite, also after rounding to float32. */
 export function isFloatScale(scale: number): boolean {
   return Math.fround(scale) > 0 && Number.isFinite(Math.fround(scale));
 }
 
-/** The quantization among a tensor's options, which must fit its dtype and shape; undefined for other dtypes. */
+/** The quantization in a tensor's options. It must fit dtype and shape; undefined for dtypes that are not quantized. */
 export function quantizationOf(
   options: Partial<Quantization>,
   dtype: DType,
@@ -59,7 +59,7 @@ function checkQuantization(options: Partial<Quantization>, shape: readonly numbe
       `scales and zeroPoints should have ${count} elements, got ${scales.length} and ${zeroPoints.length}`,
     );
   }
-  // PyTorch has been seen to save float qparams that were freed memory, of any sign.
+  // Float qparams may have any sign, because PyTorch has been seen to save freed memory in their place.
   const fits = qscheme === 'per_channel_affine_float_qparams' ? Number.isFinite : isFloatScale;
   if (!scales.every((scale) => fits(Math.fround(scale)))) {
     throw rangeError('ERR_INVALID_ARG_VALUE', 'scales should be positive finite numbers');

@@ -30,7 +30,7 @@ export function transposeInto(
   }
 }
 
-/** Copies the indices from `from` on of the dimension of the split, as many as `out` has room for. */
+/** Copies indices of the split's dimension, beginning with `from`, as many as `out` has room for. */
 export function sliceInto(
   out: TensorData,
   data: TensorData,
@@ -60,7 +60,7 @@ export function joinInto(out: TensorData, parts: readonly TensorData[], outer: n
 
 export type NestedArray = number | bigint | boolean | readonly NestedArray[];
 
-/** Whether V8 can build the nested arrays of a shape. It ends the process, instead of throwing, where it cannot. */
+/** Whether V8 can build the nested arrays of a shape. If it cannot, trying would end the process, not throw. */
 export function canNest(shape: readonly number[], mostEntries = 2 ** 27): boolean {
   let entries = 1;
   return shape.every((size) => size <= 2 ** 25 && (entries *= size) <= mostEntries);

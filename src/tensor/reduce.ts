@@ -18,7 +18,7 @@ export function extremeOf(values: Numbers, better: (a: number, b: number) => boo
   return best;
 }
 
-/** Where the largest element of each column is: the first of equals, or a NaN. `length` is at least 1. */
+/** The index of each column's largest element: the first of equals, or a NaN. `length` is at least 1. */
 export function argmaxAlong(values: Numbers, { outer, length, inner }: Split): BigInt64Array {
   const out = new BigInt64Array(outer * inner);
   for (let column = 0; column < out.length; column++) {
@@ -37,7 +37,7 @@ export function argmaxAlong(values: Numbers, { outer, length, inner }: Split): B
   return out;
 }
 
-/** Gives, for the largest element and the sum of `exp(x - max)` of a column, what becomes of each x in it. */
+/** From a column's largest element and its sum of `exp(x - max)`, the function that normalizes each x of it. */
 export type Normalization = (max: number, sum: number) => (x: number) => number;
 
 /** Writes each column's normalized elements into `out`. */

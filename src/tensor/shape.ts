@@ -1,6 +1,6 @@
 import { checkInteger, checkOptions, describe, rangeError, typeError } from '../errors.js';
 
-/** PyTorch has no tensor of more dimensions either. */
+/** The most dimensions of a tensor, as in PyTorch. */
 export const maxRank = 64;
 
 /** A list of sizes, which {@link numelOf} looks at one by one. */
@@ -34,7 +34,7 @@ function noSize(n: unknown, shape: readonly unknown[]): Error {
     : typeError('ERR_INVALID_ARG_TYPE', sentence);
 }
 
-/** `[2, 3]`, of whatever the caller gave for sizes. */
+/** `[2, 3]`, from whatever the caller gave as sizes. */
 export function formatShape(shape: readonly unknown[]): string {
   return `[${Array.from(shape, (n) => (typeof n === 'number' ? String(n) : describe(n))).join(', ')}]`;
 }
@@ -95,10 +95,13 @@ export function sizeArguments<Options extends object>(
   where: string,
 ): [number[], Options] {
   const last: unknown = args.at(-1);
-  const hasOptions = typeof last === 'object' && last !== null && !Array.isArray(last);
+  const isList = Array.isArray(args[0]);
+  const hasOptions = isList
+    ? last !== args[0] && last !== undefined
+    : typeof last === 'object' && last !== null;
   const options = (hasOptions ? last : {}) as Options;
   checkOptions(where, options, known);
-  return [sizes(hasOptions ? args.slice(0, -1) : args), options];
+  return [sizes(hasOptions && !isList ? args.slice(0, -1) : args), options];
 }
 
 /** A copy of the sizes in `(2, 3)` or `([2, 3])`. */

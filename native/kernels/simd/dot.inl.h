@@ -7,8 +7,8 @@ constexpr bool kPlanned = false;
 // Prefetches a line into the L2 cache. Any address will do.
 DYNAQUANT_INLINE void prefetch(const int8_t* line) { __builtin_prefetch(line, 0, 2); }
 
-// Tiles of blocks take two quads a turn: fewer turns, fewer mispredicted ends of the loop. (Scalar
-// sums would become slower.)
+// Tiles of blocks take two quads an iteration: fewer iterations, fewer mispredicted loop exits.
+// (Scalar sums would become slower.)
 template <bool kPrefetches, int kRows, int kPanels, typename Panels>
 inline void dot_quads(const uint8_t* rows, size_t stride, const Panels& b, size_t panel,
                       S32 (&acc)[kRows][kPanels]) {

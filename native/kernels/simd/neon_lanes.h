@@ -101,7 +101,7 @@ inline F32 fma(F32 a, F32 b, F32 c) {
 using HalfSum = F32;
 inline HalfSum add_product(HalfSum sum, F32 x, const uint16_t* w) { return fma(x, load(w), sum); }
 inline F32 total(HalfSum sum) { return sum; }
-// Not fmin and fmax: those give NaN where either is NaN, and order the zeros.
+// Not fmin and fmax, which give NaN if either is NaN, and order the zeros.
 inline F32 min(F32 a, F32 b) {
   return each<F32>([&](int i) { return vbslq_f32(vcltq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]); });
 }

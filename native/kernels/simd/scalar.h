@@ -97,7 +97,7 @@ inline F32 load(const uint16_t* p) {
   F32 v;
   DYNAQUANT_LANES {
     const uint32_t magnitude = p[lane] & 0x7fffu, sign = (uint32_t)(p[lane] & 0x8000u) << 16;
-    // As a float of the same bits, shifted: 2^112 too small, and of 31 an exponent like any other.
+    // Shifted, the bits are a float that is 2^112 too small. Exponent 31 is like any other there.
     const float value = float_of(magnitude << 13) * 0x1p112f;
     v.lane[lane] = float_of(bits_of(value) | sign | (magnitude >= 0x7c00u ? 0x7f800000u : 0u));
   }

@@ -8,22 +8,22 @@ import type { ActivationMode, QConfig } from './qconfig.js';
 /** A quantized class. */
 export interface QuantizedEntry extends CatalogueEntry {
   readonly Class: CatalogueEntry['Class'] & { fromFloat(module: Module, qconfig: QConfig): Module };
-  /** The class that it is made from. */
+  /** The float class that it is made from. */
   readonly float: CatalogueEntry;
   /** The dtypes that its weights may have. */
   readonly dtypes: readonly DType[];
-  /** Those among them for which `quantizeDynamic` makes it where nothing says what to quantize. */
+  /** The dtypes to which `quantizeDynamic` quantizes the float class by default, that is without a spec. */
   readonly defaultDtypes: readonly DType[];
 }
 
-/** What INT8 weights come with, and no others. */
+/** The options that only modules with INT8 weights have. */
 const activationMode: ActivationMode = { activation: 'perTensor', reduceRange: true };
 
 function floatEntry(type: string): CatalogueEntry {
   return floatCatalogue.find((entry) => entry.type === type)!;
 }
 
-/** Of INT8 or float16 weights. `layer` is the float class whose sizes and parameters it has. */
+/** A class with INT8 or float16 weights. `layer` is the float class whose sizes and parameters it has. */
 function dynamicTwin(type: string, Class: QuantizedEntry['Class'], layer = floatEntry(type)): QuantizedEntry {
   return {
     ...layer,
@@ -37,7 +37,7 @@ function dynamicTwin(type: string, Class: QuantizedEntry['Class'], layer = float
   };
 }
 
-/** Of 8 or 4 bits. */
+/** A class with a table of 8 or 4 bits. */
 function tableTwin(
   type: string,
   Class: QuantizedEntry['Class'],
@@ -86,7 +86,7 @@ export function twinOf(type: string, dtype: DType): QuantizedEntry | undefined {
   return quantizedCatalogue.find(({ float, dtypes }) => float.type === type && dtypes.includes(dtype));
 }
 
-/** The options that tensors do not show, where the weights have this dtype. */
+/** The options that tensors do not show, for weights of this dtype. */
 export function defaultsOf(entry: CatalogueEntry, dtype: unknown): Options {
   if (!isQuantized(entry) || dtype === 'qint8') return entry.defaults;
   const isActivation = (name: string): boolean => Object.hasOwn(activationMode, name);

@@ -26,19 +26,19 @@ type TableDType = (typeof tableDTypes)[number];
 const floatQParams = 'per_channel_affine_float_qparams';
 
 export interface QuantizedEmbeddingOptions {
-  /** The row that stands for nothing; negative counts from the end. Default: none. */
+  /** The row of the padding index, which bags leave out; a negative one counts from the end. Default: none. */
   paddingIdx?: number | null;
-  /** 8 or 4 bits; `loadStateDict` takes it from the weight. Default: `'quint8'`. */
+  /** `'quint8'` has 8 bits, `'quint4x2'` 4. `loadStateDict` takes it from the weight. Default: `'quint8'`. */
   dtype?: TableDType;
 }
-/** The mode's default is, as PyTorch's here, `'sum'`. */
+/** The default mode is `'sum'`, as in PyTorch's quantized EmbeddingBag. */
 export interface QuantizedEmbeddingBagOptions extends QuantizedEmbeddingOptions, BagOptions {}
 
-/** A table that was loaded. It is never written again, so that copies of a module may share it. */
+/** A loaded table. It is never written again, so copies of a module may share it. */
 interface LoadedTable {
   readonly weight: Tensor;
   readonly table: EmbeddingTable;
-  /** No value of the table is larger. */
+  /** No value of the table has a larger magnitude. */
   readonly largest: number;
 }
 
@@ -104,12 +104,13 @@ abstract class QuantizedTable extends Module {
 }
 
 /**
- * An Embedding whose rows are 8 or 4 bits, each row with its own scale and float zero point, as
- * `torch.ao.nn.quantized.Embedding`: `out = fma(q, scale, offset)`, `offset = -(zero_point * scale)`; of 4 bits
+ * An Embedding with 8 or 4 bits a value and a scale and a float zero point for each row, as
+ * `torch.ao.nn.quantized.Embedding`: `out = fma(q, scale, offset)`, `offset = -(zero_point * scale)`. With 4 bits,
  * scale and offset are rounded to float16. Equal to PyTorch bit for bit. (PyTorch leaves `quint4x2` Embeddings
  * float, and reads wrong memory where `embeddingDim` is odd.)
  *
- * Shape: indices int32 or int64 of any shape `(*)` to float32 `(*, embeddingDim)`.
+ * Shape: indices int32 or int64 of any shape `(*)` to float32 `(*, embeddingDim)`. Sizes and options are fixed at
+ * construction.
  */
 export class Embedding extends QuantizedTable {
   /** A table of zeros; `fromFloat` or `loadStateDict` fill it. */
@@ -119,7 +120,7 @@ export class Embedding extends QuantizedTable {
   }
 
   /**
-   * @throws {TypeError | RangeError} when `module` is no Embedding, or `qconfig` none for embeddings
+   * @throws {TypeError | RangeError} when `module` is not an Embedding, or `qconfig` is not for embeddings
    * @throws {RangeError} when a weight is not finite, or a row's range is beyond what its scale can hold
    */
   static fromFloat(module: FloatEmbedding, qconfig: QConfig): Embedding {
@@ -142,13 +143,13 @@ export class Embedding extends QuantizedTable {
 }
 
 /**
- * An EmbeddingBag whose rows are 8 or 4 bits: see {@link Embedding}. The terms of a sum are added in the bag's
- * order, each by one rounding, `sum = fma(q, w * scale, sum + w * offset)`: equal to PyTorch bit for bit.
+ * An EmbeddingBag with 8 or 4 bits a value: see {@link Embedding}. The terms of a sum are added in the bag's order,
+ * each as `sum = fma(q, w * scale, sum + w * offset)`. Equal to PyTorch bit for bit.
  *
- * PyTorch's always sums, whatever the float module's mode, and takes `paddingIdx` for a row like any other;
- * here mean, max and `paddingIdx` stay what they were.
+ * PyTorch's always sums, whatever the float module's mode, and treats `paddingIdx` as any other row. Here the mode
+ * and `paddingIdx` stay what they were.
  *
- * Shape: as the float EmbeddingBag.
+ * Shapes are the float EmbeddingBag's. Sizes and options are fixed at construction.
  */
 export class EmbeddingBag extends QuantizedTable {
   declare readonly [fixed]: TableSizes & Required<BagOptions>;
@@ -207,7 +208,7 @@ export class EmbeddingBag extends QuantizedTable {
   }
 }
 
-/** A float module's table, each row over its own range: PyTorch's PerChannelMinMaxObserver with float qparams. */
+/** Quantizes a float table, each row over its own range, as PyTorch's PerChannelMinMaxObserver with float qparams. */
 function quantizeTable(
   Float: typeof FloatEmbedding | typeof FloatEmbeddingBag,
   module: FloatEmbedding | FloatEmbeddingBag,
@@ -264,7 +265,7 @@ function tableTensor(
   });
 }
 
-/** Why a tensor cannot be a module's table of that shape, or nothing. */
+/** Why a tensor cannot be a module's table of this shape; undefined if it can. */
 function weightProblem(name: string, weight: Tensor, shape: readonly number[]): string | undefined {
   if (!sameShape(weight.shape, shape)) return sizeMismatch(name, weight.shape, shape);
   weight.checked(name);

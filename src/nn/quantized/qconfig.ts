@@ -3,13 +3,13 @@ import { isInstanceOf, type Module, type ModuleMetadata } from '../module.js';
 
 /**
  * How an INT8 layer quantizes what enters its matrices, at each call: values from `lo` to `hi` (zero
- * included) become `q = clamp(rne(x * (1 / scale)) + zeroPoint, 0, 255)`, `scale = (hi - lo) / steps`.
+ * included) become `q = clamp(rne(x * (1 / scale)) + zeroPoint, 0, 255)`, `scale = (hi - lo) / levels`.
  */
 export interface ActivationMode {
   /**
    * Which values share a range. Default: `'perTensor'`.
    *
-   * - `'perTensor'`, as PyTorch: all values that enter a matrix together. In Linear these are all rows; in a
+   * - `'perTensor'`, as in PyTorch: all values that enter a matrix together. In Linear these are all rows; in a
    *   recurrent layer the input of the whole sequence, and at each step the hidden state of the whole batch. A
    *   result depends on the other sequences of the batch and on how a sequence is cut.
    * - `'perRow'`: each vector has its own range. In Linear this is a row; in a recurrent layer one step of one
@@ -18,8 +18,8 @@ export interface ActivationMode {
    */
   readonly activation: 'perTensor' | 'perRow';
   /**
-   * 127 steps, as PyTorch's fbgemm, or (false) 255: half the rounding error. Both are exact on every
-   * instruction set. Default: true.
+   * Whether activations have 127 levels, as in PyTorch's fbgemm, or 255, which halves the rounding error. The sums
+   * of both are exact on every instruction set. Default: true, 127.
    */
   readonly reduceRange: boolean;
 }
@@ -37,7 +37,7 @@ export interface QConfig extends Partial<ActivationMode> {
   };
 }
 
-/** How a dynamically quantized layer multiplies: float16 weights with float32, or int8 weights as `ActivationMode` says. */
+/** How a dynamically quantized layer multiplies: float16 weights by float32, or int8 weights by an `ActivationMode`. */
 export type DynamicQuantization =
   | ({ readonly dtype: 'qint8' } & ActivationMode)
   | { readonly dtype: 'float16'; readonly activation?: undefined; readonly reduceRange?: undefined };
@@ -129,7 +129,7 @@ function refuseMode(dtype: string, mode: Partial<ActivationMode>, prefix: string
   }
 }
 
-/** The quantization that a state dict's metadata gives a module, or else its own; not checked. */
+/** The quantization that a state dict's metadata give a module, otherwise its own. Not checked. */
 export function adoptedQuantization(
   metadata: ModuleMetadata | undefined,
   current: DynamicQuantization,
@@ -140,7 +140,7 @@ export function adoptedQuantization(
   return { dtype: 'qint8', activation, reduceRange };
 }
 
-/** What `extraRepr` adds to PyTorch's text in the modes that PyTorch does not have. */
+/** What `extraRepr` adds to PyTorch's text for modes that PyTorch does not have. */
 export function quantizationRepr({ activation, reduceRange }: DynamicQuantization): string {
   return `${activation === 'perRow' ? ', activation=per_row' : ''}${reduceRange === false ? ', reduce_range=False' : ''}`;
 }

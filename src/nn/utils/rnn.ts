@@ -16,25 +16,25 @@ export { PackedSequence };
 export interface PackPaddedSequenceOptions {
   /** The input is `(batch, steps, *)`. Default: false. */
   batchFirst?: boolean;
-  /** Refuse lengths that do not fall; otherwise the sequences are sorted here, and back when unpacked. Default: true. */
+  /** Refuse lengths that rise. If false, the sequences are sorted here and unsorted when unpacked. Default: true. */
   enforceSorted?: boolean;
 }
 
 export interface PadPackedSequenceOptions {
   /** The output is `(batch, steps, *)`. Default: false. */
   batchFirst?: boolean;
-  /** What stands behind the end of a sequence. Default: 0. */
+  /** The value that fills the steps after the end of a sequence. Default: 0. */
   paddingValue?: number;
-  /** Steps of the output; default: the longest sequence's. */
+  /** Steps of the output. Default: those of the longest sequence. */
   totalLength?: number;
 }
 
 export interface PadSequenceOptions {
   /** The output is `(batch, steps, *)`. Default: false. */
   batchFirst?: boolean;
-  /** What stands beside a sequence. Default: 0. */
+  /** The value that fills up shorter sequences. Default: 0. */
   paddingValue?: number;
-  /** Where. Default: `'right'`. */
+  /** The side on which it fills. Default: `'right'`. */
   paddingSide?: 'left' | 'right';
 }
 
@@ -140,7 +140,7 @@ export function padPackedSequence(
   const batch = batchSizes[0]!;
   const sorted = new Array<number>(batch).fill(0);
   for (const active of batchSizes) for (let i = 0; i < active; i++) sorted[i]!++;
-  // The place in the caller's batch of each sequence of the data.
+  // For each sequence of the data, its place in the caller's batch.
   const place = new Array<number>(batch);
   const lengths = new Array<number>(batch);
   for (let b = 0; b < batch; b++) {
@@ -167,7 +167,7 @@ export function padPackedSequence(
 /**
  * Sequences `(L, *)` of one dtype as one padded batch `(T, B, *)`, or `(B, T, *)` with `batchFirst`.
  *
- * @throws {RangeError} for no sequences, or such that differ in more than their length
+ * @throws {RangeError} for no sequences, or sequences that differ in more than their length
  */
 export function padSequence(sequences: Iterable<Tensor>, options: PadSequenceOptions = {}): Tensor {
   const list = sequencesOf(sequences);
@@ -217,6 +217,7 @@ export function unpadSequence(
   options: { batchFirst?: boolean } = {},
 ): Tensor[] {
   checkPlain('padded', padded);
+  padded.checked('padded');
   checkOptions('unpadSequence', options, ['batchFirst']);
   const { batchFirst = false } = options;
   checkBoolean('batchFirst', batchFirst);
@@ -259,7 +260,7 @@ export function unpackSequence(sequence: PackedSequence): Tensor[] {
   return unpadSequence(...padPackedSequence(sequence));
 }
 
-/** How many of these falling lengths reach each step. */
+/** How many sequences reach each step, from lengths that never rise. */
 function batchSizesOf(lengths: readonly number[]): number[] {
   let active = lengths.length;
   return Array.from({ length: lengths[0]! }, (_, t) => {

@@ -1,14 +1,14 @@
 import type { Budget, OpenFile, Steps } from '../file.js';
 
-/** What readers are told beside the file. */
+/** What readers get beside the file. */
 export interface ReadContext {
   /** The memory that loading may take. A reader spends what it is about to allocate, before it does. */
   readonly budget: Budget;
-  /** Names of recurrent modules whose two cells are two directions, not two layers. */
+  /** The names of recurrent modules whose two cells are two directions, not two layers. */
   readonly bidirectional: ReadonlySet<string>;
 }
 
-/** How many of a file's first bytes formats are recognised by. */
+/** How many of a file's first bytes {@link Format.recognises} gets. */
 export const headSize = 512;
 
 /**
@@ -18,13 +18,13 @@ export const headSize = 512;
 export interface Format {
   readonly name: string;
   /**
-   * Whether a file is of this format. `head` is its first {@link headSize} bytes, or all that it has. Where these do
-   * not tell, look elsewhere in `file` (a zip archive's directory is at the end) and return the steps that do.
+   * Whether a file is of this format. `head` is its first {@link headSize} bytes, or all that it has. If these do not
+   * tell, return steps that look elsewhere in `file` (a zip archive's directory is at the end).
    */
   recognises(head: Uint8Array, file: OpenFile): boolean | Steps<boolean>;
   /**
-   * Gives a state dict or plain data. A format of several files takes the one that names the others, and opens those
-   * with `file.openBeside`. Check what the file claims before memory is allocated for it.
+   * Returns a state dict or plain data. A format of several files takes the one that names the others, and opens those
+   * with `file.openBeside`. Check what the file claims before you allocate memory for it.
    *
    * @throws {CheckpointError} for everything that is wrong with the file
    */

@@ -2,7 +2,7 @@ import { CheckpointError } from '../../errors.js';
 import { latin1 } from '../file.js';
 import type { Format } from './format.js';
 
-// What people take for a file of weights. It is recognised only to say what to do instead.
+// Files that people mistake for weights. They are recognised only to say what to do instead.
 
 export const barePickle: Format = {
   name: 'pickle',

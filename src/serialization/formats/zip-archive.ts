@@ -1,14 +1,14 @@
 import { describe } from '../../errors.js';
 import { failAt, readBytes, type Budget, type Fail, type OpenFile, type Steps } from '../file.js';
 
-// Zip archives. Local headers need not tell sizes, so the central directory at the end does.
+// Zip archives. Sizes come from the central directory at the end, because local headers need not have them.
 
 export interface ZipRecord {
   readonly name: string;
   /** Where its local header begins. */
   readonly offset: number;
   readonly size: number;
-  /** Neither compressed nor encrypted. */
+  /** Whether it is neither compressed nor encrypted. */
   readonly plain: boolean;
   /** Where the next record, or the central directory, begins. */
   limit: number;
@@ -22,15 +22,15 @@ const localSize = 30;
 /** Roughly what a record takes in memory beside its name. */
 const recordCost = 320;
 
-/** What is no UTF-8 becomes U+FFFD; a byte order mark is kept. */
+/** Bytes that are not UTF-8 become U+FFFD. A byte order mark is kept. */
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
-/** Whether a file begins as a zip archive, with a record or, if it has none, with the end. */
+/** Whether a file begins as a zip archive does: with a record or, if it has none, with the end record. */
 export function isZip([p, k, a, b]: Uint8Array): boolean {
   return p === 0x50 && k === 0x4b && ((a === 3 && b === 4) || (a === 5 && b === 6));
 }
 
-/** The records of the central directory by name, in its order, once it is known that they do not overlap. */
+/** The records of the central directory by name, in its order. Refuses records that overlap. */
 export function* readDirectory(file: OpenFile, budget: Budget): Steps<ReadonlyMap<string, ZipRecord>> {
   const { begin, end, count } = yield* findDirectory(file);
   const directory = new DataView((yield* readBytes(file, begin, end - begin)).buffer);
@@ -52,7 +52,7 @@ export function* readDirectory(file: OpenFile, budget: Budget): Steps<ReadonlyMa
   return records;
 }
 
-/** The record of the entry at `at` in the directory, which begins at `begin` in the file; and where the next one is. */
+/** The record at `at` in the directory, and where the next one is. The directory begins at `begin` in the file. */
 function readEntry(
   directory: DataView<ArrayBuffer>,
   at: number,
@@ -79,7 +79,7 @@ function readEntry(
   return { record: { name, offset, size: stored, plain, limit: begin }, next };
 }
 
-/** Fields with all bits set are in the zip64 extra field instead, in this order. */
+/** A field with all bits set is in the zip64 extra field instead. They are there in this order. */
 function zip64Fields(fields: readonly number[], extra: DataView, fail: Fail): number[] {
   if (fields.every((field) => field !== 0xffffffff)) return [...fields];
   let at = 0;
@@ -129,7 +129,7 @@ function* findDirectory(file: OpenFile): Steps<{ begin: number; end: number; cou
   return { begin, end, count };
 }
 
-/** The fields of the zip64 record at `at`. The archive's end should say the same, or have all bits set. */
+/** The fields of the zip64 record at `at`. The archive's end record must say the same, or have all bits set. */
 function* readEnd64(file: OpenFile, at: number, fields: readonly number[]): Steps<number[]> {
   const record = new DataView((yield* readBytes(file, at, end64Size)).buffer);
   if (record.getUint32(0, true) !== 0x06064b50 || record.getBigUint64(4, true) !== BigInt(end64Size - 12))
@@ -144,7 +144,7 @@ function* readEnd64(file: OpenFile, at: number, fields: readonly number[]): Step
   return wide;
 }
 
-/** Where a record's bytes begin: behind its local header, which should have the same name. */
+/** Where a record's bytes begin: after its local header, which must have the same name. */
 export function* locateRecord(file: OpenFile, record: ZipRecord): Steps<number> {
   const name = new TextEncoder().encode(record.name);
   const bytes = yield* readBytes(file, record.offset, localSize + name.length);

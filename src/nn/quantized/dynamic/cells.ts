@@ -69,10 +69,10 @@ abstract class QuantizedRNNCellBase extends QuantizedRecurrent implements RNNCel
 }
 
 /**
- * An LSTMCell with INT8 or float16 weights, as `torch.ao.nn.quantized.dynamic.LSTMCell` (fbgemm): at each call
- * input and hidden state are quantized, each with a range of its own (so a cell called step by step is not an
- * LSTM, whose input has one range for the whole sequence, unless `activation` is `'perRow'`). Unlike PyTorch's
- * it takes `bias: false` and unbatched input.
+ * An LSTMCell with INT8 or float16 weights, as `torch.ao.nn.quantized.dynamic.LSTMCell` (fbgemm). At each call it
+ * quantizes input and hidden state, each with a range of its own. An LSTM has one range for the input of the whole
+ * sequence, so a cell called step by step gives the same results only if `activation` is `'perRow'`. Unlike PyTorch's
+ * it takes `bias: false` and unbatched input. Sizes and options are fixed at construction.
  */
 export class LSTMCell extends QuantizedRNNCellBase {
   /** Weights of zeros; `fromFloat` or `loadStateDict` fill them. */

@@ -24,7 +24,7 @@ import {
   type WeightScales,
 } from './weight.js';
 
-/** A matrix as native handles take it. */
+/** A matrix as native handles take them. */
 export interface QuantizedMatrix {
   weight: Int8Array | Uint16Array;
   /** Null for float16 weights. */
@@ -32,7 +32,7 @@ export interface QuantizedMatrix {
   bias: Float32Array | null;
 }
 
-/** What a module has loaded, never changed but replaced. Its key in `handles`: the weights live in the handle. */
+/** What a module has loaded. It is replaced, never changed. It is the key to the handle, where the weights live. */
 interface Loaded {
   readonly quantization: DynamicQuantization;
   /** One entry for each matrix: its scales, or null for float16. */
@@ -59,7 +59,7 @@ export abstract class DynamicModule<Handle extends object> extends Module {
   ): Handle;
   protected abstract unpackWeight(handle: Handle, matrix: number, out: Int8Array | Uint16Array): void;
 
-  /** Makes weights of zeros, which are packed at the first use, because most modules are filled at once. */
+  /** Makes weights of zeros. They are packed at the first use only, because most modules are loaded before it. */
   protected initialise(options: DynamicOptions): void {
     const quantization = dynamicQuantization(options);
     const [problem] = depthProblems(this.parameterList(), quantization);
@@ -83,11 +83,11 @@ export abstract class DynamicModule<Handle extends object> extends Module {
   get dtype(): DynamicQuantization['dtype'] {
     return this.loaded.quantization.dtype;
   }
-  /** What shares an activation range (of INT8 layers); `loadStateDict` takes it from the state dict's metadata. */
+  /** Which activations share a range, in INT8 layers. `loadStateDict` takes it from the state dict's metadata. */
   get activation(): ActivationMode['activation'] | undefined {
     return this.loaded.quantization.activation;
   }
-  /** Whether activations have 127 steps, or 255; `loadStateDict` takes it from the state dict's metadata. */
+  /** Whether activations have 127 levels, not 255. `loadStateDict` takes it from the state dict's metadata. */
   get reduceRange(): boolean | undefined {
     return this.loaded.quantization.reduceRange;
   }
@@ -116,7 +116,7 @@ export abstract class DynamicModule<Handle extends object> extends Module {
   protected quantizationRepr(): string {
     return quantizationRepr(this.loaded.quantization);
   }
-  /** The float module's metadata as the quantized one's. */
+  /** The quantized module's metadata, made from the float module's. */
   protected quantizedMetadata({ type, ...sizes }: ModuleMetadata): ModuleMetadata {
     const { qscheme } = this;
     return {
@@ -167,14 +167,14 @@ export abstract class DynamicModule<Handle extends object> extends Module {
     return [...problems, ...depthProblems(parameters, next, prefix).map((problem) => `${problem}.`)];
   }
   protected override loadOwnState(state: ReadonlyMap<string, Tensor>, metadata?: ModuleMetadata): void {
-    // A complete state needs no weights of before: unpacking them costs another copy.
+    // A complete state replaces all weights, so the present ones need not be unpacked, which would copy them.
     const complete = this.parameterList().every(({ name }) => state.has(name));
     const quantization = adoptedQuantization(metadata, this.loaded.quantization);
     const { loaded, matrices } = this.split(
       complete ? state : new Map([...this.ownState(), ...state]),
       quantization,
     );
-    // On meta this is a trial, which ends with the checks.
+    // On meta this is a trial, which makes no handle.
     if (!isOnMeta()) handles.set(loaded, this.newHandle(quantization, matrices));
     this.loaded = loaded;
   }

@@ -10,9 +10,9 @@ import { QuantizedRNNBase } from './rnn-base.js';
 export interface QuantizedGRUOptions extends RNNBaseOptions, DynamicOptions {}
 
 /**
- * A GRU with INT8 or float16 weights, as `torch.ao.nn.quantized.dynamic.GRU` (fbgemm). What is quantized when,
- * and the modes, are the quantized {@link LSTM}'s; equations and shapes are the float GRU's. What PyTorch's
- * quantized GRU refuses is allowed: `bias: false` and unbatched input.
+ * A GRU with INT8 or float16 weights, as `torch.ao.nn.quantized.dynamic.GRU` (fbgemm). It quantizes as the quantized
+ * {@link LSTM} does and has its modes; equations and shapes are the float GRU's. Unlike PyTorch's it takes
+ * `bias: false` and unbatched input. Sizes and options are fixed at construction.
  */
 export class GRU extends QuantizedRNNBase {
   /** Weights of zeros; `fromFloat` or `loadStateDict` fill them. */

@@ -1,8 +1,8 @@
-import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError } from '../../../errors.js';
+import { checkBoolean, checkOptions, checkSize, rangeError, typeError } from '../../../errors.js';
 import { native } from '../../../native/addon.js';
 import type { HalfLinearHandle, HalfMatrix, Int8LinearHandle, Int8Matrix } from '../../../native/handles.js';
 import { float16, float32 } from '../../../tensor/dtype.js';
-import { isTensor, type Tensor } from '../../../tensor/tensor.js';
+import { checkTensor, type Tensor } from '../../../tensor/tensor.js';
 import { LinearReLU as FloatLinearReLU } from '../../intrinsic.js';
 import type { LayerParameter } from '../../layer-parameters.js';
 import { Linear as FloatLinear, linearForward, linearParameters, type LinearOptions } from '../../linear.js';
@@ -62,11 +62,14 @@ abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | Half
     return new Quantized(inFeatures, outFeatures, options).quantize(linear.stateDict(), qconfig);
   }
 
-  /** @throws {TypeError} for another dtype @throws {RangeError} for a wrong shape, or NaN or infinity (INT8) */
+  /**
+   * @throws {TypeError} for another dtype (`ERR_DTYPE`)
+   * @throws {RangeError} for a wrong shape (`ERR_SHAPE`), in INT8 also for NaN or infinity (`ERR_NOT_FINITE`) and for
+   * an output beyond float32 (`ERR_OVERFLOW`)
+   */
   override forward(input: Tensor): Tensor {
     const { inFeatures, outFeatures } = this[fixed];
-    if (!isTensor(input))
-      throw typeError('ERR_INVALID_ARG_TYPE', `input should be a Tensor, got ${describe(input)}`);
+    checkTensor('input', input);
     if (input.dtype !== float32)
       throw typeError('ERR_DTYPE', `expected scalar type Float but found ${input.dtype}`);
     if (input.dim() < 2) {
@@ -122,16 +125,16 @@ abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | Half
 }
 
 /**
- * `y = x W^T + b` with an INT8 weight, as `torch.ao.nn.quantized.dynamic.Linear` (fbgemm): the input is
- * quantized at each call, by default with one range over all of it, in 127 steps; the sums are exact int32;
+ * `y = x W^T + b` with an INT8 weight, as `torch.ao.nn.quantized.dynamic.Linear` (fbgemm). The input is
+ * quantized at each call, by default with one range over all of it, in 127 levels. The sums are exact int32, and
  * `y = fma(float(sum), scale_x * scale_w, bias)`. Equal to PyTorch bit for bit.
  *
- * `activation: 'perRow'` gives each row of the input its own range: its result then has the same bits alone and
- * in any batch. `reduceRange: false` takes 255 steps. See {@link ActivationMode}.
+ * `activation: 'perRow'` gives each row of the input its own range. A row's result then has the same bits alone and
+ * in any batch. `reduceRange: false` takes 255 levels. See {@link ActivationMode}.
  *
- * `dtype: 'float16'`: a weight rounded to float16, arithmetic in float32.
+ * `dtype: 'float16'` rounds the weight to float16 and computes in float32.
  *
- * Shape: `(*, inFeatures)` to `(*, outFeatures)`, float32, at least 2-D.
+ * Shape: `(*, inFeatures)` to `(*, outFeatures)`, float32, at least 2-D. Sizes and options are fixed at construction.
  */
 export class Linear extends QuantizedLinearBase {
   /** A weight of zeros; `fromFloat` or `loadStateDict` fill it. */
@@ -140,7 +143,7 @@ export class Linear extends QuantizedLinearBase {
   }
 
   /**
-   * @throws {TypeError | RangeError} when `module` is no Linear, or `qconfig` none for a Linear
+   * @throws {TypeError | RangeError} when `module` is not a Linear, or `qconfig` is not for a Linear
    * @throws {RangeError} when a weight or bias is not finite, or for INT8 `inFeatures` above 131,071 (65,793 with
    * the full range)
    */
@@ -150,7 +153,10 @@ export class Linear extends QuantizedLinearBase {
   }
 }
 
-/** `y = relu(x W^T + b)`, as `torch.ao.nn.intrinsic.quantized.dynamic.LinearReLU`; all else is {@link Linear}'s, its keys too. */
+/**
+ * `y = relu(x W^T + b)`, as `torch.ao.nn.intrinsic.quantized.dynamic.LinearReLU`. All else is as in {@link Linear},
+ * the keys of its state dict too.
+ */
 export class LinearReLU extends QuantizedLinearBase {
   /** A weight of zeros; `fromFloat` or `loadStateDict` fill it. */
   constructor(inFeatures: number, outFeatures: number, options: QuantizedLinearOptions = {}) {

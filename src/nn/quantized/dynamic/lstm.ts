@@ -10,21 +10,22 @@ import { QuantizedRNNBase } from './rnn-base.js';
 export interface QuantizedLSTMOptions extends LSTMOptions, DynamicOptions {}
 
 /**
- * An LSTM with INT8 weights, as `torch.ao.nn.quantized.dynamic.LSTM` (fbgemm). The input of a layer is
- * quantized once for the whole sequence, the hidden state once a step, by default each with one range over
- * the batch and 127 steps; the sums are exact int32; gates, biases and states stay float32. Results therefore
- * depend, as PyTorch's do, on who shares the batch and how a sequence is cut.
+ * An LSTM with INT8 weights, as `torch.ao.nn.quantized.dynamic.LSTM` (fbgemm). It quantizes the input of a layer
+ * once for the whole sequence and the hidden state once a step, by default each with one range over the batch, in
+ * 127 levels. The sums are exact int32; gates, biases and states stay float32. As in PyTorch, results therefore
+ * depend on the other sequences of the batch and on how a sequence is cut.
  *
  * `activation: 'perRow'` gives each vector its own range: x_t of each sequence, h_{t-1} of each sequence, and
  * between layers the vector of both directions. The results of a sequence then have the same bits alone and in
  * any batch and, in one direction, however it is cut into chunks that pass `[hn, cn]` on.
- * `reduceRange: false` takes 255 steps. See {@link ActivationMode}. With `projSize` the vector that enters
+ * `reduceRange: false` takes 255 levels. See {@link ActivationMode}. With `projSize` the vector that enters
  * `weight_hr` is quantized as the hidden state is.
  *
- * `dtype: 'float16'`: weights rounded to float16, arithmetic in float32, nothing depends on a batch.
+ * `dtype: 'float16'` rounds the weights to float16 and computes in float32. Then nothing depends on the batch.
  *
- * Equations and shapes: the float LSTM's. What PyTorch's quantized LSTM refuses is allowed: `projSize`,
- * `bias: false` and unbatched input. NaN or infinity in an INT8 layer's input or state is a `RangeError`.
+ * Equations and shapes are the float LSTM's. Unlike PyTorch's it takes `projSize`, `bias: false` and unbatched input.
+ * NaN or infinity in an INT8 layer's input or state is a `RangeError` with the code `ERR_NOT_FINITE`. Sizes and
+ * options are fixed at construction.
  */
 export class LSTM extends QuantizedRNNBase {
   /** Weights of zeros; `fromFloat` or `loadStateDict` fill them. */
@@ -33,7 +34,7 @@ export class LSTM extends QuantizedRNNBase {
   }
 
   /**
-   * @throws {TypeError | RangeError} when `module` is no LSTM, or `qconfig` none for an LSTM
+   * @throws {TypeError | RangeError} when `module` is not an LSTM, or `qconfig` is not for an LSTM
    * @throws {RangeError} when a weight or bias is not finite, or for INT8 a weight deeper than 131,071 (65,793
    * with the full range)
    */

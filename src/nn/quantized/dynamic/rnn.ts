@@ -11,8 +11,8 @@ import { QuantizedRNNBase } from './rnn-base.js';
 export interface QuantizedRNNOptions extends RNNOptions, DynamicOptions {}
 
 /**
- * An RNN with INT8 or float16 weights; PyTorch has none. What is quantized when, and the modes, are the
- * quantized {@link LSTM}'s; the equation and shapes are the float RNN's.
+ * An RNN with INT8 or float16 weights; PyTorch has none. It quantizes as the quantized {@link LSTM} does and has its
+ * modes; the equation and shapes are the float RNN's. Sizes and options are fixed at construction.
  */
 export class RNN extends QuantizedRNNBase {
   /** Weights of zeros; `fromFloat` or `loadStateDict` fill them. */

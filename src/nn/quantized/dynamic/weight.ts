@@ -17,9 +17,9 @@ import type { DynamicQuantization, QConfig } from '../qconfig.js';
 /**
  * Quantizes a float weight `[rows, depth]`.
  *
- * To qint8 symmetrically as PyTorch's MinMaxObserver does: `scale = max(max|w| / 127.5, 2^-23)`,
- * `q = clamp(rne(w * (1 / scale)), -128, 127)`, one scale for all or one a row. To float16 by rounding, with
- * what is beyond +-65504 brought there.
+ * qint8 is symmetric, as in PyTorch's MinMaxObserver: `scale = max(max|w| / 127.5, 2^-23)`,
+ * `q = clamp(rne(w * (1 / scale)), -128, 127)`, with one scale for all rows or one for each. float16 is rounded;
+ * values beyond +-65504 become that number.
  *
  * @throws {RangeError} when a weight is NaN or infinite
  */
@@ -45,7 +45,7 @@ function notQuantizable(name: string): Coded<RangeError> {
   return rangeError('ERR_NOT_FINITE', `${name} should be finite to be quantized, but holds NaN or infinity`);
 }
 
-/** A qint8 tensor of these integers and scales, zero points 0. */
+/** A qint8 tensor of these integers and scales. Its zero points are 0. */
 export function qint8Weight(
   data: Int8Array,
   shape: readonly number[],
@@ -91,7 +91,7 @@ function notFinite(name: string): string {
   return `${name} should be finite, but holds NaN or infinity.`;
 }
 
-/** Why a tensor cannot be that parameter of a module with weights of that dtype, or nothing. */
+/** Why a tensor cannot be this parameter of a module with weights of this dtype; undefined if it can. */
 export function checkQuantizedState(
   name: string,
   value: Tensor,
@@ -113,7 +113,7 @@ export function checkQuantizedState(
   }
   const { axis, scales, zeroPoints } = value.quantization!;
   if (axis !== 0) return `${name} should be quantized along axis 0, got ${describe(axis)}.`;
-  // They were checked when the tensor was made, but anyone may have written into them since.
+  // Scales were checked when the tensor was made, but anyone may have written into them since.
   if (!scales.every(isFloatScale)) return `${name} should have scales that are positive and finite.`;
   if (zeroPoints.some((zeroPoint) => zeroPoint !== 0)) return `${name} should have zero points of 0.`;
   return undefined;

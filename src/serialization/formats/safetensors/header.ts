@@ -4,12 +4,12 @@ import { emptyArray, type DType } from '../../../tensor/index.js';
 import { readBytes, type Budget, type OpenFile, type Steps } from '../../file.js';
 import { isRecord, parseJson } from './json.js';
 
-// A safetensors file: 8 bytes little-endian length of the header, the header (JSON: name -> dtype, shape,
+// A safetensors file: the length of the header (8 bytes, little-endian), the header (JSON: name -> dtype, shape,
 // data_offsets; and `__metadata__`, string to string), then the data without holes.
 //
 // A quantized tensor `w` is three entries: its integers under `w` (I8 for qint8, U8 for quint8 and quint4x2), `w.scale`
-// (F32, one or one a row) and `w.zero_point` (I32, or F32 for float qparams). For quint4x2, `w` is the bytes, two
-// values each, the first in the low half, and `w.shape` (I64) is the tensor's shape. `__metadata__.dynaquant` is the
+// (F32, one or one a row) and `w.zero_point` (I32, or F32 for float qparams). For quint4x2, `w` holds the bytes, two
+// values each, the first in the low half, and `w.shape` (I64) the tensor's shape. `__metadata__.dynaquant` is the
 // JSON of the state dict's module metadata, a list of [name, metadata] (an object would not keep the order of names
 // such as "0").
 
@@ -26,7 +26,7 @@ export const dtypeNames: Readonly<Record<string, DType>> = {
   BOOL: 'bool',
 };
 export const metadataKey = '__metadata__';
-/** The note that holds the metadata of modules. */
+/** The name of the note that holds the metadata of modules. */
 export const modulesKey = 'dynaquant';
 
 /** The reference implementation's limit on the header, 100 MB. */

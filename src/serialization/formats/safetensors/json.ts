@@ -1,7 +1,7 @@
 import { CheckpointError, describe } from '../../../errors.js';
 import type { Budget } from '../../file.js';
 
-/** The object that JSON text, which begins at an offset of the file, describes. */
+/** The object in JSON text that begins at an offset of the file. */
 export function parseJson(bytes: Uint8Array, offset: number, budget: Budget): Record<string, unknown> {
   let value: unknown;
   try {
@@ -19,8 +19,8 @@ export function parseJson(bytes: Uint8Array, offset: number, budget: Budget): Re
 }
 
 /**
- * Refuses text whose value would be much larger than itself, and objects with a key twice: JSON.parse would keep the
- * last value, and another reader the first, so that two readers would see two files.
+ * Refuses text whose value would be much larger than itself, and objects that have a key twice. JSON.parse would keep
+ * the last value and another reader the first, so that the two would see two files.
  */
 function checkJson(text: string, offset: number, budget: Budget): void {
   const open: (Set<string> | null)[] = [];

@@ -19,7 +19,7 @@ import { readHeader } from './header.js';
 
 export const safetensors: Format = {
   name: 'safetensors',
-  // There is no magic number; reading says what is wrong with anything else.
+  // There is no magic number, so any file is tried. Reading says what is wrong with it.
   recognises: () => true,
   *read(file, { budget }) {
     const state = new StateDict();
@@ -27,7 +27,7 @@ export const safetensors: Format = {
   },
 };
 
-/** The tensors as the file has them. All of the header is checked before the first is made. */
+/** The tensors as the file has them. The whole header is checked before the first tensor is made. */
 export function* readTensors(file: OpenFile, budget: Budget, state: StateDict): Steps<Map<string, Tensor>> {
   const { entries, dataAt } = yield* readHeader(file, budget, state);
   const tensors = new Map<string, Tensor>();
@@ -40,7 +40,7 @@ export function* readTensors(file: OpenFile, budget: Budget, state: StateDict): 
   return tensors;
 }
 
-/** Adds the tensors to `state`, those that are parts of a quantized one as that one. */
+/** Adds the tensors to `state`. Parts of a quantized tensor are put together. */
 export function assemble(tensors: ReadonlyMap<string, Tensor>, state: StateDict): StateDict {
   for (const [key, tensor] of tensors) {
     if (isCompanion(tensors, key)) continue;

@@ -7,7 +7,7 @@ import { maxHeader } from './header.js';
 import { isRecord, parseJson } from './json.js';
 import { assemble, readTensors } from './read.js';
 
-/** A state dict in several safetensors files, and an index in JSON whose `weight_map` says which key is in which file. */
+/** A state dict in several safetensors files, with a JSON index whose `weight_map` names the file of each key. */
 export const shardedSafetensors: Format = {
   name: 'safetensors in parts',
   recognises: (head) => /^\s*\{[^\0]{7}/.test(latin1(head)),
@@ -33,7 +33,7 @@ function* readIndex(file: OpenFile, budget: Budget): Steps<Map<string, string>> 
   return new Map(Object.entries(map as Record<string, string>));
 }
 
-/** The order of the index is the order of the state dict. */
+/** Puts the tensors in the order of the index. */
 function* readShards(
   index: ReadonlyMap<string, string>,
   open: NonNullable<OpenFile['openBeside']>,

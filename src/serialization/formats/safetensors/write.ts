@@ -40,7 +40,7 @@ export function safetensorsBytes(state: Iterable<readonly [string, Tensor]>): Ui
   return bytes;
 }
 
-/** The tensors of the file: a state dict's, a quantized one as its parts. */
+/** The tensors of the file: those of a state dict, with quantized ones taken apart. */
 function tensorsToWrite(state: unknown): Map<string, Tensor> {
   const isList = typeof state === 'object' && state !== null && Symbol.iterator in state;
   if (!isList || ArrayBuffer.isView(state)) {
@@ -114,7 +114,7 @@ function jsonOf(metadata: unknown): string {
   }
 }
 
-/** An object's JSON with its fields in the given order; names such as `__proto__` or `1` are keys like any other. */
+/** JSON of an object with these fields in this order. Names such as `__proto__` or `1` are keys like any other. */
 function jsonObject(fields: readonly (readonly [name: string, json: string])[]): string {
   return `{${fields.map(([name, json]) => `${JSON.stringify(name)}:${json}`).join(',')}}`;
 }

@@ -18,8 +18,8 @@ import { StorageType } from './storages.js';
 import { isTensorRef, tensorRef, type Quantizer, type TensorRef } from './tensor-ref.js';
 import { Dict, Global, isSize, itemsOf, List, nameOf, setItem, Tuple } from './values.js';
 
-// What the names in a checkpoint mean. A call of `torch._utils._rebuild_*` gives a TensorRef: all of it is checked at
-// once, but the elements are read when everything else is known to be good.
+// What the names in a checkpoint mean. A call of `torch._utils._rebuild_*` gives a TensorRef. Everything about it is
+// checked at once, but its elements are read only after everything else in the file was checked.
 
 /** `torch.float32` and the like, as values. */
 class DTypeName extends Global {}
@@ -69,7 +69,7 @@ const newDict: Call = ([items], fail) => {
   return dict;
 };
 
-/** Views that are computed when they are read: the last argument says so. */
+/** Refuses views whose elements are computed when they are read, which the last argument tells. */
 function refuseLazyView(metadata: unknown, fail: Fail): void {
   if (metadata instanceof Dict && metadata.entries.size > 0)
     fail('a conjugate or negated view is not supported');

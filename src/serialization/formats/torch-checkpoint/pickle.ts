@@ -27,7 +27,7 @@ export interface PickleContext {
 /** The bytes ended before the pickle did. */
 class Unfinished extends CheckpointError {}
 
-/** Opcodes of pickle that the machine does not have, for the sentence that refuses them. */
+/** Names of the opcodes that the machine does not have, for the sentence that refuses them. */
 const refused: Readonly<Record<number, string>> = {
   0x30: 'POP',
   0x31: 'POP_MARK',
@@ -64,8 +64,8 @@ const refused: Readonly<Record<number, string>> = {
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Runs the pickle that begins at `position` and ends before `end`; gives its value, and where it ended. A pickle does
- * not tell its length, so a little is read first, and more where that was not enough.
+ * Runs the pickle that begins at `position` and ends before `end`. Returns its value, and where it ended. A pickle does
+ * not tell its length, so a little is read first, and more if that was not enough.
  */
 export function* readPickle(
   file: OpenFile,
@@ -193,7 +193,7 @@ class Machine {
     }
     const value = callee.call(args.items, this.fail);
     this.push(value, dictCost);
-    // What a dict was made of may be memoised, and so be copied many times.
+    // The parts of a dict may be memoised, and so be copied many times.
     if (value instanceof Dict) this.spend(2 * slotCost * value.entries.size);
   }
   private newObject(): void {
@@ -233,7 +233,7 @@ class Machine {
     for (let i = 0; i < items.length; i += 2) setItem(dict, items[i], items[i + 1], this.fail);
   }
   private remember(index: number): void {
-    // Memos are numbered in turn, and each takes a byte of the pickle at least.
+    // Memos are numbered in turn, and each took at least a byte of the pickle, so no number exceeds the position.
     if (index > this.position) this.fail(`memo ${index} is out of turn`);
     this.spend(memoCost);
     this.memo[index] = this.top();
@@ -257,7 +257,7 @@ class Machine {
     if (this.stack.length <= (this.marks.at(-1) ?? 0)) this.fail('the stack is empty');
     return this.stack.at(-1);
   }
-  /** The last values, first pushed first. */
+  /** The last values, in the order in which they were pushed. */
   private popSome(count: number): unknown[] {
     return Array.from({ length: count }, () => this.pop()).reverse();
   }
@@ -273,7 +273,7 @@ class Machine {
     this.context.budget.spend(bytes, this.where);
   }
 
-  /** Moves past the next `count` bytes; gives where they begin. */
+  /** Moves past the next `count` bytes and returns where they begin. */
   private take(count: number): number {
     const at = this.position;
     if (at + count > this.bytes.length) {

@@ -9,12 +9,12 @@ import { HalfRef, unpackModules } from './torch-packed-modules.js';
 import { Dict, dictCost, List, nameOf, objectCost, slotCost, Tuple } from './values.js';
 
 const maxDepth = 100;
-/** The values that a walk over everything may meet; a shared value counts each time that it is met. */
+/** The most values that a walk over everything may meet. A shared value counts each time that it is met. */
 const maxItems = 10_000_000;
 
 /**
  * A checkpoint's value as plain data. dict: a Map, or a StateDict if all of its values are tensors; list, tuple and
- * Size: an array; None: null; int: a number, or a bigint where that is not exact; dtype, device: a string. An object
+ * Size: an array; None: null; int: a number, or a bigint if a number is not exact; dtype, device: a string. An object
  * that is in two places stays one object.
  */
 export function toPlain(value: unknown, source: TensorSource): Steps<unknown> {
@@ -25,7 +25,7 @@ class Converter {
   private readonly results = new Map<object, { value: unknown; items: number }>();
   private readonly open = new Set<object>();
   private readonly path: unknown[] = [];
-  /** How many values the value converted last unfolds to, itself included. */
+  /** How many values the last converted value unfolds to, itself included. */
   private items = 0;
 
   constructor(private readonly source: TensorSource) {}
@@ -120,7 +120,7 @@ class Converter {
   }
 }
 
-/** The bits of a half for those of a float32, or -1 if none has that value (or it is NaN). */
+/** The bits of the half that equals a float32, given its bits; -1 if there is none (or it is NaN). */
 function halfBits(bits: number): number {
   const sign = (bits >>> 16) & 0x8000;
   const magnitude = bits & 0x7fffffff;

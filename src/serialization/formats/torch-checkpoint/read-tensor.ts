@@ -19,19 +19,19 @@ import { List, slotCost } from './values.js';
 /** Where elements are read from. */
 export interface TensorSource extends ReadContext {
   readonly file: OpenFile;
-  /** Where a storage (that is no view) begins, after a check that all of it is there. */
+  /** Where a storage (not a view) begins, after a check that all of it is there. */
   locate(storage: Storage): Steps<number>;
 }
 
-/** Gives the beginning of an error's sentence. */
+/** Returns the beginning of an error's sentence. */
 type Where = () => string;
 
 const complexParts: Readonly<Record<string, DType>> = { complex64: float32, complex128: float64 };
 
 /**
- * The tensor that a reference describes. A contiguous one is read by its range, straight into its own memory; for
- * any other its storage is read, once for all such views. Views of the same elements in the same order share memory,
- * every other has its own. complex tensors become floats with a last dimension of 2, as `torch.view_as_real`.
+ * The tensor that a reference describes. A contiguous tensor is read straight into its own memory. For any other, the
+ * whole storage is read, once for all such views. Views of the same elements in the same order share memory; every
+ * other tensor has its own. complex tensors become floats with a last dimension of 2, as in `torch.view_as_real`.
  */
 export function* readTensor(ref: TensorRef, source: TensorSource, where: Where): Steps<Tensor> {
   const data = yield* readElements(ref, source, where);

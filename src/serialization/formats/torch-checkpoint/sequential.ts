@@ -3,16 +3,16 @@ import { readBytes, type OpenFile, type Steps } from '../../file.js';
 import type { Storage } from './storages.js';
 import { Dict } from './values.js';
 
-// What checkpoints before zip archives have in common.
+// What the formats before zip archives share.
 
-/** Refuses what was written by another kind of machine. */
+/** Refuses files that another kind of machine wrote. */
 export function checkSystem(info: unknown): void {
   if (!(info instanceof Dict) || info.entries.get('little_endian') !== true) {
     throw new CheckpointError('the file should have been written by a little-endian machine');
   }
 }
 
-/** Where storages begin. They follow one another, each behind its number of elements. */
+/** Where storages begin. They follow one another, each after its number of elements. */
 export class StoragePositions {
   private readonly positions = new Map<Storage, number>();
 
@@ -21,7 +21,7 @@ export class StoragePositions {
   has(storage: Storage): boolean {
     return this.positions.has(storage);
   }
-  /** Notes where the storage begins whose number of elements is at `position`; gives where it ends. */
+  /** Notes where a storage begins whose number of elements is at `position`. Returns where it ends. */
   *skip(storage: Storage, position: number, end: number): Steps<number> {
     const bytes = yield* readBytes(this.file, position, 8);
     const count = new DataView(bytes.buffer).getBigInt64(0, true);

@@ -18,7 +18,7 @@ import {
 import type { Fail } from '../../file.js';
 import { Global, isSize, nameOf, Tuple } from './values.js';
 
-/** Bytes an element; quint4x2 counts bytes. complex tensors come as pairs of floats. */
+/** Bytes of an element. quint4x2 counts bytes. complex tensors come as pairs of floats. */
 export const elementBytes: Readonly<Record<string, number>> = {
   [float32]: 4,
   [float64]: 8,
@@ -53,11 +53,11 @@ export class StorageType extends Global {
   }
 }
 
-/** The bytes that tensors are views of; they may be a part of another storage's. */
+/** The bytes that tensors are views of. A storage may itself be a view of another one (`base`). */
 export class Storage {
-  /** All of its bytes, from the beginning of an array buffer, once a view needed them. */
+  /** All of its bytes, from the beginning of an array buffer; undefined until a view needs them. */
   bytes: Uint8Array | undefined;
-  /** The arrays made of it, by what they are views of. */
+  /** The arrays that were made of it, by the elements that they view. */
   readonly views = new Map<string, TensorData>();
 
   constructor(
@@ -104,7 +104,7 @@ export class Storages {
     return this.declareView(storage, view.items[0], view.items[1], view.items[2], fail);
   };
 
-  /** All that a file says of a key should agree. */
+  /** Adds a storage. A file may name it again, but must say the same about it. */
   private add(storage: Storage, fail: Fail): Storage {
     const { key, dtype, size, base, begin } = storage;
     const known = this.byKey.get(key);

@@ -15,8 +15,8 @@ import { dictCost, isSize, List, Tuple } from './values.js';
  * - `sys_info`
  * - `storages`: a pickled number of them; for each a pickle (key, location, type), an int64 number of elements and the
  *   bytes; a pickled list of views
- * - `tensors`: a pickled number of them; for each a pickle (key, storage's key, type), an int32 rank, 4 bytes, and int64
- *   sizes, strides and offset
+ * - `tensors`: a pickled number of them; for each a pickle (key, storage's key, type), an int32 rank, 4 bytes, and
+ *   int64 sizes, strides and offset
  * - `pickle`: the value, whose tensors are persistent ids
  */
 export const torchTar: Format = {
@@ -41,7 +41,7 @@ function isTarHeader(bytes: Uint8Array): boolean {
   return latin1(bytes.subarray(257, 262)) === 'ustar';
 }
 
-/** A file of the archive. `position` is what is read next. */
+/** A file of the archive. `position` is where the next read begins. */
 interface Member {
   position: number;
   readonly end: number;
@@ -67,20 +67,20 @@ class Archive {
     member.position = end;
     return value;
   }
-  /** How many entries follow. */
+  /** Reads how many entries follow. */
   *readCount(member: Member): Steps<number> {
     const value = yield* this.readPickle(member);
     if (isSize(value)) return value;
     return failAt(member.position)(`a number of entries should be before, got ${describe(value)}`);
   }
-  /** The tuple that begins an entry, and what refuses the entry. */
+  /** Reads the tuple that begins an entry. `fail` refuses the entry. */
   *readEntry(member: Member): Steps<{ items: readonly unknown[]; fail: Fail }> {
     const at = member.position;
     const value = yield* this.readPickle(member);
     this.budget.spend(2 * dictCost, () => `offset ${at}`);
     return { items: value instanceof Tuple ? value.items : [], fail: failAt(at) };
   }
-  /** The next numbers. One that a double does not hold exactly is no size, and is refused as such. */
+  /** Reads the next numbers. A number that a double cannot hold exactly is no size, so it is refused. */
   *readInt64s(member: Member, count: number): Steps<number[]> {
     const bytes = yield* readBytes(this.file, member.position, 8 * count);
     member.position += bytes.length;
@@ -118,7 +118,7 @@ function* readMembers(file: OpenFile): Steps<Map<string, Member>> {
   return members;
 }
 
-/** Declares the storages and their views; gives where the storages begin. */
+/** Declares the storages and their views. Returns where the storages begin. */
 function* readStorages(archive: Archive, storages: Storages): Steps<StoragePositions> {
   const positions = new StoragePositions(archive.file);
   const member = archive.member('storages');
@@ -161,7 +161,7 @@ function* readTensorRefs(archive: Archive, storages: Storages): Steps<ReadonlyMa
   return tensors;
 }
 
-/** Keys are numbers in one place, strings of them in another. */
+/** A key as a string, because files have numbers in one place and strings in another. */
 function keyOf(value: unknown): string {
   return typeof value === 'number' || typeof value === 'string' || typeof value === 'bigint'
     ? String(value)

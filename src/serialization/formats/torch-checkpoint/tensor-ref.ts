@@ -6,7 +6,7 @@ import { isSize, nameOf, Tuple, type List } from './values.js';
 /** A tensor of a checkpoint whose elements are not read yet. Everything else about it is checked. */
 export interface TensorRef {
   readonly storage: Storage;
-  /** Maybe one that tensors here do not have. */
+  /** May be a dtype that tensors here do not have. */
   readonly dtype: string;
   readonly offset: number;
   readonly shape: readonly number[];
@@ -23,13 +23,13 @@ export function isTensorRef(value: unknown): value is TensorRef {
   return typeof value === 'object' && value !== null && tensorRefs.has(value);
 }
 
-/** What a file says of a tensor. */
+/** What a file says about a tensor. */
 interface TensorClaim {
   readonly storage: unknown;
   readonly offset: unknown;
   readonly size: unknown;
   readonly stride: unknown;
-  /** If it is not the storage's own. */
+  /** The dtype, if it is not the storage's. */
   readonly dtype?: string;
   readonly quantizer?: Quantizer;
 }
@@ -65,7 +65,7 @@ export function tensorRef(claim: TensorClaim, fail: Fail): TensorRef {
   return ref;
 }
 
-/** The elements that the storage should have at least. */
+/** The least number of elements that the storage must have. */
 function elementsNeeded(ref: TensorRef, fail: Fail): number {
   const { dtype, offset, shape, strides } = ref;
   if (countOf(shape) === 0) return 0;

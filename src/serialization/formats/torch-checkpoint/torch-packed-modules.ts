@@ -7,16 +7,16 @@ import { plainName } from './globals.js';
 import { isTensorRef, type TensorRef } from './tensor-ref.js';
 import { Dict, itemsOf, ScriptObject, Tuple } from './values.js';
 
-// What PyTorch's dynamically quantized modules save becomes what those here save: the float module's keys, and
+// Turns the state of PyTorch's dynamically quantized modules into what those here save: the float module's keys, and
 // metadata with sizes and the activation mode. To add a module: a row in the list, and the function that it names.
 
 interface PackedModule {
-  /** The module is known by this key of the dict, after its name and a dot. */
+  /** The key of the dict that gives the module away, after the module's name and a dot. */
   readonly key: string;
   unpack(dict: Dict, place: Place, context: ReadContext): UnpackedModule;
 }
 
-/** No key is the end of another one. */
+/** No key may be the end of another one. */
 const packedModules: readonly PackedModule[] = [
   // Linear, LinearReLU: (weight, bias), then `_packed_params.dtype` and the leftovers `scale` 1 and `zero_point` 0.
   { key: '_packed_params._packed_params', unpack: linear },
@@ -33,7 +33,7 @@ const packedModules: readonly PackedModule[] = [
 /** Where a module is in the dict. */
 interface Place {
   readonly name: string;
-  /** The name with a dot, or nothing for the root: what its keys begin with. */
+  /** What its keys begin with: the name and a dot, or nothing for the root. */
   readonly prefix: string;
 }
 
@@ -44,13 +44,13 @@ export class HalfRef {
 
 /** What replaces a packed module. */
 interface UnpackedModule {
-  /** The keys it was packed in; those that do not exist do not matter. */
+  /** The keys that it was packed in. Some of them may not exist. */
   readonly keys: readonly string[];
   readonly tensors: readonly (readonly [key: string, value: TensorRef | HalfRef])[];
   readonly metadata: ModuleMetadata;
 }
 
-/** A dict without packed modules: entries in their order, and the metadata of the modules that were unpacked. */
+/** A dict after unpacking: its entries in order, and the metadata of the modules that were unpacked. */
 interface Unpacked {
   readonly entries: Iterable<readonly [unknown, unknown]>;
   readonly metadata: ReadonlyMap<string, ModuleMetadata>;
@@ -73,7 +73,7 @@ export function unpackModules(dict: Dict, context: ReadContext): Unpacked {
   return { entries: metadata.size === 0 ? dict.entries : replacedEntries(dict, moduleOf), metadata };
 }
 
-/** The entries of a dict with each module's tensors where the first of its keys was. */
+/** The entries of a dict. Each module's tensors take the place of the first of its keys. */
 function replacedEntries(
   dict: Dict,
   moduleOf: ReadonlyMap<unknown, UnpackedModule>,
@@ -109,7 +109,7 @@ function linear(dict: Dict, { name, prefix }: Place): UnpackedModule {
       : weightAndBias(packedKey, packed);
   const half = plainName(dict.entries.get(dtypeKey)) === float16;
   if (half !== (matrix.dtype === float32)) fail(dtypeKey, `should fit a weight of ${matrix.dtype}`);
-  // Before version 4 the input took all 255 steps. A dict that was copied has lost its versions; then the layout tells.
+  // Before version 4 the input had 255 levels. A copied dict has lost its versions; then the layout tells.
   const version = versionOf(dict, name) ?? (packed === undefined ? 1 : 4);
   return {
     keys: [...parts, ...leftovers],
@@ -194,13 +194,13 @@ function recurrent(dict: Dict, { name, prefix }: Place, { bidirectional }: ReadC
   };
 }
 
-/** Whether the second cell is layer 1, whose input is the hidden state, or the other direction of layer 0. */
+/** 1 if the second cell is layer 1, whose input is the hidden state; 2 if it is the other direction of layer 0. */
 function directionsOf(sizes: readonly CellSizes[], bidirectional: boolean): 1 | 2 {
   const [{ inputSize, hiddenSize }, second, third] = sizes as [CellSizes, ...(CellSizes | undefined)[]];
   if (second === undefined) return 1;
   if (second.inputSize !== hiddenSize) return 2;
   if (second.inputSize !== inputSize) return 1;
-  // Both fit. The input of layer 1 is twice as wide behind two directions.
+  // Both fit. The third cell is in layer 1 if there are two directions, and then its input is twice as wide.
   if (third !== undefined) return third.inputSize === hiddenSize ? 1 : 2;
   return bidirectional ? 2 : 1;
 }
@@ -217,7 +217,7 @@ function embedding(dict: Dict, { prefix }: Place): UnpackedModule {
     keys: [key, dtypeKey],
     tensors: [[`${prefix}weight`, weight]],
     metadata: {
-      // PyTorch has no Embedding of 4 bits; of 8 bits it saves both classes alike.
+      // PyTorch has no 4-bit Embedding, and saves both classes alike with 8 bits.
       type: dtype === quint4x2 ? 'QuantizedEmbeddingBag' : 'QuantizedEmbedding',
       numEmbeddings: weight.shape[0]!,
       embeddingDim: weight.shape[1]!,

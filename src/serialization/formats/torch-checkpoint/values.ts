@@ -11,15 +11,15 @@ export class List {
 }
 export class Dict {
   readonly entries = new Map<unknown, unknown>();
-  /** What BUILD gave it: a state dict's `_metadata`. */
+  /** The attributes that BUILD set, such as a state dict's `_metadata`. */
   attributes: Dict | null = null;
 }
-/** An object of TorchScript's: the name of its class, and what its `__getstate__` returned. */
+/** A TorchScript object: the name of its class, and what its `__getstate__` returned. */
 export class ScriptObject {
   type = '';
   state: unknown = null;
 }
-/** A name that files may mention, and what a call of it gives. */
+/** A name that files may mention, and its function if files may call it. */
 export class Global {
   constructor(
     readonly name: string,

@@ -40,7 +40,7 @@ function* readZip(file: OpenFile, context: ReadContext): Steps<unknown> {
   return yield* toPlain(value, { ...context, file, locate });
 }
 
-/** Gives the root folder of the checkpoint that the records are. */
+/** The root folder of the checkpoint in these records. */
 function checkRecords(records: ReadonlyMap<string, ZipRecord>): string {
   const names = [...records.keys()];
   const root = names[0]?.split('/')[0] ?? '';

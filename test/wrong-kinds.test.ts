@@ -1,0 +1,1026 @@
+// Every public function and method, each argument in turn of every wrong kind: what comes back is an error of this
+// package, of the documented class, with a code of the list and the argument's name, within a second. What an
+// argument takes although it stands among the kinds below is said in its row.
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import * as dynaquant from 'dynaquant';
+
+const { CheckpointError, errorCodes, Generator, nn, quantization, tensor, Tensor } = dynaquant;
+const { dynamic } = nn.quantized;
+const { rnn } = nn.utils;
+
+/** A tensor whose memory was transferred to somebody else. */
+function detachedTensor(good?: unknown): dynaquant.Tensor {
+  const shape = good instanceof Tensor ? good.shape : [2];
+  const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
+  const detached = new Tensor(data, shape);
+  structuredClone(data, { transfer: [data.buffer] });
+  return detached;
+}
+
+/** A tensor of the same shape, but of a dtype that no layer computes with. */
+function otherDtype(good: unknown): dynaquant.Tensor {
+  const shape = good instanceof Tensor ? good.shape : [2];
+  return new Tensor(new Int16Array(shape.reduce((a, b) => a * b, 1)), shape);
+}
+
+const kinds = {
+  undefined: () => undefined,
+  null: () => null,
+  boolean: () => true,
+  number: () => 1.5,
+  string: () => join(folder, 'nowhere', 'wrong'),
+  symbol: () => Symbol('wrong'),
+  bigint: () => 1n,
+  function: () => () => 1,
+  object: () => ({}),
+  array: () => ['wrong'],
+  foreign: () => ({ data: [1, 2], shape: [2], dtype: 'float32' }),
+  detachedArray: () => detachedTensor().data,
+  detachedTensor,
+  dtype: otherDtype,
+} as const;
+type Kind = keyof typeof kinds;
+
+interface Argument {
+  readonly good: () => unknown;
+  readonly accepts: readonly string[];
+  readonly names: RegExp;
+}
+interface Row {
+  readonly call: (...args: never[]) => unknown;
+  readonly args: Readonly<Record<string, Argument>>;
+}
+
+/**
+ * @param good - what the call takes
+ * @param accepts - the kinds above that it takes too, because they mean something there
+ * @param names - what an error may call the argument, beside its own name in camelCase or snake_case
+ */
+function arg(good: () => unknown, accepts = '', names?: RegExp): Argument {
+  return { good, accepts: accepts.split(' ').filter(Boolean), names: names ?? /(?!)/ };
+}
+
+const optional = 'undefined';
+const nullable = 'undefined null';
+const folder = mkdtempSync(join(tmpdir(), 'dynaquant-wrong-kinds-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const matrix = (): dynaquant.Tensor =>
+  tensor([
+    [1, 2],
+    [3, 4],
+  ]);
+const vector = (): dynaquant.Tensor => tensor([1, 2]);
+const quantizedTensor = (): dynaquant.Tensor => new dynamic.Linear(2, 2).stateDict().get('weight')!;
+const size = (names?: RegExp): Argument => arg(() => 2, '', names);
+const flag = (): Argument => arg(() => true, 'undefined boolean');
+const number = (): Argument => arg(() => 1, 'undefined number');
+const dim = (accepts = ''): Argument => arg(() => 0, accepts, /dim/i);
+const dtype = (): Argument => arg(() => 'float32', optional);
+const generator = (): Argument => arg(() => new Generator(), optional);
+const options = (): Argument => arg(() => ({}), 'undefined object');
+// What PyTorch says of an input of another dtype.
+const dtypeSentence = /mat1 and mat2|scalar type Float|floating tensor/;
+const input = (accepts = ''): Argument => arg(vector, accepts, dtypeSentence);
+const operand = (): Argument => arg(vector, 'number dtype');
+const shape = (): Argument => arg(() => [2, 2], '', /sizes?\b/);
+
+/** A constructor's rows: its sizes, and each option by itself. */
+function construct(
+  Class: new (...args: never[]) => unknown,
+  sizes: Readonly<Record<string, Argument>>,
+  own: Readonly<Record<string, Argument>> = {},
+): Row[] {
+  const make = Class as new (...args: unknown[]) => unknown;
+  const goods = (): unknown[] => Object.values(sizes).map(({ good }) => good());
+  return [
+    { call: (...args: unknown[]) => new make(...args), args: { ...sizes, options: options() } },
+    ...Object.entries(own).map(([name, argument]) => ({
+      call: (value: unknown) => new make(...goods(), { [name]: value }),
+      args: { [name]: argument },
+    })),
+  ];
+}
+
+const recurrentSizes = { inputSize: size(), hiddenSize: size() };
+const recurrentOptions = {
+  numLayers: arg(() => 1, optional),
+  bias: flag(),
+  batchFirst: flag(),
+  dropout: arg(() => 0, optional),
+  bidirectional: flag(),
+};
+const dynamicOptions = {
+  dtype: arg(() => 'qint8', optional),
+  activation: arg(() => 'perRow', optional),
+  reduceRange: flag(),
+};
+const cellOptions = { bias: flag() };
+const nonlinearity = { nonlinearity: arg(() => 'tanh', optional) };
+const states = /hx|hidden|state/;
+const sequence = (): dynaquant.Tensor => dynaquant.ones(3, 1, 2);
+const hidden = (): Argument => arg(() => dynaquant.zeros(1, 1, 2), nullable, states);
+const pair = (): Argument =>
+  arg(() => [dynaquant.zeros(1, 1, 2), dynaquant.zeros(1, 1, 2)], nullable, states);
+const cellState = (): Argument => arg(() => dynaquant.zeros(1, 2), nullable, states);
+const cellPair = (): Argument => arg(() => [dynaquant.zeros(1, 2), dynaquant.zeros(1, 2)], nullable, states);
+const indices = (): Argument => arg(() => tensor([0, 1], { dtype: 'int64' }));
+const tableSizes = { numEmbeddings: size(), embeddingDim: size() };
+const padding = { paddingIdx: arg(() => 0, nullable) };
+const bagMode = { mode: arg(() => 'sum', optional), includeLastOffset: flag() };
+const qconfig = (): Argument => arg(() => quantization.defaultDynamicQConfig, '', /qconfig/);
+const packed = (): Argument => arg(() => rnn.packSequence([sequence()]), '', /sequence/);
+const lengths = (): Argument => arg(() => [3]);
+const name = (): Argument => arg(() => 'w', 'string');
+
+/** A method's row. */
+function method<T>(receiver: () => T, call: (self: T, ...args: never[]) => unknown, args: Row['args']): Row {
+  return { call: (...given: never[]) => call(receiver(), ...given), args };
+}
+const on = (call: (self: dynaquant.Tensor, ...args: never[]) => unknown, args: Row['args'] = {}): Row =>
+  method(matrix, call, args);
+
+const linear = (): dynaquant.nn.Linear => new nn.Linear(2, 2);
+
+type Rows = Record<string, Row | Row[]>;
+
+const creators: Rows = {
+  tensor: [
+    { call: dynaquant.tensor, args: { values: arg(() => [1], 'boolean number bigint'), options: options() } },
+    { call: (dtype: never) => tensor([1], { dtype }), args: { dtype: dtype() } },
+  ],
+  full: {
+    call: dynaquant.full,
+    args: { shape: arg(() => [2]), value: arg(() => 1, 'number'), options: options() },
+  },
+  zeros: { call: dynaquant.zeros, args: { shape: shape(), options: options() } },
+  ones: [
+    { call: dynaquant.ones, args: { shape: shape(), options: options() } },
+    { call: (dtype: never) => dynaquant.ones(2, { dtype }), args: { dtype: dtype() } },
+  ],
+  arange: { call: dynaquant.arange, args: { end: arg(() => 2), options: options() } },
+  cat: { call: dynaquant.cat, args: { tensors: arg(() => [vector()]), dim: dim(optional) } },
+  stack: { call: dynaquant.stack, args: { tensors: arg(() => [vector()]), dim: dim(optional) } },
+  rand: { call: dynaquant.rand, args: { shape: shape(), options: options() } },
+  randn: [
+    { call: dynaquant.randn, args: { shape: shape(), options: options() } },
+    { call: (generator: never) => dynaquant.randn(2, { generator }), args: { generator: generator() } },
+    { call: (dtype: never) => dynaquant.randn(2, { dtype }), args: { dtype: dtype() } },
+  ],
+  randint: {
+    call: dynaquant.randint,
+    args: {
+      low: arg(() => 0),
+      high: arg(() => 2, '', /expects 'from'/),
+      shape: arg(() => [2]),
+      options: options(),
+    },
+  },
+  randperm: { call: dynaquant.randperm, args: { n: arg(() => 2), options: options() } },
+  manualSeed: { call: dynaquant.manualSeed, args: { seed: arg(() => 0, 'bigint') } },
+  setNumThreads: { call: (n: never) => dynaquant.setNumThreads(n), args: { threads: arg(() => 1) } },
+  getNumThreads: { call: dynaquant.getNumThreads, args: {} },
+  Tensor: [
+    {
+      call: (...args: never[]) => new Tensor(...(args as unknown as [never, never])),
+      args: { data: arg(() => new Float32Array(2)), shape: arg(() => [2]), options: options() },
+    },
+    {
+      call: (dtype: never) => new Tensor(new Float32Array(2), [2], { dtype }),
+      args: { dtype: dtype() },
+    },
+    {
+      call: (qscheme: never, scales: never, zeroPoints: never, axis: never) =>
+        new Tensor(new Int8Array(2), [2], { dtype: 'qint8', qscheme, scales, zeroPoints, axis }),
+      args: {
+        qscheme: arg(() => 'per_channel_affine'),
+        scales: arg(() => new Float64Array([1, 1])),
+        zeroPoints: arg(() => new Int32Array(2)),
+        axis: arg(() => 0, optional),
+      },
+    },
+  ],
+  Generator: { call: () => new Generator(), args: {} },
+  'Generator.manualSeed': method(
+    () => new Generator(),
+    (g, seed: never) => g.manualSeed(seed),
+    {
+      seed: arg(() => 0, 'bigint'),
+    },
+  ),
+  'Generator.initialSeed': method(
+    () => new Generator(),
+    (g) => g.initialSeed(),
+    {},
+  ),
+  'Generator.getState': method(
+    () => new Generator(),
+    (g) => g.getState(),
+    {},
+  ),
+  'Generator.setState': method(
+    () => new Generator(),
+    (g, state: never) => g.setState(state),
+    {
+      state: arg(() => new Generator().getState()),
+    },
+  ),
+};
+
+const tensorMethods: Rows = {
+  'Tensor.dim': on((t) => t.dim()),
+  'Tensor.size': on((t, dim: never) => t.size(dim), { dim: dim(optional) }),
+  'Tensor.abs': on((t) => t.abs()),
+  'Tensor.neg': on((t) => t.neg()),
+  'Tensor.add': on((t, other: never) => t.add(other), { other: operand() }),
+  'Tensor.sub': on((t, other: never) => t.sub(other), { other: operand() }),
+  'Tensor.mul': on((t, other: never) => t.mul(other), { other: operand() }),
+  'Tensor.div': on((t, other: never) => t.div(other), { other: operand() }),
+  'Tensor.eq': on((t, other: never) => t.eq(other), { other: operand() }),
+  'Tensor.sum': on((t) => t.sum()),
+  'Tensor.mean': on((t) => t.mean()),
+  'Tensor.min': on((t) => t.min()),
+  'Tensor.max': on((t) => t.max()),
+  'Tensor.argmax': on((t, dim: never, keepdim: never) => t.argmax(dim, keepdim), {
+    dim: dim(nullable),
+    keepdim: flag(),
+  }),
+  'Tensor.softmax': on((t, dim: never) => t.softmax(dim), { dim: dim() }),
+  'Tensor.logSoftmax': on((t, dim: never) => t.logSoftmax(dim), { dim: dim() }),
+  'Tensor.reshape': on((t, shape: never) => t.reshape(shape), { shape: arg(() => [4]) }),
+  'Tensor.view': on((t, shape: never) => t.view(shape), { shape: arg(() => [4]) }),
+  'Tensor.flatten': on((t) => t.flatten()),
+  'Tensor.unsqueeze': on((t, dim: never) => t.unsqueeze(dim), { dim: dim() }),
+  'Tensor.squeeze': on((t, dim: never) => t.squeeze(dim), { dim: dim(optional) }),
+  'Tensor.transpose': on((t, dim0: never, dim1: never) => t.transpose(dim0, dim1), {
+    dim0: dim(),
+    dim1: dim(),
+  }),
+  'Tensor.t': on((t) => t.t()),
+  'Tensor.select': on((t, dim: never, index: never) => t.select(dim, index), {
+    dim: dim(),
+    index: arg(() => 0),
+  }),
+  'Tensor.slice': on((t, dim: never, start: never, end: never) => t.slice(dim, start, end), {
+    dim: dim(),
+    start: arg(() => 0, optional),
+    end: arg(() => 1, optional),
+  }),
+  'Tensor.equal': on((t, other: never) => t.equal(other), { other: arg(matrix, 'dtype') }),
+  'Tensor.allclose': [
+    on((t, other: never, options: never) => t.allclose(other, options), {
+      other: arg(matrix, 'dtype'),
+      options: options(),
+    }),
+    on((t, rtol: never, atol: never) => t.allclose(t, { rtol, atol }), { rtol: number(), atol: number() }),
+  ],
+  'Tensor.item': method(
+    () => tensor([1]),
+    (t) => t.item(),
+    {},
+  ),
+  'Tensor.toArray': on((t) => t.toArray()),
+  'Tensor.clone': on((t) => t.clone()),
+  'Tensor.copy_': on((t, other: never) => t.copy_(other), { other: arg(matrix, 'dtype') }),
+  'Tensor.fill_': on((t, value: never) => t.fill_(value), { value: arg(() => 1, 'number') }),
+  'Tensor.zero_': on((t) => t.zero_()),
+  'Tensor.to': on((t, dtype: never) => t.to(dtype), { dtype: arg(() => 'float64') }),
+  'Tensor.float': on((t) => t.float()),
+  'Tensor.intRepr': method(quantizedTensor, (t) => t.intRepr(), {}),
+  'Tensor.dequantize': method(quantizedTensor, (t) => t.dequantize(), {}),
+  'Tensor.toString': on((t) => t.toString()),
+};
+
+const initialisers: Rows = {
+  'nn.init.uniform_': {
+    call: nn.init.uniform_,
+    args: { tensor: arg(matrix), a: number(), b: arg(() => 2, 'undefined number'), generator: generator() },
+  },
+  'nn.init.normal_': {
+    call: nn.init.normal_,
+    args: { tensor: arg(matrix), mean: number(), std: number(), generator: generator() },
+  },
+  'nn.init.constant_': {
+    call: nn.init.constant_,
+    args: { tensor: arg(matrix, 'dtype'), value: arg(() => 1, 'number') },
+  },
+  'nn.init.zeros_': { call: nn.init.zeros_, args: { tensor: arg(matrix, 'dtype') } },
+  'nn.init.ones_': { call: nn.init.ones_, args: { tensor: arg(matrix, 'dtype') } },
+  'nn.init.xavierUniform_': {
+    call: nn.init.xavierUniform_,
+    args: { tensor: arg(matrix), gain: number(), generator: generator() },
+  },
+  'nn.init.xavierNormal_': {
+    call: nn.init.xavierNormal_,
+    args: { tensor: arg(matrix), gain: number(), generator: generator() },
+  },
+  'nn.init.kaimingUniform_': {
+    call: nn.init.kaimingUniform_,
+    args: { tensor: arg(matrix), options: options() },
+  },
+  'nn.init.kaimingNormal_': [
+    { call: nn.init.kaimingNormal_, args: { tensor: arg(matrix), options: options() } },
+    {
+      call: (a: never, mode: never, nonlinearity: never, generator: never) =>
+        nn.init.kaimingNormal_(matrix(), { a, mode, nonlinearity, generator }),
+      args: {
+        a: number(),
+        mode: arg(() => 'fan_in', optional),
+        nonlinearity: arg(() => 'relu', optional),
+        generator: generator(),
+      },
+    },
+  ],
+  'nn.init.calculateGain': {
+    call: nn.init.calculateGain,
+    args: { nonlinearity: arg(() => 'leaky_relu'), a: number() },
+  },
+};
+
+const sequences: Rows = {
+  'nn.utils.rnn.PackedSequence': {
+    call: (...args: never[]) => new rnn.PackedSequence(...(args as unknown as [never, never])),
+    args: {
+      data: arg(() => dynaquant.ones(3, 2), 'dtype'),
+      batchSizes: arg(() => tensor([1, 1, 1], { dtype: 'int64' })),
+      sortedIndices: arg(() => tensor([0], { dtype: 'int64' }), 'dtype'),
+      unsortedIndices: arg(() => tensor([0], { dtype: 'int64' }), 'undefined dtype'),
+    },
+  },
+  'nn.utils.rnn.packPaddedSequence': [
+    {
+      call: rnn.packPaddedSequence,
+      args: { input: arg(sequence, 'dtype'), lengths: lengths(), options: options() },
+    },
+    {
+      call: (batchFirst: never, enforceSorted: never) =>
+        rnn.packPaddedSequence(dynaquant.ones(2, 2, 1), [2, 2], { batchFirst, enforceSorted }),
+      args: { batchFirst: flag(), enforceSorted: flag() },
+    },
+  ],
+  'nn.utils.rnn.padPackedSequence': [
+    { call: rnn.padPackedSequence, args: { sequence: packed(), options: options() } },
+    {
+      call: (batchFirst: never, paddingValue: never, totalLength: never) =>
+        rnn.padPackedSequence(rnn.packSequence([sequence()]), { batchFirst, paddingValue, totalLength }),
+      args: { batchFirst: flag(), paddingValue: number(), totalLength: arg(() => 3, optional) },
+    },
+  ],
+  'nn.utils.rnn.padSequence': [
+    { call: rnn.padSequence, args: { sequences: arg(() => [sequence()]), options: options() } },
+    {
+      call: (batchFirst: never, paddingValue: never, paddingSide: never) =>
+        rnn.padSequence([sequence()], { batchFirst, paddingValue, paddingSide }),
+      args: { batchFirst: flag(), paddingValue: number(), paddingSide: arg(() => 'left', optional) },
+    },
+  ],
+  'nn.utils.rnn.unpadSequence': {
+    call: rnn.unpadSequence,
+    args: { padded: arg(sequence, 'dtype'), lengths: lengths(), options: options() },
+  },
+  'nn.utils.rnn.packSequence': {
+    call: rnn.packSequence,
+    args: { sequences: arg(() => [sequence()]), options: options() },
+  },
+  'nn.utils.rnn.unpackSequence': { call: rnn.unpackSequence, args: { sequence: packed() } },
+};
+
+const activations: Rows = Object.fromEntries(
+  (
+    [
+      ['GELU', { approximate: arg(() => 'tanh', optional) }],
+      ['Hardsigmoid', undefined],
+      ['Hardswish', undefined],
+      ['Hardtanh', { minVal: arg(() => -1, 'undefined'), maxVal: arg(() => 2, 'undefined number') }],
+      ['Identity', undefined],
+      ['LeakyReLU', { negativeSlope: number() }],
+      ['ELU', { alpha: number() }],
+      ['ReLU', undefined],
+      ['Sigmoid', undefined],
+      ['SiLU', undefined],
+      ['Softplus', { beta: number(), threshold: number() }],
+      ['Tanh', undefined],
+    ] as const
+  ).flatMap(([type, own]) => [
+    [
+      `nn.${type}`,
+      own === undefined ? { call: () => new nn[type](), args: {} } : construct(nn[type], {}, own),
+    ],
+    [
+      `nn.${type}.forward`,
+      method(
+        () => new nn[type](),
+        (module, input: never) => module.forward(input),
+        { input: type === 'Identity' ? arg(vector, Object.keys(kinds).join(' ')) : input() },
+      ),
+    ],
+  ]),
+);
+
+const floatLayers: Rows = {
+  ...activations,
+  'nn.Softmax': construct(nn.Softmax, { dim: dim() }).map(({ call, args }) => ({
+    call,
+    args: { dim: args['dim']! },
+  })),
+  'nn.Softmax.forward': method(
+    () => new nn.Softmax(0),
+    (m, x: never) => m.forward(x),
+    { input: input() },
+  ),
+  'nn.LogSoftmax': construct(nn.LogSoftmax, { dim: dim() }).map(({ call, args }) => ({
+    call,
+    args: { dim: args['dim']! },
+  })),
+  'nn.LogSoftmax.forward': method(
+    () => new nn.LogSoftmax(0),
+    (m, x: never) => m.forward(x),
+    { input: input() },
+  ),
+  'nn.Dropout': { call: (p: never) => new nn.Dropout(p), args: { p: arg(() => 0.5, optional, /dropout/) } },
+  'nn.Dropout.forward': method(
+    () => new nn.Dropout(0.5),
+    (m, x: never) => m.forward(x),
+    { input: input('dtype') },
+  ),
+  'nn.LayerNorm': construct(
+    nn.LayerNorm,
+    { normalizedShape: arg(() => 2) },
+    { eps: number(), elementwiseAffine: flag(), bias: flag() },
+  ),
+  'nn.LayerNorm.forward': method(
+    () => new nn.LayerNorm(2),
+    (m, x: never) => m.forward(x),
+    { input: input() },
+  ),
+  'nn.Linear': construct(nn.Linear, { inFeatures: size(), outFeatures: size() }, { bias: flag() }),
+  'nn.Linear.forward': method(linear, (m, x: never) => m.forward(x), { input: input() }),
+  'nn.Linear.repack': method(linear, (m) => m.repack(), {}),
+  'nn.intrinsic.LinearReLU': {
+    call: (...args: never[]) => new nn.intrinsic.LinearReLU(...(args as unknown as [never, never])),
+    args: { linear: arg(linear, '', /input modules/), relu: arg(() => new nn.ReLU(), '', /input modules/) },
+  },
+  'nn.intrinsic.LinearReLU.forward': method(
+    () => new nn.intrinsic.LinearReLU(linear(), new nn.ReLU()),
+    (m, x: never) => m.forward(x),
+    { input: input() },
+  ),
+  'nn.intrinsic.LinearReLU.repack': method(
+    () => new nn.intrinsic.LinearReLU(linear(), new nn.ReLU()),
+    (m) => m.repack(),
+    {},
+  ),
+  'nn.Embedding': construct(nn.Embedding, tableSizes, {
+    ...padding,
+    maxNorm: arg(() => 1, 'undefined null number'),
+    normType: number(),
+  }),
+  'nn.Embedding.forward': method(
+    () => new nn.Embedding(2, 2),
+    (m, x: never) => m.forward(x),
+    { indices: indices() },
+  ),
+  'nn.EmbeddingBag': construct(nn.EmbeddingBag, tableSizes, {
+    ...bagMode,
+    ...padding,
+    maxNorm: arg(() => 1, 'undefined null number'),
+    normType: number(),
+  }),
+  'nn.EmbeddingBag.forward': method(
+    () => new nn.EmbeddingBag(2, 2, { mode: 'sum' }),
+    (m, input: never, offsets: never, perSampleWeights: never) => m.forward(input, offsets, perSampleWeights),
+    bagArguments(),
+  ),
+  'nn.LSTM': construct(nn.LSTM, recurrentSizes, { ...recurrentOptions, projSize: arg(() => 1, optional) }),
+  'nn.LSTM.forward': method(
+    () => new nn.LSTM(2, 2),
+    (m, x: never, hx: never) => m.forward(x, hx),
+    { input: arg(sequence, '', dtypeSentence), hx: pair() },
+  ),
+  'nn.LSTM.repack': method(
+    () => new nn.LSTM(2, 2),
+    (m) => m.repack(),
+    {},
+  ),
+  'nn.GRU': construct(nn.GRU, recurrentSizes, recurrentOptions),
+  'nn.GRU.forward': method(
+    () => new nn.GRU(2, 2),
+    (m, x: never, hx: never) => m.forward(x, hx),
+    { input: arg(sequence, '', dtypeSentence), hx: hidden() },
+  ),
+  'nn.RNN': construct(nn.RNN, recurrentSizes, { ...recurrentOptions, ...nonlinearity }),
+  'nn.RNN.forward': method(
+    () => new nn.RNN(2, 2),
+    (m, x: never, hx: never) => m.forward(x, hx),
+    { input: arg(sequence, '', dtypeSentence), hx: hidden() },
+  ),
+  'nn.LSTMCell': construct(nn.LSTMCell, recurrentSizes, cellOptions),
+  'nn.LSTMCell.forward': method(
+    () => new nn.LSTMCell(2, 2),
+    (m, x: never, hx: never) => m.forward(x, hx),
+    { input: arg(() => dynaquant.ones(1, 2), '', dtypeSentence), hx: cellPair() },
+  ),
+  'nn.LSTMCell.repack': method(
+    () => new nn.LSTMCell(2, 2),
+    (m) => m.repack(),
+    {},
+  ),
+  'nn.GRUCell': construct(nn.GRUCell, recurrentSizes, cellOptions),
+  'nn.GRUCell.forward': method(
+    () => new nn.GRUCell(2, 2),
+    (m, x: never, hx: never) => m.forward(x, hx),
+    { input: arg(() => dynaquant.ones(1, 2), '', dtypeSentence), hx: cellState() },
+  ),
+  'nn.RNNCell': construct(nn.RNNCell, recurrentSizes, { ...cellOptions, ...nonlinearity }),
+  'nn.RNNCell.forward': method(
+    () => new nn.RNNCell(2, 2),
+    (m, x: never, hx: never) => m.forward(x, hx),
+    { input: arg(() => dynaquant.ones(1, 2), '', dtypeSentence), hx: cellState() },
+  ),
+};
+
+function bagArguments(): Row['args'] {
+  return {
+    input: arg(() => tensor([0, 1], { dtype: 'int64' })),
+    offsets: arg(() => tensor([0], { dtype: 'int64' })),
+    perSampleWeights: arg(() => tensor([1, 1]), nullable, /per_sample_weights/),
+  };
+}
+
+const quantizedLayers: Rows = {
+  'nn.quantized.dynamic.LSTM': construct(dynamic.LSTM, recurrentSizes, {
+    ...recurrentOptions,
+    ...dynamicOptions,
+    projSize: arg(() => 1, optional),
+  }),
+  'nn.quantized.dynamic.LSTM.forward': method(
+    () => new dynamic.LSTM(2, 2),
+    (m, x: never, hx: never) => m.forward(x, hx),
+    { input: arg(sequence, '', dtypeSentence), hx: pair() },
+  ),
+  'nn.quantized.dynamic.LSTM.fromFloat': {
+    call: dynamic.LSTM.fromFloat.bind(dynamic.LSTM),
+    args: { module: arg(() => new nn.LSTM(2, 2)), qconfig: qconfig() },
+  },
+  'nn.quantized.dynamic.GRU': construct(dynamic.GRU, recurrentSizes, {
+    ...recurrentOptions,
+    ...dynamicOptions,
+  }),
+  'nn.quantized.dynamic.GRU.forward': method(
+    () => new dynamic.GRU(2, 2),
+    (m, x: never, hx: never) => m.forward(x, hx),
+    { input: arg(sequence, '', dtypeSentence), hx: hidden() },
+  ),
+  'nn.quantized.dynamic.GRU.fromFloat': {
+    call: dynamic.GRU.fromFloat.bind(dynamic.GRU),
+    args: { module: arg(() => new nn.GRU(2, 2)), qconfig: qconfig() },
+  },
+  'nn.quantized.dynamic.RNN': construct(dynamic.RNN, recurrentSizes, {
+    ...recurrentOptions,
+    ...dynamicOptions,
+    ...nonlinearity,
+  }),
+  'nn.quantized.dynamic.RNN.forward': method(
+    () => new dynamic.RNN(2, 2),
+    (m, x: never, hx: never) => m.forward(x, hx),
+    { input: arg(sequence, '', dtypeSentence), hx: hidden() },
+  ),
+  'nn.quantized.dynamic.RNN.fromFloat': {
+    call: dynamic.RNN.fromFloat.bind(dynamic.RNN),
+    args: { module: arg(() => new nn.RNN(2, 2)), qconfig: qconfig() },
+  },
+  'nn.quantized.dynamic.LSTMCell': construct(dynamic.LSTMCell, recurrentSizes, {
+    ...cellOptions,
+    ...dynamicOptions,
+  }),
+  'nn.quantized.dynamic.LSTMCell.forward': method(
+    () => new dynamic.LSTMCell(2, 2),
+    (m, x: never, hx: never) => m.forward(x, hx),
+    { input: arg(() => dynaquant.ones(1, 2), '', dtypeSentence), hx: cellPair() },
+  ),
+  'nn.quantized.dynamic.LSTMCell.fromFloat': {
+    call: dynamic.LSTMCell.fromFloat.bind(dynamic.LSTMCell),
+    args: { module: arg(() => new nn.LSTMCell(2, 2)), qconfig: qconfig() },
+  },
+  'nn.quantized.dynamic.GRUCell': construct(dynamic.GRUCell, recurrentSizes, {
+    ...cellOptions,
+    ...dynamicOptions,
+  }),
+  'nn.quantized.dynamic.GRUCell.forward': method(
+    () => new dynamic.GRUCell(2, 2),
+    (m, x: never, hx: never) => m.forward(x, hx),
+    { input: arg(() => dynaquant.ones(1, 2), '', dtypeSentence), hx: cellState() },
+  ),
+  'nn.quantized.dynamic.GRUCell.fromFloat': {
+    call: dynamic.GRUCell.fromFloat.bind(dynamic.GRUCell),
+    args: { module: arg(() => new nn.GRUCell(2, 2)), qconfig: qconfig() },
+  },
+  'nn.quantized.dynamic.RNNCell': construct(dynamic.RNNCell, recurrentSizes, {
+    ...cellOptions,
+    ...dynamicOptions,
+    ...nonlinearity,
+  }),
+  'nn.quantized.dynamic.RNNCell.forward': method(
+    () => new dynamic.RNNCell(2, 2),
+    (m, x: never, hx: never) => m.forward(x, hx),
+    { input: arg(() => dynaquant.ones(1, 2), '', dtypeSentence), hx: cellState() },
+  ),
+  'nn.quantized.dynamic.RNNCell.fromFloat': {
+    call: dynamic.RNNCell.fromFloat.bind(dynamic.RNNCell),
+    args: { module: arg(() => new nn.RNNCell(2, 2)), qconfig: qconfig() },
+  },
+  'nn.quantized.dynamic.Linear': construct(
+    dynamic.Linear,
+    { inFeatures: size(), outFeatures: size() },
+    { bias: flag(), ...dynamicOptions },
+  ),
+  'nn.quantized.dynamic.Linear.forward': method(
+    () => new dynamic.Linear(2, 2),
+    (m, x: never) => m.forward(x),
+    { input: arg(matrix, '', dtypeSentence) },
+  ),
+  'nn.quantized.dynamic.Linear.fromFloat': {
+    call: dynamic.Linear.fromFloat.bind(dynamic.Linear),
+    args: { module: arg(linear), qconfig: qconfig() },
+  },
+  'nn.quantized.dynamic.LinearReLU': construct(
+    dynamic.LinearReLU,
+    { inFeatures: size(), outFeatures: size() },
+    { bias: flag(), activation: dynamicOptions.activation, reduceRange: flag() },
+  ),
+  'nn.quantized.dynamic.LinearReLU.fromFloat': {
+    call: dynamic.LinearReLU.fromFloat.bind(dynamic.LinearReLU),
+    args: { module: arg(() => new nn.intrinsic.LinearReLU(linear(), new nn.ReLU())), qconfig: qconfig() },
+  },
+  'nn.quantized.Embedding': construct(nn.quantized.Embedding, tableSizes, {
+    ...padding,
+    dtype: arg(() => 'quint8', optional),
+  }),
+  'nn.quantized.Embedding.forward': method(
+    () => new nn.quantized.Embedding(2, 2),
+    (m, x: never) => m.forward(x),
+    { indices: indices() },
+  ),
+  'nn.quantized.Embedding.fromFloat': {
+    call: nn.quantized.Embedding.fromFloat.bind(nn.quantized.Embedding),
+    args: {
+      module: arg(() => new nn.Embedding(2, 2)),
+      qconfig: arg(() => quantization.floatQParamsWeightOnlyQConfig, '', /qconfig/),
+    },
+  },
+  'nn.quantized.EmbeddingBag': construct(nn.quantized.EmbeddingBag, tableSizes, {
+    ...bagMode,
+    ...padding,
+    dtype: arg(() => 'quint8', optional),
+  }),
+  'nn.quantized.EmbeddingBag.forward': method(
+    () => new nn.quantized.EmbeddingBag(2, 2),
+    (m, input: never, offsets: never, perSampleWeights: never) => m.forward(input, offsets, perSampleWeights),
+    bagArguments(),
+  ),
+  'nn.quantized.EmbeddingBag.fromFloat': {
+    call: nn.quantized.EmbeddingBag.fromFloat.bind(nn.quantized.EmbeddingBag),
+    args: {
+      module: arg(() => new nn.EmbeddingBag(2, 2)),
+      qconfig: arg(() => quantization.floatQParamsWeightOnlyQConfig, '', /qconfig/),
+    },
+  },
+};
+
+class Model extends nn.Module {
+  readonly linear = linear();
+  forward(x: dynaquant.Tensor): dynaquant.Tensor {
+    return this.linear.forward(x);
+  }
+}
+const model = (): Model => new Model();
+const state = (): dynaquant.nn.StateDict => model().stateDict();
+const hook = (): Argument => arg(() => () => undefined, 'function');
+
+const modules: Rows = {
+  'nn.Module': { call: () => new Model(), args: {} },
+  'nn.Parameter': {
+    call: (...args: never[]) => new nn.Parameter(...(args as unknown as [never, never])),
+    args: { data: arg(() => new Float32Array(2)), shape: arg(() => [2]) },
+  },
+  'nn.StateDict': {
+    call: (entries: never) => new nn.StateDict(entries),
+    args: { entries: arg(() => [], 'undefined null object') },
+  },
+  'nn.Module.registerBuffer': method(model, (m, name: never, value: never) => m.registerBuffer(name, value), {
+    name: name(),
+    value: arg(vector, 'detachedTensor dtype', /buffer/),
+  }),
+  'nn.Module.registerForwardHook': method(model, (m, hook: never) => m.registerForwardHook(hook), {
+    hook: hook(),
+  }),
+  'nn.Module.registerForwardPreHook': method(model, (m, hook: never) => m.registerForwardPreHook(hook), {
+    hook: hook(),
+  }),
+  'nn.Module.namedChildren': method(model, (m) => [...m.namedChildren()], {}),
+  'nn.Module.children': method(model, (m) => [...m.children()], {}),
+  'nn.Module.namedModules': method(model, (m) => [...m.namedModules()], {}),
+  'nn.Module.modules': method(model, (m) => [...m.modules()], {}),
+  'nn.Module.namedParameters': method(model, (m) => [...m.namedParameters()], {}),
+  'nn.Module.parameters': method(model, (m) => [...m.parameters()], {}),
+  'nn.Module.getSubmodule': method(model, (m, target: never) => m.getSubmodule(target), {
+    target: arg(() => 'linear', '', /has no module/),
+  }),
+  'nn.Module.train': method(model, (m, mode: never) => m.train(mode), { mode: flag() }),
+  'nn.Module.eval': method(model, (m) => m.eval(), {}),
+  'nn.Module.apply': method(model, (m, f: never) => m.apply(f), { f: hook() }),
+  'nn.Module.stateDict': method(model, (m) => m.stateDict(), {}),
+  'nn.Module.loadStateDict': [
+    method(model, (m, state: never, options: never) => m.loadStateDict(state, options), {
+      state: arg(state),
+      options: options(),
+    }),
+    method(model, (m, strict: never) => m.loadStateDict(state(), { strict }), { strict: flag() }),
+    method(model, (m, weight: never) => m.loadStateDict(new Map([...state(), ['linear.weight', weight]])), {
+      weight: arg(matrix, 'dtype', /linear\.weight/),
+    }),
+  ],
+  'nn.Module.toString': method(model, (m) => m.toString(), {}),
+  'nn.Module.extraRepr': method(model, (m) => m.extraRepr(), {}),
+  'nn.Module.replaceChildren': method(model, (m, f: never) => m.replaceChildren(f), {
+    f: arg(() => (child: unknown) => child),
+  }),
+  'nn.Sequential': {
+    call: (module: never) => new nn.Sequential(module),
+    args: { modules: arg(linear, '', /module/) },
+  },
+  'nn.Sequential.forward': method(
+    () => new nn.Sequential(linear()),
+    (m, x: never) => m.forward(x),
+    { input: input() },
+  ),
+  'nn.Sequential.append': method(
+    () => new nn.Sequential(),
+    (m, module: never) => m.append(module),
+    { module: arg(linear) },
+  ),
+  'nn.Sequential.get': method(
+    () => new nn.Sequential(linear()),
+    (m, index: never) => m.get(index),
+    { index: arg(() => 0) },
+  ),
+  'nn.Sequential.namedModules': method(
+    () => new nn.Sequential(linear()),
+    (m) => [...m.namedModules()],
+    {},
+  ),
+  'nn.ModuleList': {
+    call: (modules: never) => new nn.ModuleList(modules),
+    args: { modules: arg(() => [linear()], optional, /module/) },
+  },
+  'nn.ModuleList.extend': method(
+    () => new nn.ModuleList(),
+    (m, modules: never) => m.extend(modules),
+    { modules: arg(() => [linear()], '', /module/) },
+  ),
+  'nn.ModuleDict': {
+    call: (modules: never) => new nn.ModuleDict(modules),
+    args: { modules: arg(() => ({ a: linear() }), 'undefined object', /module/) },
+  },
+  'nn.ModuleDict.get': method(
+    () => new nn.ModuleDict({ a: linear() }),
+    (m, key: never) => m.get(key),
+    { key: arg(() => 'a', '', /no module/) },
+  ),
+  'nn.ModuleDict.has': method(
+    () => new nn.ModuleDict({ a: linear() }),
+    (m, key: never) => m.has(key),
+    { key: arg(() => 'a', Object.keys(kinds).join(' ')) },
+  ),
+  'nn.ModuleDict.set': method(
+    () => new nn.ModuleDict(),
+    (m, key: never, module: never) => m.set(key, module),
+    { key: arg(() => 'a', 'string', /module name/), module: arg(linear) },
+  ),
+  'nn.ModuleDict.delete': method(
+    () => new nn.ModuleDict({ a: linear() }),
+    (m, key: never) => m.delete(key),
+    { key: arg(() => 'a', Object.keys(kinds).join(' ')) },
+  ),
+  'nn.ModuleDict.keys': method(
+    () => new nn.ModuleDict({ a: linear() }),
+    (m) => [...m.keys()],
+    {},
+  ),
+  'nn.ModuleDict.values': method(
+    () => new nn.ModuleDict({ a: linear() }),
+    (m) => [...m.values()],
+    {},
+  ),
+  'nn.ModuleDict.entries': method(
+    () => new nn.ModuleDict({ a: linear() }),
+    (m) => [...m.entries()],
+    {},
+  ),
+  'quantization.quantizeDynamic': [
+    {
+      call: quantization.quantizeDynamic,
+      args: {
+        model: arg(model),
+        spec: arg(() => new Set([nn.Linear]), nullable, /spec/),
+        options: options(),
+      },
+    },
+    {
+      call: (dtype: never, mapping: never, inplace: never) =>
+        quantization.quantizeDynamic(model(), null, { dtype, mapping, inplace }),
+      args: {
+        dtype: arg(() => 'qint8', optional, /Don't know how to quantize/),
+        mapping: arg(() => quantization.defaultDynamicMapping, optional),
+        inplace: flag(),
+      },
+    },
+    {
+      call: (type: never, qconfig: never) =>
+        quantization.quantizeDynamic(model(), new Map([[type, qconfig]])),
+      args: {
+        type: arg(() => nn.Linear, 'string', /spec/),
+        qconfig: arg(() => quantization.defaultDynamicQConfig, 'null', /qconfig|spec/),
+      },
+    },
+  ],
+  modelFromStateDict: { call: dynaquant.modelFromStateDict, args: { state: arg(state, 'object', /state/) } },
+  StateDictModule: { call: () => dynaquant.modelFromStateDict(state()).model, args: {} },
+  CheckpointError: { call: (message: never) => new CheckpointError(message), args: {} },
+};
+
+const file = join(folder, 'state.safetensors');
+const files: Rows = {
+  saveSync: {
+    call: dynaquant.saveSync,
+    args: { state: arg(state, '', /state/), path: arg(() => file, '', /path/) },
+  },
+  save: { call: dynaquant.save, args: { state: arg(state, '', /state/), path: arg(() => file, '', /path/) } },
+  loadSync: {
+    call: dynaquant.loadSync,
+    args: { source: arg(() => saved(), '', /source|path/), options: options() },
+  },
+  load: { call: dynaquant.load, args: { source: arg(() => saved(), '', /source|path/), options: options() } },
+};
+function saved(): string {
+  dynaquant.saveSync(state(), file);
+  return file;
+}
+
+const table: Rows = {
+  ...creators,
+  ...tensorMethods,
+  ...initialisers,
+  ...sequences,
+  ...floatLayers,
+  ...quantizedLayers,
+  ...modules,
+  ...files,
+};
+const rows = Object.entries(table).flatMap(([name, given]) =>
+  (Array.isArray(given) ? given : [given]).map((row): [string, Row] => [name, row]),
+);
+
+/** Why an outcome is not what a user should see; undefined where it is. */
+async function fault({ call, args }: Row, at: number, kind: Kind): Promise<string | undefined> {
+  const [name, argument] = Object.entries(args)[at]!;
+  const values = Object.values(args).map(({ good }) => good());
+  values[at] = kinds[kind](values[at]);
+  const accepted = argument.accepts.includes(kind);
+  const began = performance.now();
+  let error: Error & { code?: string };
+  try {
+    await call(...(values as never[]));
+    return accepted ? undefined : `takes ${name} = ${kind}`;
+  } catch (thrown) {
+    error = thrown as Error;
+  } finally {
+    const took = performance.now() - began;
+    if (took > 1000) throw new Error(`${name} = ${kind} took ${took} ms`);
+  }
+  const said = `${name} = ${kind}: ${error.name} ${error.code ?? 'without code'}: ${error.message.slice(0, 150)}`;
+  // A path that leads nowhere is Node's to tell.
+  if (kind === 'string' && /^(path|source)$/.test(name) && error.code === 'ENOENT') return undefined;
+  if (accepted) return `refuses ${said}`;
+  if (!['TypeError', 'RangeError', 'CheckpointError'].includes(error.name)) return `foreign class: ${said}`;
+  if (error.code === undefined || !Object.hasOwn(errorCodes, error.code)) return `foreign code: ${said}`;
+  const snake = name.replace(/[A-Z0-9]/g, (letter) => `_?${letter}`);
+  const named = new RegExp(snake, 'i').test(error.message) || argument.names.test(error.message);
+  return named ? undefined : `does not name the argument: ${said}`;
+}
+
+test.each(rows)('%s', async (_, row) => {
+  await row.call(...(Object.values(row.args).map(({ good }) => good()) as never[]));
+  const faults: string[] = [];
+  for (let i = 0; i < Object.keys(row.args).length; i++) {
+    for (const kind of Object.keys(kinds) as Kind[]) {
+      const found = await fault(row, i, kind);
+      if (found !== undefined) faults.push(found);
+    }
+  }
+  expect(faults).toEqual([]);
+});
+
+test('nothing is left behind beside the file that was saved', () => {
+  expect(readdirSync(folder)).toEqual(['state.safetensors']);
+});
+
+test('a detached tensor answers every method with one error, or from its shape', () => {
+  for (const [name, given] of Object.entries(tensorMethods)) {
+    for (const row of Array.isArray(given) ? given : [given]) {
+      void row;
+      const method = (detachedTensor() as unknown as Record<string, (...args: unknown[]) => unknown>)[
+        name.slice(7)
+      ]!;
+      const args = Object.values(row.args).map(({ good }) => good());
+      try {
+        method.apply(detachedTensor(), args);
+      } catch (error) {
+        expect([name, (error as { code?: string }).code, String(error)]).toEqual([
+          name,
+          expect.stringMatching(/^ERR_/),
+          expect.any(String),
+        ]);
+      }
+    }
+  }
+});
+
+describe('the table', () => {
+  const src = join(__dirname, '..', 'src');
+  const sources = readdirSync(src, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => readFileSync(join(src, file), 'utf8'));
+  // What TypeScript declares private or protected, and what takes no argument that a user gives.
+  const internal = new Set([
+    ...sources.flatMap((text) =>
+      Array.from(
+        text.matchAll(/^ {2}(?:private|protected) (?:[a-z]+ )*\*?(\w+)[(<]/gm),
+        (match) => match[1]!,
+      ),
+    ),
+    ...['bytes', 'checked', 'extraRepr', 'step'],
+  ]);
+  /** These have no forward of their own, and say so whatever they are given. */
+  const withoutForward = ['nn.ModuleDict.forward', 'nn.ModuleList.forward', 'StateDictModule.forward'];
+  const isClass = (value: unknown): value is new () => object =>
+    typeof value === 'function' && /^class\b/.test(String(value));
+
+  test('has every public function and method', () => {
+    const missing: string[] = [];
+    const covered = new Set<unknown>();
+    const resolve = (path: string): unknown => {
+      let value: unknown = dynaquant;
+      for (const part of path.split('.')) {
+        const holder = value as Record<string, unknown>;
+        value = isClass(value) && !Object.hasOwn(value, part) ? value.prototype[part as never] : holder[part];
+      }
+      return value;
+    };
+    for (const name of Object.keys(table)) {
+      const value = resolve(name);
+      expect([name, typeof value]).toEqual([name, 'function']);
+      covered.add(value);
+    }
+    const visit = (holder: object, path: string): void => {
+      for (const [name, value] of Object.entries(holder)) {
+        const at = path === '' ? name : `${path}.${name}`;
+        if (typeof value === 'object' && value !== null && !/Mapping|QConfig|errorCodes/.test(name))
+          visit(value as object, at);
+        if (typeof value !== 'function') continue;
+        if (!covered.has(value)) missing.push(at);
+        if (!isClass(value)) continue;
+        for (const member of Object.getOwnPropertyNames(value)) {
+          if (
+            typeof value[member as never] === 'function' &&
+            member !== 'prototype' &&
+            !covered.has(value[member as never])
+          )
+            missing.push(`${at}.${member}`);
+        }
+        for (
+          let prototype: object = value.prototype;
+          !/^(Object|Map|Error)$/.test(prototype.constructor.name);
+          prototype = Object.getPrototypeOf(prototype) as object
+        ) {
+          for (const [member, { value: own }] of Object.entries(
+            Object.getOwnPropertyDescriptors(prototype),
+          )) {
+            if (
+              typeof own === 'function' &&
+              member !== 'constructor' &&
+              !internal.has(member) &&
+              !covered.has(own)
+            )
+              missing.push(`${at}.${member}`);
+          }
+        }
+      }
+    };
+    visit(dynaquant, '');
+    expect([...new Set(missing)]).toEqual(withoutForward);
+  });
+});
