@@ -4,23 +4,28 @@
 #include "bindings/environment.h"
 #include "kernels/dispatch.h"
 
+namespace dynaquant {
+
+// What each bindings file adds to the addon.
+using Init = void(Napi::Env env, Napi::Object exports);
+Init init_call, init_embedding, init_kernels, init_linear, init_random, init_rnn, init_test_doors,
+    init_threads;
+
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  const dynaquant::KernelTable* tables[dynaquant::kMaxTables];
-  dynaquant::supported_tables(tables);
-  env.SetInstanceData(new dynaquant::AddonData{tables[0]});
-  dynaquant::init_call(env, exports);
-  dynaquant::init_embedding(env, exports);
-  dynaquant::init_kernels(env, exports);
-  dynaquant::init_linear(env, exports);
-  dynaquant::init_random(env, exports);
-  dynaquant::init_rnn(env, exports);
-  dynaquant::init_test_doors(env, exports);
-  dynaquant::init_threads(env, exports);
+  const KernelTable* tables[kMaxTables];
+  supported_tables(tables);
+  env.SetInstanceData(new AddonData{tables[0]});
+  for (Init* add : {init_call, init_embedding, init_kernels, init_linear, init_random, init_rnn,
+                    init_test_doors, init_threads}) {
+    add(env, exports);
+  }
   return exports;
 }
 
 }  // namespace
 
 NODE_API_MODULE(dynaquant, init)
+
+}  // namespace dynaquant

@@ -5,6 +5,8 @@ import { createHash } from 'node:crypto';
 import { manualSeed, nn, quantization, rand, randn } from '../dist/index.js';
 import { native } from '../dist/native/addon.js';
 import { callBags, callLinear, callLookup, callRNN } from '../dist/native/call.js';
+import { construct, floatCatalogue } from '../dist/nn/catalogue.js';
+import { quantizedCatalogue } from '../dist/nn/quantized/catalogue.js';
 
 const addon = native();
 const lengths = [1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 47, 64, 65, 97];
@@ -322,6 +324,24 @@ const kinds = {
           const [y, hn, cn] = callRNN(handle, { ...call, ...c.counts });
           for (const array of [Uint8Array.of(0), y, hn, cn]) see(array);
         }
+      }
+    };
+  },
+  // Every class of layers, and each quantized twin in every dtype. They are made anew for each instruction set.
+  layers() {
+    const tensorsOf = (value) => (Array.isArray(value) ? value.flatMap(tensorsOf) : [value]);
+    return (see) => {
+      manualSeed(1);
+      for (const entry of floatCatalogue.filter(({ parameters }) => parameters !== undefined)) {
+        const sizes = Object.fromEntries(entry.sizes.map((name, i) => [name, [37, 21][i]]));
+        const float = construct(entry, sizes).eval();
+        const twins = quantizedCatalogue.filter((twin) => twin.float === entry);
+        const quantized = twins
+          .flatMap(({ dtypes }) => dtypes)
+          .map((dtype) => quantization.quantizeDynamic(float, new Set(['']), { dtype }));
+        const input = entry.sampleInput(float.stateDict().metadata.get(''));
+        for (const module of [float, ...quantized])
+          for (const tensor of tensorsOf(module.forward(input))) see(tensor.data);
       }
     };
   },

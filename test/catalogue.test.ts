@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { construct, floatCatalogue, type CatalogueEntry, type Options } from '../src/nn/catalogue.js';
+import { construct, type CatalogueEntry } from '../src/nn/catalogue.js';
 import * as nn from '../src/nn/index.js';
 import { entryOf, quantizedCatalogue, twinOf, type QuantizedEntry } from '../src/nn/quantized/catalogue.js';
 import {
@@ -14,32 +14,19 @@ import {
   quantizeDynamic,
   type QConfig,
 } from '../src/quantization/index.js';
-import { randn } from '../src/random.js';
 import { loadSync } from '../src/serialization/load.js';
 import { modelFromStateDict, StateDictModule } from '../src/serialization/model-from-state-dict.js';
 import { saveSync } from '../src/serialization/save.js';
 import type { DType, Tensor } from '../src/tensor/index.js';
+import { argumentsOf, catalogue, example, exampleSizes, inputOf, metadataOf } from './catalogue.js';
 import { bytesOf } from './support.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dynaquant-test-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const catalogue: readonly CatalogueEntry[] = [...floatCatalogue, ...quantizedCatalogue];
-
 /** Exported classes of modules that are no kind of module themselves. */
 const notInCatalogue: readonly unknown[] = [nn.Module];
 
-/** Sizes for any class: its first is 5, its second 3. */
-function exampleSizes({ sizes }: CatalogueEntry): Options {
-  return Object.fromEntries(sizes.map((name, i) => [name, [5, 3, 2, 2][i]]));
-}
-function example(entry: CatalogueEntry): nn.Module {
-  const children = new Map<string, nn.Module>([
-    ['0', new nn.Linear(5, 3)],
-    ['1', new nn.ReLU()],
-  ]);
-  return (entry.fromChildren?.(children) ?? construct(entry, exampleSizes(entry))).eval();
-}
 /** The options that the constructor knows: its error for another one lists them. */
 function optionsOfConstructor(entry: CatalogueEntry): string[] {
   try {
@@ -55,15 +42,6 @@ function outputs(module: nn.Module, input: Tensor): string[] {
   const flat = (value: unknown): string[] =>
     Array.isArray(value) ? value.flatMap(flat) : [bytesOf(value as Tensor)];
   return flat(module.forward(input));
-}
-/** Input for a module of that class; nothing for containers that depend on their children. */
-function inputOf(entry: CatalogueEntry): Tensor | undefined {
-  if (entry.sampleInput !== undefined)
-    return entry.sampleInput({ inFeatures: 5, ...metadataOf(example(entry)) });
-  return entry.fromChildren === undefined ? randn(2, 1, 1, 1, 1, 3) : undefined;
-}
-function metadataOf(module: nn.Module): nn.ModuleMetadata {
-  return module.stateDict().metadata.get('')!;
 }
 function shapesOf(module: nn.Module): unknown[] {
   return Array.from(module.stateDict(), ([name, { shape }]) => [name, shape]);
@@ -161,8 +139,7 @@ describe.each(named(catalogue))('%s', (type, entry) => {
     });
     test('has metadata that are its constructor’s arguments', () => {
       const module = example(entry);
-      const isArgument = ([key]: [string, unknown]): boolean => key !== 'type' && key !== 'qscheme';
-      const values = Object.fromEntries(Object.entries(metadataOf(module)).filter(isArgument));
+      const values = argumentsOf(module);
       for (const name of [...entry.sizes, ...Object.keys(entry.defaults)])
         expect(values).toHaveProperty(name);
       const again = construct(entry, values);

@@ -6,19 +6,6 @@
 namespace dynaquant {
 namespace {
 
-struct Named {
-  const char* name;
-  std::size_t value;
-};
-
-Napi::Object object_of(Napi::Env env, std::initializer_list<Named> entries) {
-  Napi::Object object = Napi::Object::New(env);
-  for (const Named& entry : entries) {
-    object.Set(entry.name, Napi::Number::New(env, static_cast<double>(entry.value)));
-  }
-  return object;
-}
-
 // The names of Status, by its numbers.
 Napi::Array status_names(Napi::Env env) {
   constexpr const char* kNames[] = {"ok", "inputNotFinite", "hiddenNotFinite", "cellNotFinite",
@@ -33,6 +20,11 @@ Napi::Array status_names(Napi::Env env) {
 
 }  // namespace
 
+void add_words(Napi::Object exports, std::initializer_list<NamedWord> words) {
+  Napi::Object layout = exports.Get("callLayout").As<Napi::Object>();
+  for (const auto& [name, word] : words) layout.Set(name, static_cast<double>(word));
+}
+
 void init_call(Napi::Env env, Napi::Object exports) {
   Napi::Float32Array slots = Napi::Float32Array::New(env, kSlots * kSlotFloats);
   Napi::Float64Array words = Napi::Float64Array::New(env, kWords);
@@ -40,19 +32,10 @@ void init_call(Napi::Env env, Napi::Object exports) {
                           words.Data()};
   exports.Set("callSlots", slots);
   exports.Set("callWords", words);
-  exports.Set("callLayout", object_of(env, {{"slotFloats", kSlotFloats},
-                                            {"arrays", kArrays},
-                                            {"given", kGiven},
-                                            {"joined", kJoined},
-                                            {"linearRows", kLinearRows},
-                                            {"rnnSteps", kRnnSteps},
-                                            {"rnnBatch", kRnnBatch},
-                                            {"rnnFirstLayer", kRnnFirstLayer},
-                                            {"rnnLayers", kRnnLayers},
-                                            {"tableBits", kTableBits},
-                                            {"tableWidth", kTableWidth},
-                                            {"bagMode", kBagMode},
-                                            {"bagPadding", kBagPadding}}));
+  exports.Set("callLayout", Napi::Object::New(env));
+  add_words(
+      exports,
+      {{"slotFloats", kSlotFloats}, {"arrays", kArrays}, {"given", kGiven}, {"joined", kJoined}});
   exports.Set("statusNames", status_names(env));
 }
 

@@ -13,6 +13,7 @@
 
 #include <array>
 #include <cstddef>
+#include <initializer_list>
 
 #include "bindings/arguments.h"
 #include "bindings/environment.h"
@@ -24,27 +25,21 @@ constexpr std::size_t kSlots = 6;         // slot i is the i-th argument's
 constexpr std::size_t kSlotFloats = 256;  // of each slot
 
 // The words. The first three are bit sets over the arguments, the others belong to one kind of
-// call.
+// call: its binding numbers them from kOwnWords on.
 enum Word : std::size_t {
   kArrays,  // the argument is an array; otherwise its slot holds it
   kGiven,   // the argument is there at all
   kJoined,  // the output lies behind the output before it, in the same array
   kOwnWords,
-
-  kLinearRows = kOwnWords,
-
-  kRnnSteps = kOwnWords,
-  kRnnBatch,
-  kRnnFirstLayer,
-  kRnnLayers,
-
-  kTableBits = kOwnWords,
-  kTableWidth,
-  kBagMode,
-  kBagPadding,
-
-  kWords,
 };
+constexpr std::size_t kWords = kOwnWords + 4;
+
+// Tells JavaScript the index of a word by its name. A binding's init function does so for its own.
+struct NamedWord {
+  const char* name;
+  std::size_t word;
+};
+void add_words(Napi::Object exports, std::initializer_list<NamedWord> words);
 
 // The words and arguments of one call. Valid until the call returns, because the next one writes
 // over them: an asynchronous call must copy what it needs.
@@ -57,8 +52,8 @@ class CallReader {
         given_(size(kGiven, "given")),
         joined_(size(kJoined, "joined")) {}
 
-  double number(Word word) const { return buffers_.words[word]; }
-  std::size_t size(Word word, const char* name) const {
+  double number(std::size_t word) const { return buffers_.words[word]; }
+  std::size_t size(std::size_t word, const char* name) const {
     return size_number(info_.Env(), number(word), name);
   }
 

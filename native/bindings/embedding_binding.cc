@@ -7,6 +7,9 @@
 namespace dynaquant {
 namespace {
 
+enum TableWord : std::size_t { kTableBits = kOwnWords, kTableWidth, kBagMode, kBagPadding };
+static_assert(kBagPadding < kWords, "there is no such word");
+
 int checked_bits(Napi::Env env, double bits) {
   if (bits != 4 && bits != 8) throw Napi::RangeError::New(env, "bits is neither 4 nor 8");
   return static_cast<int>(bits);
@@ -108,6 +111,10 @@ void init_embedding(Napi::Env env, Napi::Object exports) {
   exports.Set("embeddingLookup", Napi::Function::New<embedding_lookup>(env));
   exports.Set("embeddingBag", Napi::Function::New<embedding_bag>(env));
   exports.Set("quantizeTable", Napi::Function::New<quantize>(env));
+  add_words(exports, {{"tableBits", kTableBits},
+                      {"tableWidth", kTableWidth},
+                      {"bagMode", kBagMode},
+                      {"bagPadding", kBagPadding}});
 }
 
 }  // namespace dynaquant

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The state of one environment, and what addon.cc registers: one function a bindings file.
+// The state of one environment.
 #ifndef DYNAQUANT_BINDINGS_ENVIRONMENT_H_
 #define DYNAQUANT_BINDINGS_ENVIRONMENT_H_
 
@@ -30,15 +30,6 @@ struct AddonData {
 inline AddonData& addon_data(Napi::Env env) { return *env.GetInstanceData<AddonData>(); }
 
 inline const KernelTable& selected_kernels(Napi::Env env) { return *addon_data(env).kernels; }
-
-void init_call(Napi::Env env, Napi::Object exports);
-void init_embedding(Napi::Env env, Napi::Object exports);
-void init_kernels(Napi::Env env, Napi::Object exports);
-void init_linear(Napi::Env env, Napi::Object exports);
-void init_random(Napi::Env env, Napi::Object exports);
-void init_rnn(Napi::Env env, Napi::Object exports);
-void init_test_doors(Napi::Env env, Napi::Object exports);
-void init_threads(Napi::Env env, Napi::Object exports);
 
 }  // namespace dynaquant
 

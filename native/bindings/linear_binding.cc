@@ -13,6 +13,9 @@
 namespace dynaquant {
 namespace {
 
+enum LinearWord : std::size_t { kLinearRows = kOwnWords };
+static_assert(kLinearRows < kWords, "there is no such word");
+
 // new FloatLinear(matrix, inFeatures, outFeatures, relu)
 // new HalfLinear(matrix, inFeatures, outFeatures, relu)
 // new Int8Linear(matrix, inFeatures, outFeatures, perRow, reduceRange, relu)
@@ -76,6 +79,7 @@ void init_linear(Napi::Env env, Napi::Object exports) {
   LinearHandle<FloatMatrix>::define(env, exports, "FloatLinear");
   LinearHandle<HalfMatrix>::define(env, exports, "HalfLinear");
   LinearHandle<Int8Matrix>::define(env, exports, "Int8Linear");
+  add_words(exports, {{"linearRows", kLinearRows}});
 }
 
 }  // namespace dynaquant

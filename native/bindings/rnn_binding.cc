@@ -12,6 +12,9 @@
 namespace dynaquant {
 namespace {
 
+enum RnnWord : std::size_t { kRnnSteps = kOwnWords, kRnnBatch, kRnnFirstLayer, kRnnLayers };
+static_assert(kRnnLayers < kWords, "there is no such word");
+
 RnnMode rnn_mode_argument(Napi::Env env, const Napi::Value& value) {
   const std::string name = value.ToString().Utf8Value();
   if (name == "LSTM") return RnnMode::kLstm;
@@ -190,6 +193,10 @@ void init_rnn(Napi::Env env, Napi::Object exports) {
   RnnHandle<FloatMatrix>::define(env, exports, "FloatRNN");
   RnnHandle<HalfMatrix>::define(env, exports, "HalfRNN");
   RnnHandle<Int8Matrix>::define(env, exports, "Int8RNN");
+  add_words(exports, {{"rnnSteps", kRnnSteps},
+                      {"rnnBatch", kRnnBatch},
+                      {"rnnFirstLayer", kRnnFirstLayer},
+                      {"rnnLayers", kRnnLayers}});
 }
 
 }  // namespace dynaquant

@@ -26,6 +26,14 @@ DYNAQUANT_INLINE void gather_values(const Values& values, const TableRow& row, s
   }
 }
 
+DYNAQUANT_INLINE void check_table_row(const TableRow& row, const float* out) {
+  DYNAQUANT_CHECK(row.bits == 32 || row.bits == 8 || row.bits == 4);
+  DYNAQUANT_CHECK(row.data != nullptr);
+  DYNAQUANT_CHECK(row.bits < 32 || is_aligned(row.data, alignof(float)));
+  DYNAQUANT_CHECK(row.bits == 4 || !row.high);
+  DYNAQUANT_CHECK(is_array(out));
+}
+
 inline void gather_row_kernel(const TableRow& row, size_t columns, Gather gather, float* out) {
   check_table_row(row, out);
   if (row.bits == 32) {

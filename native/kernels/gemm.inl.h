@@ -6,6 +6,17 @@ inline size_t block_of(const FloatPanels&) { return kMaxBlock; }
 inline size_t block_of(const HalfPanels&) { return kMaxBlock; }
 
 template <typename Rows, typename Panels>
+DYNAQUANT_INLINE void check_product(const Rows& a, size_t rows, const Panels& b, const float* out,
+                                    size_t out_stride, size_t columns) {
+  check_rows(a, rows, b);
+  check_panels(b);
+  DYNAQUANT_CHECK(is_array(out));
+  DYNAQUANT_CHECK(is_apart(rows, columns, out_stride));
+  DYNAQUANT_CHECK(columns <= b.panels * kPanelColumns);
+  DYNAQUANT_CHECK(columns + kPanelColumns > b.panels * kPanelColumns);
+}
+
+template <typename Rows, typename Panels>
 inline void gemm_kernel(const Rows& a, size_t rows, const Panels& b, float* out, size_t out_stride,
                         size_t columns, bool relu) {
   check_product(a, rows, b, out, out_stride, columns);

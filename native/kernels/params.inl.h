@@ -17,6 +17,18 @@ DYNAQUANT_INLINE void store_params(const RowParams& params, size_t row, double s
   params.zero_points[row] = zero_point;
 }
 
+DYNAQUANT_INLINE void check_choice(const RangeLanes* ranges, size_t count, int levels,
+                                   const RowParams& params) {
+  check_ranges(ranges, 1);
+  DYNAQUANT_CHECK(levels == 127 || levels == 255);
+  DYNAQUANT_CHECK(count <= 1 || params.stride == 1);
+  for (size_t i = 0; i < count; ++i) {
+    for (size_t lane = 0; lane < kPanelColumns; ++lane) {
+      DYNAQUANT_CHECK(ranges[i].min[lane] <= 0 && ranges[i].max[lane] >= 0);
+    }
+  }
+}
+
 inline void choose_params_kernel(RangeLanes* ranges, size_t count, int levels,
                                  const RowParams& params) {
   check_choice(ranges, count, levels, params);

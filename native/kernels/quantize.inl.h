@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The range of floats, and floats to bytes.
 
+DYNAQUANT_INLINE void check_range(const FloatRows& x, size_t rows, size_t columns,
+                                  const RangeLanes* ranges, size_t stride) {
+  DYNAQUANT_CHECK(is_array(x.data));
+  DYNAQUANT_CHECK(is_apart(rows, columns, x.stride));
+  check_ranges(ranges, stride);
+}
+
 inline bool range_kernel(const FloatRows& x, size_t rows, size_t columns, RangeLanes* ranges,
                          size_t ranges_stride) {
   check_range(x, rows, columns, ranges, ranges_stride);
@@ -36,6 +43,22 @@ inline bool range_kernel(const FloatRows& x, size_t rows, size_t columns, RangeL
     store(range->max, high);
   }
   return !any_nan(add(poison, other_poison));
+}
+
+DYNAQUANT_INLINE void check_quantize(const FloatRows& x, size_t rows, size_t columns,
+                                     const RowParams& params, const uint8_t* out,
+                                     size_t out_stride) {
+  DYNAQUANT_CHECK(is_array(x.data));
+  DYNAQUANT_CHECK(is_apart(rows, columns, x.stride));
+  DYNAQUANT_CHECK(out != nullptr);
+  DYNAQUANT_CHECK(is_apart(rows, (columns + 15) / 16 * 16, out_stride));
+  check_params(params, rows);
+  for (size_t row = 0; row < rows; ++row) {
+    for (size_t column = 0; column < columns; ++column) {
+      const float q = x.data[row * x.stride + column] * params.inverses[row * params.stride];
+      DYNAQUANT_CHECK(q < 4194304 && q > -4194304);
+    }
+  }
 }
 
 inline void quantize_kernel(const FloatRows& x, size_t rows, size_t columns,

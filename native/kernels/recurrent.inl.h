@@ -199,6 +199,44 @@ inline void step_groups(const Rows& h, const Panels& b, const RnnStep& step, siz
   if (pending) step_tile(tiles[current ^ 1], step, on_output);
 }
 
+DYNAQUANT_INLINE size_t groups_of(size_t hidden) {
+  return (hidden + kPanelColumns - 1) / kPanelColumns;
+}
+DYNAQUANT_INLINE void check_block(const Int8Panels& b, size_t block) {
+  DYNAQUANT_CHECK(b.block == block);
+}
+template <typename Panels>
+DYNAQUANT_INLINE void check_block(const Panels&, size_t) {}
+
+template <typename Mode, typename Rows, typename Panels>
+DYNAQUANT_INLINE void check_step(const Rows& h, const Panels& b, const RnnStep& step, size_t begin,
+                                 size_t end) {
+  const size_t groups = groups_of(step.hidden), units = groups * kPanelColumns;
+  check_rows(h, step.rows, b);
+  check_panels(b);
+  check_block(b, block_panels(Mode::kGates));
+  DYNAQUANT_CHECK(begin * Mode::kGates % block_panels(Mode::kGates) == 0);
+  DYNAQUANT_CHECK(begin <= end && end <= groups);
+  DYNAQUANT_CHECK(groups * Mode::kGates == b.panels);
+  DYNAQUANT_CHECK(is_array(step.input_gates));
+  DYNAQUANT_CHECK(is_apart(step.rows, units * Mode::kGates, step.input_stride));
+  DYNAQUANT_CHECK(is_array(step.output));
+  DYNAQUANT_CHECK(is_apart(step.rows, step.hidden, step.output_stride));
+  if (Mode::kReadsPrevious) {
+    DYNAQUANT_CHECK(is_array(step.previous));
+    DYNAQUANT_CHECK(is_apart(step.rows, step.hidden, step.previous_stride));
+  }
+  if (Mode::kHasCell) {
+    DYNAQUANT_CHECK(is_array(step.cell));
+    DYNAQUANT_CHECK(is_apart(step.rows, units, step.cell_stride));
+    for (size_t row = 0; end == groups && row < step.rows; ++row) {
+      for (size_t unit = step.hidden; unit < units; ++unit) {
+        DYNAQUANT_CHECK(step.cell[row * step.cell_stride + unit] == 0);
+      }
+    }
+  }
+}
+
 template <typename Mode>
 inline void step_int8_kernel(const Int8Rows& h, const Int8Panels& b, const RnnStep& step,
                              size_t begin, size_t end, RangeLanes* ranges, size_t ranges_stride) {

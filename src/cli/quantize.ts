@@ -30,7 +30,7 @@ import {
 
 export const quantizeHelp = `Usage: dynaquant quantize IN -o OUT [options]
 
-Quantizes the LSTM, GRU, RNN, cell and Linear modules of a checkpoint (or, to 8 or 4 bits, its embeddings), and
+Quantizes the layers of a checkpoint that have a quantized class (or, to 8 or 4 bits, its embeddings), and
 writes everything as safetensors. IN may be safetensors, or what torch.save wrote. For each layer it runs the float
 and the quantized one on random input and prints how far they are apart, in % of the output's magnitude.
 

@@ -4,33 +4,24 @@ import * as activations from './activation.js';
 import { GRUCell, LSTMCell, RNNCell } from './cells.js';
 import { ModuleDict, ModuleList, Sequential } from './container.js';
 import { Dropout } from './dropout.js';
-import { Embedding, EmbeddingBag } from './embedding.js';
+import { Embedding, EmbeddingBag, tableParameters, tableSizes, type TableShape } from './embedding.js';
 import { GRU } from './gru.js';
 import { LinearReLU } from './intrinsic.js';
 import {
   cellParameters,
   cellSizes,
-  linearParameters,
-  linearSizes,
-  normParameters,
-  normSizes,
   rnnParameters,
   rnnSizes,
-  tableParameters,
-  tableSizes,
   type LayerParameter,
-  type LinearSizes,
-  type NormSizes,
   type RNNCellSizes,
   type RNNKind,
   type RNNSizes,
-  type TableSizes,
   type Tensors,
 } from './layer-parameters.js';
-import { Linear } from './linear.js';
+import { Linear, linearParameters, linearSizes, type LinearSizes } from './linear.js';
 import { LSTM } from './lstm.js';
 import type { Module } from './module.js';
-import { LayerNorm } from './normalization.js';
+import { LayerNorm, normParameters, normSizes, type NormSizes } from './normalization.js';
 import { RNN } from './rnn.js';
 
 // What each class of modules is, for everything that handles modules of any class: modelFromStateDict,
@@ -121,7 +112,7 @@ function table(type: string, Class: CatalogueEntry['Class'], ownDefaults: Option
     announced: [],
     parameters: tableParameters,
     sizesOf: tableSizes,
-    sampleInput: ({ numEmbeddings }: TableSizes) => randint(0, numEmbeddings, [sampleRows, 4]),
+    sampleInput: ({ numEmbeddings }: TableShape) => randint(0, numEmbeddings, [sampleRows, 4]),
   };
 }
 

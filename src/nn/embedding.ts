@@ -25,6 +25,7 @@ import {
 } from '../tensor/index.js';
 import { normal_ } from './init.js';
 import { closed, fixed } from './closed.js';
+import type { LayerParameter, Tensors } from './layer-parameters.js';
 import { Module, pythonFloat, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 
@@ -364,4 +365,21 @@ function integers(name: string, indices: Tensor): Int32Array | BigInt64Array {
     );
   }
   return indices.checked(name) as Int32Array | BigInt64Array;
+}
+
+/** What the table of an Embedding or EmbeddingBag depends on. */
+export interface TableShape {
+  readonly numEmbeddings: number;
+  readonly embeddingDim: number;
+}
+
+export function tableParameters({ numEmbeddings, embeddingDim }: TableShape): LayerParameter[] {
+  return [{ name: 'weight', kind: 'weight', shape: [numEmbeddings, embeddingDim], matrix: 0 }];
+}
+
+export function tableSizes(tensors: Tensors): TableShape | undefined {
+  const weight = tensors.get('weight');
+  if (weight?.dim() !== 2) return undefined;
+  const [numEmbeddings, embeddingDim] = weight.shape as [number, number];
+  return { numEmbeddings, embeddingDim };
 }

@@ -16,10 +16,9 @@ export interface LayerParameter {
 /** A module's own tensors by name. */
 export type Tensors = ReadonlyMap<string, Tensor>;
 
-// Each family of layers has two functions here: its parameters from its sizes, and its sizes from its parameters.
-// The second looks at no more than it needs, because its caller compares all names and shapes with the first.
-
-// Recurrent layers and cells -------------------------------------------------------------------------------
+// Each family of layers has two functions: its parameters from its sizes, and its sizes from its parameters. The
+// second looks at no more than it needs, because its caller compares all names and shapes with the first. Those of
+// recurrent layers and cells are here, the others beside their classes.
 
 /** The modes of recurrent modules. A weight has one block of rows for each gate: LSTM i, f, g, o; GRU r, z, n. */
 export const rnnModes = {
@@ -138,80 +137,4 @@ function gateSizes(
   if (kind === undefined || inputSize === 0 || hiddenSize === 0) return undefined;
   if (projSize > 0 && (kind !== 'LSTM' || projSize >= hiddenSize)) return undefined;
   return { kind, inputSize, hiddenSize, projSize };
-}
-
-// Linear ---------------------------------------------------------------------------------------------------
-
-/** What the parameters of a Linear depend on. */
-export interface LinearSizes {
-  readonly inFeatures: number;
-  readonly outFeatures: number;
-  readonly bias: boolean;
-}
-
-export function linearParameters({ inFeatures, outFeatures, bias }: LinearSizes): LayerParameter[] {
-  const weight: LayerParameter = {
-    name: 'weight',
-    kind: 'weight',
-    shape: [outFeatures, inFeatures],
-    columns: 'in_features',
-    matrix: 0,
-  };
-  return bias ? [weight, { name: 'bias', kind: 'bias', shape: [outFeatures], matrix: 0 }] : [weight];
-}
-
-export function linearSizes(tensors: Tensors): LinearSizes | undefined {
-  const weight = tensors.get('weight');
-  if (weight?.dim() !== 2) return undefined;
-  const [outFeatures, inFeatures] = weight.shape as [number, number];
-  return { inFeatures, outFeatures, bias: tensors.has('bias') };
-}
-
-// Embedding and EmbeddingBag -------------------------------------------------------------------------------
-
-/** What the table of an Embedding or EmbeddingBag depends on. */
-export interface TableSizes {
-  readonly numEmbeddings: number;
-  readonly embeddingDim: number;
-}
-
-export function tableParameters({ numEmbeddings, embeddingDim }: TableSizes): LayerParameter[] {
-  return [{ name: 'weight', kind: 'weight', shape: [numEmbeddings, embeddingDim], matrix: 0 }];
-}
-
-export function tableSizes(tensors: Tensors): TableSizes | undefined {
-  const weight = tensors.get('weight');
-  if (weight?.dim() !== 2) return undefined;
-  const [numEmbeddings, embeddingDim] = weight.shape as [number, number];
-  return { numEmbeddings, embeddingDim };
-}
-
-// LayerNorm ------------------------------------------------------------------------------------------------
-
-/** What the parameters of a LayerNorm depend on. */
-export interface NormSizes {
-  readonly normalizedShape: readonly number[];
-  readonly elementwiseAffine: boolean;
-  readonly bias: boolean;
-}
-
-export function normParameters({ normalizedShape, elementwiseAffine, bias }: NormSizes): LayerParameter[] {
-  if (!elementwiseAffine) return [];
-  const names = bias ? (['weight', 'bias'] as const) : (['weight'] as const);
-  return names.map((name) => ({ name, kind: name, shape: normalizedShape, matrix: 0 }));
-}
-
-/** The sizes that the parameters of a LayerNorm show. Without parameters only its metadata tell them. */
-export function normSizes(tensors: Tensors, metadata?: object): Partial<NormSizes> | undefined {
-  const weight = tensors.get('weight');
-  if (weight === undefined) {
-    if (metadata === undefined || tensors.size > 0) return undefined;
-    const { normalizedShape } = metadata as NormSizes;
-    return { normalizedShape, elementwiseAffine: false };
-  }
-  const bias = tensors.has('bias');
-  // Only a 1-D weight with a bias tells a LayerNorm: other modules have weights of many shapes, and an RMSNorm has a
-  // weight without a bias.
-  if (metadata === undefined && !(bias && weight.dim() === 1)) return undefined;
-  return { normalizedShape: weight.shape, elementwiseAffine: true, bias };
 }

@@ -6,6 +6,7 @@ import { float32 } from '../tensor/dtype.js';
 import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
 import { closed, fixed } from './closed.js';
+import type { LayerParameter, Tensors } from './layer-parameters.js';
 import { Module, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 import { PackedOnce } from './packed-once.js';
@@ -110,4 +111,29 @@ export function linearForward(handle: LinearHandle, input: Tensor, outFeatures: 
   const x = input.checked('input') as Float32Array;
   const rows = x.length / shape[shape.length - 1]!;
   return resultTensor(callLinear(handle, x, rows, rows * outFeatures), [...shape.slice(0, -1), outFeatures]);
+}
+
+/** What the parameters of a Linear depend on. */
+export interface LinearSizes {
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  readonly bias: boolean;
+}
+
+export function linearParameters({ inFeatures, outFeatures, bias }: LinearSizes): LayerParameter[] {
+  const weight: LayerParameter = {
+    name: 'weight',
+    kind: 'weight',
+    shape: [outFeatures, inFeatures],
+    columns: 'in_features',
+    matrix: 0,
+  };
+  return bias ? [weight, { name: 'bias', kind: 'bias', shape: [outFeatures], matrix: 0 }] : [weight];
+}
+
+export function linearSizes(tensors: Tensors): LinearSizes | undefined {
+  const weight = tensors.get('weight');
+  if (weight?.dim() !== 2) return undefined;
+  const [outFeatures, inFeatures] = weight.shape as [number, number];
+  return { inFeatures, outFeatures, bias: tensors.has('bias') };
 }

@@ -2,6 +2,7 @@ import { checkBoolean, checkOptions, checkSize, checkNumber, rangeError } from '
 import { resultTensor, type Tensor, checkShape, formatShape } from '../tensor/index.js';
 import { floatInput } from './activation.js';
 import { closed, fixed } from './closed.js';
+import type { LayerParameter, Tensors } from './layer-parameters.js';
 import { Module, pythonFloat, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 
@@ -100,4 +101,32 @@ export class LayerNorm extends Module {
     const { normalizedShape, eps, elementwiseAffine } = this;
     return { type: 'LayerNorm', normalizedShape, eps, elementwiseAffine, bias: this.bias !== null };
   }
+}
+
+/** What the parameters of a LayerNorm depend on. */
+export interface NormSizes {
+  readonly normalizedShape: readonly number[];
+  readonly elementwiseAffine: boolean;
+  readonly bias: boolean;
+}
+
+export function normParameters({ normalizedShape, elementwiseAffine, bias }: NormSizes): LayerParameter[] {
+  if (!elementwiseAffine) return [];
+  const names = bias ? (['weight', 'bias'] as const) : (['weight'] as const);
+  return names.map((name) => ({ name, kind: name, shape: normalizedShape, matrix: 0 }));
+}
+
+/** The sizes that the parameters of a LayerNorm show. Without parameters only its metadata tell them. */
+export function normSizes(tensors: Tensors, metadata?: object): Partial<NormSizes> | undefined {
+  const weight = tensors.get('weight');
+  if (weight === undefined) {
+    if (metadata === undefined || tensors.size > 0) return undefined;
+    const { normalizedShape } = metadata as NormSizes;
+    return { normalizedShape, elementwiseAffine: false };
+  }
+  const bias = tensors.has('bias');
+  // Only a 1-D weight with a bias tells a LayerNorm: other modules have weights of many shapes, and an RMSNorm has a
+  // weight without a bias.
+  if (metadata === undefined && !(bias && weight.dim() === 1)) return undefined;
+  return { normalizedShape: weight.shape, elementwiseAffine: true, bias };
 }

@@ -36,8 +36,8 @@ export type QConfigSpec =
 
 export interface QuantizeDynamicOptions {
   /**
-   * The weights' type, unless the spec is a map. `qint8` and `float16` are for Linear, LinearReLU and the recurrent
-   * modules and cells; `quint8` and `quint4x2` are for embeddings. Default: `qint8`.
+   * The weights' type, unless the spec is a map. `qint8` and `float16` are for all layers but embeddings; `quint8` and
+   * `quint4x2` are for those. Default: `qint8`.
    */
   dtype?: DType;
   /** Float class to quantized class, by exact type. Default: {@link defaultDynamicMapping}. */

@@ -18,9 +18,9 @@ export interface ModelFromStateDict {
 /**
  * Makes a model without its class: finds the modules in a state dict by the names and shapes of their tensors, and
  * builds them under the same dotted names. It knows recurrent modules and cells (LSTM, GRU or RNN by the rows of
- * `weight_hh`; layers, directions, projections, biases), Linear, Embedding and LayerNorm, float or quantized, and keeps
- * all else as tensors. The state's `metadata` has priority over guesses: it decides the type, and gives options such as
- * `batchFirst`. Set it to correct an assumption:
+ * `weight_hh`; layers, directions, projections, biases) and all other layers with parameters, float or quantized, and
+ * keeps all else as tensors. The state's `metadata` has priority over guesses: it decides the type, and gives options
+ * such as `batchFirst`. Set it to correct an assumption:
  *
  * ```ts
  * const state = await load('model.pt');

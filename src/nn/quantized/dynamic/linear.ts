@@ -4,8 +4,8 @@ import type { HalfLinearHandle, HalfMatrix, Int8LinearHandle, Int8Matrix } from 
 import { float16, float32 } from '../../../tensor/dtype.js';
 import { checkTensor, type Tensor } from '../../../tensor/tensor.js';
 import { LinearReLU as FloatLinearReLU } from '../../intrinsic.js';
-import { linearParameters, type LayerParameter } from '../../layer-parameters.js';
-import { Linear as FloatLinear, linearForward, type LinearOptions } from '../../linear.js';
+import type { LayerParameter } from '../../layer-parameters.js';
+import { Linear as FloatLinear, linearForward, linearParameters, type LinearOptions } from '../../linear.js';
 import { closed, fixed } from '../../closed.js';
 import type { ModuleMetadata } from '../../module.js';
 import { DynamicModule, type QuantizedMatrix } from './dynamic-module.js';

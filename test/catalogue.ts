@@ -1,0 +1,36 @@
+import { construct, floatCatalogue, type CatalogueEntry, type Options } from '../src/nn/catalogue.js';
+import * as nn from '../src/nn/index.js';
+import { quantizedCatalogue } from '../src/nn/quantized/catalogue.js';
+import { randn } from '../src/random.js';
+import type { Tensor } from '../src/tensor/index.js';
+
+// A module of each class of the catalogue, and an input for it.
+
+export const catalogue: readonly CatalogueEntry[] = [...floatCatalogue, ...quantizedCatalogue];
+
+/** Sizes for any class: its first is 5, its second 3. */
+export function exampleSizes({ sizes }: CatalogueEntry): Options {
+  return Object.fromEntries(sizes.map((name, i) => [name, [5, 3, 2, 2][i]]));
+}
+export function example(entry: CatalogueEntry): nn.Module {
+  const children = new Map<string, nn.Module>([
+    ['0', new nn.Linear(5, 3)],
+    ['1', new nn.ReLU()],
+  ]);
+  return (entry.fromChildren?.(children) ?? construct(entry, exampleSizes(entry))).eval();
+}
+/** Input for a module of that class; nothing for containers that depend on their children. */
+export function inputOf(entry: CatalogueEntry): Tensor | undefined {
+  if (entry.sampleInput !== undefined)
+    return entry.sampleInput({ inFeatures: 5, ...metadataOf(example(entry)) });
+  return entry.fromChildren === undefined ? randn(2, 1, 1, 1, 1, 3) : undefined;
+}
+export function metadataOf(module: nn.Module): nn.ModuleMetadata {
+  return module.stateDict().metadata.get('')!;
+}
+
+/** What a module's metadata say about its constructor's arguments. */
+export function argumentsOf(module: nn.Module): Options {
+  const isArgument = ([key]: [string, unknown]): boolean => key !== 'type' && key !== 'qscheme';
+  return Object.fromEntries(Object.entries(metadataOf(module)).filter(isArgument));
+}
