@@ -44,7 +44,7 @@ const kinds = {
     ]);
     return (see) => {
       for (const [x, columns] of inputs) {
-        // What stands between a row's columns and its sixteens is not defined, so not seen.
+        // What is between a row's columns and its sixteens is undefined, so it is left out.
         const stride = Math.ceil(columns / 16) * 16 + 5;
         const out = new Uint8Array(1 + 4 * stride).fill(0xa5);
         addon.testQuantize(

@@ -129,7 +129,7 @@ function thread() {
   mkdirSync(folder, { recursive: true });
   const program = join(folder, 'thread-pool-stress');
   const sources = readdirSync(join(root, 'native', 'engine'))
-    .filter((name) => /^(thread_pool.*|cpu_count)\.cc$/.test(name) && name !== 'thread_pool_single.cc')
+    .filter((name) => /^(thread_pool.*|cpu_count)\.cc$/.test(name))
     .map((name) => join('native', 'engine', name));
   const flags = ['-std=c++17', '-O1', '-g1', '-fno-omit-frame-pointer', '-fsanitize=thread', '-Inative'];
   const args = [...flags, 'test/thread-pool-stress.cc', ...sources, '-luv', '-pthread', '-o', program];

@@ -10,14 +10,14 @@ export const errorCodes = {
   /** TypeError. */
   ERR_DTYPE: 'A tensor or array has elements of another type than the call takes.',
   /** TypeError. */
-  ERR_DETACHED:
-    "A tensor's memory is gone or no longer fits its shape: its array was transferred or resized.",
-  /** TypeError. */
   ERR_READ_ONLY: 'A size or option of a module was written after construction.',
   /** RangeError. */
   ERR_INVALID_ARG_VALUE: 'An argument has a value that the call does not allow.',
   /** RangeError. */
   ERR_OUT_OF_RANGE: 'An index, dimension or name is not among those that there are.',
+  /** RangeError. */
+  ERR_DETACHED:
+    "A tensor's memory is gone or no longer fits its shape: its array was transferred or resized.",
   /** RangeError. */
   ERR_SHAPE: 'The sizes of a tensor do not fit the module, the other arguments or its data.',
   /** RangeError. */

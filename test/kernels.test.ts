@@ -501,7 +501,7 @@ describe('float16', () => {
   };
 
   test('rounding: to even, small ones too, and to the ends beyond them', () => {
-    // Every float16, the tie between it and the next, and what stands beside that.
+    // Every float16, the tie between it and the next, and what is beside that.
     const values: number[] = [];
     const expected: number[] = [];
     for (let bits = 1; bits < 0x7bff; bits++) {

@@ -209,7 +209,7 @@ function hostile(script: string): unknown[] {
 
 describe('impossible sizes throw, and never end the process', () => {
   test('a quantized LSTM that was told it has no layers', () => {
-    // Through every door: the property, where it can be written, and the handle.
+    // A closed module's property cannot be redefined. The handle itself is tested below.
     const script = `['LSTM', 'GRU', 'RNN'].map((name) => tried(() => {
       const q = new nn.quantized.dynamic[name](1, 1);
       Object.defineProperty(q, 'numLayers', { value: 0 });

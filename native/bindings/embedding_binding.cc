@@ -90,9 +90,9 @@ void embedding_bag(const Napi::CallbackInfo& info) {
 // range is not finite
 Napi::Value quantize(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const Span<float> weight = typed_array<float>(env, info[0], "weight");
   const std::size_t width = size_argument(env, info[1], "width");
-  const int bits = checked_bits(env, info[2].ToNumber().DoubleValue());
+  const int bits = checked_bits(env, static_cast<double>(size_argument(env, info[2], "bits")));
+  const Span<float> weight = typed_array<float>(env, info[0], "weight");
   if (width == 0 || weight.size % width != 0) {
     throw Napi::RangeError::New(env, "weight and width do not agree");
   }

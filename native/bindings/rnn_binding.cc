@@ -41,12 +41,13 @@ RnnSizes sizes_argument(Napi::Env env, const Napi::Value& value) {
   return sizes;
 }
 
-std::size_t matrices_of_cell(const RnnSizes& sizes) { return sizes.projection == 0 ? 2 : 3; }
+std::size_t matrices_of_direction(const RnnSizes& sizes) { return sizes.projection == 0 ? 2 : 3; }
 
 Napi::Array matrices_argument(Napi::Env env, const Napi::Value& value, const RnnSizes& sizes) {
   if (!value.IsArray()) throw Napi::TypeError::New(env, "matrices is not an array");
   const Napi::Array matrices = value.As<Napi::Array>();
-  if (matrices.Length() != product({sizes.layers, sizes.directions, matrices_of_cell(sizes)})) {
+  if (matrices.Length() !=
+      product({sizes.layers, sizes.directions, matrices_of_direction(sizes)})) {
     throw Napi::RangeError::New(env, "sizes and matrices do not agree");
   }
   return matrices;
@@ -65,21 +66,22 @@ std::unique_ptr<Rnn<Matrix>> make_rnn(const Napi::CallbackInfo& info) {
   ActivationMode mode;
   if (std::is_same<Matrix, Int8Matrix>::value) mode = {info[2].ToBoolean(), info[3].ToBoolean()};
   const GateLayout gates = {sizes.gates(), sizes.hidden};
-  std::vector<RnnDirection<Matrix>> cells;
+  std::vector<RnnDirection<Matrix>> directions;
   for (std::size_t i = 0; i < sizes.all_directions(); ++i) {
     const auto matrix = [&](std::size_t which, const GateLayout& layout, std::size_t depth) {
       const Napi::HandleScope scope(env);
-      const std::size_t index = matrices_of_cell(sizes) * i + which;
+      const std::size_t index = matrices_of_direction(sizes) * i + which;
       const Napi::Value source = matrices[static_cast<std::uint32_t>(index)];
       return matrix_argument(env, source, layout, depth, mode, static_cast<Matrix*>(nullptr));
     };
-    RnnDirection<Matrix> cell = {matrix(0, gates, sizes.input_of(i / sizes.directions)),
-                                 matrix(1, gates, sizes.output()),
-                                 {}};
-    if (sizes.projection != 0) cell.projection = matrix(2, {1, sizes.projection}, sizes.hidden);
-    cells.push_back(std::move(cell));
+    RnnDirection<Matrix> direction = {matrix(0, gates, sizes.input_of(i / sizes.directions)),
+                                      matrix(1, gates, sizes.output()),
+                                      {}};
+    if (sizes.projection != 0)
+      direction.projection = matrix(2, {1, sizes.projection}, sizes.hidden);
+    directions.push_back(std::move(direction));
   }
-  return std::make_unique<Rnn<Matrix>>(selected_kernels(env), sizes, std::move(cells));
+  return std::make_unique<Rnn<Matrix>>(selected_kernels(env), sizes, std::move(directions));
 }
 
 template <typename Matrix>
@@ -173,14 +175,14 @@ class RnnHandle : public Napi::ObjectWrap<RnnHandle<Matrix>> {
   void unpack_weight(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     const std::size_t index = size_argument(env, info[0], "matrix");
-    const std::size_t each = matrices_of_cell(rnn_->sizes());
+    const std::size_t each = matrices_of_direction(rnn_->sizes());
     if (index / each >= rnn_->sizes().all_directions()) {
       throw Napi::RangeError::New(env, "matrix is out of range");
     }
-    const RnnDirection<Matrix>& cell = rnn_->direction(index / each);
-    const Matrix& matrix = index % each == 0   ? cell.input
-                           : index % each == 1 ? cell.hidden
-                                               : *cell.projection;
+    const RnnDirection<Matrix>& direction = rnn_->direction(index / each);
+    const Matrix& matrix = index % each == 0   ? direction.input
+                           : index % each == 1 ? direction.hidden
+                                               : *direction.projection;
     unpack_argument(env, info[1], matrix);
   }
 

@@ -30,25 +30,38 @@ struct PlacedRows {
   std::size_t stride;
 };
 
-// { array, offset, stride }, with room for rows of so many columns
-template <typename Element>
-PlacedRows<Element> placed_rows_argument(Napi::Env env, const Napi::Value& value, std::size_t rows,
-                                         std::size_t columns) {
+// { array, offset, stride }, as values. Reading them may run getters, which may detach any array,
+// so that no address may be taken before all are read.
+struct PlacedRowsValue {
+  Napi::Value array;
+  std::size_t offset, stride;
+};
+PlacedRowsValue placed_rows_value(Napi::Env env, const Napi::Value& value) {
   const Napi::Object source = object_argument(env, value, "rows");
   const std::size_t offset = size_property(env, source, "offset");
   const std::size_t stride = size_property(env, source, "stride");
-  const Span<Element> span = typed_array<Element>(env, source.Get("array"), "array");
-  const std::size_t needed = rows == 0 ? 0 : sum({product({rows - 1, stride}), columns});
-  if (sum({offset, needed}) > span.size) throw Napi::RangeError::New(env, "array is too short");
-  return {span.data + offset, stride};
+  return {source.Get("array"), offset, stride};
 }
 
-// testRange(x, rows, columns): [min, max, finite]; x as placed_rows_argument takes it
+// Their memory, with room for rows of so many columns.
+template <typename Element>
+PlacedRows<Element> placed_rows(Napi::Env env, const PlacedRowsValue& value, std::size_t rows,
+                                std::size_t columns) {
+  const Span<Element> span = typed_array<Element>(env, value.array, "array");
+  const std::size_t needed = rows == 0 ? 0 : sum({product({rows - 1, value.stride}), columns});
+  if (sum({value.offset, needed}) > span.size) {
+    throw Napi::RangeError::New(env, "array is too short");
+  }
+  return {span.data + value.offset, value.stride};
+}
+
+// testRange(x, rows, columns): [min, max, finite]; x as placed_rows_value takes it
 Napi::Value test_range(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::size_t rows = size_argument(env, info[1], "rows");
   const std::size_t columns = size_argument(env, info[2], "columns");
-  const PlacedRows<float> x = placed_rows_argument<float>(env, info[0], rows, columns);
+  const PlacedRows<float> x =
+      placed_rows<float>(env, placed_rows_value(env, info[0]), rows, columns);
   RangeLanes range = {};
   const bool finite = selected_kernels(env).range({x.data, x.stride}, rows, columns, &range, 0);
   Napi::Array result = Napi::Array::New(env, 3);
@@ -59,7 +72,7 @@ Napi::Value test_range(const Napi::CallbackInfo& info) {
 }
 
 // testQuantize(x, out, { rows, columns, inverseScale, zeroPoint }); x and out as
-// placed_rows_argument takes them
+// placed_rows_value takes them
 void test_quantize(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object options = object_argument(env, info[2], "options");
@@ -68,9 +81,10 @@ void test_quantize(const Napi::CallbackInfo& info) {
   const std::size_t padded = (columns + 15) / 16 * 16;
   float scale = 0, inverse = float_argument(env, options.Get("inverseScale"), "inverseScale");
   std::int32_t zero_point = options.Get("zeroPoint").ToNumber().Int32Value();
-  const PlacedRows<float> x = placed_rows_argument<float>(env, info[0], rows, columns);
-  const PlacedRows<std::uint8_t> out =
-      placed_rows_argument<std::uint8_t>(env, info[1], rows, padded);
+  const PlacedRowsValue from = placed_rows_value(env, info[0]);
+  const PlacedRowsValue to = placed_rows_value(env, info[1]);
+  const PlacedRows<float> x = placed_rows<float>(env, from, rows, columns);
+  const PlacedRows<std::uint8_t> out = placed_rows<std::uint8_t>(env, to, rows, padded);
   const KernelTable& kernels = selected_kernels(env);
   kernels.quantize({x.data, x.stride}, rows, columns, {&scale, &inverse, &zero_point, 0}, out.data,
                    out.stride);
@@ -206,8 +220,9 @@ Napi::Value test_team(const Napi::CallbackInfo& info) {
   const std::size_t grain = size_argument(env, info[3], "grain");
   const std::size_t rounds = size_argument(env, info[4], "rounds");
   const std::size_t spins = size_argument(env, info[5], "spins");
-  constexpr std::size_t kMostWork = std::size_t{1} << 36;  // a minute of spins
-  if (product({count + 1, rounds + 1, spins + 1}) > kMostWork) {
+  constexpr std::size_t kMostWork = std::size_t{1} << 36;     // a minute of spins
+  constexpr std::size_t kMostIndices = std::size_t{1} << 24;  // 128 MB of counters
+  if (count > kMostIndices || product({count + 1, rounds + 1, spins + 1}) > kMostWork) {
     throw Napi::RangeError::New(env, "count, rounds and spins are too large");
   }
 

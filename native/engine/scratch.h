@@ -62,10 +62,10 @@ class KeptMemory {
 };
 inline thread_local KeptMemory kept_memory;
 
-// A `CallMemory`, constructed from a Scratch and the arguments, and the bytes that it takes. Few
+// A `Contents`, constructed from a Scratch and the arguments, and the bytes that it takes. Few
 // bytes are on the stack, more in what the thread keeps or, if that is taken or too small, in a
 // buffer of their own.
-template <typename CallMemory>
+template <typename Contents>
 class WithScratch {
  public:
   template <typename... Arguments>
@@ -77,14 +77,14 @@ class WithScratch {
   WithScratch(const WithScratch&) = delete;
   WithScratch& operator=(const WithScratch&) = delete;
 
-  CallMemory* operator->() { return &contents_; }
-  CallMemory& operator*() { return contents_; }
+  Contents* operator->() { return &contents_; }
+  Contents& operator*() { return contents_; }
 
  private:
   template <typename... Arguments>
   static std::size_t measured(const Arguments&... arguments) {
     Scratch counter;
-    CallMemory(counter, arguments...);
+    Contents(counter, arguments...);
     return counter.used();
   }
 
@@ -102,7 +102,7 @@ class WithScratch {
   KeptMemory::Lease kept_;
   AlignedBuffer<char> own_;
   Scratch scratch_;
-  CallMemory contents_;
+  Contents contents_;
 };
 
 }  // namespace dynaquant

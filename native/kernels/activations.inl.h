@@ -65,7 +65,7 @@ DYNAQUANT_INLINE bool is_disjoint(const float* a, const float* b, size_t count) 
   return a + count <= b || b + count <= a;
 }
 DYNAQUANT_INLINE void check_elementwise(const float* x, size_t count, const float* out) {
-  DYNAQUANT_CHECK(is_array(x) && is_array(out));
+  DYNAQUANT_CHECK(count == 0 || (is_array(x) && is_array(out)));
   DYNAQUANT_CHECK(is_disjoint(x, out, count));
 }
 

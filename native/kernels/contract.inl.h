@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What kernels.h asks of a kernel's caller. Each kernel begins with a check function, which stands
-// before it and is empty except in builds with DYNAQUANT_CHECKS. Here is what several of them
+// What kernels.h asks of a kernel's caller. Each kernel begins with a check function, which is
+// before it and empty except in builds with DYNAQUANT_CHECKS. Here is what several of them
 // share.
 
 DYNAQUANT_INLINE bool is_aligned(const void* p, size_t alignment) {
@@ -20,6 +20,7 @@ DYNAQUANT_INLINE void check_params(const RowParams& params, size_t rows) {
   DYNAQUANT_CHECK(is_array(params.scales));
   DYNAQUANT_CHECK(is_array(params.inverses));
   DYNAQUANT_CHECK(is_array(params.zero_points));
+  if constexpr (!kChecks) return;
   for (size_t row = 0; row < (params.stride == 0 ? 1 : rows); ++row) {
     DYNAQUANT_CHECK(params.zero_points[row] >= 0 && params.zero_points[row] <= 255);
   }
@@ -32,6 +33,7 @@ DYNAQUANT_INLINE void check_panels(const Int8Panels& b) {
   DYNAQUANT_CHECK(is_aligned(b.bias, 64));
   DYNAQUANT_CHECK(b.block == 3 || b.block == kMaxBlock);
   DYNAQUANT_CHECK((b.plans != nullptr) == kLayout.planned);
+  if constexpr (!kChecks) return;
   for (size_t panel = 0; kLayout.planned && panel < b.panels; ++panel) {
     if (b.plans[panel].products != Products::kChains) continue;
     size_t quads = 0;

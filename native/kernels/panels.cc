@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "check.h"
+
 namespace dynaquant {
 namespace {
 
@@ -65,6 +67,7 @@ void Int8Packing::unpack(const int8_t* packed, size_t column, int8_t* weights) c
 
 size_t Int8Packing::plan(const int8_t* packed, size_t panel, const LaneLimits& limits,
                          Products* products, uint8_t* chains) const {
+  DYNAQUANT_CHECK(layout.planned && !layout.interleaved);
   const int8_t* weights = packed + panel * quads() * kQuadBytes;
   size_t count = 0;
   for (size_t done = 0; done < quads(); ++count) {

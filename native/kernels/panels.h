@@ -50,8 +50,8 @@ struct Int8Packing {
   int32_t pack(const int8_t* weights, size_t column, int8_t* packed) const;
   void unpack(const int8_t* packed, size_t column, int8_t* weights) const;
 
-  // Plans a packed panel, if layout.planned. Writes its chain lengths, at most quads() of them, and
-  // returns how many there are.
+  // Plans a packed panel. layout.planned, and not layout.interleaved. Writes its chain lengths, at
+  // most quads() of them, and returns how many there are.
   size_t plan(const int8_t* packed, size_t panel, const LaneLimits& limits, Products* products,
               uint8_t* chains) const;
 };

@@ -22,6 +22,7 @@ DYNAQUANT_INLINE void check_choice(const RangeLanes* ranges, size_t count, int l
   check_ranges(ranges, 1);
   DYNAQUANT_CHECK(levels == 127 || levels == 255);
   DYNAQUANT_CHECK(count <= 1 || params.stride == 1);
+  if constexpr (!kChecks) return;
   for (size_t i = 0; i < count; ++i) {
     for (size_t lane = 0; lane < kPanelColumns; ++lane) {
       DYNAQUANT_CHECK(ranges[i].min[lane] <= 0 && ranges[i].max[lane] >= 0);

@@ -53,6 +53,7 @@ DYNAQUANT_INLINE void check_quantize(const FloatRows& x, size_t rows, size_t col
   DYNAQUANT_CHECK(out != nullptr);
   DYNAQUANT_CHECK(is_apart(rows, (columns + 15) / 16 * 16, out_stride));
   check_params(params, rows);
+  if constexpr (!kChecks) return;
   for (size_t row = 0; row < rows; ++row) {
     for (size_t column = 0; column < columns; ++column) {
       const float q = x.data[row * x.stride + column] * params.inverses[row * params.stride];

@@ -226,6 +226,7 @@ DYNAQUANT_INLINE void check_step(const Rows& h, const Panels& b, const RnnStep& 
     DYNAQUANT_CHECK(is_array(step.previous));
     DYNAQUANT_CHECK(is_apart(step.rows, step.hidden, step.previous_stride));
   }
+  if constexpr (!kChecks) return;
   if (Mode::kHasCell) {
     DYNAQUANT_CHECK(is_array(step.cell));
     DYNAQUANT_CHECK(is_apart(step.rows, units, step.cell_stride));

@@ -1,4 +1,4 @@
-import { CheckpointError, checkOptions, describe, listOf, typeError } from '../errors.js';
+import { CheckpointError, checkOptions, describe, listOf, rangeError, typeError } from '../errors.js';
 import type { StateDict } from '../nn/module.js';
 import { fileName, handleFile, isHandle, openFile, openFileSync, type FileHandle } from './file-node.js';
 import { Budget, bytesFile, readBytes, runAsync, runSync, type OpenFile, type Steps } from './file.js';
@@ -117,6 +117,6 @@ function checkBytes(source: Uint8Array): Uint8Array {
     new Uint8Array(source.buffer);
     return source;
   } catch (error) {
-    throw typeError('ERR_DETACHED', 'source has lost its data (its buffer was detached)', { cause: error });
+    throw rangeError('ERR_DETACHED', 'source has lost its data (its buffer was detached)', { cause: error });
   }
 }

@@ -489,7 +489,7 @@ function refuseDimension(name: string, dim: unknown): void {
 }
 
 function lostData(name: unknown, data: { length: number }, expected: number): Error {
-  return typeError(
+  return rangeError(
     'ERR_DETACHED',
     `${typeof name === 'string' ? name : 'the tensor'} has lost its data: ${data.length} of ${expected} elements are left (its buffer was detached or resized)`,
   );
