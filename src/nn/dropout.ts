@@ -1,6 +1,6 @@
 import { checkNumber, rangeError } from '../errors.js';
 import { bernoulli } from '../random.js';
-import { type Tensor, checkTensor } from '../tensor/index.js';
+import { type Tensor, checkTensor } from '../tensor/tensor.js';
 import { closed } from './closed.js';
 import { Module } from './module.js';
 

@@ -10,19 +10,9 @@ import {
 } from '../errors.js';
 import { bagModes, callBags, callLookup } from '../native/call.js';
 import type { EmbeddingTable, IndexBags } from '../native/handles.js';
-import {
-  float32,
-  int32,
-  int64,
-  isTensor,
-  resultTensor,
-  sameShape,
-  type Tensor,
-  checkTensor,
-  emptyArray,
-  float64,
-  formatShape,
-} from '../tensor/index.js';
+import { float32, int32, int64, emptyArray, float64 } from '../tensor/dtype.js';
+import { sameShape, formatShape } from '../tensor/shape.js';
+import { isTensor, resultTensor, type Tensor, checkTensor } from '../tensor/tensor.js';
 import { normal_ } from './init.js';
 import { closed, fixed } from './closed.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';

@@ -1,5 +1,6 @@
 import { checkBoolean, checkOptions, checkSize, checkNumber, rangeError } from '../errors.js';
-import { resultTensor, type Tensor, checkShape, formatShape } from '../tensor/index.js';
+import { checkShape, formatShape } from '../tensor/shape.js';
+import { resultTensor, type Tensor } from '../tensor/tensor.js';
 import { floatInput } from './activation.js';
 import { closed, fixed } from './closed.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';

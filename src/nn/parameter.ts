@@ -1,5 +1,8 @@
 import { describe, rangeError, typeError } from '../errors.js';
-import { emptyArray, float32, isTensor, sameShape, Tensor, unchecked } from '../tensor/index.js';
+import { emptyArray, float32 } from '../tensor/dtype.js';
+import { unchecked } from '../tensor/options.js';
+import { sameShape } from '../tensor/shape.js';
+import { isTensor, Tensor } from '../tensor/tensor.js';
 import { isOnMeta } from './meta.js';
 
 /** A tensor that a module counts among its parameters. */

@@ -1,7 +1,9 @@
 import { checkOneOf, checkOptions, checkSize, rangeError } from '../../errors.js';
 import { native } from '../../native/addon.js';
 import type { EmbeddingTable } from '../../native/handles.js';
-import { quint4x2, quint8, sameShape, Tensor } from '../../tensor/index.js';
+import { quint4x2, quint8 } from '../../tensor/dtype.js';
+import { sameShape } from '../../tensor/shape.js';
+import { Tensor } from '../../tensor/tensor.js';
 import {
   bagArguments,
   bagOptionNames,

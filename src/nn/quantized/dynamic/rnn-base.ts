@@ -7,7 +7,8 @@ import type {
   Int8RNNHandle,
   RNNMode,
 } from '../../../native/handles.js';
-import { float16, type Tensor } from '../../../tensor/index.js';
+import { float16 } from '../../../tensor/dtype.js';
+import { type Tensor } from '../../../tensor/tensor.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from '../../layer-parameters.js';
 import { closed, fixed } from '../../closed.js';
 import type { Module, ModuleMetadata } from '../../module.js';
