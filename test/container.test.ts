@@ -149,7 +149,11 @@ test('wrong arguments have codes', () => {
       'ERR_INVALID_ARG_TYPE',
       'modules should be an iterable',
     ],
-    [() => new nn.Sequential({ [Symbol.toStringTag]: 'Map' } as never), 'ERR_INVALID_ARG_TYPE', 'iterable'],
+    [
+      () => new nn.Sequential({ [Symbol.toStringTag]: 'Map' } as never),
+      'ERR_INVALID_ARG_TYPE',
+      'Sequential should hold Modules, got Object',
+    ],
   ] as const) {
     expect(f).toThrow(expect.objectContaining({ code, message: expect.stringContaining(message) }));
   }
