@@ -111,6 +111,11 @@ export function isSet(value: unknown): value is ReadonlySet<unknown> {
   return hasSize(sizeOfSet, value);
 }
 
+/** Whether a value is a Uint8Array, of any realm. */
+export function isBytes(value: unknown): value is Uint8Array {
+  return ArrayBuffer.isView(value) && tagOf(value) === 'Uint8Array';
+}
+
 /** Refuses unknown option keys, so that a typo does not silently mean the default. */
 export function checkOptions(where: string, options: unknown, known: readonly string[]): void {
   if (

@@ -1,4 +1,4 @@
-import { checkOptions, describe, checkNumber, rangeError, tagOf, typeError } from './errors.js';
+import { checkOptions, describe, isBytes, checkNumber, rangeError, typeError } from './errors.js';
 import { native } from './native/addon.js';
 import {
   checkDTypeAmong,
@@ -200,10 +200,6 @@ function stateOf(generator: Generator = defaultGenerator): Uint8Array {
   const state: unknown = typeof generator?.bytes === 'function' ? generator.bytes() : undefined;
   if (isBytes(state) && state.length === native().generatorStateBytes) return state;
   throw typeError('ERR_INVALID_ARG_TYPE', `generator should be a Generator, got ${describe(generator)}`);
-}
-
-function isBytes(value: unknown): value is Uint8Array {
-  return ArrayBuffer.isView(value) && tagOf(value) === 'Uint8Array';
 }
 
 function floats(where: string, shape: readonly number[], dtype: DType = float32): Tensor {

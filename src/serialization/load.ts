@@ -1,4 +1,12 @@
-import { CheckpointError, checkOptions, describe, listOf, rangeError, typeError } from '../errors.js';
+import {
+  CheckpointError,
+  checkOptions,
+  describe,
+  isBytes,
+  listOf,
+  rangeError,
+  typeError,
+} from '../errors.js';
 import type { StateDict } from '../nn/module.js';
 import { fileName, handleFile, isHandle, openFile, openFileSync, type FileHandle } from './file-node.js';
 import { Budget, bytesFile, readBytes, runAsync, runSync, type OpenFile, type Steps } from './file.js';
@@ -105,10 +113,6 @@ function bidirectionalOf(options: LoadOptions): ReadonlySet<string> {
   for (const name of names)
     if (typeof name !== 'string') throw typeError('ERR_INVALID_ARG_TYPE', sentenceOf(name));
   return new Set(names as string[]);
-}
-
-function isBytes(value: unknown): value is Uint8Array {
-  return ArrayBuffer.isView(value) && value[Symbol.toStringTag as never] === 'Uint8Array';
 }
 
 /** Refuses a detached buffer, which would look like an empty file. */
