@@ -38,17 +38,14 @@ class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle> {
   using Self = StreamArenaHandle;
 
   static void define(Napi::Env env, Napi::Object exports) {
-    exports.Set("StreamArena",
-                DefineClass(env, "StreamArena",
-                            {InstanceMethod<&Self::open>("open"),
-                             InstanceMethod<&Self::reset>("reset"),
-                             InstanceMethod<&Self::close>("close"),
-                             InstanceMethod<&Self::read>("read"),
-                             InstanceMethod<&Self::write>("write"),
-                             InstanceMethod<&Self::begin>("begin"),
-                             InstanceMethod<&Self::scatter>("scatter"),
-                             InstanceMethod<&Self::end>("end"),
-                             InstanceMethod<&Self::dispose>("dispose")}));
+    exports.Set(
+        "StreamArena",
+        DefineClass(
+            env, "StreamArena",
+            {InstanceMethod<&Self::open>("open"), InstanceMethod<&Self::reset>("reset"),
+             InstanceMethod<&Self::close>("close"), InstanceMethod<&Self::read>("read"),
+             InstanceMethod<&Self::write>("write"), InstanceMethod<&Self::begin>("begin"),
+             InstanceMethod<&Self::end>("end"), InstanceMethod<&Self::dispose>("dispose")}));
   }
 
   explicit StreamArenaHandle(const Napi::CallbackInfo& info)
@@ -85,7 +82,7 @@ class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle> {
 
   // read(id, out): status
   Napi::Value read(const Napi::CallbackInfo& info) {
-    const StreamArena& from = arena(info);
+    StreamArena& from = arena(info);
     float* out = typed_array<float>(info.Env(), info[1], "out", from.floats());
     return status_value(info, from.read(id_argument(info), out));
   }
@@ -111,25 +108,24 @@ class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle> {
     return status_value(info, from.begin(ids.data, count, slots.data, states.data));
   }
 
-  // scatter(slots, count, part, hn, cn): cn is null if the part has no c
-  void scatter(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    const Span<Slot> slots = slots_argument(info);
-    const std::size_t index = size_argument(env, info[2], "part");
-    StreamArena& to = arena(info);
-    if (index >= to.parts().size()) throw Napi::RangeError::New(env, "part is out of range");
-    const StreamPart& part = to.parts()[index];
-    const std::size_t rows = product({part.layers, slots.size});
-    const float* hn = typed_array<float>(env, info[3], "hn", product({rows, part.hidden}));
-    const float* cn = optional_array<float>(env, info[4], "cn", product({rows, part.cell}));
-    if ((cn == nullptr) != (part.cell == 0)) throw Napi::TypeError::New(env, "cn is missing");
-    to.scatter(index, slots.data, slots.size, hn, cn);
-  }
-
-  // end(slots, count)
+  // end(slots, count, states): without states the streams keep those that they have
   void end(const Napi::CallbackInfo& info) {
-    const Span<Slot> slots = slots_argument(info);
-    arena(info).end(slots.data, slots.size);
+    const Napi::Env env = info.Env();
+    StreamArena& to = arena(info);
+    const Span<Slot> slots = typed_array<Slot>(env, info[0], "slots");
+    const std::size_t count = size_argument(env, info[1], "count");
+    if (count > slots.size || !to.in_step(slots.data, count)) {
+      throw Napi::RangeError::New(env, "slots are not of a step");
+    }
+    const float* states = nullptr;
+    if (!info[2].IsUndefined()) {
+      const Span<float> given = typed_array<float>(env, info[2], "states");
+      if (given.size < product({count, to.floats()})) {
+        throw Napi::RangeError::New(env, "states is too short");
+      }
+      states = given.data;
+    }
+    to.end(slots.data, count, states);
   }
 
   // dispose(): frees all streams. Any other call throws afterwards.
@@ -141,16 +137,6 @@ class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle> {
   }
   static double id_argument(const Napi::CallbackInfo& info) {
     return info[0].ToNumber().DoubleValue();
-  }
-  // The first `count` slots, which a step must have taken.
-  Span<Slot> slots_argument(const Napi::CallbackInfo& info) const {
-    const Napi::Env env = info.Env();
-    const Span<Slot> slots = typed_array<Slot>(env, info[0], "slots");
-    const std::size_t count = size_argument(env, info[1], "count");
-    if (count > slots.size || !arena(info).in_step(slots.data, count)) {
-      throw Napi::RangeError::New(env, "slots are not of a step");
-    }
-    return {slots.data, count};
   }
   static Napi::Value status_value(const Napi::CallbackInfo& info, StreamStatus status) {
     return Napi::Number::New(info.Env(), static_cast<int>(status));
@@ -174,7 +160,8 @@ class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle> {
 // The names of StreamStatus, by its numbers.
 Napi::Array status_names(Napi::Env env) {
   constexpr const char* kNames[] = {"ok", "noStream", "inStep", "twice"};
-  static_assert(std::size(kNames) == static_cast<std::size_t>(StreamStatus::kTwice) + 1, "one each");
+  static_assert(std::size(kNames) == static_cast<std::size_t>(StreamStatus::kTwice) + 1,
+                "one each");
   Napi::Array names = Napi::Array::New(env);
   for (std::size_t i = 0; i < std::size(kNames); ++i) {
     names[static_cast<std::uint32_t>(i)] = Napi::String::New(env, kNames[i]);

@@ -6,6 +6,11 @@
 #include <functional>
 #include <utility>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
 namespace dynaquant {
 namespace {
 
@@ -18,12 +23,26 @@ constexpr std::uint32_t kGenerations = std::uint32_t{1} << (53 - kSlotBits);
 // Small enough that a few streams take little memory, large enough that blocks cost nothing.
 constexpr std::size_t kBlockFloats = 64 * 1024;
 
-// How many records ahead are prefetched: one more than are read in the time that memory takes.
-constexpr std::size_t kAhead = 2;
+// Records are prefetched so many floats before they are copied, one record at least. Those of many
+// streams are not in the nearest caches, and each is somewhere else.
+constexpr std::size_t kAheadFloats = 2048;
 
 void prefetch(const float* record, std::size_t floats) {
   constexpr std::size_t kLine = 16;
   for (std::size_t i = 0; i < floats; i += kLine) __builtin_prefetch(record + i);
+}
+
+// Frees the memory of a block. The system gets its pages at once, because glibc would keep them for
+// as long as anything newer lies behind them.
+void free_block(AlignedBuffer<float>& block) {
+#if defined(__linux__)
+  const std::uintptr_t page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const std::uintptr_t start = reinterpret_cast<std::uintptr_t>(block.data());
+  const std::uintptr_t first = (start + page - 1) / page * page;
+  const std::uintptr_t end = (start + block.bytes()) / page * page;
+  if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+#endif
+  block = AlignedBuffer<float>();
 }
 
 }  // namespace
@@ -33,12 +52,16 @@ StreamArena::StreamArena(std::vector<StreamPart> parts) : parts_(std::move(parts
   per_block_ = std::max<std::size_t>(1, kBlockFloats / floats_);
 }
 
+StreamArena::~StreamArena() {
+  for (Block& block : blocks_) free_block(block.records);
+}
+
 void StreamArena::add_block() {
   const std::size_t first = streams_.size();
+  // In this order, because any of them may throw, and the next attempt begins again.
   free_.reserve(first + per_block_);
-  blocks_.reserve(blocks_.size() + 1);
+  blocks_.resize(first / per_block_ + 1);
   streams_.resize(first + per_block_);
-  blocks_.emplace_back();
   // There are no others, and what rises is a heap.
   for (std::size_t i = 0; i < per_block_; ++i) free_.push_back(static_cast<Slot>(first + i));
 }
@@ -94,13 +117,13 @@ StreamStatus StreamArena::close(double id) {
   }
   Block& block = blocks_[slot / per_block_];
   if (--block.open == 0) {
-    block.records = AlignedBuffer<float>();
+    free_block(block.records);
     --allocated_;
   }
   return status;
 }
 
-StreamStatus StreamArena::read(double id, float* out) const {
+StreamStatus StreamArena::read(double id, float* out) {
   std::size_t slot;
   const StreamStatus status = find(id, &slot);
   if (status == StreamStatus::kOk) std::memcpy(out, record(slot), floats_ * sizeof(float));
@@ -114,34 +137,41 @@ StreamStatus StreamArena::write(double id, const float* states) {
   return status;
 }
 
+template <typename Copy>
+void StreamArena::for_rows(const Slot* slots, std::size_t count, const Copy& copy) {
+  const std::size_t ahead = std::max<std::size_t>(1, kAheadFloats / floats_);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i + ahead < count) prefetch(record(slots[i + ahead]), floats_);
+    float* from = record(slots[i]);
+    std::size_t matrix = 0;  // where the rows of all streams begin
+    for (const StreamPart& part : parts_) {
+      for (const std::size_t row : {part.hidden, part.cell}) {
+        for (std::size_t layer = 0; layer < part.layers; ++layer) {
+          copy(from, matrix + i * row, row);
+          from += row;
+          matrix += count * row;
+        }
+      }
+    }
+  }
+}
+
 StreamStatus StreamArena::begin(const double* ids, std::size_t count, Slot* slots, float* states) {
   for (std::size_t i = 0; i < count; ++i) {
     std::size_t slot;
     StreamStatus status = find(ids[i], &slot);
     if (status != StreamStatus::kOk) {
-      end(slots, i);
+      end(slots, i, nullptr);
       if (status == StreamStatus::kInStep && !streams_[slot].in_step) status = StreamStatus::kTwice;
       slots[0] = static_cast<Slot>(i);
       return status;
     }
     streams_[slot].in_step = true;
     slots[i] = static_cast<Slot>(slot);
-    prefetch(record(slot), std::min<std::size_t>(floats_, 16));
   }
-  for (std::size_t i = 0; i < count; ++i) {
-    if (i + kAhead < count) prefetch(record(slots[i + kAhead]), floats_);
-    const float* from = record(slots[i]);
-    float* to = states;
-    for (const StreamPart& part : parts_) {
-      for (const std::size_t row : {part.hidden, part.cell}) {
-        for (std::size_t layer = 0; layer < part.layers; ++layer) {
-          std::memcpy(to + i * row, from, row * sizeof(float));
-          to += count * row;
-          from += row;
-        }
-      }
-    }
-  }
+  for_rows(slots, count, [&](const float* row, std::size_t at, std::size_t floats) {
+    std::memcpy(states + at, row, floats * sizeof(float));
+  });
   return StreamStatus::kOk;
 }
 
@@ -152,24 +182,12 @@ bool StreamArena::in_step(const Slot* slots, std::size_t count) const {
   });
 }
 
-void StreamArena::scatter(std::size_t part, const Slot* slots, std::size_t count, const float* hn,
-                          const float* cn) {
-  const auto [layers, hidden, cell] = parts_[part];
-  std::size_t start = 0;
-  for (std::size_t i = 0; i < part; ++i) start += parts_[i].floats();
-  for (std::size_t i = 0; i < count; ++i) {
-    float* to = record(slots[i]) + start;
-    for (std::size_t layer = 0; layer < layers; ++layer, to += hidden) {
-      std::memcpy(to, hn + (layer * count + i) * hidden, hidden * sizeof(float));
-    }
-    if (cn == nullptr) continue;
-    for (std::size_t layer = 0; layer < layers; ++layer, to += cell) {
-      std::memcpy(to, cn + (layer * count + i) * cell, cell * sizeof(float));
-    }
+void StreamArena::end(const Slot* slots, std::size_t count, const float* states) {
+  if (states != nullptr) {
+    for_rows(slots, count, [&](float* row, std::size_t at, std::size_t floats) {
+      std::memcpy(row, states + at, floats * sizeof(float));
+    });
   }
-}
-
-void StreamArena::end(const Slot* slots, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) streams_[slots[i]].in_step = false;
 }
 

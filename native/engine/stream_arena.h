@@ -40,6 +40,9 @@ class StreamArena {
   using Slot = std::int32_t;
 
   explicit StreamArena(std::vector<StreamPart> parts);
+  StreamArena(const StreamArena&) = delete;
+  StreamArena& operator=(const StreamArena&) = delete;
+  ~StreamArena();
 
   // A new stream's id, its states zeros. Ids are integers above 0 that a double holds, and no id
   // ever comes back. 0 if there are too many streams. Throws std::bad_alloc, and changes nothing
@@ -48,22 +51,19 @@ class StreamArena {
   StreamStatus reset(double id);
   StreamStatus close(double id);
   // Copies the record.
-  StreamStatus read(double id, float* out) const;
+  StreamStatus read(double id, float* out);
   StreamStatus write(double id, const float* states);
 
-  // Takes the streams of `ids`: fills `slots`, [count] each, and gathers their states. In `states`
-  // each part has h0, then c0, both [layers][count][row]. If an id is wrong, no stream is taken,
-  // and slots[0] is its index.
+  // Takes `count` streams: fills `slots`, [count], and gathers their states. In `states` each part
+  // has h0, then c0, both [layers][count][row]. If an id is wrong, no stream is taken, and slots[0]
+  // is its index.
   StreamStatus begin(const double* ids, std::size_t count, Slot* slots, float* states);
   // Whether the slots are of streams that a step has taken.
   bool in_step(const Slot* slots, std::size_t count) const;
-  // Writes the states of one part back; `cn` is null if it has no c. The slots must be in a step.
-  void scatter(std::size_t part, const Slot* slots, std::size_t count, const float* hn,
-               const float* cn);
-  // Lets go of the streams. The slots must be in a step.
-  void end(const Slot* slots, std::size_t count);
+  // Lets go of the streams, which must be in a step. Their states become `states`, which lie as
+  // `begin` gathers them, or stay what they were if it is null.
+  void end(const Slot* slots, std::size_t count, const float* states);
 
-  const std::vector<StreamPart>& parts() const { return parts_; }
   std::size_t floats() const { return floats_; }  // of a record
   std::size_t bytes() const;
 
@@ -79,12 +79,12 @@ class StreamArena {
   };
 
   void add_block();
+  // Calls copy(row of a record, index of the same row in gathered states, floats) for all rows.
+  template <typename Copy>
+  void for_rows(const Slot* slots, std::size_t count, const Copy& copy);
   StreamStatus find(double id, std::size_t* slot) const;
-  const float* record(std::size_t slot) const {
-    return blocks_[slot / per_block_].records.data() + slot % per_block_ * floats_;
-  }
   float* record(std::size_t slot) {
-    return const_cast<float*>(static_cast<const StreamArena*>(this)->record(slot));
+    return blocks_[slot / per_block_].records.data() + slot % per_block_ * floats_;
   }
 
   const std::vector<StreamPart> parts_;

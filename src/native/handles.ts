@@ -155,9 +155,8 @@ export interface StreamArena {
    * h0, then c0, both `[layers][count][row]`. If an id is wrong, takes none, and `slots[0]` is its index.
    */
   begin(ids: Float64Array, count: number, slots: Int32Array, states: Float32Array): StreamStatus;
-  /** Writes the states of one part back. `cn` is null if it has no c. */
-  scatter(slots: Int32Array, count: number, part: number, hn: Float32Array, cn: Float32Array | null): void;
-  end(slots: Int32Array, count: number): void;
+  /** Lets go of the streams. Their states become `states`, which lie as `begin` gathers them, if they are given. */
+  end(slots: Int32Array, count: number, states?: Float32Array): void;
   /** Frees all streams. No other call may follow. */
   dispose(): void;
 }

@@ -31,12 +31,9 @@ export interface StageStates extends StreamPart {
 
 const entries: readonly CatalogueEntry[] = [...floatCatalogue, ...quantizedCatalogue];
 
-/** The class whose `forward` a module has: its own, or one that it extends without another forward. */
-function entryOfForward(module: Module): CatalogueEntry | undefined {
-  const { forward } = Object.getPrototypeOf(module) as Module;
-  return entries.find(
-    ({ Class }) => module instanceof Class && forward === (Class.prototype as Module).forward,
-  );
+/** A module's `forward` without hooks: its class's, or that of a class that it extends without another one. */
+function forwardOf(module: Module): unknown {
+  return (Object.getPrototypeOf(module) as Module).forward;
 }
 
 /**
@@ -52,10 +49,8 @@ export function stagesOf(model: unknown): Stage[] {
       const expected = 'a Module, or an array of Modules';
       throw typeError('ERR_INVALID_ARG_TYPE', `model should be ${expected}, got ${describe(module)}`);
     }
-    const isSequential =
-      module instanceof Sequential &&
-      (Object.getPrototypeOf(module) as Module).forward === Sequential.prototype.forward;
-    if (!isSequential) stages.push(stageOf(module, `${label} (${module.constructor.name})`));
+    if (forwardOf(module) !== Sequential.prototype.forward)
+      stages.push(stageOf(module, `${label} (${module.constructor.name})`));
     else for (const [name, child] of module.namedChildren()) add(child, `${label}.${name}`);
   };
   list.forEach((module, i) => add(module, Array.isArray(model) ? `model[${i}]` : 'model'));
@@ -74,7 +69,7 @@ function refused(label: string, why: string): Coded<RangeError> {
 }
 
 function stageOf(module: Module, label: string): Stage {
-  const entry = entryOfForward(module);
+  const entry = entries.find(({ Class }) => (Class.prototype as Module).forward === forwardOf(module));
   if (entry === undefined) {
     const why =
       'whether its forward works row by row is not known. Pass the modules that it runs, as an array';
@@ -129,92 +124,87 @@ export function checkStage({ module, label, composite }: Stage): void {
   }
 }
 
-/** `[h]` or `[h, c]`, each `(layers, batch, features)`; without layers for a cell. */
-export type States = readonly Tensor[];
-
-/** A stage's results: the rows, and its next states as native code takes them. */
-export interface StageResult {
-  readonly rows: Tensor;
-  readonly hn: Float32Array;
-  readonly cn: Float32Array | null;
+/** A module's states of a step, `[h]` or `[h, c]`. Those of a layer are `(layers, B, features)`, a cell's `(B, features)`. */
+export interface StepStates {
+  readonly given: readonly Tensor[];
+  /** Memory for the next ones. */
+  readonly next: readonly Float32Array[];
 }
 
-/** Runs a module that has states on `(rows, features)`: a row of each stream, or of packed sequences. */
+/** Rows of many streams: a row of each, or their packed sequences. */
+export interface StepRows {
+  readonly data: Tensor;
+  /** Null if there is one row of each. */
+  readonly batchSizes: Tensor | null;
+}
+
+/** Runs a module that has states. Returns its output, and leaves the next states in `states`. */
 export function runStage(
   stage: Stage,
-  states: StageStates,
-  rows: Tensor,
-  batchSizes: Tensor | null,
-  given: States,
-): StageResult {
-  const { shape } = rows;
+  { isCell, batchFirst }: StageStates,
+  { data, batchSizes }: StepRows,
+  states: StepStates,
+): Tensor {
+  const { shape } = data;
   if (shape.length !== 2) {
     const sentence = `x should be (rows, features) for ${stage.label}, but is ${formatShape(shape)}`;
     throw rangeError('ERR_SHAPE', sentence);
   }
-  if (states.isCell) return runCell(stage, states, rows, batchSizes, given);
+  if (isCell && batchSizes !== null) return runSteps(stage, data, batchSizes, states);
+  if (isCell) return runCell(stage, data, states);
   const { module } = stage;
-  const [count, features] = shape as [number, number];
+  const { given } = states;
   const state = given.length === 1 ? given[0] : given;
   if (batchSizes !== null) {
-    const [output, last] = module.forward(new PackedSequence(rows, batchSizes), state) as unknown[];
-    if (!isPackedSequence(output)) throw wrongResult(stage);
-    return checkedResult(stage, states, output.data, last, given);
+    const result: unknown = module.forward(new PackedSequence(data, batchSizes), state);
+    if (!Array.isArray(result) || !isPackedSequence(result[0])) throw wrongResult(stage);
+    keep(stage, result[1], states);
+    return result[0].data;
   }
-  const batched = states.batchFirst ? [count, 1, features] : [1, count, features];
-  const [output, last] = module.forward(rows.reshape(batched), state) as unknown[];
-  if (!isTensor(output)) throw wrongResult(stage);
-  return checkedResult(stage, states, output.reshape(count, output.shape.at(-1)!), last, given);
+  const [rows, features] = shape as [number, number];
+  const result: unknown = module.forward(
+    data.reshape(batchFirst ? [rows, 1, features] : [1, rows, features]),
+    state,
+  );
+  if (!Array.isArray(result) || !isTensor(result[0])) throw wrongResult(stage);
+  keep(stage, result[1], states);
+  return result[0].reshape(rows, result[0].shape.at(-1)!);
 }
 
-/** A cell takes the rows step by step. Each step has the rows of the first streams, the others have ended. */
-function runCell(
-  stage: Stage,
-  states: StageStates,
-  rows: Tensor,
-  batchSizes: Tensor | null,
-  given: States,
-): StageResult {
-  const step = (x: Tensor, state: States): StageResult => {
-    const result: unknown = stage.module.forward(x, state.length === 1 ? state[0] : state);
-    const h: unknown = Array.isArray(result) ? result[0] : result;
-    if (!isTensor(h)) throw wrongResult(stage);
-    return checkedResult(stage, states, h, result, state);
-  };
-  if (batchSizes === null) return step(rows, given);
-  const { hidden, cell } = states;
-  const last = given.map(({ data }) => (data as Float32Array).slice());
-  const out = new Float32Array(rows.shape[0]! * hidden);
+/** One step of a cell. */
+function runCell(stage: Stage, data: Tensor, states: StepStates): Tensor {
+  const { given } = states;
+  const result: unknown = stage.module.forward(data, given.length === 1 ? given[0] : given);
+  keep(stage, result, states);
+  const h: unknown = Array.isArray(result) ? result[0] : result;
+  return h as Tensor; // keep() has checked it
+}
+
+/** Packed sequences step by step. Each step has the rows of the first streams, because the longest come first. */
+function runSteps(stage: Stage, data: Tensor, batchSizes: Tensor, { given, next }: StepStates): Tensor {
+  const widths = given.map(({ shape }) => shape[1]!);
+  given.forEach((tensor, i) => next[i]!.set(tensor.data as Float32Array));
+  const out = new Float32Array(data.shape[0]! * widths[0]!);
   let row = 0;
   for (const size of batchSizes.toArray() as number[]) {
-    const first = (data: Float32Array, width: number): Tensor =>
-      resultTensor(data.subarray(0, size * width), [size, width]);
-    const state = last.map((data, i) => first(data, i === 0 ? hidden : cell));
-    const { hn, cn } = step(rows.slice(0, row, row + size), state);
-    last[0]!.set(hn);
-    if (cn !== null) last[1]!.set(cn);
-    out.set(hn, row * hidden);
+    const now = next.map((all, i) => all.subarray(0, size * widths[i]!));
+    const states = { given: now.map((each, i) => resultTensor(each.slice(), [size, widths[i]!])), next: now };
+    const h = runCell(stage, data.slice(0, row, row + size), states);
+    out.set(h.data as Float32Array, row * widths[0]!);
     row += size;
   }
-  return { rows: resultTensor(out, [row, hidden]), hn: last[0]!, cn: last[1] ?? null };
+  return resultTensor(out, [row, widths[0]!]);
 }
 
-/** A hook may have replaced the results, so they are checked before a stream is changed. */
-function checkedResult(
-  stage: Stage,
-  { cell }: StageStates,
-  rows: Tensor,
-  last: unknown,
-  given: States,
-): StageResult {
-  const list: unknown = cell > 0 ? last : [last];
-  if (!Array.isArray(list)) throw wrongResult(stage);
-  const [hn, cn] = given.map(({ data }, i) => {
-    const next: unknown = list[i];
-    if (!isTensor(next) || next.dtype !== float32 || next.numel !== data.length) throw wrongResult(stage);
-    return next.checked('the state') as Float32Array;
+/** Leaves a module's next states where they belong. A hook may have replaced them. */
+function keep(stage: Stage, last: unknown, { next }: StepStates): void {
+  const list: unknown = Array.isArray(last) ? last : [last];
+  next.forEach((kept, i) => {
+    const state = (list as unknown[])[i];
+    if (!isTensor(state) || state.dtype !== float32 || state.numel !== kept.length) throw wrongResult(stage);
+    const data = state.checked('the state') as Float32Array;
+    if (data !== kept) kept.set(data);
   });
-  return { rows, hn: hn!, cn: cn ?? null };
 }
 
 function wrongResult({ label }: Stage): Coded<TypeError> {

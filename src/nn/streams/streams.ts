@@ -1,5 +1,6 @@
-import { describe, rangeError, setupError, typeError, type Coded } from '../../errors.js';
+import { describe, rangeError, setupError, tagOf, typeError, type Coded } from '../../errors.js';
 import { native } from '../../native/addon.js';
+import { keepStates } from '../../native/call.js';
 import type { StreamArena, StreamStatus } from '../../native/handles.js';
 import { formatShape } from '../../tensor/shape.js';
 import { checkTensor, isTensor, resultTensor, type Tensor } from '../../tensor/tensor.js';
@@ -7,7 +8,7 @@ import type { Module } from '../module.js';
 import { checkPacked, isPackedSequence, PackedSequence } from '../packed-sequence.js';
 import type { OutputOf } from '../rnn-forward.js';
 import { Fingerprint, loadedState, savedState } from './saved-state.js';
-import { checkStage, runStage, stagesOf, type Stage, type StageResult, type States } from './stages.js';
+import { checkStage, runStage, stagesOf, type Stage, type StepRows, type StepStates } from './stages.js';
 
 /** The streams of a step. A Float64Array is read by native code alone; an array of numbers is copied first. */
 export type StreamIds = readonly number[] | Float64Array;
@@ -18,20 +19,20 @@ interface StepArrays {
   readonly room: number;
   readonly ids: Float64Array;
   readonly slots: Int32Array;
+  /** As native code gathers them, and as it takes the next ones. */
   readonly states: Float32Array;
-  /** What `states` holds for `count` streams: for each module that has states. */
+  readonly next: Float32Array;
+  /** What both hold for `count` streams: for each module that has states. */
   count: number;
-  views: readonly States[];
+  views: readonly StepStates[];
 }
 
 /** A step that has taken its streams. */
 interface Step {
   readonly arrays: StepArrays;
   readonly count: number;
-  /** The first module's input, one row a stream; or of packed sequences, as `packed` says. */
-  readonly rows: Tensor;
-  /** The steps' sizes, if there are several. */
-  readonly batchSizes: Tensor | null;
+  /** The first module's input. */
+  readonly rows: StepRows;
 }
 
 /**
@@ -55,9 +56,9 @@ interface Step {
  * weights may change between steps.
  *
  * A stream takes the bytes of its states: `4 * numLayers * (hiddenSize + (projSize or hiddenSize))` for an LSTM,
- * `4 * numLayers * hiddenSize` for a GRU or RNN, and about 12 more. They are native memory, seen as `external` by
- * `process.memoryUsage()`, and come in blocks of 256 KB (or one stream, if that is more). A block whose streams are
- * all closed gives its memory back.
+ * `4 * numLayers * hiddenSize` for a GRU or RNN, and about 12 more. They are native memory, which only `rss` of
+ * `process.memoryUsage()` shows, and come in blocks of 256 KB (or one stream, if that is more). A block whose streams
+ * are all closed gives its memory back to the system; new streams fill the lowest gaps first.
  */
 export class Streams {
   private readonly stages: readonly Stage[];
@@ -127,16 +128,22 @@ export class Streams {
    */
   step<X extends Tensor | PackedSequence>(ids: StreamIds, x: X): OutputOf<X> {
     const step = this.begin(ids, x);
-    let rows: Tensor;
+    const { views, next } = step.arrays;
+    let { data } = step.rows;
+    let done = false;
     try {
-      const results: StageResult[] = [];
-      rows = step.rows;
-      for (const stage of this.stages) rows = runNext(stage, step, rows, results);
-      this.scatter(step, results);
+      let part = 0;
+      for (const stage of this.stages) {
+        const { states, module } = stage;
+        if (states === null) data = module.forward(data) as Tensor;
+        else data = runStage(stage, states, { ...step.rows, data }, views[part++]!);
+      }
+      this.live(); // a hook may have disposed of it
+      done = true;
     } finally {
-      this.end(step);
+      this.end(step, done ? next : undefined);
     }
-    return (isTensor(x) ? rows : packedLike(x, rows)) as OutputOf<X>;
+    return (isTensor(x) ? data : packedLike(x, data)) as OutputOf<X>;
   }
 
   /**
@@ -208,37 +215,31 @@ export class Streams {
   private begin(ids: StreamIds, x: Tensor | PackedSequence): Step {
     const arena = this.live();
     this.stages.forEach(checkStage);
-    const list = checkIds(ids);
+    checkIds(ids);
     const packed = !isTensor(x) && isPackedSequence(x) ? checkPacked(x) : null;
-    const rows = packed === null ? (x as Tensor) : packed.data;
+    const data = packed === null ? (x as Tensor) : packed.data;
     if (packed === null) checkTensor('x', x);
-    const count = packed === null ? rows.shape[0] : packed.batchSizes[0]!;
-    if (count !== list.length) {
-      const got = packed === null ? `is ${formatShape(rows.shape)}` : `has ${count} sequences`;
+    const count = packed === null ? data.shape[0] : packed.batchSizes[0]!;
+    if (count !== ids.length) {
+      const got = packed === null ? `is ${formatShape(data.shape)}` : `has ${count} sequences`;
       const wanted = packed === null ? 'a row' : 'a sequence';
-      throw rangeError('ERR_SHAPE', `x should have ${wanted} for each of the ${list.length} ids, but ${got}`);
+      throw rangeError('ERR_SHAPE', `x should have ${wanted} for each of the ${ids.length} ids, but ${got}`);
     }
     const arrays = this.takeArrays(count);
-    const inOrder = copyIds(list, packed && packed.sorted, arrays.ids);
+    const inOrder = copyIds(ids, packed && packed.sorted, arrays.ids);
     const status = arena.begin(inOrder, count, arrays.slots, arrays.states);
     if (status !== 0) {
       this.spare = arrays;
       const index = arrays.slots[0]!;
       this.check(status, `ids[${packed?.sorted?.[index] ?? index}]`, inOrder[index]!);
     }
-    return { arrays, count, rows, batchSizes: packed && (x as PackedSequence).batchSizes };
+    return { arrays, count, rows: { data, batchSizes: packed && (x as PackedSequence).batchSizes } };
   }
 
-  /** Writes the states back. Everything is checked, so this fails for all or none. */
-  private scatter({ arrays, count }: Step, results: readonly StageResult[]): void {
-    const arena = this.live(); // a hook may have disposed of it
-    results.forEach(({ hn, cn }, part) => arena.scatter(arrays.slots, count, part, hn, cn));
-  }
-
-  /** Lets go of a step's streams. */
-  private end({ arrays, count }: Step): void {
+  /** Lets go of a step's streams, with their next states if the step succeeded. */
+  private end({ arrays, count }: Step, next: Float32Array | undefined): void {
     if (this.arena === null) return;
-    this.arena.end(arrays.slots, count);
+    this.arena.end(arrays.slots, count, next);
     // A hook may keep the states that it saw.
     if (!this.stages.some(({ module }) => Object.hasOwn(module, 'forward'))) this.spare = arrays;
   }
@@ -254,44 +255,34 @@ export class Streams {
         ids: new Float64Array(room),
         slots: new Int32Array(room),
         states: new Float32Array(room * this.floats),
+        next: new Float32Array(room * this.floats),
         count: -1,
         views: [],
       };
     }
     if (arrays.count !== count) {
       arrays.count = count;
-      arrays.views = viewsOf(this.stages, arrays.states, count);
+      arrays.views = viewsOf(this.stages, arrays, count);
     }
     return arrays;
   }
 }
 
-/** A stage's output. A stage that has states adds its next ones to `results`. */
-function runNext(stage: Stage, step: Step, rows: Tensor, results: StageResult[]): Tensor {
-  const { states, module } = stage;
-  if (states === null) return module.forward(rows) as Tensor;
-  const given = step.arrays.views[results.length]!;
-  const result = runStage(stage, states, rows, step.batchSizes, given);
-  results.push(result);
-  return result.rows;
-}
-
-/** The states of `count` streams as each module takes them, over the memory that native code fills. */
-function viewsOf(stages: readonly Stage[], memory: Float32Array, count: number): States[] {
+/** Each module's part of a step's states. */
+function viewsOf(stages: readonly Stage[], { states, next }: StepArrays, count: number): StepStates[] {
   let start = 0;
-  return stages.flatMap(({ states }) => {
-    if (states === null) return [];
-    const { layers, hidden, cell, isCell } = states;
-    const widths = cell === 0 ? [hidden] : [hidden, cell];
-    const views = widths.map((width) => {
+  return stages.flatMap(({ states: sizes }) => {
+    if (sizes === null) return [];
+    const { layers, hidden, cell, isCell } = sizes;
+    const views: StepStates & { given: Tensor[]; next: Float32Array[] } = { given: [], next: [] };
+    for (const width of cell === 0 ? [hidden] : [hidden, cell]) {
       const end = start + layers * count * width;
-      const view = resultTensor(
-        memory.subarray(start, end),
-        isCell ? [count, width] : [layers, count, width],
-      );
+      const shape = isCell ? [count, width] : [layers, count, width];
+      views.given.push(resultTensor(states.subarray(start, end), shape));
+      views.next.push(next.subarray(start, end));
       start = end;
-      return view;
-    });
+    }
+    keepStates(views.given[0]!.data as Float32Array, views.next);
     return [views];
   });
 }
@@ -312,21 +303,26 @@ function checkId(id: unknown): number {
   return id;
 }
 
-function checkIds(ids: unknown): StreamIds {
-  if (ids instanceof Float64Array) return ids;
-  if (!Array.isArray(ids)) throw wrongIds(ids);
-  return ids as number[];
+function checkIds(ids: unknown): asserts ids is StreamIds {
+  if (!Array.isArray(ids) && !isFloat64Array(ids)) throw wrongIds(describe(ids));
+}
+
+function isFloat64Array(ids: unknown): ids is Float64Array {
+  return ArrayBuffer.isView(ids) && tagOf(ids) === 'Float64Array';
 }
 
 /** Ids are up to 2^53, so they do not fit into an Int32Array. */
-function wrongIds(got: unknown): Coded<TypeError> {
-  const sentence = `ids should be an array of numbers that open() returned, or a Float64Array, got ${describe(got)}`;
+function wrongIds(got: string): Coded<TypeError> {
+  const sentence = `ids should be an array of numbers that open() returned, or a Float64Array, got ${got}`;
   return typeError('ERR_INVALID_ARG_TYPE', sentence);
 }
 
+/** So few are copied in any case, because V8 keeps small arrays where native code cannot read them. */
+const fewIds = 8;
+
 /** The ids as native code takes them, in the order of the packed sequences if there is one. */
 function copyIds(ids: StreamIds, order: readonly number[] | null, to: Float64Array): Float64Array {
-  if (ids instanceof Float64Array && order === null) return ids;
+  if (order === null && ids.length > fewIds && isFloat64Array(ids)) return ids;
   for (let i = 0; i < ids.length; i++) {
     const id: unknown = ids[order === null ? i : order[i]!];
     if (typeof id !== 'number') throw wrongIds(`an array with ${describe(id)}`);
