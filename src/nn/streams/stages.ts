@@ -2,7 +2,7 @@ import { describe, rangeError, typeError, type Coded } from '../../errors.js';
 import type { StreamPart } from '../../native/handles.js';
 import { float32 } from '../../tensor/dtype.js';
 import { formatShape } from '../../tensor/shape.js';
-import { isTensor, resultTensor, type Tensor } from '../../tensor/tensor.js';
+import { checkTensor, isTensor, resultTensor, type Tensor } from '../../tensor/tensor.js';
 import { floatCatalogue, type CatalogueEntry, type Options } from '../catalogue.js';
 import { Sequential } from '../container.js';
 import { isModule, type Module } from '../module.js';
@@ -145,6 +145,7 @@ export function runStage(
   { data, batchSizes }: StepRows,
   states: StepStates,
 ): Tensor {
+  checkTensor('x', data); // a hook may have made it something else
   const { shape } = data;
   if (shape.length !== 2) {
     const sentence = `x should be (rows, features) for ${stage.label}, but is ${formatShape(shape)}`;
@@ -198,9 +199,9 @@ function runSteps(stage: Stage, data: Tensor, batchSizes: Tensor, { given, next 
 
 /** Leaves a module's next states where they belong. A hook may have replaced them. */
 function keep(stage: Stage, last: unknown, { next }: StepStates): void {
-  const list: unknown = Array.isArray(last) ? last : [last];
+  const list: unknown = next.length === 1 ? [last] : last;
   next.forEach((kept, i) => {
-    const state = (list as unknown[])[i];
+    const state: unknown = Array.isArray(list) ? list[i] : undefined;
     if (!isTensor(state) || state.dtype !== float32 || state.numel !== kept.length) throw wrongResult(stage);
     const data = state.checked('the state') as Float32Array;
     if (data !== kept) kept.set(data);

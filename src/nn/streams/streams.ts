@@ -2,6 +2,7 @@ import { describe, rangeError, setupError, tagOf, typeError, type Coded } from '
 import { native } from '../../native/addon.js';
 import { keepStates } from '../../native/call.js';
 import type { StreamArena, StreamStatus } from '../../native/handles.js';
+import { emptyArray, float32 } from '../../tensor/dtype.js';
 import { formatShape } from '../../tensor/shape.js';
 import { checkTensor, isTensor, resultTensor, type Tensor } from '../../tensor/tensor.js';
 import type { Module } from '../module.js';
@@ -33,6 +34,8 @@ interface Step {
   readonly count: number;
   /** The first module's input. */
   readonly rows: StepRows;
+  /** Whether somebody else may keep the states that he sees. */
+  readonly hooked: boolean;
 }
 
 /**
@@ -97,7 +100,7 @@ export class Streams {
   open(): number {
     const id = this.live().open();
     if (id === 0)
-      throw rangeError('ERR_TOO_LARGE', `there is no memory for a stream of ${4 * this.floats} bytes more`);
+      throw rangeError('ERR_TOO_LARGE', `cannot allocate another stream of ${4 * this.floats} bytes`);
     this.opened++;
     return id;
   }
@@ -213,7 +216,7 @@ export class Streams {
 
   /** Takes the streams of a step and gathers their states. */
   private begin(ids: StreamIds, x: Tensor | PackedSequence): Step {
-    const arena = this.live();
+    this.live();
     this.stages.forEach(checkStage);
     checkIds(ids);
     const packed = !isTensor(x) && isPackedSequence(x) ? checkPacked(x) : null;
@@ -226,22 +229,22 @@ export class Streams {
       throw rangeError('ERR_SHAPE', `x should have ${wanted} for each of the ${ids.length} ids, but ${got}`);
     }
     const arrays = this.takeArrays(count);
-    const inOrder = copyIds(ids, packed && packed.sorted, arrays.ids);
-    const status = arena.begin(inOrder, count, arrays.slots, arrays.states);
+    const inOrder = idsInOrder(ids, packed && packed.sorted, count, arrays.ids);
+    const status = this.live().begin(inOrder, count, arrays.slots, arrays.states);
     if (status !== 0) {
       this.spare = arrays;
       const index = arrays.slots[0]!;
       this.check(status, `ids[${packed?.sorted?.[index] ?? index}]`, inOrder[index]!);
     }
-    return { arrays, count, rows: { data, batchSizes: packed && (x as PackedSequence).batchSizes } };
+    const hooked = this.stages.some(({ module }) => Object.hasOwn(module, 'forward'));
+    return { arrays, count, hooked, rows: { data, batchSizes: packed && (x as PackedSequence).batchSizes } };
   }
 
   /** Lets go of a step's streams, with their next states if the step succeeded. */
-  private end({ arrays, count }: Step, next: Float32Array | undefined): void {
+  private end({ arrays, count, hooked }: Step, next: Float32Array | undefined): void {
     if (this.arena === null) return;
     this.arena.end(arrays.slots, count, next);
-    // A hook may keep the states that it saw.
-    if (!this.stages.some(({ module }) => Object.hasOwn(module, 'forward'))) this.spare = arrays;
+    if (!hooked) this.spare = arrays;
   }
 
   private takeArrays(count: number): StepArrays {
@@ -254,8 +257,8 @@ export class Streams {
         room,
         ids: new Float64Array(room),
         slots: new Int32Array(room),
-        states: new Float32Array(room * this.floats),
-        next: new Float32Array(room * this.floats),
+        states: emptyArray(float32, room * this.floats),
+        next: emptyArray(float32, room * this.floats),
         count: -1,
         views: [],
       };
@@ -321,9 +324,14 @@ function wrongIds(got: string): Coded<TypeError> {
 const fewIds = 8;
 
 /** The ids as native code takes them, in the order of the packed sequences if there is one. */
-function copyIds(ids: StreamIds, order: readonly number[] | null, to: Float64Array): Float64Array {
-  if (order === null && ids.length > fewIds && isFloat64Array(ids)) return ids;
-  for (let i = 0; i < ids.length; i++) {
+function idsInOrder(
+  ids: StreamIds,
+  order: readonly number[] | null,
+  count: number,
+  to: Float64Array,
+): Float64Array {
+  if (order === null && count > fewIds && isFloat64Array(ids)) return ids;
+  for (let i = 0; i < count; i++) {
     const id: unknown = ids[order === null ? i : order[i]!];
     if (typeof id !== 'number') throw wrongIds(`an array with ${describe(id)}`);
     to[i] = id;
