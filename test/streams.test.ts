@@ -198,6 +198,11 @@ describe('10^5 random operations', () => {
   const step = (state: nn.LSTMState | undefined, x: Tensor): [Tensor, nn.LSTMState] =>
     cell.forward(x.reshape(1, 1, 2), state) as [Tensor, nn.LSTMState];
 
+  /** As expect(call).toThrow, which is too slow for so many. */
+  const refuses = (call: () => unknown): void => {
+    if (thrown(call).code !== 'ERR_STREAM') throw new Error('another error');
+  };
+
   test('open, close, reset, save, steps of random streams', () => {
     const random = pseudoRandom(13);
     const pick = (n: number): number => Math.floor(random() * n);
@@ -205,7 +210,7 @@ describe('10^5 random operations', () => {
     const model = new Map<number, nn.LSTMState | undefined>();
     const everOpened = new Set<number>();
     const opened = (id: number, state?: nn.LSTMState): void => {
-      expect(everOpened.has(id)).toBe(false);
+      if (everOpened.has(id)) throw new Error(`${id} comes back`);
       everOpened.add(id);
       model.set(id, state);
     };
@@ -218,23 +223,20 @@ describe('10^5 random operations', () => {
         opened(streams.open());
       } else if (what < 0.22 && model.size > 0) {
         if (model.delete(id)) streams.close(id);
-        else
-          expect(() => streams.close(id)).toThrow(
-            streamError(`^id is ${id}: there is no such stream`) as Error,
-          );
+        else refuses(() => streams.close(id));
       } else if (what < 0.27) {
         if (model.has(id)) {
           streams.reset(id);
           model.set(id, undefined);
-        } else expect(() => streams.reset(id)).toThrow(code('ERR_STREAM') as Error);
+        } else refuses(() => streams.reset(id));
       } else if (what < 0.29) {
         if (model.has(id)) opened(streams.fromBuffer(streams.toBuffer(id)), model.get(id));
-        else expect(() => streams.toBuffer(id)).toThrow(code('ERR_STREAM') as Error);
+        else refuses(() => streams.toBuffer(id));
       } else {
         const chosen = [...new Set(Array.from({ length: 1 + pick(3) }, () => ids[pick(ids.length)] ?? 0))];
         const x = randn(chosen.length, 2);
         if (!chosen.every((each) => model.has(each))) {
-          expect(() => streams.step(chosen, x)).toThrow(code('ERR_STREAM') as Error);
+          refuses(() => streams.step(chosen, x));
           continue;
         }
         const several = what > 0.95;
@@ -477,16 +479,14 @@ describe('a saved state', () => {
     streams.close(here);
   });
   test('in another process', () => {
-    const { nn: built } = jest.requireActual<{ nn: typeof nn }>('../dist/index.js');
     const script = `
-      const { nn, load, manualSeed, randn } = require('dynaquant');
+      const { nn, manualSeed, randn } = require('dynaquant');
       manualSeed(5);
       const streams = new nn.Streams(new nn.LSTM(3, 4));
-      const id = streams.open();
-      process.argv[1] === undefined ? streams.step([id], randn(2, 3).slice(0, 0, 1)) : 0;
-      const from = process.argv[1] === undefined ? id : streams.fromBuffer(Buffer.from(process.argv[1], 'hex'));
-      console.log(Buffer.from(streams.toBuffer(from)).toString('hex'));`;
-    expect(built.Streams).toBeDefined();
+      const saved = process.argv[1];
+      const id = saved === undefined ? streams.open() : streams.fromBuffer(Buffer.from(saved, 'hex'));
+      if (saved === undefined) streams.step([id], randn(1, 3));
+      console.log(Buffer.from(streams.toBuffer(id)).toString('hex'));`;
     const cwd = join(__dirname, '..');
     const first = runNode(['-e', script], { cwd });
     expect(first.stderr).toBe('');

@@ -222,6 +222,7 @@ export class Streams {
     const packed = !isTensor(x) && isPackedSequence(x) ? checkPacked(x) : null;
     const data = packed === null ? (x as Tensor) : packed.data;
     if (packed === null) checkTensor('x', x);
+    data.checked('x');
     const count = packed === null ? data.shape[0] : packed.batchSizes[0]!;
     if (count !== ids.length) {
       const got = packed === null ? `is ${formatShape(data.shape)}` : `has ${count} sequences`;
