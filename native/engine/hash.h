@@ -15,7 +15,7 @@ namespace dynaquant {
 inline std::uint64_t hash_bytes(const std::uint8_t* data, std::size_t size, std::uint64_t seed) {
   constexpr std::uint64_t kOdd = 0x9e3779b97f4a7c15;
   const auto mix = [](std::uint64_t hash, std::uint64_t word) {
-    hash = (hash ^ word) * kOdd;
+    hash = (hash ^ word) * kOdd + 1;  // so that zeros do not stay zero
     return hash ^ hash >> 32;
   };
   std::uint64_t hash = mix(seed, size);

@@ -138,59 +138,82 @@ export interface StepRows {
   readonly batchSizes: Tensor | null;
 }
 
-/** Runs a module that has states. Returns its output, and leaves the next states in `states`. */
-export function runStage(
+/** A call of a module's `forward`. Whoever makes it passes the result back. */
+export interface ForwardCall {
+  readonly module: Module;
+  readonly args: readonly unknown[];
+}
+type Calls = Generator<ForwardCall, Tensor, unknown>;
+
+/** Runs a stack on rows. Returns its output, and leaves the next states in `states`, which has those of each module. */
+export function* runStages(stages: readonly Stage[], rows: StepRows, states: readonly StepStates[]): Calls {
+  const { batchSizes } = rows;
+  let { data } = rows;
+  let part = 0;
+  for (const stage of stages) {
+    if (stage.states === null) data = (yield { module: stage.module, args: [data] }) as Tensor;
+    else data = yield* runStage(stage, stage.states, { data, batchSizes }, states[part++]!);
+  }
+  return data;
+}
+
+/** Runs a module that has states. */
+function* runStage(
   stage: Stage,
   { isCell, batchFirst }: StageStates,
   { data, batchSizes }: StepRows,
   states: StepStates,
-): Tensor {
+): Calls {
   checkTensor('x', data); // a hook may have made it something else
   const { shape } = data;
   if (shape.length !== 2) {
     const sentence = `x should be (rows, features) for ${stage.label}, but is ${formatShape(shape)}`;
     throw rangeError('ERR_SHAPE', sentence);
   }
-  if (isCell && batchSizes !== null) return runSteps(stage, data, batchSizes, states);
-  if (isCell) return runCell(stage, data, states);
   const { module } = stage;
-  const { given } = states;
-  const state = given.length === 1 ? given[0] : given;
+  if (isCell && batchSizes !== null) return yield* runSteps(stage, data, batchSizes, states);
+  if (isCell) return stepOfCell(stage, yield { module, args: [data, stateOf(states)] }, states);
   if (batchSizes !== null) {
-    const result: unknown = module.forward(new PackedSequence(data, batchSizes), state);
+    const packed = new PackedSequence(data, batchSizes);
+    const result = yield { module, args: [packed, stateOf(states)] };
     if (!Array.isArray(result) || !isPackedSequence(result[0])) throw wrongResult(stage);
     keep(stage, result[1], states);
     return result[0].data;
   }
   const [rows, features] = shape as [number, number];
-  const result: unknown = module.forward(
-    data.reshape(batchFirst ? [rows, 1, features] : [1, rows, features]),
-    state,
-  );
+  const input = data.reshape(batchFirst ? [rows, 1, features] : [1, rows, features]);
+  const result = yield { module, args: [input, stateOf(states)] };
   if (!Array.isArray(result) || !isTensor(result[0])) throw wrongResult(stage);
   keep(stage, result[1], states);
   return result[0].reshape(rows, result[0].shape.at(-1)!);
 }
 
-/** One step of a cell. */
-function runCell(stage: Stage, data: Tensor, states: StepStates): Tensor {
-  const { given } = states;
-  const result: unknown = stage.module.forward(data, given.length === 1 ? given[0] : given);
+/** The states as `forward` takes them. */
+function stateOf({ given }: StepStates): unknown {
+  return given.length === 1 ? given[0] : given;
+}
+
+/** A cell's h, which is its output too. */
+function stepOfCell(stage: Stage, result: unknown, states: StepStates): Tensor {
   keep(stage, result, states);
   const h: unknown = Array.isArray(result) ? result[0] : result;
   return h as Tensor; // keep() has checked it
 }
 
 /** Packed sequences step by step. Each step has the rows of the first streams, because the longest come first. */
-function runSteps(stage: Stage, data: Tensor, batchSizes: Tensor, { given, next }: StepStates): Tensor {
+function* runSteps(stage: Stage, data: Tensor, batchSizes: Tensor, { given, next }: StepStates): Calls {
   const widths = given.map(({ shape }) => shape[1]!);
   given.forEach((tensor, i) => next[i]!.set(tensor.data as Float32Array));
   const out = new Float32Array(data.shape[0]! * widths[0]!);
   let row = 0;
   for (const size of batchSizes.toArray() as number[]) {
     const now = next.map((all, i) => all.subarray(0, size * widths[i]!));
-    const states = { given: now.map((each, i) => resultTensor(each.slice(), [size, widths[i]!])), next: now };
-    const h = runCell(stage, data.slice(0, row, row + size), states);
+    const states = {
+      given: now.map((each, i) => resultTensor(each.slice(), [size, widths[i]!])),
+      next: now,
+    };
+    const args = [data.slice(0, row, row + size), stateOf(states)];
+    const h = stepOfCell(stage, yield { module: stage.module, args }, states);
     out.set(h.data as Float32Array, row * widths[0]!);
     row += size;
   }

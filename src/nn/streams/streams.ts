@@ -9,7 +9,7 @@ import type { Module } from '../module.js';
 import { checkPacked, isPackedSequence, PackedSequence } from '../packed-sequence.js';
 import type { OutputOf } from '../rnn-forward.js';
 import { Fingerprint, loadedState, savedState } from './saved-state.js';
-import { checkStage, runStage, stagesOf, type Stage, type StepRows, type StepStates } from './stages.js';
+import { checkStage, runStages, stagesOf, type Stage, type StepRows, type StepStates } from './stages.js';
 
 /** The streams of a step. A Float64Array is read by native code alone; an array of numbers is copied first. */
 export type StreamIds = readonly number[] | Float64Array;
@@ -131,22 +131,19 @@ export class Streams {
    */
   step<X extends Tensor | PackedSequence>(ids: StreamIds, x: X): OutputOf<X> {
     const step = this.begin(ids, x);
-    const { views, next } = step.arrays;
-    let { data } = step.rows;
-    let done = false;
+    let output: Tensor | undefined;
     try {
-      let part = 0;
-      for (const stage of this.stages) {
-        const { states, module } = stage;
-        if (states === null) data = module.forward(data) as Tensor;
-        else data = runStage(stage, states, { ...step.rows, data }, views[part++]!);
+      const run = this.run(step);
+      let next = run.next();
+      while (next.done !== true) {
+        const { module, args } = next.value;
+        next = run.next(module.forward(...args));
       }
-      this.live(); // a hook may have disposed of it
-      done = true;
+      output = next.value;
     } finally {
-      this.end(step, done ? next : undefined);
+      this.end(step, output !== undefined);
     }
-    return (isTensor(x) ? data : packedLike(x, data)) as OutputOf<X>;
+    return shapedLike(x, output);
   }
 
   /**
@@ -154,8 +151,10 @@ export class Streams {
    * another machine. (INT8 modules have the same bits on every machine; float ones on those of one instruction set.)
    * They hold a version, the model's fingerprint, the states and a checksum: 32 bytes more than the states.
    *
-   * The fingerprint is a hash of all modules' types, options and weights. It is computed at the first call, and again
-   * after weights have changed, in about 50 ms for 100 MB.
+   * The fingerprint is a hash of all modules' types, options and weights. It is computed at the first call, here or of
+   * {@link fromBuffer}, and again after weights have changed: in about 0.1 s for 100 MB of float weights, and up to 1 s
+   * for 100 MB of INT8 or float16 weights, which must be unpacked. (A direct write into a parameter's `.data` does not
+   * count as a change.)
    *
    * @throws {RangeError} when there is no such stream (`ERR_STREAM`), or its state is NaN or infinity, which a float
    * module's can be (`ERR_NOT_FINITE`)
@@ -241,10 +240,16 @@ export class Streams {
     return { arrays, count, hooked, rows: { data, batchSizes: packed && (x as PackedSequence).batchSizes } };
   }
 
+  private *run({ rows, arrays }: Step): ReturnType<typeof runStages> {
+    const output = yield* runStages(this.stages, rows, arrays.views);
+    this.live(); // it may have been disposed of meanwhile, by a hook
+    return output;
+  }
+
   /** Lets go of a step's streams, with their next states if the step succeeded. */
-  private end({ arrays, count, hooked }: Step, next: Float32Array | undefined): void {
+  private end({ arrays, count, hooked }: Step, succeeded: boolean): void {
     if (this.arena === null) return;
-    this.arena.end(arrays.slots, count, next);
+    this.arena.end(arrays.slots, count, succeeded ? arrays.next : undefined);
     if (!hooked) this.spare = arrays;
   }
 
@@ -291,11 +296,11 @@ function viewsOf(stages: readonly Stage[], { states, next }: StepArrays, count: 
   });
 }
 
-function packedLike(
-  { batchSizes, sortedIndices, unsortedIndices }: PackedSequence,
-  rows: Tensor,
-): PackedSequence {
-  return new PackedSequence(rows, batchSizes, sortedIndices, unsortedIndices);
+/** A stack's output in the form of its input. */
+function shapedLike<X extends Tensor | PackedSequence>(x: X, output: Tensor): OutputOf<X> {
+  if (isTensor(x)) return output as OutputOf<X>;
+  const { batchSizes, sortedIndices, unsortedIndices } = x as PackedSequence;
+  return new PackedSequence(output, batchSizes, sortedIndices, unsortedIndices) as OutputOf<X>;
 }
 
 function checkId(id: unknown): number {
