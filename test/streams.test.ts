@@ -316,7 +316,6 @@ describe('ids', () => {
     ['1'],
     [1n],
     [undefined],
-    // eslint-disable-next-line no-sparse-arrays -- a hole is no id
     [,],
     undefined,
   ])('%p are none', (wrong) => {
