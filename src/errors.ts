@@ -35,7 +35,7 @@ export const errorCodes = {
   /** CheckpointError. */
   ERR_CHECKPOINT: 'A file is broken, truncated, hostile or of a kind that cannot be read.',
   /** Error. */
-  ERR_DISPOSED: 'It was used after dispose().',
+  ERR_DISPOSED: 'A module, one below it, or live streams are used after `dispose()`.',
   /** Error. */
   ERR_NATIVE_ADDON: 'There is no native build for this machine, or it cannot be loaded.',
   /** Error. */
@@ -61,7 +61,12 @@ export function rangeError(code: ErrorCode, message: string, options?: ErrorOpti
   return coded(new RangeError(message, options), code, rangeError);
 }
 
-/** What is wrong with the installation or its environment, or with when it was called. */
+/** A use of what is gone. */
+export function disposedError(message: string): Coded<Error> {
+  return coded(new Error(message), 'ERR_DISPOSED', disposedError);
+}
+
+/** What is wrong with the installation or its environment. */
 export function setupError(code: ErrorCode, message: string, options?: ErrorOptions): Coded<Error> {
   return coded(new Error(message, options), code, setupError);
 }

@@ -309,22 +309,16 @@ describe('ids', () => {
     expect([a, c].map((id) => streams.toBuffer(id))).toEqual(before);
     streams.step([a, c, ...long], zeros(22, 2));
   });
-  test.each([
-    new Int32Array(1),
-    'a',
-    { length: 1, 0: 1 },
-    ['1'],
-    [1n],
-    [undefined],
-    [,],
-    undefined,
-  ])('%p are none', (wrong) => {
-    const streams = make();
-    streams.open();
-    const error = thrown(() => streams.step(wrong as never, zeros(1, 2)));
-    expect([error.name, error.code]).toEqual(['TypeError', 'ERR_INVALID_ARG_TYPE']);
-    expect(error.message).toMatch(/^ids should be an array of numbers that open\(\) returned/);
-  });
+  test.each([new Int32Array(1), 'a', { length: 1, 0: 1 }, ['1'], [1n], [undefined], [,], undefined])(
+    '%p are none',
+    (wrong) => {
+      const streams = make();
+      streams.open();
+      const error = thrown(() => streams.step(wrong as never, zeros(1, 2)));
+      expect([error.name, error.code]).toEqual(['TypeError', 'ERR_INVALID_ARG_TYPE']);
+      expect(error.message).toMatch(/^ids should be an array of numbers that open\(\) returned/);
+    },
+  );
   test('no ids are a step of nobody', () => {
     expect(make().step([], zeros(0, 2)).shape).toEqual([0, 2]);
     expect(

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include <iterator>
 #include <memory>
-#include <new>
 #include <utility>
 #include <vector>
 
 #include "bindings/arguments.h"
+#include "bindings/environment.h"
+#include "bindings/memory_error.h"
 #include "engine/hash.h"
 #include "engine/stream_arena.h"
 
@@ -33,7 +34,7 @@ std::vector<StreamPart> parts_argument(Napi::Env env, const Napi::Value& value) 
   return parts;
 }
 
-class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle> {
+class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle>, public LiveHandle {
  public:
   using Self = StreamArenaHandle;
 
@@ -50,20 +51,25 @@ class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle> {
 
   explicit StreamArenaHandle(const Napi::CallbackInfo& info)
       : Napi::ObjectWrap<StreamArenaHandle>(info),
-        arena_(std::make_unique<StreamArena>(parts_argument(info.Env(), info[0]))) {}
+        arena_(std::make_unique<StreamArena>(parts_argument(info.Env(), info[0]))) {
+    addon_data(info.Env()).handles.add(info.Env(), *this, arena_->block_bytes());
+  }
 
-  void Finalize(Napi::BasicEnv env) override { free(env); }
+  void Finalize(Napi::BasicEnv env) override { release(env); }
+  bool is_collected() const override { return Value().IsEmpty(); }
+  void release(Napi::BasicEnv env) override {
+    arena_.reset();
+    tell_bytes(env);
+    leave();
+  }
 
  private:
   using Slot = StreamArena::Slot;
 
-  // open(): id, 0 if there is no memory, or no id left
+  // open(): id, 0 if none is left
   Napi::Value open(const Napi::CallbackInfo& info) {
-    double id = 0;
-    try {
-      id = arena(info).open();
-    } catch (const std::bad_alloc&) {
-    }
+    StreamArena& opening = arena(info);
+    const double id = with_memory(info.Env(), [&] { return opening.open(); });
     tell_bytes(info.Env());
     return Napi::Number::New(info.Env(), id);
   }
@@ -129,7 +135,7 @@ class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle> {
   }
 
   // dispose(): frees all streams. Any other call throws afterwards.
-  void dispose(const Napi::CallbackInfo& info) { free(info.Env()); }
+  void dispose(const Napi::CallbackInfo& info) { release(info.Env()); }
 
   StreamArena& arena(const Napi::CallbackInfo& info) const {
     if (arena_ == nullptr) throw Napi::Error::New(info.Env(), "the streams are disposed");
@@ -147,10 +153,6 @@ class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle> {
     const std::int64_t bytes = arena_ == nullptr ? 0 : static_cast<std::int64_t>(arena_->bytes());
     if (bytes != told_) Napi::MemoryManagement::AdjustExternalMemory(env, bytes - told_);
     told_ = bytes;
-  }
-  void free(Napi::BasicEnv env) {
-    arena_.reset();
-    tell_bytes(env);
   }
 
   std::unique_ptr<StreamArena> arena_;

@@ -192,7 +192,7 @@ void StreamArena::end(const Slot* slots, std::size_t count, const float* states)
 }
 
 std::size_t StreamArena::bytes() const {
-  return allocated_ * per_block_ * floats_ * sizeof(float) + streams_.capacity() * sizeof(Stream) +
+  return allocated_ * block_bytes() + streams_.capacity() * sizeof(Stream) +
          free_.capacity() * sizeof(Slot) + blocks_.capacity() * sizeof(Block);
 }
 

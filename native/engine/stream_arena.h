@@ -45,8 +45,7 @@ class StreamArena {
   ~StreamArena();
 
   // A new stream's id, its states zeros. Ids are integers above 0 that a double holds, and no id
-  // ever comes back. 0 if there are too many streams. Throws std::bad_alloc, and changes nothing
-  // then.
+  // ever comes back. 0 if none is left. Throws std::bad_alloc, and changes nothing then.
   double open();
   StreamStatus reset(double id);
   StreamStatus close(double id);
@@ -66,6 +65,7 @@ class StreamArena {
 
   std::size_t floats() const { return floats_; }  // of a record
   std::size_t bytes() const;
+  std::size_t block_bytes() const { return per_block_ * floats_ * sizeof(float); }
 
  private:
   struct Stream {

@@ -9,7 +9,9 @@ import {
   typeError,
 } from '../errors.js';
 import { checkTensor, isPlain, isTensor, sameShape, type Tensor } from '../tensor/index.js';
+import { dispose } from './dispose.js';
 import { addHook, type Hook, type RemovableHandle } from './hooks.js';
+import { freeHandle } from './native-weights.js';
 import { isParameter, Parameter } from './parameter.js';
 import {
   entriesOf,
@@ -43,6 +45,11 @@ export {
 export type ForwardPreHook<M extends Module = Module> = (module: M, args: unknown[]) => unknown;
 /** Called after a module's `forward`. If it returns a value, that replaces the output. */
 export type ForwardHook<M extends Module = Module> = (module: M, args: unknown[], output: unknown) => unknown;
+
+/** The name of the method that packs a module's weights. */
+export const pack: unique symbol = Symbol('pack');
+/** The name of the method that a copy of a module gets called. */
+export const copied: unique symbol = Symbol('copied');
 
 /**
  * The base of all modules. Children, parameters and buffers are own enumerable properties: a `Module` is a
@@ -226,6 +233,24 @@ export abstract class Module {
     return { missingKeys, unexpectedKeys };
   }
 
+  /**
+   * Frees the native weights of this module and all below it, at once. Without it they are freed some time after the
+   * module was collected. A call that runs, a copy and another thread that shares the weights keep them until they are
+   * done. Parameters and tables are arrays in JavaScript's memory, which V8 frees when nobody refers to them.
+   *
+   * Afterwards `forward`, `forwardAsync`, `stateDict` and `loadStateDict` of these modules, and of those above them,
+   * throw an Error with the code `ERR_DISPOSED`. Disposing twice does nothing.
+   */
+  dispose(): void {
+    for (const module of [...this.modules()]) {
+      if (dispose(module)) module.releaseWeights();
+    }
+  }
+  /** {@link dispose}, for `using` declarations. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
   /** PyTorch's repr: the name, the options, the children indented. */
   toString(): string {
     const lines = [...this.childReprs()].map(
@@ -299,6 +324,14 @@ export abstract class Module {
     }
     return problems;
   }
+  /** Frees what this module itself holds outside JavaScript's memory. */
+  protected releaseWeights(): void {
+    freeHandle(this);
+  }
+  /** Packs this module's weights now, not at the first use, so that they can be shared. Not public. */
+  [pack](): void {}
+  /** Called on a copy, which has the properties of the module that it was copied from. Not public. */
+  [copied](): void {}
   /** Loads a state in which `checkOwnState` found no problem. */
   protected loadOwnState(state: ReadonlyMap<string, Tensor>, _metadata?: ModuleMetadata): void {
     for (const [name, own] of this.ownState()) {
@@ -377,7 +410,10 @@ function prototypeOf(value: object): object | null {
 // A Set that is never changed, so that copies may share it.
 const buffersKey = Symbol('buffers');
 
-function bufferNames(module: Module & { readonly [buffersKey]?: ReadonlySet<string> }): ReadonlySet<string> {
+/** The names of a module's own buffers. */
+export function bufferNames(
+  module: Module & { readonly [buffersKey]?: ReadonlySet<string> },
+): ReadonlySet<string> {
   return module[buffersKey] ?? new Set();
 }
 
@@ -416,6 +452,7 @@ export function copyModule<M extends Module>(module: M): M {
         if ('value' in property) property.value = copy(property.value);
         Object.defineProperty(result, key, property);
       }
+      result[copied]?.();
       return result;
     }
     if (isMap(value)) {

@@ -1,4 +1,4 @@
-import { describe, rangeError, setupError, tagOf, typeError, type Coded } from '../../errors.js';
+import { describe, disposedError, rangeError, tagOf, typeError, type Coded } from '../../errors.js';
 import { native } from '../../native/addon.js';
 import { keepStates } from '../../native/call.js';
 import type { StreamArena, StreamStatus } from '../../native/handles.js';
@@ -99,8 +99,7 @@ export class Streams {
    */
   open(): number {
     const id = this.live().open();
-    if (id === 0)
-      throw rangeError('ERR_TOO_LARGE', `cannot allocate another stream of ${4 * this.floats} bytes`);
+    if (id === 0) throw rangeError('ERR_TOO_LARGE', `there are too many streams: ${this.opened} are open`);
     this.opened++;
     return id;
   }
@@ -197,7 +196,7 @@ export class Streams {
   }
 
   private live(): StreamArena {
-    if (this.arena === null) throw setupError('ERR_DISPOSED', 'these Streams were used after dispose()');
+    if (this.arena === null) throw disposedError('these Streams were disposed');
     return this.arena;
   }
 
