@@ -216,7 +216,7 @@ describe('10^5 random operations', () => {
     };
     let ids: number[] = [];
     for (let operation = 0; operation < 1e5; operation++) {
-      if (operation % 64 === 0) ids = [...model.keys()];
+      if (operation % 16 === 0) ids = [...model.keys()];
       const id = ids[pick(ids.length)] ?? 0;
       const what = random();
       if (what < 0.12 || model.size < 8) {
