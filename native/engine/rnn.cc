@@ -46,7 +46,8 @@ template <typename Matrix>
 struct CallMemory {
   CallMemory(Scratch& scratch, const Machine& machine, const Extents& e, const RnnCall& call,
              RnnMode mode, const RnnDirection<Matrix>& first)
-      : buffers(scratch, e, call), runner(scratch, machine, e, mode, first) {}
+      : team(machine.team), buffers(scratch, e, call), runner(scratch, machine, e, mode, first) {}
+  const Team& team;
   SharedBuffers buffers;
   RnnRunner<Matrix> runner;
 };
@@ -61,6 +62,7 @@ class DirectionRun {
         states_(states),
         cost_(cost),
         e_(e),
+        team_(memory.team),
         buffers_(memory.buffers),
         runner_(memory.runner) {}
 
@@ -105,6 +107,7 @@ class DirectionRun {
     const bool turns = direction_.hidden.bytes() <= kCached;
     Status status = runner_.input_gates(direction_.input, chunk, buffers_.gates);
     for (std::size_t i = 0; status == Status::kOk && i < chunk.steps; ++i) {
+      if (team_.stopped()) return Status::kStopped;
       const SequenceStep at = walk.next_step();
       if (at.rows != at.rows_before) {
         status = change_rows(at, now);
@@ -149,6 +152,7 @@ class DirectionRun {
   const StateRows states_;
   const RnnCost& cost_;
   const Extents& e_;
+  const Team& team_;
   SharedBuffers& buffers_;
   RnnRunner<Matrix>& runner_;
 };
