@@ -17,6 +17,13 @@
 namespace dynaquant {
 namespace {
 
+// Roughly what a row of a step of one direction takes on one thread, without its input gates.
+template <typename Matrix>
+double step_row_ns(const RnnDirection<Matrix>& first, std::size_t groups) {
+  // The gates of 16 units take roughly 20 ns more than their products.
+  return product_ns(first.hidden, 1) + 20.0 * static_cast<double>(groups);
+}
+
 // Rough times of a call on one thread, in nanoseconds.
 struct RnnCost {
   template <typename Matrix>
@@ -25,8 +32,7 @@ struct RnnCost {
       : groups(e.padded_units / kPanelColumns),
         groups_of_block(sizes.gates() == 1 ? kMaxBlock : 1) {
     const double hidden_ns = product_ns(first.hidden, 1);
-    // The gates of 16 units take roughly 20 ns more than their products.
-    row_ns = hidden_ns + 20.0 * static_cast<double>(groups);
+    row_ns = step_row_ns(first, groups);
     total_ns = 2 * row_ns * static_cast<double>(e.rows * call.layers * sizes.directions);
     const double input_ns =
         hidden_ns * static_cast<double>(e.widest_input) / static_cast<double>(e.output);
@@ -210,6 +216,12 @@ std::size_t Rnn<Matrix>::bytes() const {
     if (each.projection) sum += each.projection->bytes();
   }
   return sum;
+}
+
+template <typename Matrix>
+double Rnn<Matrix>::row_ns() const {
+  const std::size_t groups = GateLayout{1, sizes_.hidden}.columns() / kPanelColumns;
+  return 2 * step_row_ns(directions_[0], groups) * static_cast<double>(sizes_.directions);
 }
 
 template <typename Matrix>

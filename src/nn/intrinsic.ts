@@ -1,7 +1,9 @@
+import type { AsyncOptions } from '../async-options.js';
 import { describe, typeError } from '../errors.js';
 import type { Tensor } from '../tensor/index.js';
 import { ReLU } from './activation.js';
-import { forgetLinear, forwardFloat, Linear } from './linear.js';
+import { isForwardReplaced } from './hooks.js';
+import { forgetLinear, forwardFloat, forwardFloatAsync, Linear } from './linear.js';
 import { Sequential } from './container.js';
 
 /**
@@ -20,14 +22,26 @@ export class LinearReLU extends Sequential {
 
   /** @throws {TypeError} for another dtype @throws {RangeError} when the last dimension is not `inFeatures` */
   override forward(input: Tensor): Tensor {
+    const linear = this.fusedLinear();
+    return linear === undefined ? super.forward(input) : forwardFloat(this, linear, input, true);
+  }
+
+  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  override async forwardAsync(input: Tensor, options?: AsyncOptions): Promise<Tensor> {
+    const linear = isForwardReplaced(this) ? undefined : this.fusedLinear();
+    if (linear === undefined) return await super.forwardAsync(input, options);
+    return await forwardFloatAsync(this, linear, true, [input, options]);
+  }
+
+  /** The Linear, unless both must run one after the other: they have hooks, or were replaced by other modules. */
+  private fusedLinear(): Linear | undefined {
     const linear = this.items.get('0')!;
     const relu = this.items.get('1')!;
-    // One after the other if they have hooks, or were replaced by other modules.
     const fused =
       this.length === 2 &&
       linear.forward === Linear.prototype.forward &&
       relu.forward === ReLU.prototype.forward;
-    return fused ? forwardFloat(this, linear as Linear, input, true) : (super.forward(input) as Tensor);
+    return fused ? (linear as Linear) : undefined;
   }
 
   /** Call this after a direct write into a parameter's `.data`, so that the next forward packs the weights again. */

@@ -1,15 +1,17 @@
+import { takeSignal } from '../async-options.js';
 import { native } from '../native/addon.js';
 import type { RNNHandle, RNNMode } from '../native/handles.js';
 import type { Tensor } from '../tensor/index.js';
 import { uniform_ } from './init.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from './layer-parameters.js';
 import { closed, fixed } from './closed.js';
+import { isForwardReplaced } from './hooks.js';
 import { Module, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData } from './parameter.js';
 import { PackedOnce } from './packed-once.js';
 import type { PackedSequence } from './packed-sequence.js';
 import { configOfCall, rnnMetadata, rnnRepr, type RNNConfig } from './rnn-config.js';
-import { forwardRNN, type LSTMState, type RNNResult } from './rnn-forward.js';
+import { forwardRNN, forwardRNNAsync, type LSTMState, type RNNResult } from './rnn-forward.js';
 
 const handles = new PackedOnce<RNNHandle>();
 
@@ -98,8 +100,19 @@ export abstract class RNNBase extends Module implements RNNConfig {
   }
   protected run(input: Tensor | PackedSequence, state: LSTMState | Tensor | null | undefined): RNNResult {
     const config = this[fixed];
+    return forwardRNN(configOfCall(config, this.training), this.handle(config), input, state, false);
+  }
+  /** {@link run} on another thread. The arguments are those of forwardAsync. */
+  protected async runAsync(args: unknown[]): Promise<RNNResult> {
+    if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as RNNResult;
+    const signal = takeSignal(args);
+    const [input, state] = args as Parameters<RNNBase['run']>;
+    const config = this[fixed];
+    const handle = this.handle(config);
+    return await forwardRNNAsync(configOfCall(config, this.training), handle, input, state, false, signal);
+  }
+  private handle(config: RNNConfig): RNNHandle {
     const directions = config.bidirectional ? 2 : 1;
-    const handle = floatHandle(this, rnnParameters, config.projSize, config.numLayers, directions);
-    return forwardRNN(configOfCall(config, this.training), handle, input, state, false);
+    return floatHandle(this, rnnParameters, config.projSize, config.numLayers, directions);
   }
 }
