@@ -6,11 +6,11 @@ export interface AsyncOptions {
   signal?: AbortSignal;
 }
 
-/** The arguments of a `forwardAsync`: those of `forward`, of which optional ones may be left out, and options. */
-export type AsyncArguments<Optional extends unknown[]> =
-  | [options?: AsyncOptions]
-  | Optional
-  | [...{ [K in keyof Optional]-?: Optional[K] | undefined }, options?: AsyncOptions];
+/** The optional arguments of a `forwardAsync`: those of `forward`, then options, also where others are left out. */
+export type AsyncArguments<Optional extends unknown[]> = [
+  ...{ [K in keyof Optional]: Optional[K] | AsyncOptions },
+  options?: AsyncOptions,
+];
 
 /**
  * Takes the options off the arguments of a `forwardAsync`, if they are there: a plain object with `signal` alone.

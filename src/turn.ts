@@ -35,6 +35,17 @@ function renew(): void {
   renewing = false;
 }
 
+/** Runs the slices of a long computation, with a turn of the event loop between them. */
+export async function computeInSlices(slices: Iterable<() => void>): Promise<void> {
+  let first = true;
+  for (const slice of slices) {
+    if (!first) await nextTurn();
+    first = false;
+    computeHere(slice);
+  }
+  if (!hasTime()) await nextTurn();
+}
+
 /** The next turn of the event loop. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
