@@ -56,8 +56,8 @@ export interface NativeHandle {
 
 /** A class of handles: from what the layer is made of, or from the number under which another handle shares it. */
 export interface HandleClass<Handle extends NativeHandle, Arguments extends unknown[]> {
-  new (...args: Arguments): Handle;
   new (number: number): Handle;
+  new (...args: Arguments): Handle;
 }
 
 /** A native stack of recurrent layers with float, float16 or INT8 weights. */

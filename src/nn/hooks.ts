@@ -1,5 +1,6 @@
 import { takeSignal } from '../async-options.js';
 import { describe, typeError } from '../errors.js';
+import { checkAlive } from './dispose.js';
 
 /** What registering a hook returns. */
 export interface RemovableHandle {
@@ -27,12 +28,15 @@ interface Hooked {
 export function addHook(module: Hooked, hook: Hook): RemovableHandle {
   if (typeof hook.run !== 'function')
     throw typeError('ERR_INVALID_ARG_TYPE', `hook should be a function, got ${describe(hook.run)}`);
+  checkAlive(module);
   const hooks = hookMap(module);
   const handle = {
     remove(): void {
       if (!hooks.delete(handle) || hooks.size > 0) return;
       Reflect.deleteProperty(module, hooksKey);
-      for (const name in wrappers) Reflect.deleteProperty(module, name);
+      for (const [name, wrapper] of Object.entries(wrappers)) {
+        if (module[name as keyof typeof wrappers] === wrapper) Reflect.deleteProperty(module, name);
+      }
     },
   };
   hooks.set(handle, hook);

@@ -12,14 +12,12 @@ import { isForwardReplaced } from './hooks.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';
 import { Module, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
-import { PackedOnce } from './packed-once.js';
+import { freeHandle, packedHandle } from './native-weights.js';
 
 export interface LinearOptions {
   /** Add a learned bias. Default: true. */
   bias?: boolean;
 }
-
-const packed = new PackedOnce<LinearHandle>();
 
 /**
  * `y = x W^T + b`.
@@ -64,7 +62,7 @@ export class Linear extends Module {
 
   /** Call this after a direct write into a parameter's `.data`, so that the next forward packs the weights again. */
   repack(): void {
-    forgetLinear(this);
+    freeHandle(this);
   }
 
   override extraRepr(): string {
@@ -99,18 +97,13 @@ function checkedHandle(owner: Module, linear: Linear, input: Tensor, relu: boole
   const { inFeatures, outFeatures } = linear[fixed];
   const { weight, bias } = linear;
   checkLinearInput(input, inFeatures, outFeatures);
-  return packed.get(owner, bias === null ? [weight] : [weight, bias], () => {
+  return packedHandle<LinearHandle>(owner, bias === null ? [weight] : [weight, bias], () => {
     const matrix = {
       weight: parameterData('weight', weight, [outFeatures, inFeatures]),
       bias: bias === null ? null : parameterData('bias', bias, [outFeatures]),
     };
     return new (native().FloatLinear)(matrix, inFeatures, outFeatures, relu);
   });
-}
-
-/** Forgets what a module packed. */
-export function forgetLinear(owner: Module): void {
-  packed.forget(owner);
 }
 
 function checkLinearInput(input: Tensor, inFeatures: number, outFeatures: number): void {
