@@ -22,11 +22,11 @@ class AsyncCalls {
     return *calls;
   }
 
-  std::uint32_t start(std::unique_ptr<AsyncCall> call) {
+  std::uint32_t start(std::unique_ptr<AsyncCall> call, bool wants_team) {
     const std::uint32_t number = call->number_ = next_number_++;
     pending_.emplace(number, call.get());
     if (pending_.size() == 1) napi_ref_threadsafe_function(env_, wake_);
-    jobs_.submit(std::move(call));
+    jobs_.submit(std::move(call), wants_team);
     return number;
   }
 
@@ -137,12 +137,12 @@ float* AsyncArguments::output(std::size_t i, const char* name, std::size_t size)
   return typed_array<float>(info_.Env(), info_[i], name, size);
 }
 
-Napi::Value AsyncArguments::start(std::function<Status()> compute) {
+Napi::Value AsyncArguments::start(std::function<Status()> compute, bool wants_team) {
   const Napi::Env env = info_.Env();
   if (!info_[arrays_].IsFunction()) throw Napi::TypeError::New(env, "settle is not a function");
   call_->settle_ = Napi::Persistent(info_[arrays_].As<Napi::Function>());
   call_->compute_ = std::move(compute);
-  return Napi::Number::New(env, AsyncCalls::of(env).start(std::move(call_)));
+  return Napi::Number::New(env, AsyncCalls::of(env).start(std::move(call_), wants_team));
 }
 
 namespace {

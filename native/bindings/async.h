@@ -78,7 +78,8 @@ class AsyncArguments {
 
   // Has `compute` called on another thread, then settle(status, bytes) on this one: see AsyncCall. `compute` must own
   // what it needs, but for the arguments that were read here. Returns a number for cancelCall.
-  Napi::Value start(std::function<Status()> compute);
+  // `wants_team`: see JobGroup::submit.
+  Napi::Value start(std::function<Status()> compute, bool wants_team);
 
  private:
   float* output(std::size_t i, const char* name, std::size_t size);

@@ -140,7 +140,8 @@ class RnnHandle : public Handle<RnnHandle<Matrix>, Rnn<Matrix>> {
         count_rows(info.Env(), call);
       }
       read_arrays(arguments, call);
-      return arguments.start([rnn = this->layer(), call] { return rnn->forward(call); });
+      const std::shared_ptr<const Rnn<Matrix>>& rnn = this->layer();
+      return arguments.start([rnn, call] { return rnn->forward(call); }, rnn->wants_team(call));
     });
   }
 

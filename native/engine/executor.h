@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Jobs: calls that run on threads of the process's own while their caller goes on.
 //
-// There is one queue, and no more threads than num_threads(). Each runs one job after the other. A
-// job that runs alone may share its work with the whole pool; the more run at once, the smaller are
-// their teams (thread_pool.h), so that all together ask for no more threads than one call does.
+// There is one queue, and no more threads than num_threads(). Each runs one job after the other, in
+// the order in which they came. A job that runs alone may share its work with the whole pool; the
+// more run at once, the smaller are their teams (thread_pool.h), so that all together ask for no
+// more threads than one call does.
 #ifndef DYNAQUANT_ENGINE_EXECUTOR_H_
 #define DYNAQUANT_ENGINE_EXECUTOR_H_
 
@@ -23,6 +24,7 @@ class Job {
  private:
   friend class JobGroup;
   friend struct Executor;
+  bool wants_team_ = false;
   class JobGroup* group_ = nullptr;
   bool queued_ = false;
   Job* before_ = nullptr;  // in the queue
@@ -40,8 +42,10 @@ class JobGroup {
   JobGroup(const JobGroup&) = delete;
   JobGroup& operator=(const JobGroup&) = delete;
 
-  // Queues a job. If there are no threads to be had, it runs here and now.
-  void submit(std::unique_ptr<Job> job);
+  // Queues a job. If there are no threads to be had, it runs here and now. Of those that `want_team`
+  // one runs at a time, because with all threads each it takes them less time than one beside the
+  // other.
+  void submit(std::unique_ptr<Job> job, bool wants_team);
   // Takes a job back if it still waits; null if it runs or has run.
   std::unique_ptr<Job> withdraw(Job* job);
   // The next job that has run, in the order in which they ended; null if there is none.

@@ -17,6 +17,7 @@ struct Executor {
   Job* last;
   std::size_t sleeping;  // threads that wait for work
   std::size_t running;   // jobs that run
+  bool team_wanted;      // by one of them
   std::size_t threads;
   std::size_t users;
   bool stopping;
@@ -26,7 +27,9 @@ struct Executor {
 
   void push(Job* job);
   Job* take(Job* job);
-  bool may_start() const { return first != nullptr && running < num_threads(); }
+  bool may_start() const {
+    return first != nullptr && running < num_threads() && !(first->wants_team_ && team_wanted);
+  }
   bool recruit();
   void run(Job* job);
   void work_on();
@@ -92,6 +95,7 @@ bool Executor::recruit() {
 void Executor::run(Job* job) {
   JobGroup& group = *job->group_;
   ++running;
+  team_wanted = team_wanted || job->wants_team_;
   ++group.running_;
   if (may_start()) recruit();  // for jobs that waited because fewer threads were allowed
   uv_mutex_unlock(&mutex);
@@ -101,6 +105,7 @@ void Executor::run(Job* job) {
   }
   uv_mutex_lock(&mutex);
   --running;
+  if (job->wants_team_) team_wanted = false;
   const bool notify = group.first_finished_ == nullptr;
   (notify ? group.first_finished_ : group.last_finished_->next_) = job;
   group.last_finished_ = job;
@@ -152,8 +157,9 @@ JobGroup::~JobGroup() {
   }
 }
 
-void JobGroup::submit(std::unique_ptr<Job> job) {
+void JobGroup::submit(std::unique_ptr<Job> job, bool wants_team) {
   const Locked lock;
+  job->wants_team_ = wants_team;
   job->group_ = this;
   executor.push(job.get());
   if (!executor.recruit()) executor.run(executor.take(job.get()));
