@@ -13,15 +13,13 @@ export type AsyncArguments<Optional extends unknown[]> = [
 ];
 
 /**
- * Takes the options off the arguments of a `forwardAsync`, if they are there: a plain object with `signal` alone.
+ * Takes the options off the arguments of a `forwardAsync`, if they are there: a plain object with nothing but `signal`.
  *
  * @throws the signal's reason, if it is aborted @throws {TypeError} if it is no AbortSignal
  */
 export function takeSignal(args: unknown[]): AbortSignal | undefined {
   const last = args[args.length - 1];
-  if (typeof last !== 'object' || last === null || !('signal' in last) || !isPlainObject(last))
-    return undefined;
-  if (Object.keys(last).length !== 1) return undefined;
+  if (!isOptions(last)) return undefined;
   args.pop();
   const { signal } = last;
   if (signal === undefined) return undefined;
@@ -32,9 +30,11 @@ export function takeSignal(args: unknown[]): AbortSignal | undefined {
   return signal;
 }
 
-function isPlainObject(value: object): boolean {
+function isOptions(value: unknown): value is { readonly signal?: unknown } {
+  if (typeof value !== 'object' || value === null) return false;
   const prototype = Object.getPrototypeOf(value) as object | null;
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
+  const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
+  return isPlain && Object.keys(value).every((key) => key === 'signal');
 }
 
 /** Whether a value is an AbortSignal, of any realm. */
