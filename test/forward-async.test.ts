@@ -580,7 +580,7 @@ describe('the end of', () => {
          while (left-- > 0) {
            const worker = new Worker(script, { eval: true });
            await new Promise((resolve) => worker.once('message', resolve));
-           await new Promise((resolve) => setTimeout(resolve, left % 7));
+           await new Promise((resolve) => setTimeout(resolve, 1 + (Math.abs(left) % 7)));
            await worker.terminate();
          }
        };
