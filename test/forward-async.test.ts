@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import type { AsyncOptions } from '../src/async-options.js';
 import * as nn from '../src/nn/index.js';
-import { copyModule } from '../src/nn/module.js';
+import { copyModule } from '../src/nn/copy-module.js';
 import { packSequence } from '../src/nn/utils/rnn.js';
 import { bestDynamicQConfig, quantizeDynamic } from '../src/quantization/index.js';
 import { manualSeed, randint, randn } from '../src/random.js';

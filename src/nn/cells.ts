@@ -8,7 +8,7 @@ import { checkTensor, isTensor, resultTensor, type Tensor } from '../tensor/tens
 import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
 import { closed, closedGetters, fixed } from './closed.js';
 import { isForwardReplaced } from './hooks.js';
-import { Module, type ModuleMetadata } from './module.js';
+import { Module, pack, type ModuleMetadata } from './module.js';
 import { freeHandle } from './native-weights.js';
 import { floatHandle, initParameters } from './rnn-base.js';
 import { kindOf, nonlinearityOf, nonlinearMode } from './rnn-config.js';
@@ -233,14 +233,19 @@ abstract class RNNCellBase extends Module implements RNNCellSizes {
     return cellMetadata(this);
   }
   protected step(input: Tensor, state: LSTMState | Tensor | null | undefined): Tensor | [Tensor, Tensor] {
-    return forwardCell(this[fixed], floatHandle(this, cellParameters, 0, 1, 1), input, state, false);
+    return forwardCell(this[fixed], this.handle(), input, state, false);
   }
   /** {@link step} on another thread. The arguments are those of forwardAsync. */
   protected async stepAsync(args: unknown[]): Promise<Tensor | [Tensor, Tensor]> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as Tensor;
     const signal = takeSignal(args);
-    const handle = floatHandle(this, cellParameters, 0, 1, 1);
-    return await forwardCellAsync(this[fixed], handle, args, signal, false);
+    return await forwardCellAsync(this[fixed], this.handle(), args, signal, false);
+  }
+  private handle(): RNNHandle {
+    return floatHandle(this, cellParameters, 0, 1, 1);
+  }
+  override [pack](): void {
+    this.handle();
   }
 }
 

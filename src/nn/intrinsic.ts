@@ -3,7 +3,8 @@ import { describe, typeError } from '../errors.js';
 import type { Tensor } from '../tensor/index.js';
 import { ReLU } from './activation.js';
 import { isForwardReplaced } from './hooks.js';
-import { forwardFloat, forwardFloatAsync, Linear } from './linear.js';
+import { forwardFloat, forwardFloatAsync, Linear, linearHandle } from './linear.js';
+import { pack } from './module.js';
 import { freeHandle } from './native-weights.js';
 import { Sequential } from './container.js';
 
@@ -43,6 +44,10 @@ export class LinearReLU extends Sequential {
       linear.forward === Linear.prototype.forward &&
       relu.forward === ReLU.prototype.forward;
     return fused ? (linear as Linear) : undefined;
+  }
+  override [pack](): void {
+    const fused = this.fusedLinear();
+    if (fused !== undefined) linearHandle(this, fused, true);
   }
 
   /** Call this after a direct write into a parameter's `.data`, so that the next forward packs the weights again. */

@@ -10,7 +10,7 @@ import { kaimingUniform_, uniform_ } from './init.js';
 import { closed, fixed } from './closed.js';
 import { isForwardReplaced } from './hooks.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';
-import { Module, type ModuleMetadata } from './module.js';
+import { Module, pack, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 import { freeHandle, packedHandle } from './native-weights.js';
 
@@ -65,6 +65,9 @@ export class Linear extends Module {
     freeHandle(this);
   }
 
+  override [pack](): void {
+    linearHandle(this, this, false);
+  }
   override extraRepr(): string {
     return `in_features=${this.inFeatures}, out_features=${this.outFeatures}, bias=${this.bias === null ? 'False' : 'True'}`;
   }
@@ -95,9 +98,15 @@ export async function forwardFloatAsync(
 /** Checks the input. Returns the handle as the parameters are now. */
 function checkedHandle(owner: Module, linear: Linear, input: Tensor, relu: boolean): LinearHandle {
   const { inFeatures, outFeatures } = linear[fixed];
-  const { weight, bias } = linear;
   checkLinearInput(input, inFeatures, outFeatures);
+  return linearHandle(owner, linear, relu);
+}
+
+/** The handle of a float Linear as its parameters are now. */
+export function linearHandle(owner: Module, linear: Linear, relu: boolean): LinearHandle {
+  const { weight, bias } = linear;
   return packedHandle<LinearHandle>(owner, bias === null ? [weight] : [weight, bias], () => {
+    const { inFeatures, outFeatures } = linear[fixed];
     const matrix = {
       weight: parameterData('weight', weight, [outFeatures, inFeatures]),
       bias: bias === null ? null : parameterData('bias', bias, [outFeatures]),

@@ -48,6 +48,8 @@ export type ForwardPreHook<M extends Module = Module> = (module: M, args: unknow
 /** Called after a module's `forward`. If it returns a value, that replaces the output. */
 export type ForwardHook<M extends Module = Module> = (module: M, args: unknown[], output: unknown) => unknown;
 
+/** The name of the method that packs a module's weights. */
+export const pack: unique symbol = Symbol('pack');
 /** The name of the method that a copy of a module gets called. */
 export const copied: unique symbol = Symbol('copied');
 
@@ -273,8 +275,8 @@ export abstract class Module {
    * module was collected. A call that runs, a copy and another thread that shares the weights keep them until they are
    * done. Parameters and tables are arrays in JavaScript's memory, which V8 frees when nobody refers to them.
    *
-   * Afterwards `forward`, `forwardAsync`, `stateDict`, `loadStateDict` and `share` of these modules, and of those above
-   * them, throw an Error with the code `ERR_DISPOSED`. Disposing twice does nothing.
+   * Afterwards `forward`, `forwardAsync`, `stateDict` and `loadStateDict` of these modules, and of those above them,
+   * throw an Error with the code `ERR_DISPOSED`. Disposing twice does nothing.
    */
   dispose(): void {
     for (const module of [...this.modules()]) {
@@ -363,6 +365,8 @@ export abstract class Module {
   protected releaseWeights(): void {
     freeHandle(this);
   }
+  /** Packs this module's weights now, not at the first use, so that they can be shared. Not public. */
+  [pack](): void {}
   /** Called on a copy, which has the properties of the module that it was copied from. Not public. */
   [copied](): void {}
   /** Loads a state in which `checkOwnState` found no problem. */
@@ -443,54 +447,13 @@ function prototypeOf(value: object): object | null {
 // A Set that is never changed, so that copies may share it.
 const buffersKey = Symbol('buffers');
 
-function bufferNames(module: Module & { readonly [buffersKey]?: ReadonlySet<string> }): ReadonlySet<string> {
+/** The names of a module's own buffers. */
+export function bufferNames(
+  module: Module & { readonly [buffersKey]?: ReadonlySet<string> },
+): ReadonlySet<string> {
   return module[buffersKey] ?? new Set();
 }
 
 function join(prefix: string, name: string): string {
   return prefix === '' ? name : `${prefix}.${name}`;
-}
-
-/**
- * A deep copy. Modules and tensors are copied, and what was shared stays shared. Other properties keep their values.
- * Native handles need no copy, because they are found by what they were made of.
- */
-export function copyModule<M extends Module>(module: M): M {
-  const copies = new Map<object, unknown>();
-  const copy = (value: unknown): unknown => {
-    if (typeof value !== 'object' || value === null) return value;
-    const known = copies.get(value);
-    if (known !== undefined) return known;
-    if (isParameter(value)) {
-      const parameter = new Parameter(value.checked().slice(), value.shape, {
-        dtype: value.dtype,
-        ...value.quantization,
-      });
-      copies.set(value, parameter);
-      return parameter;
-    }
-    if (isTensor(value)) {
-      const tensor = value.clone();
-      copies.set(value, tensor);
-      return tensor;
-    }
-    if (isModule(value)) {
-      const result = Object.create(Object.getPrototypeOf(value) as object) as Module;
-      copies.set(value, result);
-      for (const key of Reflect.ownKeys(value)) {
-        const property = Object.getOwnPropertyDescriptor(value, key)!;
-        if ('value' in property) property.value = copy(property.value);
-        Object.defineProperty(result, key, property);
-      }
-      result[copied]?.();
-      return result;
-    }
-    if (isMap(value)) {
-      const result = new Map([...(value as Map<unknown, unknown>)].map(([key, item]) => [key, copy(item)]));
-      copies.set(value, result);
-      return result;
-    }
-    return value;
-  };
-  return copy(module) as M;
 }

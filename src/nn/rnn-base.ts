@@ -6,7 +6,7 @@ import { uniform_ } from './init.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from './layer-parameters.js';
 import { closed, fixed } from './closed.js';
 import { isForwardReplaced } from './hooks.js';
-import { Module, type ModuleMetadata } from './module.js';
+import { Module, pack, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData } from './parameter.js';
 import { freeHandle, packedHandle } from './native-weights.js';
 import type { PackedSequence } from './packed-sequence.js';
@@ -92,20 +92,21 @@ export abstract class RNNBase extends Module implements RNNConfig {
     return rnnMetadata(this);
   }
   protected run(input: Tensor | PackedSequence, state: LSTMState | Tensor | null | undefined): RNNResult {
-    const config = this[fixed];
-    return forwardRNN(configOfCall(config, this.training), this.handle(config), input, state, false);
+    return forwardRNN(configOfCall(this[fixed], this.training), this.handle(), input, state, false);
   }
   /** {@link run} on another thread. The arguments are those of forwardAsync. */
   protected async runAsync(args: unknown[]): Promise<RNNResult> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as RNNResult;
     const signal = takeSignal(args);
     const [input, state] = args as Parameters<RNNBase['run']>;
-    const config = this[fixed];
-    const handle = this.handle(config);
-    return await forwardRNNAsync(configOfCall(config, this.training), handle, input, state, false, signal);
+    const config = configOfCall(this[fixed], this.training);
+    return await forwardRNNAsync(config, this.handle(), input, state, false, signal);
   }
-  private handle(config: RNNConfig): RNNHandle {
-    const directions = config.bidirectional ? 2 : 1;
-    return floatHandle(this, rnnParameters, config.projSize, config.numLayers, directions);
+  private handle(): RNNHandle {
+    const { projSize, numLayers, bidirectional } = this[fixed];
+    return floatHandle(this, rnnParameters, projSize, numLayers, bidirectional ? 2 : 1);
+  }
+  override [pack](): void {
+    this.handle();
   }
 }
