@@ -5,7 +5,6 @@ import {
   checkOptions,
   checkString,
   describe,
-  isMap,
   rangeError,
   typeError,
 } from '../errors.js';
@@ -14,7 +13,7 @@ import { computeHere, hasTime, nextTurn } from '../turn.js';
 import { dispose } from './dispose.js';
 import { addHook, withoutHooks, type Hook, type RemovableHandle } from './hooks.js';
 import { freeHandle } from './native-weights.js';
-import { isParameter, Parameter } from './parameter.js';
+import { isParameter, type Parameter } from './parameter.js';
 import {
   entriesOf,
   metadataOf,
