@@ -48,7 +48,11 @@ function input({ callSlots, callLayout }: CallMemory, i: number, data: Float32Ar
 
 /** An output: a new array for `count` results, or `undefined` for its slot when they are few. */
 function output(count: number): Slotted {
-  if (count <= heapSize) return undefined;
+  return count <= heapSize ? undefined : newFloats(count);
+}
+
+/** A new array, with anything in it if it is large. */
+export function newFloats(count: number): Float32Array {
   // Large buffers are not zeroed, because that costs as much as writing the results, or twice as much in pages that
   // were never touched.
   if (count < unzeroedFrom) return new Float32Array(count);
@@ -75,15 +79,21 @@ function resultOf(
   return copy;
 }
 
-/** Throws the sentence for an INT8 layer's status. `hidden` is the name of h0 in it. */
 function throwUnlessOk(status: Status, hidden: string): void {
-  if (status === 0) return;
+  if (status !== 0) throw statusError(status, hidden);
+}
+
+/** The error for a status that is not 0. `hidden` is the name of h0 in it, `bytes` what could not be allocated. */
+export function statusError(status: Status, hidden: string, bytes = 0): RangeError {
   const name = callMemory().statusNames[status];
+  if (name === 'noMemory') {
+    return rangeError('ERR_TOO_LARGE', `cannot allocate ${bytes === 0 ? 'more memory' : `${bytes} bytes`}`);
+  }
   if (name === 'overflow') {
-    throw rangeError('ERR_OVERFLOW', 'the output overflows float32: input, state or weights are too large');
+    return rangeError('ERR_OVERFLOW', 'the output overflows float32: input, state or weights are too large');
   }
   const culprit = name === 'inputNotFinite' ? 'input' : name === 'hiddenNotFinite' ? hidden : 'hidden[1]';
-  throw rangeError(
+  return rangeError(
     'ERR_NOT_FINITE',
     `${culprit} should be finite for an INT8 layer, but holds NaN or infinity`,
   );
