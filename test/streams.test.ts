@@ -82,6 +82,7 @@ function expectSameAsAlone(stack: Stack, input: (rows: number) => Tensor, rounds
   const random = pseudoRandom(stack.length);
   const streams = new nn.Streams(stack.length === 1 ? stack[0]! : stack);
   const alone = new Map(Array.from({ length: 21 }, () => [streams.open(), new Alone(stack)]));
+  const earlier: [Tensor, bytes: string][] = [];
   for (let round = 0; round < rounds; round++) {
     const ids = [...alone.keys()].filter(() => random() < 0.6).sort(() => random() - 0.5);
     if (ids.length === 0) continue;
@@ -95,6 +96,7 @@ function expectSameAsAlone(stack: Stack, input: (rows: number) => Tensor, rounds
             inputs.forEach((each, i) => data.set(each.data as never, i * width));
             const x = new Tensor(data, [ids.length, ...inputs[0]!.shape.slice(1)]);
             const y = streams.step(round % 4 === 0 ? ids : Float64Array.from(ids), x);
+            earlier.push([y, bytesOf(y)]);
             return ids.map((_, i) => row(y, i));
           })()
         : unpackSequence(streams.step(ids, packSequence(inputs, { enforceSorted: false })));
@@ -104,6 +106,8 @@ function expectSameAsAlone(stack: Stack, input: (rows: number) => Tensor, rounds
       expect(bytesOf(outputs[i]!)).toBe(bytesOf(expected));
     });
   }
+  // No later step has written over an output.
+  for (const [output, bytes] of earlier) expect(bytesOf(output)).toBe(bytes);
 }
 
 describe('a stream has the same bits as alone', () => {
@@ -448,6 +452,105 @@ describe('hooks', () => {
     inside = () => streams.dispose();
     expect(() => streams.step([a], x)).toThrow(code('ERR_DISPOSED') as Error);
     hook.remove();
+  });
+});
+
+describe('asynchronous steps', () => {
+  // So large that they run on other threads.
+  const large = quantized(new nn.LSTM(5, 400, { numLayers: 2 }), bestDynamicQConfig);
+  const head = quantized(new nn.Linear(400, 300), bestDynamicQConfig);
+  const stack = [new nn.Linear(4, 5), new nn.Identity(), large, new nn.Tanh(), head];
+  const aborted = (): AbortSignal => AbortSignal.abort(new Error('enough'));
+
+  test.each<[string, Stack, (rows: number) => Tensor]>([
+    ['a large stack', stack, (rows) => randn(rows, 4)],
+    ['a small one', [new nn.Embedding(5, 2), new nn.GRU(2, 2)], (rows) => randint(0, 5, [rows])],
+    ['cells', [new nn.LSTMCell(3, 200), new nn.GRUCell(200, 3)], (rows) => randn(rows, 3)],
+    ['what returns its input', [new nn.Identity(), new nn.GRU(3, 300)], (rows) => randn(rows, 3)],
+  ])('have the same bits, many at once, whatever becomes of their arguments: %s', async (_, model, input) => {
+    const [here, there] = [new nn.Streams(model), new nn.Streams(model)];
+    const groups = Array.from({ length: 8 }, () =>
+      Array.from({ length: 12 }, () => [here.open(), there.open()]),
+    );
+    for (let round = 0; round < 3; round++) {
+      await Promise.all(
+        groups.map(async (ids) => {
+          const own = ids.map(([id]) => id!);
+          const others = Float64Array.from(ids, ([, id]) => id!);
+          const x = input(ids.length);
+          const lengths = ids.map((__, i) => input(1 + (i % 3)));
+          const packed = packSequence(lengths, { enforceSorted: false });
+          const expected = round === 1 ? here.step(own, packed).data : here.step(own, x);
+          const given = round === 1 ? packed : x.clone();
+          const promise = there.stepAsync(others, given);
+          others.fill(0);
+          if (isTensor(given)) given.data.fill((given.dtype === 'int64' ? 0n : 7) as never);
+          else
+            [given.data, given.batchSizes, given.sortedIndices!].forEach((each) =>
+              each.data.fill(each.dtype === 'int64' ? (0n as never) : (0 as never)),
+            );
+          const result = await promise;
+          expect(bytesOf(isTensor(result) ? result : result.data)).toBe(bytesOf(expected));
+        }),
+      );
+    }
+    for (const [a, b] of groups.flat()) expect(there.toBuffer(b!)).toEqual(here.toBuffer(a!));
+  });
+  test('hold their streams until they have ended', async () => {
+    const streams = new nn.Streams(stack);
+    const [a, b] = [streams.open(), streams.open()];
+    const step = streams.stepAsync([a], randn(1, 4));
+    for (const call of [
+      () => streams.close(a),
+      () => streams.reset(a),
+      () => streams.toBuffer(a),
+      () => streams.step([b, a], randn(2, 4)),
+    ])
+      expect(call).toThrow(streamError('a step of this stream has not ended') as Error);
+    await expect(streams.stepAsync([a], randn(1, 4))).rejects.toThrow(streamError('has not ended') as Error);
+    streams.step([b], randn(1, 4));
+    streams.close(b);
+    await step;
+    streams.close(a);
+    expect(streams.size).toBe(0);
+  });
+  test('that fail or are cancelled change nothing', async () => {
+    const streams = new nn.Streams(stack);
+    const ids = Array.from({ length: 12 }, () => streams.open());
+    await streams.stepAsync(ids, randn(12, 4));
+    const states = (): unknown => ids.map((id) => streams.toBuffer(id));
+    const before = states();
+    const nan = randn(12, 4);
+    nan.data[7] = NaN;
+    await expect(streams.stepAsync(ids, nan)).rejects.toThrow(code('ERR_NOT_FINITE') as Error);
+    await expect(streams.stepAsync(ids, randn(11, 4))).rejects.toThrow(code('ERR_SHAPE') as Error);
+    await expect(streams.stepAsync(ids, randn(12, 4), { signal: aborted() })).rejects.toThrow('enough');
+    const controller = new AbortController();
+    const promise = streams.stepAsync(ids, randn(12, 4), { signal: controller.signal });
+    controller.abort(new Error('no more'));
+    const ended = await promise.then(
+      () => 'done',
+      (error: Error) => error.message,
+    );
+    if (ended !== 'done') {
+      expect(ended).toBe('no more');
+      expect(states()).toEqual(before);
+    }
+    await streams.stepAsync(ids, randn(12, 4));
+  });
+  test('end with an error when the streams are disposed of', async () => {
+    const streams = new nn.Streams(stack);
+    const step = streams.stepAsync([streams.open()], randn(1, 4));
+    streams.dispose();
+    await expect(step).rejects.toThrow(code('ERR_DISPOSED') as Error);
+  });
+  test('run hooks', async () => {
+    const gru = new nn.GRU(2, 2);
+    const streams = new nn.Streams(gru);
+    let seen = 0;
+    gru.registerForwardHook(() => void seen++);
+    await streams.stepAsync([streams.open()], zeros(1, 2));
+    expect(seen).toBe(1);
   });
 });
 

@@ -914,6 +914,16 @@ const streams: Rows = {
     ids: arg(() => [1]),
     x: arg(() => dynaquant.ones(1, 2), '', /RNN input dtype/),
   }),
+  'nn.Streams.stepAsync': [
+    method(openStreams, (s, ids: never, x: never, options: never) => s.stepAsync(ids, x, options), {
+      ids: arg(() => [1]),
+      x: arg(() => dynaquant.ones(1, 2), '', /RNN input dtype/),
+      options: options(),
+    }),
+    method(openStreams, (s, signal: never) => s.stepAsync([1], dynaquant.ones(1, 2), { signal }), {
+      signal: arg(() => new AbortController().signal, optional),
+    }),
+  ],
   'nn.Streams.toBuffer': method(openStreams, (s, id: never) => s.toBuffer(id), { id: stream() }),
   'nn.Streams.fromBuffer': method(openStreams, (s, bytes: never) => s.fromBuffer(bytes), {
     bytes: arg(() => openStreams().toBuffer(1)),

@@ -104,7 +104,7 @@ export class Sequential extends Row {
 }
 
 /** Whether a module does more than to call `forward`. */
-function hasForwardAsync(module: Module): boolean {
+export function hasForwardAsync(module: Module): boolean {
   const { forwardAsync } = withoutHooks(module);
   return typeof forwardAsync === 'function' && forwardAsync !== Module.prototype.forwardAsync;
 }

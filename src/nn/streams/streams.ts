@@ -1,10 +1,20 @@
-import { describe, disposedError, rangeError, tagOf, typeError, type Coded } from '../../errors.js';
+import { takeSignal, type AsyncOptions } from '../../async-options.js';
+import {
+  checkOptions,
+  describe,
+  disposedError,
+  rangeError,
+  tagOf,
+  typeError,
+  type Coded,
+} from '../../errors.js';
 import { native } from '../../native/addon.js';
 import { keepStates } from '../../native/call.js';
 import type { StreamArena, StreamStatus } from '../../native/handles.js';
 import { emptyArray, float32 } from '../../tensor/dtype.js';
 import { formatShape } from '../../tensor/shape.js';
 import { checkTensor, isTensor, resultTensor, type Tensor } from '../../tensor/tensor.js';
+import { hasForwardAsync } from '../container.js';
 import type { Module } from '../module.js';
 import { checkPacked, isPackedSequence, PackedSequence } from '../packed-sequence.js';
 import type { OutputOf } from '../rnn-forward.js';
@@ -146,6 +156,42 @@ export class Streams {
   }
 
   /**
+   * {@link step} while the event loop goes on: see {@link Module.forwardAsync}, which it calls of each module. The
+   * arguments may be changed right after the call. Steps of different streams may be under way at once, which is how
+   * they use several threads. Until a stream's step has ended, it is an error (`ERR_STREAM`) to step, reset, close or
+   * save it.
+   *
+   * @param options.signal - its abort cancels a step of which no module computes: the promise rejects with the signal's
+   * reason, and no stream is changed
+   */
+  async stepAsync<X extends Tensor | PackedSequence>(
+    ids: StreamIds,
+    x: X,
+    options: AsyncOptions = {},
+  ): Promise<OutputOf<X>> {
+    checkOptions('stepAsync', options, ['signal']);
+    const signal = takeSignal([options]);
+    const last = signal === undefined ? [] : [{ signal }];
+    const own = copyOfPacked(x);
+    const step = this.begin(ids, own);
+    let output: Tensor | undefined;
+    try {
+      const run = this.run(step);
+      let next = run.next();
+      while (next.done !== true) {
+        const { module, args } = next.value;
+        // Without a turn in between until the first that is asynchronous has copied its input, which may be the caller's.
+        const isAsync = hasForwardAsync(module);
+        next = run.next(isAsync ? await module.forwardAsync(...args, ...last) : module.forward(...args));
+      }
+      output = next.value;
+    } finally {
+      this.end(step, output !== undefined);
+    }
+    return shapedLike(own, output);
+  }
+
+  /**
    * A stream's state as bytes, with which {@link fromBuffer} goes on, bit for bit: here, in another process or on
    * another machine. (INT8 modules have the same bits on every machine; float ones on those of one instruction set.)
    * They hold a version, the model's fingerprint, the states and a checksum: 32 bytes more than the states.
@@ -241,7 +287,7 @@ export class Streams {
 
   private *run({ rows, arrays }: Step): ReturnType<typeof runStages> {
     const output = yield* runStages(this.stages, rows, arrays.views);
-    this.live(); // it may have been disposed of meanwhile, by a hook
+    this.live(); // it may have been disposed of meanwhile
     return output;
   }
 
@@ -290,9 +336,19 @@ function viewsOf(stages: readonly Stage[], { states, next }: StepArrays, count: 
       views.next.push(next.subarray(start, end));
       start = end;
     }
-    keepStates(views.given[0]!.data as Float32Array, views.next);
+    // Not a cell's, because its h is also its output.
+    if (!isCell) keepStates(views.given[0]!.data as Float32Array, views.next);
     return [views];
   });
+}
+
+/** Packed sequences are read until a step has ended, so they are copied first if it is asynchronous. */
+function copyOfPacked<X extends Tensor | PackedSequence>(x: X): X {
+  if (isTensor(x) || !isPackedSequence(x)) return x;
+  checkPacked(x);
+  const { data, batchSizes, sortedIndices, unsortedIndices } = x;
+  const [sorted, unsorted] = [sortedIndices, unsortedIndices].map((each) => each && each.clone());
+  return new PackedSequence(data.clone(), batchSizes.clone(), sorted, unsorted) as X;
 }
 
 /** A stack's output in the form of its input. */
