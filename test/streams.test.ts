@@ -82,6 +82,7 @@ function expectSameAsAlone(stack: Stack, input: (rows: number) => Tensor, rounds
   const random = pseudoRandom(stack.length);
   const streams = new nn.Streams(stack.length === 1 ? stack[0]! : stack);
   const alone = new Map(Array.from({ length: 21 }, () => [streams.open(), new Alone(stack)]));
+  const earlier: [Tensor, bytes: string][] = [];
   for (let round = 0; round < rounds; round++) {
     const ids = [...alone.keys()].filter(() => random() < 0.6).sort(() => random() - 0.5);
     if (ids.length === 0) continue;
@@ -95,6 +96,7 @@ function expectSameAsAlone(stack: Stack, input: (rows: number) => Tensor, rounds
             inputs.forEach((each, i) => data.set(each.data as never, i * width));
             const x = new Tensor(data, [ids.length, ...inputs[0]!.shape.slice(1)]);
             const y = streams.step(round % 4 === 0 ? ids : Float64Array.from(ids), x);
+            earlier.push([y, bytesOf(y)]);
             return ids.map((_, i) => row(y, i));
           })()
         : unpackSequence(streams.step(ids, packSequence(inputs, { enforceSorted: false })));
@@ -104,6 +106,8 @@ function expectSameAsAlone(stack: Stack, input: (rows: number) => Tensor, rounds
       expect(bytesOf(outputs[i]!)).toBe(bytesOf(expected));
     });
   }
+  // No later step has written over an output.
+  for (const [output, bytes] of earlier) expect(bytesOf(output)).toBe(bytes);
 }
 
 describe('a stream has the same bits as alone', () => {

@@ -290,7 +290,8 @@ function viewsOf(stages: readonly Stage[], { states, next }: StepArrays, count: 
       views.next.push(next.subarray(start, end));
       start = end;
     }
-    keepStates(views.given[0]!.data as Float32Array, views.next);
+    // Not a cell's, because its h is also its output.
+    if (!isCell) keepStates(views.given[0]!.data as Float32Array, views.next);
     return [views];
   });
 }
