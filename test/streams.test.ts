@@ -457,8 +457,8 @@ describe('hooks', () => {
 
 describe('asynchronous steps', () => {
   // So large that they run on other threads.
-  const large = quantized(new nn.LSTM(5, 400, { numLayers: 2 }), bestDynamicQConfig);
-  const head = quantized(new nn.Linear(400, 300), bestDynamicQConfig);
+  const large = quantized(new nn.LSTM(5, 250, { numLayers: 2 }), bestDynamicQConfig);
+  const head = quantized(new nn.Linear(250, 300), bestDynamicQConfig);
   const stack = [new nn.Linear(4, 5), new nn.Identity(), large, new nn.Tanh(), head];
   const aborted = (): AbortSignal => AbortSignal.abort(new Error('enough'));
 
