@@ -12,12 +12,12 @@ import { getNumThreads, nn, quantization, randn, setNumThreads, type Tensor } fr
 import { median, quantile } from './statistics.js';
 
 const { quantizeDynamic } = quantization;
-const windowMs = 400; // of one measurement; all take turns, so that slow moments of the machine meet everybody
+const windowMs = 300; // of one measurement; all take turns, so that slow moments of the machine meet everybody
 const rounds = 5;
 
 /** Nothing else in these trials takes a turn's time, so after this a small call goes to another thread. */
 const filler = new nn.ReLU();
-const large = randn(1_000_000);
+const large = randn(200_000);
 function leaveNoTime(): Promise<Tensor> {
   return filler.forwardAsync(large) as Promise<Tensor>;
 }
@@ -46,7 +46,7 @@ async function costs(): Promise<void> {
   for (const hidden of [8, 64, 128, 256, 384, 512, 768, 1024, 2048]) {
     const { layer, x } = lstm(hidden, 1);
     const times = { forward: [] as number[], forwardAsync: [] as number[], onThread: [] as number[] };
-    for (let i = 0; i < 300; i++) {
+    for (let i = 0; i < 200; i++) {
       await nextTurn();
       times.forward.push(await timed(() => void layer.forward(x)));
       times.forwardAsync.push(await timed(() => layer.forwardAsync(x)));

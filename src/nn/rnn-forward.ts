@@ -1,6 +1,5 @@
 import { describe, rangeError, typeError } from '../errors.js';
-import { callRNNAsync } from '../native/call-async.js';
-import { callRNN, type RNNCall, type RNNOutputs } from '../native/call.js';
+import { callRNN, callRNNAsync, type RNNCall, type RNNOutputs } from '../native/call.js';
 import type { RNNHandle } from '../native/handles.js';
 import { float32 } from '../tensor/dtype.js';
 import { checkTensor, isTensor, resultTensor, Tensor } from '../tensor/tensor.js';
