@@ -70,6 +70,14 @@ export class CheckpointError extends Error {
 
 /** A value as an error sentence shows it: short, and never the data itself. */
 export function describe(value: unknown): string {
+  try {
+    return description(value);
+  } catch {
+    return `a ${typeof value} that cannot be read`; // a getter that throws, or a revoked Proxy
+  }
+}
+
+function description(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 57)}…'` : `'${value}'`;
   if (typeof value === 'bigint')
@@ -111,9 +119,19 @@ export function isSet(value: unknown): value is ReadonlySet<unknown> {
   return hasSize(sizeOfSet, value);
 }
 
+const typedArrayName = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint8Array.prototype),
+  Symbol.toStringTag,
+)!.get as (this: unknown) => string | undefined;
+
+/** The name of a typed array's class, in any realm, whatever the array says of itself; `''` for everything else. */
+export function arrayName(value: unknown): string {
+  return typedArrayName.call(value) ?? '';
+}
+
 /** Whether a value is a Uint8Array, of any realm. */
 export function isBytes(value: unknown): value is Uint8Array {
-  return ArrayBuffer.isView(value) && tagOf(value) === 'Uint8Array';
+  return arrayName(value) === 'Uint8Array';
 }
 
 /** Refuses unknown option keys, so that a typo does not silently mean the default. */
@@ -203,5 +221,14 @@ export function listOf(
     throw typeError('ERR_INVALID_ARG_TYPE', sentence);
   const iterator = (iterable as Iterable<unknown>)[Symbol.iterator]() as Partial<Iterator<unknown>> | null;
   if (typeof iterator?.next !== 'function') throw typeError('ERR_INVALID_ARG_TYPE', sentence);
-  return [...{ [Symbol.iterator]: () => iterator as Iterator<unknown> }];
+  const list: unknown[] = [];
+  for (const each of { [Symbol.iterator]: () => iterator as Iterator<unknown> }) {
+    if (list.length === longestList)
+      throw rangeError('ERR_TOO_LARGE', `${name} should have at most ${longestList} entries`);
+    list.push(each);
+  }
+  return list;
 }
+
+/** An iterable need not end. */
+const longestList = 2 ** 20;

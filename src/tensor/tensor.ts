@@ -10,7 +10,6 @@ import {
 import { broadcastShape, combine } from './broadcast.js';
 import {
   bool,
-  checkPlainDType,
   emptyArray,
   float32,
   int64,
@@ -18,10 +17,23 @@ import {
   isFloat,
   promoted,
   quint4x2,
+  trueLength,
   type DType,
   type TensorData,
 } from './dtype.js';
-import { checkFloat, checkMovable, checkPlain, fill, numbersOf, write, type Numbers } from './elements.js';
+import {
+  checkFloat,
+  checkIntegerOperand,
+  checkMovable,
+  checkPlain,
+  converted,
+  fill,
+  lostData,
+  numbersOf,
+  refuseBool,
+  write,
+  type Numbers,
+} from './elements.js';
 import { checkedOptions, unchecked, type TensorOptions } from './options.js';
 import { dequantized, unpacked, type QScheme, type Quantization } from './quantization.js';
 import { canNest, nested, sliceInto, transposeInto, type NestedArray } from './rearrange.js';
@@ -41,20 +53,21 @@ export class Tensor {
   version = 0;
 
   /**
-   * @param data - kept, not copied
+   * @param data - kept, not copied; one of a subclass or another realm is kept as a plain view of its memory
    * @param shape - non-negative integers whose product is the number of elements
    * @throws {TypeError} when `data` is not a typed array, or not the one `dtype` needs
    * @throws {RangeError} when `shape` and the number of elements differ
    */
   constructor(data: TensorData, shape: readonly number[], options?: TensorOptions) {
-    this.data = data;
     if (options === unchecked) {
+      this.data = data;
       this.shape = shape;
       this.dtype = float32;
       this.quantization = undefined;
     } else {
       // The checks are in a function of their own, because V8 inlines only a small constructor.
       const known = checkedOptions(data, shape, options);
+      this.data = known.data;
       this.shape = known.shape;
       this.dtype = known.dtype;
       this.quantization = known.quantization;
@@ -98,6 +111,7 @@ export class Tensor {
     return this.map('abs', (x) => Math.abs(x));
   }
   neg(): Tensor {
+    refuseBool('neg', this.dtype);
     return this.map('neg', (x) => -x);
   }
   /** `this + other`, broadcasting; `other` may be a number. */
@@ -311,10 +325,11 @@ export class Tensor {
     this.version++;
     return this;
   }
+  /** Integers take a number without its fraction. @throws {RangeError} when it does not fit the dtype */
   fill_(value: number): this {
     checkNumber('value', value);
     checkPlain('fill_', this);
-    fill(this.checked(), value);
+    fill(this.checked(), value, this.dtype);
     this.version++;
     return this;
   }
@@ -340,21 +355,23 @@ export class Tensor {
     return new Tensor(dequantized(this.integers(), this.shape, quantization), this.shape);
   }
   toString(): string {
-    const elements = canNest(this.shape, largestPrinted) ? JSON.stringify(this.toArray()) : '[…]';
+    const isSmall = canNest(this.shape, this.numel === 0 ? 64 : largestPrinted);
+    const elements = isSmall ? JSON.stringify(this.toArray()) : '[…]';
     return `tensor(${elements}, shape=${formatShape(this.shape)}, dtype=${this.dtype})`;
   }
 
   /** The data, after a check that it was not detached (a transferred buffer has no elements left). */
   checked(name = 'the tensor'): TensorData {
     const expected = this.dtype === quint4x2 ? Math.ceil(this.numel / 2) : this.numel;
-    if (this.data.length !== expected) throw lostData(name, this.data, expected);
+    const length = trueLength(this.data);
+    if (length !== expected) throw lostData(name, length, expected);
     if (this.quantization !== undefined) this.checkScales(name, this.quantization);
     return this.data;
   }
   private checkScales(name: string, { qscheme, scales, zeroPoints, axis }: Quantization): void {
     const count = qscheme === 'per_tensor_affine' ? 1 : this.shape[axis]!;
-    if (scales.length !== count) throw lostData(`${name}'s scales`, scales, count);
-    if (zeroPoints.length !== count) throw lostData(`${name}'s zeroPoints`, zeroPoints, count);
+    if (scales.length !== count) throw lostData(`${name}'s scales`, scales.length, count);
+    if (zeroPoints.length !== count) throw lostData(`${name}'s zeroPoints`, zeroPoints.length, count);
   }
 
   private quantized(): Quantization {
@@ -392,26 +409,24 @@ export class Tensor {
     result?: DType,
   ): Tensor {
     if (typeof other === 'number') {
-      if (result === undefined && !isFloat(this.dtype) && !Number.isInteger(other)) {
-        throw typeError(
-          'ERR_DTYPE',
-          `${name}: the second operand of an ${this.dtype} tensor should be an integer, got ${other}`,
-        );
-      }
+      if (result === undefined && !isFloat(this.dtype)) checkIntegerOperand(name, other, this.dtype);
       const b = this.dtype === float32 ? Math.fround(other) : other;
-      return this.map(name, (a) => f(a, b), result);
+      return this.map(name, (a) => f(a, b), result ?? (this.dtype === bool ? int64 : this.dtype));
     }
     if (!isTensor(other)) {
       const sentence = `${name}: other should be a Tensor or a number, got ${describe(other)}`;
       throw typeError('ERR_INVALID_ARG_TYPE', sentence);
     }
     const dtype = result ?? promoted(this.dtype, other.dtype);
+    if (dtype === bool && name === 'sub') refuseBool(name, dtype);
+    // Of two bools, the sum is whether there is any, the product whether there are both.
+    const g = dtype === bool ? (x: number, y: number) => Number(f(x, y) !== 0) : f;
     const a = { values: numbersOf(this), shape: this.shape };
     const b = { values: numbersOf(other, 'other'), shape: other.shape };
     if (result === undefined) checkPlain(name, this);
     const shape = broadcastShape(a.shape, b.shape);
     const out = emptyArray(dtype, numelOf(shape));
-    combine(a, b, f, shape, out);
+    combine(a, b, g, shape, out);
     return new Tensor(out, shape, { dtype });
   }
   private extreme(name: string, better: (a: number, b: number) => boolean): Tensor {
@@ -445,17 +460,21 @@ const methods = [
 
 /** Whether a value is a Tensor, of this copy of the package or another. */
 export function isTensor(value: unknown): value is Tensor {
-  if (value instanceof Tensor) return true;
-  const t = value as Partial<Tensor> | null | undefined;
-  return (
-    typeof t === 'object' &&
-    t !== null &&
-    ArrayBuffer.isView(t.data) &&
-    Array.isArray(t.shape) &&
-    isDType(t.dtype) &&
-    typeof t.numel === 'number' &&
-    methods.every((name) => typeof t[name] === 'function')
-  );
+  try {
+    if (value instanceof Tensor) return value.shape !== undefined; // a bare object of this class has none
+    const t = value as Partial<Tensor> | null | undefined;
+    return (
+      typeof t === 'object' &&
+      t !== null &&
+      ArrayBuffer.isView(t.data) &&
+      Array.isArray(t.shape) &&
+      isDType(t.dtype) &&
+      typeof t.numel === 'number' &&
+      methods.every((name) => typeof t[name] === 'function')
+    );
+  } catch {
+    return false; // a getter that throws, or a revoked Proxy
+  }
 }
 
 /** A Tensor, of the given dtype if there is one. */
@@ -467,16 +486,6 @@ export function checkTensor(name: string, value: unknown, dtype?: DType): assert
     : typeError('ERR_INVALID_ARG_TYPE', `${name} should be ${expected}, got ${describe(value)}`);
 }
 
-/** The elements in another dtype, into which numbers can be written. */
-function converted(tensor: Tensor, dtype: DType): TensorData {
-  checkPlainDType('to()', dtype);
-  const values = numbersOf(tensor);
-  const out = emptyArray(dtype, values.length);
-  for (let i = 0; i < values.length; i++)
-    write(out, i, dtype === bool ? Number(values[i] !== 0) : values[i]!);
-  return out;
-}
-
 function scalar(value: number, dtype: DType): Tensor {
   const out = emptyArray(dtype, 1);
   write(out, 0, value);
@@ -486,11 +495,4 @@ function scalar(value: number, dtype: DType): Tensor {
 function refuseDimension(name: string, dim: unknown): void {
   if (dim !== undefined)
     throw rangeError('ERR_UNSUPPORTED', `${name}() is of all elements, but got dim ${describe(dim)}`);
-}
-
-function lostData(name: unknown, data: { length: number }, expected: number): Error {
-  return rangeError(
-    'ERR_DETACHED',
-    `${typeof name === 'string' ? name : 'the tensor'} has lost its data: ${data.length} of ${expected} elements are left (its buffer was detached or resized)`,
-  );
 }

@@ -1,6 +1,6 @@
 import { describe, isMap, listOf, rangeError, typeError } from '../../../errors.js';
 import { metadataOf, type StateDict } from '../../../nn/module.js';
-import { isTensor, quint4x2, Tensor, type Quantization } from '../../../tensor/index.js';
+import { bytesOf, isTensor, quint4x2, Tensor, type Quantization } from '../../../tensor/index.js';
 import { dtypeNames, metadataKey, modulesKey } from './header.js';
 
 const nameOfDType = new Map(Object.entries(dtypeNames).map(([name, dtype]) => [dtype, name]));
@@ -20,7 +20,7 @@ export function safetensorsPieces(state: Iterable<readonly [string, Tensor]>): I
   let dataLength = 0;
   for (const [key, tensor] of dataOrder) {
     const begin = dataLength;
-    dataLength += tensor.checked(key).byteLength;
+    dataLength += bytesOf(tensor.checked(key)).length;
     offsets.set(key, [begin, dataLength]);
   }
 
@@ -37,7 +37,7 @@ export function safetensorsPieces(state: Iterable<readonly [string, Tensor]>): I
   const parts = dataOrder.map(
     ([key, tensor]) =>
       () =>
-        bytesOf(key, tensor),
+        bytesOf(tensor.checked(key)),
   );
   return pieces([() => head, ...parts], Math.min(head.length + dataLength, largestPiece));
 }
@@ -49,11 +49,6 @@ function headOf(json: string): Uint8Array {
   new DataView(head.buffer).setBigUint64(0, BigInt(head.length - 8), true);
   head.set(header, 8);
   return head;
-}
-
-function bytesOf(key: string, tensor: Tensor): Uint8Array {
-  const { buffer, byteOffset, byteLength } = tensor.checked(key);
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /**
