@@ -66,6 +66,10 @@ export function setupError(code: ErrorCode, message: string, options?: ErrorOpti
 export class CheckpointError extends Error {
   override readonly name = 'CheckpointError';
   readonly code = 'ERR_CHECKPOINT' satisfies ErrorCode;
+
+  constructor(message?: string, options?: ErrorOptions) {
+    super(message === undefined || typeof message === 'string' ? message : describe(message), options);
+  }
 }
 
 /** A value as an error sentence shows it: short, and never the data itself. */
@@ -212,22 +216,26 @@ export function listOf(
   value: unknown,
   sentence = `${name} should be an iterable, got ${describe(value)}`,
 ): unknown[] {
-  const iterable = value as Partial<Iterable<unknown>> | null;
-  if (
-    typeof iterable !== 'object' ||
-    typeof iterable?.[Symbol.iterator] !== 'function' ||
-    ArrayBuffer.isView(iterable)
-  )
-    throw typeError('ERR_INVALID_ARG_TYPE', sentence);
-  const iterator = (iterable as Iterable<unknown>)[Symbol.iterator]() as Partial<Iterator<unknown>> | null;
+  // Read once, because a Proxy may say something else the second time.
+  const iterate: unknown =
+    typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)
+      ? (value as Partial<Iterable<unknown>>)[Symbol.iterator]
+      : undefined;
+  if (typeof iterate !== 'function') throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+  const iterator = iterate.call(value) as Partial<Iterator<unknown>> | null;
   if (typeof iterator?.next !== 'function') throw typeError('ERR_INVALID_ARG_TYPE', sentence);
   const list: unknown[] = [];
-  for (const each of { [Symbol.iterator]: () => iterator as Iterator<unknown> }) {
-    if (list.length === longestList)
+  for (;;) {
+    const step: unknown = iterator.next();
+    if (typeof step !== 'object' || step === null) throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+    const { done, value: each } = step as IteratorResult<unknown>;
+    if (done) return list;
+    if (list.length === longestList) {
+      iterator.return?.();
       throw rangeError('ERR_TOO_LARGE', `${name} should have at most ${longestList} entries`);
+    }
     list.push(each);
   }
-  return list;
 }
 
 /** An iterable need not end. */

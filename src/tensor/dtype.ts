@@ -84,12 +84,11 @@ export function bytesOf(data: TensorData): Uint8Array {
 /** A typed array of a class of this realm: the array itself, or for a subclass another view of its memory. */
 export function plainView<T extends TensorData>(data: T): T {
   const Class = classes[arrayName(data)]!;
-  if (Object.getPrototypeOf(data) === Class.prototype) return data;
-  return new Class(
-    bufferGetter.call(data) as ArrayBuffer,
-    offsetGetter.call(data),
-    lengthGetter.call(data),
-  ) as T;
+  const length = lengthGetter.call(data);
+  // Its memory may be detached: then each of its methods would throw.
+  if (length === 0) return new Class(new ArrayBuffer(0), 0, 0) as T;
+  if (Object.getPrototypeOf(data) === Class.prototype && data.length === length) return data;
+  return new Class(bufferGetter.call(data) as ArrayBuffer, offsetGetter.call(data), length) as T;
 }
 
 export function isDType(value: unknown): value is DType {

@@ -16,6 +16,7 @@ import {
   isDType,
   isFloat,
   promoted,
+  plainView,
   quint4x2,
   trueLength,
   type DType,
@@ -366,7 +367,7 @@ export class Tensor {
     const length = trueLength(this.data);
     if (length !== expected) throw lostData(name, length, expected);
     if (this.quantization !== undefined) this.checkScales(name, this.quantization);
-    return this.data;
+    return length > 0 && this.data.length === length ? this.data : plainView(this.data);
   }
   private checkScales(name: string, { qscheme, scales, zeroPoints, axis }: Quantization): void {
     const count = qscheme === 'per_tensor_affine' ? 1 : this.shape[axis]!;

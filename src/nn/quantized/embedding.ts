@@ -1,7 +1,7 @@
 import { checkOneOf, checkOptions, checkSize, rangeError } from '../../errors.js';
 import { native } from '../../native/addon.js';
 import type { EmbeddingTable } from '../../native/handles.js';
-import { quint4x2, quint8 } from '../../tensor/dtype.js';
+import { emptyArray, quint4x2, quint8 } from '../../tensor/dtype.js';
 import { sameShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import {
@@ -70,9 +70,10 @@ abstract class QuantizedTable extends Module {
     checkOneOf('dtype', dtype, tableDTypes);
     closed(this, { numEmbeddings, embeddingDim, paddingIdx: checkPaddingIdx(paddingIdx, numEmbeddings) });
     const shape = [numEmbeddings, embeddingDim];
+    const table = emptyTable(shape, dtype);
     const scales = new Float32Array(numEmbeddings).fill(1);
     const zeroPoints = new Float32Array(numEmbeddings);
-    this.loaded = loadTable(tableTensor(emptyTable(shape, dtype), shape, dtype, scales, zeroPoints));
+    this.loaded = loadTable(tableTensor(table, shape, dtype, scales, zeroPoints));
   }
 
   get dtype(): TableDType {
@@ -248,7 +249,7 @@ function quantizeTable(
 
 function emptyTable(shape: readonly number[], dtype: TableDType): Uint8Array {
   const count = shape[0]! * shape[1]!;
-  return new Uint8Array(dtype === quint8 ? count : Math.ceil(count / 2));
+  return emptyArray(dtype, count);
 }
 
 function tableTensor(
