@@ -40,7 +40,7 @@ async function watch() {
   const lastCall = () => readFileSync(log, 'utf8').trimEnd();
   let last = '';
   let since = Date.now();
-  const mostMilliseconds = 1000 * Math.max(20, 10 * Number(values.seconds));
+  const mostMilliseconds = 1000 * Math.max(60, 10 * Number(values.seconds));
   const timer = setInterval(() => {
     const now = lastCall();
     if (now !== last) [last, since] = [now, Date.now()];

@@ -17,10 +17,13 @@ function coded(name: string, code: string, message = /./): Error {
   }) as Error;
 }
 
+/** Far more than a call takes, and far less than one that counts to 2^36. */
+const mostMilliseconds = 30_000;
+
 function expectQuick(call: () => unknown): void {
   const began = performance.now();
   call();
-  expect(performance.now() - began).toBeLessThan(5000);
+  expect(performance.now() - began).toBeLessThan(mostMilliseconds);
 }
 
 describe('numbers that enter a tensor', () => {
@@ -334,7 +337,7 @@ describe('generator states', () => {
 });
 
 describe('tensors without elements', () => {
-  const huge = 2 ** 33;
+  const huge = 2 ** 36;
   const shapes = [
     [huge, 0],
     [0, huge],
@@ -451,7 +454,7 @@ describe('tensors without elements', () => {
       } catch (error) {
         expect(Object.keys(dynaquant.errorCodes)).toContain((error as { code?: string }).code);
       }
-      expect([shape, performance.now() - began < 3000]).toEqual([shape, true]);
+      expect([shape, performance.now() - began < mostMilliseconds]).toEqual([shape, true]);
     }
   });
 });

@@ -153,9 +153,17 @@ export async function fuzz({ calls, from, seed, seconds, before, failed }) {
     callables: functions.length,
   };
   const threads = dynaquant.getNumThreads();
+  let now = 0;
+  process.on('unhandledRejection', (error) => {
+    // Nobody but the caller sees to promises of the caller's own functions.
+    if (kindOfError(error, '') === 'thrown') return;
+    totals.failures++;
+    failed(now, 'before this call', `an unhandled rejection: ${error?.stack ?? String(error)}`);
+  });
   mkdirSync(values.folder, { recursive: true });
   await learnOptions(functions, values);
   for (let i = from - (from % roundLength); i < from + calls; i++) {
+    now = i;
     const round = Math.floor(i / roundLength);
     if (i % roundLength === 0) {
       generator.reseed(seed * 1_000_003 + round);
