@@ -9,7 +9,7 @@ import { makeValues, Pool, randomFrom } from './values.mjs';
 const require = createRequire(import.meta.url);
 const dynaquant = require('../../dist/index.js');
 const { isClass, publicCalls } = require('../public-calls.cjs');
-const { errorCodes, nn, Tensor } = dynaquant;
+const { errorCodes, Tensor } = dynaquant;
 
 /** The array itself may say anything. */
 const trueLength = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'length').get;
@@ -65,19 +65,20 @@ function problemOfTensor(tensor, isSpoilt, mustBeFinite) {
 }
 
 /** How a call ended: 'refused', 'thrown' for an error of the caller's own, or what is wrong with the error. */
-function kindOfError(error, path) {
+function kindOfError(error, path, isRough = false) {
   if (error instanceof CallersError) return 'thrown';
   if (error?.code !== undefined && Object.hasOwn(errorCodes, error.code))
     return ['TypeError', 'RangeError', 'CheckpointError', 'Error'].includes(error.name)
       ? 'refused'
       : `class ${error.name}`;
   if (/^(load|save)/.test(path) && typeof error?.errno === 'number') return 'refused';
-  // The engine's own: a revoked proxy throws at any touch, a frozen object at any change.
+  // The engine's own: a revoked proxy throws at any touch, a frozen object at any change, a class where it is called.
   if (
     error instanceof TypeError &&
-    /revoked|not extensible|read only property|Cannot (re)?define property/.test(error.message)
+    /revoked|not extensible|without 'new'|read only property|Cannot (re)?define property/.test(error.message)
   )
     return 'thrown';
+  if (isRough && ['TypeError', 'RangeError'].includes(error?.name)) return 'thrown';
   return `a foreign error: ${error?.stack ?? String(error)}`;
 }
 
@@ -121,12 +122,21 @@ function callsOf(pool, isSpoilt) {
       const receiver = receivers[pool.random(receivers.length)];
       // Whoever puts something in a method's place gets that.
       const holder = isSpoilt(receiver) ? Object.getPrototypeOf(receiver) : receiver;
+      // It has the arguments of a module's own forward.
+      const names = key === 'forwardAsync' ? [...parametersOf(holder.forward), 'asyncOptions'] : undefined;
       return {
         receiver,
+        names,
         make: kind === 'getter' ? () => value.call(receiver) : (args) => holder[key].apply(receiver, args),
       };
     };
-    return { path: call.path, names: kind === 'getter' ? [] : parametersOf(value), prepare, returned: 0 };
+    return {
+      path: call.path,
+      key,
+      names: kind === 'getter' ? [] : parametersOf(value),
+      prepare,
+      returned: 0,
+    };
   });
 }
 
@@ -153,6 +163,19 @@ export async function fuzz({ calls, from, seed, seconds, before, failed }) {
     callables: functions.length,
   };
   const threads = dynaquant.getNumThreads();
+  const pending = [];
+  const finish = async (started) => {
+    const { kind, value } = await outcomeOf(started, values.isSpoilt);
+    totals.slowest = Math.max(totals.slowest, started.milliseconds);
+    if (kind in totals) totals[kind]++;
+    else {
+      totals.failures++;
+      failed(started.i, started.text(), kind);
+    }
+    if (kind !== 'returned') return;
+    started.call.returned++;
+    poolAll(pool, value);
+  };
   let now = 0;
   process.on('unhandledRejection', (error) => {
     // Nobody but the caller sees to promises of the caller's own functions.
@@ -178,17 +201,13 @@ export async function fuzz({ calls, from, seed, seconds, before, failed }) {
       before(i, () => how);
     }
     const call = functions[random(functions.length)];
-    const outcome = await callOnce(call, { i, random, values, before, seconds, isRough });
-    totals.slowest = Math.max(totals.slowest, outcome.milliseconds);
-    if (outcome.kind in totals) totals[outcome.kind]++;
-    else {
-      totals.failures++;
-      failed(i, outcome.text, outcome.kind);
-    }
-    if (outcome.kind !== 'returned') continue;
-    call.returned++;
-    poolAll(pool, outcome.value);
+    const started = startCall(call, { i, random, values, before, seconds, isRough });
+    // Some promises are left alone while other calls are made.
+    if (started.isPromise && random(2) === 0) pending.push(started);
+    else await finish(started);
+    if (i % 16 === 15) for (const each of pending.splice(0)) await finish(each);
   }
+  for (const each of pending.splice(0)) await finish(each);
   rmSync(values.folder, { recursive: true, force: true });
   return {
     ...totals,
@@ -223,47 +242,64 @@ async function learnOptions(functions, values) {
   }
 }
 
-async function callOnce({ path, names, prepare }, { i, random, values, before, seconds, isRough }) {
-  const prepared = prepare();
-  if (prepared === undefined) return { kind: 'refused', milliseconds: 0 };
-  const { receiver, make } = prepared;
+/** Makes a call. What it threw is the rejection of its value. */
+function startCall(call, { i, random, values, before, seconds, isRough }) {
+  const prepared = call.prepare();
+  if (prepared === undefined) return { call, i, milliseconds: 0, kind: 'refused' };
+  const { receiver, make, names = call.names } = prepared;
   const count = random(10) === 0 ? random(names.length + 2) : names.length;
   const args = Array.from({ length: count }, (_, at) => names[at] ?? 'any').flatMap((name) =>
-    name.startsWith('...')
-      ? Array.from({ length: random(4) }, () =>
-          values.argument(name === '...args' ? 'shape' : name.slice(3), path),
-        )
-      : [values.argument(name, path)],
+    (name === '...args'
+      ? pick(random, sizeArguments)
+      : name.startsWith('...')
+        ? Array(random(4)).fill(name.slice(3))
+        : [name]
+    ).map((each) => values.argument(each, call.path)),
   );
   const text = () =>
-    `${receiver === undefined ? '' : `${show(receiver)} `}${path}(${args.map(show).join(', ')})`;
+    `${receiver === undefined ? '' : `${show(receiver)} `}${call.path}(${args.map(show).join(', ')})`;
   before(i, text);
+  const started = { call, i, text, receiver, args, isRough, kind: 'returned' };
   const cpu = process.cpuUsage();
   const began = performance.now();
-  let kind = 'returned';
-  let value;
   try {
-    value = make(args);
-    if (value instanceof Promise) value = await settled(value);
-    if (typeof value?.next === 'function') value = taken(value);
-    const isInt8 =
-      receiver instanceof nn.Module &&
-      /quantized\.dynamic/.test(path) &&
-      /forward/.test(path) &&
-      receiver.dtype === 'qint8';
-    const isOld = value === receiver || args.includes(value);
-    kind = (isOld ? undefined : problemOf(value, values.isSpoilt, isInt8)) ?? kind;
+    started.value = make(args);
+    if (typeof started.value?.next === 'function') started.value = taken(started.value);
+    started.isPromise = started.value instanceof Promise;
+    if (started.isPromise) started.value.catch(() => undefined); // it is looked at later
   } catch (error) {
-    kind = kindOfError(error, path);
-    if (isRough && kind.startsWith('a foreign') && ['TypeError', 'RangeError'].includes(error?.name))
-      kind = 'thrown';
+    started.kind = kindOfError(error, call.path, isRough);
   }
   // The machine may be busy with others, so of the two clocks the slower counts.
   const { user, system } = process.cpuUsage(cpu);
-  const milliseconds = Math.min(performance.now() - began, (user + system) / 1000);
-  if (milliseconds > 1000 * seconds) kind = `took ${milliseconds.toFixed()} ms`;
-  return { kind, value, milliseconds, text: text() };
+  started.milliseconds = Math.min(performance.now() - began, (user + system) / 1000);
+  if (started.milliseconds > 1000 * seconds) started.kind = `took ${started.milliseconds.toFixed()} ms`;
+  return started;
 }
+
+/** How a call ended, when it has. */
+async function outcomeOf({ call, receiver, args, isRough, kind, isPromise, value }, isSpoilt) {
+  if (kind !== 'returned') return { kind };
+  try {
+    const result = isPromise ? await settled(value) : value;
+    const mustBeFinite =
+      receiver?.dtype === 'qint8' && !isSpoilt(receiver) && String(call.key).startsWith('forward');
+    const isOld = result === receiver || args.includes(result);
+    return { kind: (isOld ? undefined : problemOf(result, isSpoilt, mustBeFinite)) ?? kind, value: result };
+  } catch (error) {
+    return { kind: kindOfError(error, call.path, isRough) };
+  }
+}
+
+/** What `(...args)` stands for. */
+const sizeArguments = [
+  ['shape'],
+  ['shape', 'options'],
+  ['size', 'size'],
+  ['low', 'high', 'shape'],
+  ['high', 'shape', 'options'],
+];
+const pick = (random, list) => list[random(list.length)];
 
 /** What a promise gives; an error if it never does. */
 async function settled(promise) {

@@ -36,6 +36,7 @@ export class Pool {
   add(value) {
     // The default generator is everybody's.
     if (typeof value !== 'object' || value === null || value === this.defaultGenerator) return;
+    if (Reflect.ownKeys(value).length === 0 && this.kindOf(value) !== 'state') return; // no constructor made it
     const list = this.kinds[this.kindOf(value)];
     if (list.length < 40) list.push(value);
     else list[this.random(list.length)] = value;
@@ -279,8 +280,15 @@ export function makeValues(dynaquant, random, pool) {
     qscheme: () => pick([undefined, 'per_tensor_affine', 'per_channel_affine']),
     scales: () => Float64Array.of(1, 1).subarray(random(2)),
     zeroPoints: () => new Int32Array(1 + random(2)),
+    asyncOptions: () => pick([undefined, { signal: right.signal() }, { signal: abortedLater() }]),
+    size,
     signal: () => (chance(50) ? undefined : AbortSignal.abort(new CallersError('aborted'))),
   };
+  function abortedLater() {
+    const controller = new AbortController();
+    setImmediate(() => controller.abort(new CallersError('aborted later')));
+    return controller.signal;
+  }
   function packed() {
     return nn.utils.rnn.packSequence([float([2, 2]), float([1, 2])]);
   }

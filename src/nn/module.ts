@@ -359,7 +359,7 @@ const methods = ['namedChildren', 'namedModules', 'parameters', 'replaceChildren
 
 /** Whether a value is a Module, of this copy of the package or another. */
 export function isModule(value: unknown): value is Module {
-  if (value instanceof Module) return true;
+  if (value instanceof Module) return 'training' in value; // a bare object of this class has no fields
   const m = value as Partial<Module> | null | undefined;
   return typeof m === 'object' && m !== null && methods.every((name) => typeof m[name] === 'function');
 }
