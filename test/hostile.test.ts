@@ -459,6 +459,83 @@ describe('tensors without elements', () => {
   });
 });
 
+describe('modules', () => {
+  const invalid = coded('RangeError', 'ERR_INVALID_ARG_VALUE', /contains itself/);
+  const cyclic = (): dynaquant.nn.Module => {
+    const module = new nn.ReLU();
+    return Object.assign(module, { itself: module });
+  };
+  test.each<[string, (module: dynaquant.nn.Module) => unknown]>([
+    ['toString', (module) => module.toString()],
+    ['apply', (module) => module.apply(() => undefined)],
+    ['stateDict', (module) => module.stateDict()],
+    ['loadStateDict', (module) => module.loadStateDict([])],
+    ['quantizeDynamic', (module) => quantization.quantizeDynamic(module).toString()],
+  ])('%s of one that contains itself', (_, call) => {
+    expect(() => call(cyclic())).toThrow(invalid);
+  });
+  test('those that hold each other more than once', () => {
+    let module: dynaquant.nn.Module = new nn.ReLU();
+    for (let i = 0; i < 60; i++) module = new nn.Sequential(module, module);
+    const tooLarge = coded('RangeError', 'ERR_TOO_LARGE', /at most 262144 names/);
+    expectQuick(() => expect(() => module.stateDict()).toThrow(tooLarge));
+    expectQuick(() => expect(() => module.toString()).toThrow(tooLarge));
+    expect([...module.modules()]).toHaveLength(61);
+  });
+  test('objects that no constructor made', () => {
+    const bare = (Class: { prototype: object }): never => Object.create(Class.prototype) as never;
+    const wrongKind = coded('TypeError', 'ERR_INVALID_ARG_TYPE');
+    expect(() => ones(2).add(bare(Tensor))).toThrow(wrongKind);
+    expect(() => new nn.Linear(2, 2).forward(bare(Tensor))).toThrow(wrongKind);
+    expect(() => new nn.Sequential(bare(nn.Linear))).toThrow(wrongKind);
+    expect(() => quantization.quantizeDynamic(bare(nn.Linear))).toThrow(wrongKind);
+    expect(() => dynaquant.rand(2, { generator: bare(Generator) })).toThrow(wrongKind);
+  });
+  test('the parts of a container cannot be replaced', () => {
+    const sequential = new nn.Sequential(new nn.ReLU());
+    expect(() => Object.assign(sequential, { items: 1 })).toThrow(TypeError);
+    expect(sequential.forward(ones(2)).toArray()).toEqual([1, 1]);
+    const copy = quantization.quantizeDynamic(new nn.Sequential(new nn.Linear(2, 2)));
+    expect(() => Object.assign(copy, { items: 1 })).toThrow(TypeError);
+  });
+  test('a StateDictModule of what is no state', () => {
+    const { StateDictModule } = dynaquant;
+    const wrongKind = coded('TypeError', 'ERR_INVALID_ARG_TYPE');
+    expect(() => new StateDictModule(new Map(), [1] as never)).toThrow(wrongKind);
+    for (const metadata of [null, 1, {}, { type: 1 }])
+      expect(() => new StateDictModule(new Map(), new Map(), metadata as never)).toThrow(wrongKind);
+  });
+  test('a list that ends nowhere', () => {
+    const unsteady = new Proxy([2, 1], {
+      get: (list, key) => (key === 'length' ? 2 ** 40 : Reflect.get(list, key)),
+    });
+    const call = (): unknown => nn.utils.rnn.packPaddedSequence(ones(2, 2, 1), unsteady);
+    expectQuick(() => expect(call).toThrow(coded('RangeError', 'ERR_TOO_LARGE', /lengths/)));
+  });
+  test('sizes that no memory holds', () => {
+    const tooLarge = coded('RangeError', 'ERR_TOO_LARGE', /./);
+    const { quantized } = nn;
+    for (const make of [
+      () => new nn.Linear(2, 2 ** 45),
+      () => new quantized.dynamic.Linear(2, 2 ** 45),
+      () => new quantized.dynamic.Linear(2, 2 ** 45, { dtype: 'float16' }),
+      () => new quantized.Embedding(2, 2 ** 45),
+      () => new nn.Embedding(2 ** 45, 2),
+    ])
+      expect(make).toThrow(tooLarge);
+  });
+});
+
+test('empty tensors that are detached', () => {
+  const t = zeros(0, 2);
+  structuredClone(t.data, { transfer: [t.data.buffer as ArrayBuffer] });
+  expect(t.fill_(1).clone().add(t).equal(t)).toBe(true);
+});
+
+test('an error whose message is no text', () => {
+  expect(new dynaquant.CheckpointError(Symbol('x') as never).message).toBe('Symbol(x)');
+});
+
 test('quantizing does not read what it does not own', () => {
   const spec = new Proxy(new Set([nn.Linear]), {});
   expect(() => quantization.quantizeDynamic(new nn.Linear(1, 1), spec)).toThrow(
