@@ -12,12 +12,12 @@ import { getNumThreads, nn, quantization, randn, setNumThreads, type Tensor } fr
 import { median, quantile } from './statistics.js';
 
 const { quantizeDynamic } = quantization;
-const windowMs = 400; // of one measurement; all take turns, so that slow moments of the machine meet everybody
+const windowMs = 250; // of one measurement; all take turns, so that slow moments of the machine meet everybody
 const rounds = 5;
 
 /** Nothing else in these trials takes a turn's time, so after this a small call goes to another thread. */
 const filler = new nn.ReLU();
-const large = randn(1_000_000);
+const large = randn(200_000);
 function leaveNoTime(): Promise<Tensor> {
   return filler.forwardAsync(large) as Promise<Tensor>;
 }
@@ -40,16 +40,16 @@ function lstm(hidden: number, steps: number): { layer: nn.LSTM; x: Tensor } {
   return { layer: quantizeDynamic(new nn.LSTM(hidden, hidden)), x: randn(steps, 1, hidden) };
 }
 
-/** forward and forwardAsync of one step, by size: at once where it may, and always on another thread. */
+/** forward and forwardAsync of one step, by size: as it decides by itself, and always on another thread. */
 async function costs(): Promise<void> {
   const rows: Record<string, Record<string, string>> = {};
   for (const hidden of [8, 64, 128, 256, 384, 512, 768, 1024, 2048]) {
     const { layer, x } = lstm(hidden, 1);
     const times = { forward: [] as number[], forwardAsync: [] as number[], onThread: [] as number[] };
-    for (let i = 0; i < 300; i++) {
+    for (let round = 0; round < 40; round++) {
       await nextTurn();
-      times.forward.push(await timed(() => void layer.forward(x)));
-      times.forwardAsync.push(await timed(() => layer.forwardAsync(x)));
+      for (let i = 0; i < 10; i++) times.forward.push(await timed(() => void layer.forward(x)));
+      for (let i = 0; i < 10; i++) times.forwardAsync.push(await timed(() => layer.forwardAsync(x)));
       const filled = leaveNoTime();
       times.onThread.push(await timed(() => layer.forwardAsync(x)));
       await filled;
@@ -71,12 +71,10 @@ interface Load {
   readonly call: () => unknown;
 }
 
-/** Calls a millisecond, and how late a timer of a millisecond was, while callers call back to back. */
-async function run({ threads, callers, call }: Load): Promise<{ rate: number; delays: number[] }> {
+/** Calls a millisecond while callers call back to back. */
+async function rateOf({ threads, callers, call }: Load): Promise<number> {
   setNumThreads(threads);
   await call();
-  const delay = monitorEventLoopDelay({ resolution: 1 });
-  delay.enable();
   const start = performance.now();
   let count = 0;
   const caller = async (): Promise<void> => {
@@ -87,7 +85,15 @@ async function run({ threads, callers, call }: Load): Promise<{ rate: number; de
   };
   if (callers === 0) await sleep(windowMs);
   await Promise.all(Array.from({ length: callers }, caller));
-  const rate = count / (performance.now() - start);
+  return count / (performance.now() - start);
+}
+
+/** And how long a timer of a millisecond takes meanwhile. Not at the same time, because it takes a share of a CPU. */
+async function run(load: Load): Promise<{ rate: number; delays: number[] }> {
+  const rate = await rateOf(load);
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  delay.enable();
+  await rateOf(load);
   delay.disable();
   return { rate, delays: [50, 99, 100].map((percent) => delay.percentile(percent) / 1e6) };
 }

@@ -10,18 +10,25 @@ namespace dynaquant {
 
 // The process-wide state; zero at the start, and with no destructor that could run too early.
 struct Executor {
+  struct Thread {
+    uv_thread_t thread;
+    uv_sem_t wake;
+    Thread* next_idle;
+  };
+
   uv_mutex_t mutex;
-  uv_cond_t work;   // for threads: a job waits, or all should end
-  uv_cond_t ended;  // for groups that close: a job has ended
+  uv_cond_t ended;  // for groups that close, when a job has ended
   Job* first;
   Job* last;
-  std::size_t sleeping;  // threads that wait for work
-  std::size_t running;   // jobs that run
-  bool team_wanted;      // by one of them
-  std::size_t threads;
+  std::size_t running;  // jobs that run
+  bool team_wanted;     // by one of them
   std::size_t users;
   bool stopping;
-  uv_thread_t thread[kMaxThreads];
+  std::size_t count;  // of threads
+  Thread threads[kMaxThreads];
+  // Those that wait for work. The last one to sleep is the first to be called, because caches and
+  // CPU are still its own.
+  Thread* idle;
 
   static Executor& get();
 
@@ -30,9 +37,9 @@ struct Executor {
   bool may_start() const {
     return first != nullptr && running < num_threads() && !(first->wants_team_ && team_wanted);
   }
-  bool recruit();
+  void recruit();
   void run(Job* job);
-  void work_on();
+  void work_on(Thread& self);
   void stop();
 };
 
@@ -50,14 +57,13 @@ class Locked {
   Locked& operator=(const Locked&) = delete;
 };
 
-void run_thread(void*) { executor.work_on(); }
+void run_thread(void* thread) { executor.work_on(*static_cast<Executor::Thread*>(thread)); }
 
 }  // namespace
 
 Executor& Executor::get() {
   uv_once(&once, [] {
     uv_mutex_init(&executor.mutex);
-    uv_cond_init(&executor.work);
     uv_cond_init(&executor.ended);
   });
   return executor;
@@ -79,15 +85,22 @@ Job* Executor::take(Job* job) {
   return job;
 }
 
-// Sees to it that somebody takes a job that waits. False if there is nobody.
-bool Executor::recruit() {
-  if (sleeping > 0) {
-    uv_cond_signal(&work);
-  } else if (threads < num_threads() && threads < kMaxThreads &&
-             uv_thread_create(&thread[threads], run_thread, nullptr) == 0) {
-    ++threads;
+// Calls a thread for the first job that waits, unless it must wait on.
+void Executor::recruit() {
+  if (!may_start()) return;
+  if (idle != nullptr) {
+    Thread* thread = idle;
+    idle = thread->next_idle;
+    uv_sem_post(&thread->wake);
+  } else if (count < num_threads()) {
+    Thread& thread = threads[count];
+    if (uv_sem_init(&thread.wake, 0) != 0) return;
+    if (uv_thread_create(&thread.thread, run_thread, &thread) == 0) {
+      ++count;
+    } else {
+      uv_sem_destroy(&thread.wake);
+    }
   }
-  return threads > 0;
 }
 
 // Runs a job that is out of the queue, and puts it down among its group's finished ones. The caller
@@ -97,7 +110,7 @@ void Executor::run(Job* job) {
   ++running;
   team_wanted = team_wanted || job->wants_team_;
   ++group.running_;
-  if (may_start()) recruit();  // for jobs that waited because fewer threads were allowed
+  recruit();  // for jobs that waited because fewer threads were allowed
   uv_mutex_unlock(&mutex);
   {
     const JobThread here(group.closing_);
@@ -115,15 +128,17 @@ void Executor::run(Job* job) {
   if (group.closing_.load()) uv_cond_broadcast(&ended);
 }
 
-void Executor::work_on() {
+void Executor::work_on(Thread& self) {
   uv_mutex_lock(&mutex);
   while (!stopping) {
     if (may_start()) {
       run(take(first));
     } else {
-      ++sleeping;
-      uv_cond_wait(&work, &mutex);
-      --sleeping;
+      self.next_idle = idle;
+      idle = &self;
+      uv_mutex_unlock(&mutex);
+      uv_sem_wait(&self.wake);
+      uv_mutex_lock(&mutex);
     }
   }
   uv_mutex_unlock(&mutex);
@@ -134,11 +149,14 @@ void Executor::stop() {
   const Locked lock;
   if (--users > 0) return;
   stopping = true;
-  uv_cond_broadcast(&work);
+  for (; idle != nullptr; idle = idle->next_idle) uv_sem_post(&idle->wake);
   uv_mutex_unlock(&mutex);
-  for (std::size_t i = 0; i < threads; ++i) uv_thread_join(&thread[i]);
+  for (std::size_t i = 0; i < count; ++i) {
+    uv_thread_join(&threads[i].thread);
+    uv_sem_destroy(&threads[i].wake);
+  }
   uv_mutex_lock(&mutex);
-  threads = 0;
+  count = 0;
   stopping = false;
   uv_cond_broadcast(&ended);
 }
@@ -162,7 +180,8 @@ void JobGroup::submit(std::unique_ptr<Job> job, bool wants_team) {
   job->wants_team_ = wants_team;
   job->group_ = this;
   executor.push(job.get());
-  if (!executor.recruit()) executor.run(executor.take(job.get()));
+  executor.recruit();
+  if (executor.count == 0) executor.run(executor.take(job.get()));
   job.release();
 }
 

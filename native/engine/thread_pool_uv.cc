@@ -343,8 +343,7 @@ JobThread::~JobThread() {
 }
 
 Team::Team(std::size_t wanted, std::uint64_t work_ns) : stop_(job_stop) {
-  wanted = beside_jobs(wanted, stop_);
-  if (wanted < 2) return;
+  if (wanted < 2 || (wanted = beside_jobs(wanted, stop_)) < 2) return;
   const std::size_t cpus = usable_cpus();
   if (!try_take()) return;
   start_ns_ = uv_hrtime();

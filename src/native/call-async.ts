@@ -1,65 +1,33 @@
-/**
- * The hot calls of `forwardAsync`. A small one runs at once, because to hand it over to another thread would take
- * longer than the call; a larger one starts, and settles later. Such a call never uses the slots and words of call.ts.
- */
+/** How asynchronous calls start and settle. native/bindings/async.h is the other side. */
 import { ignoreAbort, onAbort } from '../async-options.js';
-import { computeHere, hasTime } from '../turn.js';
+import { rangeError } from '../errors.js';
+import { hasTime } from '../turn.js';
 import { native } from './addon.js';
-import { callLinear, callRNN, newFloats, statusError, type RNNCall, type RNNOutputs } from './call.js';
-import type { LinearHandle, RNNHandle, Settle } from './handles.js';
+import type { Settle, Status } from './handles.js';
 
 /**
- * A call runs on another thread if it is estimated to take longer than this there. A handover and the way back take the
+ * A call that is estimated to take longer than this runs on another thread. A handover and the way back take the
  * calling thread about 10 µs, and the answer comes 10 to 90 µs later than it would (2 CPUs of a virtual machine).
  */
 const handoverNanoseconds = 20_000;
 
-/** Runs a recurrent handle: at once, or later. Inputs are copied. */
-export function callRNNAsync(
-  handle: RNNHandle,
-  call: RNNCall,
-  signal: AbortSignal | undefined,
-): RNNOutputs | Promise<RNNOutputs> {
-  const { x, h0, c0, steps, batch, batchSizes, firstLayer, layers, yFloats, hFloats, cFloats } = call;
-  const rows = batchSizes === null ? steps * batch : totalOf(batchSizes);
-  if (rows * layers * handle.rowNanoseconds <= handoverNanoseconds && hasTime()) {
-    return computeHere(() => callRNN(handle, call));
-  }
-  const outputs: RNNOutputs = [newFloats(yFloats), newFloats(hFloats), newFloats(cFloats)];
-  const hidden = cFloats === 0 ? 'hidden' : 'hidden[0]';
-  return started(outputs, hidden, signal, (settle) =>
-    handle.start(x, h0, c0, ...outputs, settle, steps, batch, firstLayer, layers, batchSizes),
-  );
+/**
+ * Whether a call should run at once in the calling thread, inside `computeHere`, because to hand it over would take
+ * longer.
+ */
+export function isForHere(nanoseconds: number): boolean {
+  return nanoseconds <= handoverNanoseconds && hasTime();
 }
 
-/** Runs a Linear: at once, or later. The input is copied. */
-export function callLinearAsync(
-  handle: LinearHandle,
-  x: Float32Array,
-  rows: number,
-  count: number,
-  signal: AbortSignal | undefined,
-): Float32Array | Promise<Float32Array> {
-  if (rows * handle.rowNanoseconds <= handoverNanoseconds && hasTime()) {
-    return computeHere(() => callLinear(handle, x, rows, count));
-  }
-  const out = newFloats(count);
-  return started(out, '', signal, (settle) => handle.start(x, out, settle, rows));
-}
-
-function totalOf(batchSizes: BigInt64Array): number {
-  return batchSizes.reduce((sum, size) => sum + Number(size), 0);
-}
-
-/** Starts a call that gives `outputs`; `hidden` is the name of h0 in its errors. */
-function started<Outputs>(
+/** Starts a call on another thread that fills `outputs`; `hidden` is the name of h0 in its errors. */
+export function callLater<Outputs>(
   outputs: Outputs,
   hidden: string,
   signal: AbortSignal | undefined,
   start: (settle: Settle) => number,
 ): Promise<Outputs> {
   const caller: { stack?: string } = {};
-  Error.captureStackTrace(caller, started);
+  Error.captureStackTrace(caller, callLater);
   return new Promise((resolve, reject) => {
     const settle: Settle = (status, bytes) => {
       if (signal !== undefined) ignoreAbort(signal, cancel);
@@ -81,4 +49,20 @@ function calledFrom(error: Error, caller: { readonly stack?: string }): Error {
   const lines = caller.stack?.indexOf('\n') ?? -1;
   if (lines >= 0) error.stack = `${error.name}: ${error.message}${caller.stack!.slice(lines)}`;
   return error;
+}
+
+/** The error for a status that is not 0. `hidden` is the name of h0 in it, `bytes` what could not be allocated. */
+export function statusError(status: Status, hidden: string, bytes = 0): RangeError {
+  const name = native().statusNames[status];
+  if (name === 'noMemory') {
+    return rangeError('ERR_TOO_LARGE', `cannot allocate ${bytes === 0 ? 'more memory' : `${bytes} bytes`}`);
+  }
+  if (name === 'overflow') {
+    return rangeError('ERR_OVERFLOW', 'the output overflows float32: input, state or weights are too large');
+  }
+  const culprit = name === 'inputNotFinite' ? 'input' : name === 'hiddenNotFinite' ? hidden : 'hidden[1]';
+  return rangeError(
+    'ERR_NOT_FINITE',
+    `${culprit} should be finite for an INT8 layer, but holds NaN or infinity`,
+  );
 }

@@ -1,7 +1,6 @@
 import { takeSignal, type AsyncArguments } from '../async-options.js';
 import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError } from '../errors.js';
-import { callRNNAsync } from '../native/call-async.js';
-import { callRNN, type RNNCall, type RNNOutputs } from '../native/call.js';
+import { callRNN, callRNNAsync, type RNNCall, type RNNOutputs } from '../native/call.js';
 import type { RNNHandle, RNNMode } from '../native/handles.js';
 import { float32 } from '../tensor/dtype.js';
 import { checkTensor, isTensor, resultTensor, type Tensor } from '../tensor/tensor.js';

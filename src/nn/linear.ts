@@ -1,8 +1,7 @@
 import { takeSignal, type AsyncOptions } from '../async-options.js';
 import { checkBoolean, checkOptions, checkSize, rangeError, typeError } from '../errors.js';
 import { native } from '../native/addon.js';
-import { callLinearAsync } from '../native/call-async.js';
-import { callLinear } from '../native/call.js';
+import { callLinear, callLinearAsync } from '../native/call.js';
 import type { LinearHandle } from '../native/handles.js';
 import { float32 } from '../tensor/dtype.js';
 import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';

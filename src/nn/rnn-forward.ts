@@ -1,6 +1,5 @@
 import { describe, rangeError, typeError } from '../errors.js';
-import { callRNNAsync } from '../native/call-async.js';
-import { callRNN, type RNNCall, type RNNOutputs } from '../native/call.js';
+import { callRNN, callRNNAsync, type RNNCall, type RNNOutputs } from '../native/call.js';
 import type { RNNHandle } from '../native/handles.js';
 import { float32 } from '../tensor/dtype.js';
 import { checkTensor, isTensor, resultTensor, Tensor } from '../tensor/tensor.js';
@@ -207,27 +206,33 @@ function callOf(
 
 /** The result of a forward, from what the handle gave. */
 function shaped(module: RNNConfig, sequences: Sequences, results: RNNOutputs): RNNResult {
-  const { outputShape, swap, packed } = sequences;
-  let output: Tensor | PackedSequence = resultTensor(results[0], outputShape);
-  if (swap) output = swapped(output);
-  if (packed !== null) {
-    const { batchSizes, sortedIndices, unsortedIndices } = packed.input;
-    output = new PackedSequence(output, batchSizes, sortedIndices, unsortedIndices);
-  }
-  const hidden = lastState(module, sequences, results[1], module.projSize || module.hiddenSize);
+  const { batch, batched, packed } = sequences;
+  if (packed !== null) results = inCallersOrder(module, sequences, results);
+  const { hiddenSize } = module;
+  const directions = directionsOf(module);
+  const projected = module.projSize || hiddenSize;
+  const output = shapedOutput(sequences, results[0]);
+  const hidden = resultTensor(results[1], batched ? [directions, batch, projected] : [directions, projected]);
   if (module.mode !== 'LSTM') return [output, hidden];
-  return [output, [hidden, lastState(module, sequences, results[2], module.hiddenSize)]];
+  const cell = resultTensor(results[2], batched ? [directions, batch, hiddenSize] : [directions, hiddenSize]);
+  return [output, [hidden, cell]];
 }
 
-function lastState(
+function shapedOutput({ outputShape, swap, packed }: Sequences, data: Float32Array): Tensor | PackedSequence {
+  const output = resultTensor(data, outputShape);
+  if (packed === null) return swap ? swapped(output) : output;
+  const { batchSizes, sortedIndices, unsortedIndices } = packed.input;
+  return new PackedSequence(output, batchSizes, sortedIndices, unsortedIndices);
+}
+
+/** The states of packed sequences as the caller has them. */
+function inCallersOrder(
   module: RNNConfig,
-  { batch, batched, packed }: Sequences,
-  data: Float32Array,
-  features: number,
-): Tensor {
-  const directions = directionsOf(module);
-  const ordered = packed === null ? data : permuted(data, batch, module, packed.unsorted);
-  return resultTensor(ordered, batched ? [directions, batch, features] : [directions, features]);
+  { batch, packed }: Sequences,
+  [y, hn, cn]: RNNOutputs,
+): RNNOutputs {
+  const { unsorted } = packed!;
+  return [y, permuted(hn, batch, module, unsorted), permuted(cn, batch, module, unsorted)];
 }
 
 /** Runs layer by layer, with dropout between them. */
