@@ -264,7 +264,8 @@ function startCall(call, { i, random, values, before, seconds, isRough }) {
   const began = performance.now();
   try {
     started.value = make(args);
-    if (typeof started.value?.next === 'function') started.value = taken(started.value);
+    const isOwn = !args.includes(started.value); // else it may be a Proxy, which answers as it likes
+    if (isOwn && typeof started.value?.next === 'function') started.value = taken(started.value);
     started.isPromise = started.value instanceof Promise;
     if (started.isPromise) started.value.catch(() => undefined); // it is looked at later
   } catch (error) {
