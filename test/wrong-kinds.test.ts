@@ -1,12 +1,22 @@
 // Every public function and method, each argument in turn of every wrong kind: what comes back is an error of this
 // package, of the documented class, with a code of the list and the argument's name, within a second. What an
 // argument takes although it is among the kinds below is said in its row.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import * as dynaquant from 'dynaquant';
 
+interface PublicCall {
+  readonly path: string;
+  readonly kind: 'function' | 'class' | 'static' | 'method' | 'getter';
+  readonly value: unknown;
+}
+// eslint-disable-next-line @typescript-eslint/no-require-imports
+const { isClass, publicCalls } = require('../scripts/public-calls.cjs') as {
+  isClass(value: unknown): value is new () => object;
+  publicCalls(exports: object): PublicCall[];
+};
 const { CheckpointError, errorCodes, Generator, nn, quantization, tensor, Tensor } = dynaquant;
 const { dynamic } = nn.quantized;
 const { rnn } = nn.utils;
@@ -894,6 +904,33 @@ const modules: Rows = {
   CheckpointError: { call: (message: never) => new CheckpointError(message), args: {} },
 };
 
+const gru = new nn.GRU(2, 2);
+/** Streams of which one, with the id 1, is open. */
+function openStreams(): dynaquant.nn.Streams {
+  const streams = new nn.Streams(gru);
+  streams.open();
+  return streams;
+}
+const stream = (): Argument => arg(() => 1);
+const streams: Rows = {
+  'nn.Streams': {
+    call: (model: never) => new nn.Streams(model),
+    args: { model: arg(() => gru) },
+  },
+  'nn.Streams.open': method(openStreams, (s) => s.open(), {}),
+  'nn.Streams.reset': method(openStreams, (s, id: never) => s.reset(id), { id: stream() }),
+  'nn.Streams.close': method(openStreams, (s, id: never) => s.close(id), { id: stream() }),
+  'nn.Streams.step': method(openStreams, (s, ids: never, x: never) => s.step(ids, x), {
+    ids: arg(() => [1]),
+    x: arg(() => dynaquant.ones(1, 2), '', /RNN input dtype/),
+  }),
+  'nn.Streams.toBuffer': method(openStreams, (s, id: never) => s.toBuffer(id), { id: stream() }),
+  'nn.Streams.fromBuffer': method(openStreams, (s, bytes: never) => s.fromBuffer(bytes), {
+    bytes: arg(() => openStreams().toBuffer(1)),
+  }),
+  'nn.Streams.dispose': method(openStreams, (s) => s.dispose(), {}),
+};
+
 const file = join(folder, 'state.safetensors');
 const files: Rows = {
   saveSync: {
@@ -920,6 +957,7 @@ const table: Rows = {
   ...floatLayers,
   ...quantizedLayers,
   ...modules,
+  ...streams,
   ...files,
   ...asynchronous({ ...floatLayers, ...quantizedLayers, ...modules }),
 };
@@ -1065,25 +1103,8 @@ describe('what only looks like its kind', () => {
 });
 
 describe('the table', () => {
-  const src = join(__dirname, '..', 'src');
-  const sources = readdirSync(src, { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ts'))
-    .map((file) => readFileSync(join(src, file), 'utf8'));
-  // What TypeScript declares private or protected, and what takes no argument that a user gives.
-  const internal = new Set([
-    ...sources.flatMap((text) =>
-      Array.from(
-        text.matchAll(/^ {2}(?:private|protected) (?:[a-z]+ )*\*?(\w+)[(<]/gm),
-        (match) => match[1]!,
-      ),
-    ),
-    ...['bytes', 'checked', 'extraRepr', 'step'],
-  ]);
   /** These have no forward of their own, and say so whatever they are given. */
   const withoutForward = ['nn.ModuleDict.forward', 'nn.ModuleList.forward', 'StateDictModule.forward'];
-  const isClass = (value: unknown): value is new () => object =>
-    typeof value === 'function' && /^class\b/.test(String(value));
-
   test('has every public function and method', () => {
     const missing: string[] = [];
     const covered = new Set<unknown>();
@@ -1100,42 +1121,8 @@ describe('the table', () => {
       expect([name, typeof value]).toEqual([name, 'function']);
       covered.add(value);
     }
-    const visit = (holder: object, path: string): void => {
-      for (const [name, value] of Object.entries(holder)) {
-        const at = path === '' ? name : `${path}.${name}`;
-        if (typeof value === 'object' && value !== null && !/Mapping|QConfig|errorCodes/.test(name))
-          visit(value as object, at);
-        if (typeof value !== 'function') continue;
-        if (!covered.has(value)) missing.push(at);
-        if (!isClass(value)) continue;
-        for (const member of Object.getOwnPropertyNames(value)) {
-          if (
-            typeof value[member as never] === 'function' &&
-            member !== 'prototype' &&
-            !covered.has(value[member as never])
-          )
-            missing.push(`${at}.${member}`);
-        }
-        for (
-          let prototype: object = value.prototype;
-          !/^(Object|Map|Error)$/.test(prototype.constructor.name);
-          prototype = Object.getPrototypeOf(prototype) as object
-        ) {
-          for (const [member, { value: own }] of Object.entries(
-            Object.getOwnPropertyDescriptors(prototype),
-          )) {
-            if (
-              typeof own === 'function' &&
-              member !== 'constructor' &&
-              !internal.has(member) &&
-              !covered.has(own)
-            )
-              missing.push(`${at}.${member}`);
-          }
-        }
-      }
-    };
-    visit(dynaquant, '');
-    expect([...new Set(missing)]).toEqual(withoutForward);
+    for (const { path, kind, value } of publicCalls(dynaquant))
+      if (kind !== 'getter' && !/\[/.test(path) && !covered.has(value)) missing.push(path);
+    expect(missing).toEqual(withoutForward);
   });
 });

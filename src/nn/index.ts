@@ -48,4 +48,5 @@ export type { LSTMOptions, RNNBaseOptions, RNNOptions } from './rnn-config.js';
 export type { LSTMState, OutputOf } from './rnn-forward.js';
 export { RNN } from './rnn.js';
 export type { AsyncArguments, AsyncOptions } from '../async-options.js';
+export { Streams, type StreamIds } from './streams/streams.js';
 export * as utils from './utils/index.js';
