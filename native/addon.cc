@@ -18,11 +18,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   supported_tables(tables);
   env.SetInstanceData(new AddonData{tables[0]});
   for (Init* add : {init_async, init_call, init_embedding, init_kernels, init_linear, init_random,
-<<<<<<< HEAD
-                    init_rnn, init_test_doors, init_threads}) {
-=======
                     init_rnn, init_streams, init_test_doors, init_threads}) {
->>>>>>> main
     add(env, exports);
   }
   return exports;
