@@ -5,7 +5,8 @@ import { native } from './native/addon.js';
  * Sets how many threads one call may use, the calling one included. With 1, every call stays on its own thread.
  * The number holds for the whole process, worker threads included, from the next call on. Results do not depend on it.
  *
- * Threads are shared: one call has them at a time, and others run on their own thread. More threads than
+ * Threads are shared: one call has them at a time, and others run on their own thread. Calls of `forwardAsync` run on at
+ * most this many threads of the process, and each that runs leaves one fewer to the others. More threads than
  * {@link getNumThreads} gives by default are allowed, but only make calls slower.
  *
  * @param threads 1 to 256

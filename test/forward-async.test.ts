@@ -15,6 +15,9 @@ import { catalogue, example, inputOf } from './catalogue.js';
 import { bytesOf, everyQConfig, runNode } from './support.js';
 
 const root = join(__dirname, '..');
+// Many of these tests start processes or wait for other threads, which takes its time on a busy machine.
+jest.setTimeout(120_000);
+
 const threads = getNumThreads();
 afterEach(() => setNumThreads(threads));
 
