@@ -11,6 +11,7 @@ import { Module, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 import { PackedOnce } from './packed-once.js';
 
+/** Options of Linear. */
 export interface LinearOptions {
   /** Add a learned bias. Default: true. */
   bias?: boolean;
@@ -26,10 +27,15 @@ const packed = new PackedOnce<LinearHandle>();
  * construction.
  */
 export class Linear extends Module {
+  /** @internal */
   declare readonly [fixed]: Pick<Linear, 'inFeatures' | 'outFeatures'>;
+  /** The number of features of a row of the input. */
   declare readonly inFeatures: number;
+  /** The number of features of a row of the output. */
   declare readonly outFeatures: number;
+  /** Of shape (outFeatures, inFeatures). */
   readonly weight: Parameter;
+  /** Of shape (outFeatures), or null without bias. */
   readonly bias: Parameter | null;
 
   /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown options */

@@ -59,11 +59,12 @@ export type ForwardHook<M extends Module = Module> = (module: M, args: unknown[]
 //   quantized module's native handle (quantized/dynamic/dynamic-module.ts)
 // - one switch for all modules: whether they are made on meta (meta.ts)
 export abstract class Module {
+  /** Whether the module is in training mode, which only Dropout and recurrent modules with dropout look at. */
   training = true;
   /** A qconfig for this module and those below it. It has priority over `quantizeDynamic`'s spec. */
   declare qconfig?: object | null;
 
-  // Subclasses narrow the types.
+  /** What the module computes. Subclasses narrow the types of the arguments and of the result. */
   abstract forward(...args: any[]): any;
 
   /** Adds a tensor that is not a parameter to the state dict. */
@@ -94,6 +95,7 @@ export abstract class Module {
     return addHook(this, { before: true, run: hook as Hook['run'] });
   }
 
+  /** The modules directly below this one with their names, each once. */
   *namedChildren(): IterableIterator<[string, Module]> {
     const seen = new Set<Module>();
     for (const entry of this.childEntries()) {
@@ -103,6 +105,7 @@ export abstract class Module {
       }
     }
   }
+  /** The modules directly below this one, each once. */
   *children(): IterableIterator<Module> {
     for (const [, child] of this.namedChildren()) yield child;
   }
@@ -113,6 +116,7 @@ export abstract class Module {
     yield [prefix, this];
     for (const [name, child] of this.childEntries()) yield* child.namedModules(join(prefix, name), seen);
   }
+  /** This module and all below it, each once, parents first. */
   *modules(): IterableIterator<Module> {
     for (const [, module] of this.namedModules()) yield module;
   }
@@ -128,6 +132,7 @@ export abstract class Module {
       }
     }
   }
+  /** Each parameter of this module and all below it once. */
   *parameters(): IterableIterator<Parameter> {
     for (const [, parameter] of this.namedParameters()) yield parameter;
   }
@@ -149,11 +154,13 @@ export abstract class Module {
     return target === '' ? this : target.split('.').reduce<Module>(descend, this);
   }
 
+  /** Puts this module and all below it into training mode, or with `false` into evaluation mode. */
   train(mode = true): this {
     checkBoolean('mode', mode);
     for (const module of this.modules()) module.training = mode;
     return this;
   }
+  /** Puts this module and all below it into evaluation mode. */
   eval(): this {
     return this.train(false);
   }

@@ -3,6 +3,7 @@ import { arrayLength, dtypeFor, type DType, type TensorData } from './dtype.js';
 import { quantizationOf, type Quantization } from './quantization.js';
 import { checkShape, formatShape, numelOf } from './shape.js';
 
+/** Options of a new {@link Tensor}. */
 export interface TensorOptions extends Partial<Quantization> {
   /** Default: the array's own type. Quantized dtypes need `qscheme`, `scales`, `zeroPoints`, and per channel `axis`. */
   dtype?: DType;

@@ -1,12 +1,4 @@
-import {
-  checkBoolean,
-  checkInteger,
-  checkNumber,
-  checkOptions,
-  describe,
-  rangeError,
-  typeError,
-} from '../errors.js';
+import { checkBoolean, checkNumber, checkOptions, describe, rangeError, typeError } from '../errors.js';
 import { broadcastShape, combine } from './broadcast.js';
 import {
   bool,
@@ -24,18 +16,33 @@ import {
 import { checkFloat, checkMovable, checkPlain, fill, numbersOf, write, type Numbers } from './elements.js';
 import { checkedOptions, unchecked, type TensorOptions } from './options.js';
 import { dequantized, unpacked, type QScheme, type Quantization } from './quantization.js';
-import { canNest, nested, sliceInto, transposeInto, type NestedArray } from './rearrange.js';
+import { canNest, nested, sliced, transposed, type NestedArray } from './rearrange.js';
 import { argmaxAlong, extremeOf, normalizeAlong, sumOf, type Normalization } from './reduce.js';
-import { dimension, formatShape, numelOf, resized, sameShape, sizes, splitAt, without } from './shape.js';
+import {
+  completed,
+  dimension,
+  formatShape,
+  indexAlong,
+  numelOf,
+  resized,
+  sameShape,
+  sizes,
+  splitAt,
+  without,
+} from './shape.js';
 
 /**
  * A dense row-major array with a shape. `reshape` and `view` share memory; every other operation returns
  * new data. float32 operations round each result to float32 as PyTorch does.
  */
 export class Tensor {
+  /** The elements, row by row. After a direct write call `repack()` of the modules whose parameter this is. */
   readonly data: TensorData;
+  /** The size of each dimension. */
   readonly shape: readonly number[];
+  /** The type of the elements. */
   readonly dtype: DType;
+  /** How the integers of a quantized dtype represent reals; undefined for the others. */
   readonly quantization: Quantization | undefined;
   /** Counts the library's own writes into `data`; modules repack their weights when it changes. */
   version = 0;
@@ -61,15 +68,19 @@ export class Tensor {
     }
   }
 
+  /** Which elements share a scale; undefined unless quantized. */
   get qscheme(): QScheme | undefined {
     return this.quantization?.qscheme;
   }
+  /** The scales; undefined unless quantized. */
   get scales(): Float64Array | undefined {
     return this.quantization?.scales;
   }
+  /** The zero points; undefined unless quantized. */
   get zeroPoints(): Int32Array | Float32Array | undefined {
     return this.quantization?.zeroPoints;
   }
+  /** The dimension that the scales belong to; undefined unless quantized. */
   get axis(): number | undefined {
     return this.quantization?.axis;
   }
@@ -79,11 +90,14 @@ export class Tensor {
     return numelOf(this.shape);
   }
 
+  /** The number of dimensions. */
   dim(): number {
     return this.shape.length;
   }
 
+  /** The shape. */
   size(): readonly number[];
+  /** The size of one dimension; a negative one counts from the end. */
   size(dim: number): number;
   size(dim?: number): number | readonly number[] {
     if (dim === undefined) return this.shape;
@@ -94,9 +108,11 @@ export class Tensor {
 
   // Elementwise ------------------------------------------------------------------------------------------
 
+  /** `|this|`. */
   abs(): Tensor {
     return this.map('abs', (x) => Math.abs(x));
   }
+  /** `-this`. */
   neg(): Tensor {
     return this.map('neg', (x) => -x);
   }
@@ -104,12 +120,15 @@ export class Tensor {
   add(other: Tensor | number): Tensor {
     return this.combine(other, 'add', (a, b) => a + b);
   }
+  /** `this - other`, broadcasting. */
   sub(other: Tensor | number): Tensor {
     return this.combine(other, 'sub', (a, b) => a - b);
   }
+  /** `this * other`, broadcasting. */
   mul(other: Tensor | number): Tensor {
     return this.combine(other, 'mul', (a, b) => a * b);
   }
+  /** `this / other`, broadcasting; floats only. */
   div(other: Tensor | number): Tensor {
     checkFloat('div', this);
     return this.combine(other, 'div', (a, b) => a / b);
@@ -139,10 +158,12 @@ export class Tensor {
     const values = numbersOf(this);
     return scalar(sumOf(values) / values.length, this.dtype);
   }
+  /** The least of all elements. */
   min(dim?: undefined): Tensor {
     refuseDimension('min', dim);
     return this.extreme('min', (a, b) => a < b);
   }
+  /** The largest of all elements. */
   max(dim?: undefined): Tensor {
     refuseDimension('max', dim);
     return this.extreme('max', (a, b) => a > b);
@@ -175,22 +196,18 @@ export class Tensor {
 
   /** Another shape over the same memory; one size may be -1. */
   reshape(...shape: readonly number[] | [readonly number[]]): Tensor {
-    const wanted = sizes(shape);
-    const { numel } = this;
-    const unknown = wanted.indexOf(-1);
-    const known = numelOf(unknown < 0 ? wanted : without(wanted, unknown));
-    if (unknown < 0 ? known !== numel : known === 0 || numel % known !== 0) {
-      throw rangeError('ERR_SHAPE', `shape '${formatShape(wanted)}' is invalid for input of size ${numel}`);
-    }
-    if (unknown >= 0) wanted[unknown] = numel / known;
+    const wanted = completed(sizes(shape), this.numel);
     return this.like(this.checked(), wanted);
   }
+  /** The same as {@link reshape}. */
   view(...shape: readonly number[] | [readonly number[]]): Tensor {
     return this.reshape(...shape);
   }
+  /** One dimension, over the same memory. */
   flatten(): Tensor {
     return this.reshape([this.numel]);
   }
+  /** With a new dimension of size 1 before `dim`, over the same memory. */
   unsqueeze(dim: number): Tensor {
     const at = dimension('dim', dim, this.dim() + 1);
     return this.reshape([...this.shape.slice(0, at), 1, ...this.shape.slice(at)]);
@@ -206,12 +223,8 @@ export class Tensor {
     const b = dimension('dim1', dim1, this.dim());
     if (a === b) return this.clone();
     checkMovable('transpose', this);
-    const shape = [...this.shape];
-    [shape[a], shape[b]] = [shape[b]!, shape[a]!];
-    const data = this.checked();
-    const out = emptyArray(this.dtype, data.length);
-    transposeInto(out, data, this.shape, Math.min(a, b), Math.max(a, b));
-    return this.like(out, shape);
+    const { data, shape } = transposed(this, Math.min(a, b), Math.max(a, b));
+    return this.like(data, shape);
   }
   /** The transpose of a matrix. */
   t(): Tensor {
@@ -222,37 +235,14 @@ export class Tensor {
   /** A copy of one index of a dimension, without that dimension. */
   select(dim: number, index: number): Tensor {
     const at = this.dimensionFor('select', dim);
-    checkInteger('index', index);
-    const size = this.shape[at]!;
-    if (index < -size || index >= size) {
-      throw rangeError(
-        'ERR_OUT_OF_RANGE',
-        `select(): index ${index} out of range for tensor of size ${formatShape(this.shape)} at dimension ${at}`,
-      );
-    }
-    const start = index < 0 ? index + size : index;
+    const start = indexAlong('select', index, this.shape, at);
     return this.slice(at, start, start + 1).reshape(without(this.shape, at));
   }
   /** A copy of the indices `start` (default 0) up to and without `end` (default all) of a dimension. */
   slice(dim: number, start = 0, end?: number): Tensor {
     checkMovable('slice', this);
-    const at = this.dimensionFor('slice', dim);
-    if (!Number.isInteger(start) || (end !== undefined && !Number.isInteger(end))) {
-      throw typeError(
-        'ERR_INVALID_ARG_TYPE',
-        `slice(): start and end should be integers, got ${describe(start)} and ${describe(end)}`,
-      );
-    }
-    const split = splitAt(this.shape, at);
-    const { length } = split;
-    const clamp = (index: number): number =>
-      Math.min(Math.max(index < 0 ? index + length : index, 0), length);
-    const from = clamp(start);
-    const shape = resized(this.shape, at, Math.max(clamp(end ?? length) - from, 0));
-    const data = this.checked();
-    const out = emptyArray(this.dtype, numelOf(shape));
-    sliceInto(out, data, split, from);
-    return this.like(out, shape);
+    const { data, shape } = sliced(this, this.dimensionFor('slice', dim), start, end);
+    return this.like(data, shape);
   }
 
   // Comparison and access --------------------------------------------------------------------------------
@@ -291,6 +281,7 @@ export class Tensor {
   toArray(): NestedArray {
     return nested(numbersOf(this), this.shape);
   }
+  /** A copy with memory of its own. */
   clone(): Tensor {
     const data = this.checked().slice();
     const { quantization: own } = this;
@@ -311,6 +302,7 @@ export class Tensor {
     this.version++;
     return this;
   }
+  /** Writes one value everywhere. */
   fill_(value: number): this {
     checkNumber('value', value);
     checkPlain('fill_', this);
@@ -318,6 +310,7 @@ export class Tensor {
     this.version++;
     return this;
   }
+  /** Writes 0 everywhere. */
   zero_(): this {
     return this.fill_(0);
   }
@@ -326,6 +319,7 @@ export class Tensor {
     if (dtype === this.dtype) return this;
     return new Tensor(converted(this, dtype), this.shape, { dtype });
   }
+  /** The values in float32: `to(float32)`. */
   float(): Tensor {
     return this.to(float32);
   }
@@ -339,6 +333,7 @@ export class Tensor {
     const quantization = this.quantized();
     return new Tensor(dequantized(this.integers(), this.shape, quantization), this.shape);
   }
+  /** The elements (unless there are very many), the shape and the dtype. */
   toString(): string {
     const elements = canNest(this.shape, largestPrinted) ? JSON.stringify(this.toArray()) : '[…]';
     return `tensor(${elements}, shape=${formatShape(this.shape)}, dtype=${this.dtype})`;
