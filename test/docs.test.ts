@@ -237,7 +237,7 @@ function failure(
     cwd,
     encoding: 'utf8',
     env: { ...process.env, PATH: path, ...env },
-    timeout: 60_000,
+    timeout: 300_000,
   });
   return status === 0 ? undefined : `exit code ${status}\n${stdout}${stderr}`;
 }
@@ -325,8 +325,8 @@ test('the chart is what benchmarks/RESULTS.md says', () => {
 });
 
 test('the API reference has no undocumented name and no broken link', () => {
-  const out = join(folder, 'api');
   const typedoc = join(root, 'node_modules', 'typedoc', 'bin', 'typedoc');
-  expect(failure(process.execPath, [typedoc, '--out', out, '--treatWarningsAsErrors'], root)).toBeUndefined();
-  expect(existsSync(join(out, 'index.html'))).toBe(true);
-}, 120_000);
+  expect(
+    failure(process.execPath, [typedoc, '--emit', 'none', '--treatWarningsAsErrors'], root),
+  ).toBeUndefined();
+}, 300_000);
