@@ -33,6 +33,8 @@ export const errorCodes = {
   /** CheckpointError. */
   ERR_CHECKPOINT: 'A file is broken, truncated, hostile or of a kind that cannot be read.',
   /** Error. */
+  ERR_DISPOSED: 'A module, or one below it, is used after `dispose()`.',
+  /** Error. */
   ERR_NATIVE_ADDON: 'There is no native build for this machine, or it cannot be loaded.',
   /** Error. */
   ERR_ENVIRONMENT: 'An environment variable that begins with DYNAQUANT_ has an unusable value.',
@@ -56,6 +58,11 @@ export function typeError(code: ErrorCode, message: string, options?: ErrorOptio
 /** A wrong size or value. */
 export function rangeError(code: ErrorCode, message: string, options?: ErrorOptions): Coded<RangeError> {
   return coded(new RangeError(message, options), code, rangeError);
+}
+
+/** A use of what is gone. */
+export function disposedError(message: string): Coded<Error> {
+  return coded(new Error(message), 'ERR_DISPOSED', disposedError);
 }
 
 /** What is wrong with the installation or its environment. */

@@ -1,5 +1,5 @@
 import { native } from '../src/native/addon.js';
-import type { Int8Matrix, RNNHandle, RNNMode, StatusName } from '../src/native/handles.js';
+import type { Int8Matrix, NativeAddon, RNNHandle, RNNMode, StatusName } from '../src/native/handles.js';
 import { everywhere, runRNN } from './native-calls.js';
 import { pseudoRandom } from './support.js';
 
@@ -50,7 +50,7 @@ function recurrent(
   return () =>
     kind === 'Int8RNN'
       ? new (native().Int8RNN)(sizes, matrices, perRow, reduceRange)
-      : new (native()[kind])(sizes, matrices);
+      : new (native()[kind] as NativeAddon['FloatRNN'])(sizes, matrices);
 }
 
 interface Sequence {

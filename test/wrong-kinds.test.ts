@@ -735,6 +735,7 @@ const modules: Rows = {
     target: arg(() => 'linear', '', /has no module/),
   }),
   'nn.Module.train': method(model, (m, mode: never) => m.train(mode), { mode: flag() }),
+  'nn.Module.dispose': method(model, (m) => m.dispose(), {}),
   'nn.Module.eval': method(model, (m) => m.eval(), {}),
   'nn.Module.apply': method(model, (m, f: never) => m.apply(f), { f: hook() }),
   'nn.Module.stateDict': method(model, (m) => m.stateDict(), {}),

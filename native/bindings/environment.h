@@ -5,6 +5,8 @@
 
 #include <napi.h>
 
+#include <cstddef>
+
 #include "engine/thread_pool.h"
 #include "kernels/kernels.h"
 
@@ -20,11 +22,55 @@ struct CallBuffers {
   const double* words = nullptr;
 };
 
+// A handle on its environment's list.
+class LiveHandle {
+ public:
+  // Whether its object was collected. Its finalizer may run much later.
+  virtual bool is_collected() const = 0;
+  // Lets go of what it holds, and leaves the list.
+  virtual void release(Napi::BasicEnv env) = 0;
+
+ protected:
+  LiveHandle() = default;
+  ~LiveHandle() { leave(); }
+  LiveHandle(const LiveHandle&) = delete;
+  LiveHandle& operator=(const LiveHandle&) = delete;
+  void leave();
+
+ private:
+  friend class LiveHandles;
+  LiveHandle* previous_ = nullptr;
+  LiveHandle* next_ = nullptr;
+  class LiveHandles* list_ = nullptr;
+};
+
+// The handles of an environment. Node runs finalizers only after the present turn of the event
+// loop, so that a loop in one turn would keep all the weights that it drops. V8 does collect their
+// objects, because it is told of the memory. So whoever makes a handle first frees what was
+// collected, each time when enough was added since the last time.
+class LiveHandles {
+ public:
+  LiveHandles() = default;
+  ~LiveHandles();
+  LiveHandles(const LiveHandles&) = delete;
+  LiveHandles& operator=(const LiveHandles&) = delete;
+
+  void add(Napi::Env env, LiveHandle& handle, std::size_t bytes);
+
+ private:
+  friend class LiveHandle;
+  void sweep(Napi::Env env);
+
+  LiveHandle* first_ = nullptr;
+  std::size_t added_ = 0;  // bytes, since the last sweep
+};
+
 // One per environment (main thread or worker): no statics. The process has one thread pool.
 struct AddonData {
   const KernelTable* kernels;  // handed to every handle that is built from now on
   CallBuffers call = {};
   ThreadPoolUser pool_user = {};
+  LiveHandles handles = {};
 };
 
 inline AddonData& addon_data(Napi::Env env) { return *env.GetInstanceData<AddonData>(); }

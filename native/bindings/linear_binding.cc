@@ -5,6 +5,7 @@
 #include "bindings/arguments.h"
 #include "bindings/call.h"
 #include "bindings/environment.h"
+#include "bindings/handle.h"
 #include "bindings/matrix_argument.h"
 #include "engine/linear.h"
 #include "engine/product.h"
@@ -20,57 +21,49 @@ static_assert(kLinearRows < kWords, "there is no such word");
 // new HalfLinear(matrix, inFeatures, outFeatures, relu)
 // new Int8Linear(matrix, inFeatures, outFeatures, perRow, reduceRange, relu)
 template <typename Matrix>
-std::unique_ptr<Linear<Matrix>> make_linear(const Napi::CallbackInfo& info) {
+std::shared_ptr<const Linear<Matrix>> make_linear(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::size_t in = dimension_argument(env, info[1], "inFeatures");
   const std::size_t out = dimension_argument(env, info[2], "outFeatures");
   constexpr bool kInt8 = std::is_same<Matrix, Int8Matrix>::value;
   ActivationMode mode;
   if (kInt8) mode = {info[3].ToBoolean(), info[4].ToBoolean()};
-  return std::make_unique<Linear<Matrix>>(
+  return std::make_shared<const Linear<Matrix>>(
       selected_kernels(env), out,
       matrix_argument(env, info[0], {1, out}, in, mode, static_cast<Matrix*>(nullptr)),
       info[kInt8 ? 5 : 3].ToBoolean());
 }
 
 template <typename Matrix>
-class LinearHandle : public Napi::ObjectWrap<LinearHandle<Matrix>> {
+class LinearHandle : public Handle<LinearHandle<Matrix>, Linear<Matrix>> {
  public:
+  using Base = Handle<LinearHandle, Linear<Matrix>>;
+
   static void define(Napi::Env env, Napi::Object exports, const char* name) {
-    exports.Set(
-        name,
-        LinearHandle::DefineClass(
-            env, name,
-            {LinearHandle::template InstanceMethod<&LinearHandle::forward>("forward"),
-             LinearHandle::template InstanceMethod<&LinearHandle::unpack_weight>("unpackWeight")}));
+    Base::define(
+        env, exports, name,
+        {LinearHandle::template InstanceMethod<&LinearHandle::forward>("forward"),
+         LinearHandle::template InstanceMethod<&LinearHandle::unpack_weight>("unpackWeight")});
   }
 
-  explicit LinearHandle(const Napi::CallbackInfo& info)
-      : Napi::ObjectWrap<LinearHandle>(info), linear_(make_linear<Matrix>(info)) {
-    Napi::MemoryManagement::AdjustExternalMemory(info.Env(),
-                                                 static_cast<std::int64_t>(linear_->bytes()));
-  }
-
-  void Finalize(Napi::BasicEnv env) override {
-    Napi::MemoryManagement::AdjustExternalMemory(env, -static_cast<std::int64_t>(linear_->bytes()));
-  }
+  explicit LinearHandle(const Napi::CallbackInfo& info) : Base(info, make_linear<Matrix>) {}
 
  private:
   // forward(x, out): status
   Napi::Value forward(const Napi::CallbackInfo& info) {
     const CallReader call(info);
+    const Linear<Matrix>& linear = *this->layer();
     const std::size_t rows = call.size(kLinearRows, "rows");
-    const float* x = call.floats(0, "x", product({rows, linear_->in_features()}));
-    float* out = call.floats(1, "out", product({rows, linear_->out_features()}));
-    return status_value(info.Env(), linear_->forward(x, rows, out));
+    const float* x = call.floats(0, "x", product({rows, linear.in_features()}));
+    float* out = call.floats(1, "out", product({rows, linear.out_features()}));
+    return status_value(info.Env(),
+                        with_memory(info.Env(), [&] { return linear.forward(x, rows, out); }));
   }
 
   // unpackWeight(out)
   void unpack_weight(const Napi::CallbackInfo& info) {
-    unpack_argument(info.Env(), info[0], linear_->matrix());
+    unpack_argument(info.Env(), info[0], this->layer()->matrix());
   }
-
-  const std::unique_ptr<const Linear<Matrix>> linear_;
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "bindings/arguments.h"
 #include "bindings/call.h"
 #include "bindings/environment.h"
+#include "bindings/handle.h"
 #include "bindings/matrix_argument.h"
 #include "engine/rnn.h"
 
@@ -59,7 +60,7 @@ Napi::Array matrices_argument(Napi::Env env, const Napi::Value& value, const Rnn
 // sizes: { mode, inputSize, hiddenSize, projSize (0 for none), numLayers, directions }
 // matrices: for each layer and direction W_ih, W_hh and, if projSize is not 0, W_hr.
 template <typename Matrix>
-std::unique_ptr<Rnn<Matrix>> make_rnn(const Napi::CallbackInfo& info) {
+std::shared_ptr<const Rnn<Matrix>> make_rnn(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const RnnSizes sizes = sizes_argument(env, info[0]);
   const Napi::Array matrices = matrices_argument(env, info[1], sizes);
@@ -81,30 +82,22 @@ std::unique_ptr<Rnn<Matrix>> make_rnn(const Napi::CallbackInfo& info) {
       direction.projection = matrix(2, {1, sizes.projection}, sizes.hidden);
     directions.push_back(std::move(direction));
   }
-  return std::make_unique<Rnn<Matrix>>(selected_kernels(env), sizes, std::move(directions));
+  return std::make_shared<const Rnn<Matrix>>(selected_kernels(env), sizes, std::move(directions));
 }
 
 template <typename Matrix>
-class RnnHandle : public Napi::ObjectWrap<RnnHandle<Matrix>> {
+class RnnHandle : public Handle<RnnHandle<Matrix>, Rnn<Matrix>> {
  public:
+  using Base = Handle<RnnHandle, Rnn<Matrix>>;
+
   static void define(Napi::Env env, Napi::Object exports, const char* name) {
-    exports.Set(
-        name, RnnHandle::DefineClass(
-                  env, name,
-                  {RnnHandle::template InstanceMethod<&RnnHandle::forward>("forward"),
-                   RnnHandle::template InstanceMethod<&RnnHandle::forward_packed>("forwardPacked"),
-                   RnnHandle::template InstanceMethod<&RnnHandle::unpack_weight>("unpackWeight")}));
+    Base::define(env, exports, name,
+                 {RnnHandle::template InstanceMethod<&RnnHandle::forward>("forward"),
+                  RnnHandle::template InstanceMethod<&RnnHandle::forward_packed>("forwardPacked"),
+                  RnnHandle::template InstanceMethod<&RnnHandle::unpack_weight>("unpackWeight")});
   }
 
-  explicit RnnHandle(const Napi::CallbackInfo& info)
-      : Napi::ObjectWrap<RnnHandle>(info), rnn_(make_rnn<Matrix>(info)) {
-    Napi::MemoryManagement::AdjustExternalMemory(info.Env(),
-                                                 static_cast<std::int64_t>(rnn_->bytes()));
-  }
-
-  void Finalize(Napi::BasicEnv env) override {
-    Napi::MemoryManagement::AdjustExternalMemory(env, -static_cast<std::int64_t>(rnn_->bytes()));
-  }
+  explicit RnnHandle(const Napi::CallbackInfo& info) : Base(info, make_rnn<Matrix>) {}
 
  private:
   // forward(x, h0, c0, y, hn, cn): status
@@ -113,7 +106,7 @@ class RnnHandle : public Napi::ObjectWrap<RnnHandle<Matrix>> {
     RnnCall call = read_sizes(info.Env(), arguments);
     call.rows = product({call.steps, call.batch});
     read_arrays(arguments, call);
-    return status_value(info.Env(), rnn_->forward(call));
+    return run(info.Env(), call);
   }
 
   // forwardPacked(x, h0, c0, y, hn, cn, batchSizes): status
@@ -122,11 +115,15 @@ class RnnHandle : public Napi::ObjectWrap<RnnHandle<Matrix>> {
     RnnCall call = read_sizes(info.Env(), arguments);
     read_batch_sizes(info.Env(), info[6], call);
     read_arrays(arguments, call);
-    return status_value(info.Env(), rnn_->forward(call));
+    return run(info.Env(), call);
+  }
+
+  Napi::Value run(Napi::Env env, const RnnCall& call) const {
+    return status_value(env, with_memory(env, [&] { return this->layer()->forward(call); }));
   }
 
   RnnCall read_sizes(Napi::Env env, const CallReader& arguments) const {
-    const RnnSizes& sizes = rnn_->sizes();
+    const RnnSizes& sizes = this->layer()->sizes();
     RnnCall call = {};
     call.steps = arguments.size(kRnnSteps, "steps");
     call.batch = arguments.size(kRnnBatch, "batch");
@@ -156,7 +153,7 @@ class RnnHandle : public Napi::ObjectWrap<RnnHandle<Matrix>> {
   }
 
   void read_arrays(const CallReader& arguments, RnnCall& call) const {
-    const RnnSizes& sizes = rnn_->sizes();
+    const RnnSizes& sizes = this->layer()->sizes();
     const std::size_t states = product({call.layers, sizes.directions, call.batch});
     const std::size_t h_size = product({states, sizes.output()});
     const std::size_t c_size = sizes.has_cell() ? product({states, sizes.hidden}) : 0;
@@ -175,18 +172,17 @@ class RnnHandle : public Napi::ObjectWrap<RnnHandle<Matrix>> {
   void unpack_weight(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     const std::size_t index = size_argument(env, info[0], "matrix");
-    const std::size_t each = matrices_of_direction(rnn_->sizes());
-    if (index / each >= rnn_->sizes().all_directions()) {
+    const Rnn<Matrix>& rnn = *this->layer();
+    const std::size_t each = matrices_of_direction(rnn.sizes());
+    if (index / each >= rnn.sizes().all_directions()) {
       throw Napi::RangeError::New(env, "matrix is out of range");
     }
-    const RnnDirection<Matrix>& direction = rnn_->direction(index / each);
+    const RnnDirection<Matrix>& direction = rnn.direction(index / each);
     const Matrix& matrix = index % each == 0   ? direction.input
                            : index % each == 1 ? direction.hidden
                                                : *direction.projection;
     unpack_argument(env, info[1], matrix);
   }
-
-  const std::unique_ptr<const Rnn<Matrix>> rnn_;
 };
 
 }  // namespace

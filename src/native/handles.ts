@@ -40,10 +40,24 @@ export interface CallMemory {
 export type RNNMode = 'LSTM' | 'GRU' | 'RNN_TANH' | 'RNN_RELU';
 
 /**
- * A native stack of recurrent layers with float, float16 or INT8 weights: immutable, owns its packed weights and
- * the kernels that packed them.
+ * A native layer: immutable, with its packed weights and the kernels that packed them. It may have several handles, in
+ * one environment or several. The memory is freed with the last of them, and after the last call that runs on it.
  */
-export interface RNNHandle {
+export interface NativeHandle {
+  /** A number from which the constructor makes another handle of the same layer, in any environment of the process. */
+  share(): number;
+  /** Lets go of the layer. No other call may follow. */
+  dispose(): void;
+}
+
+/** A class of handles: from what the layer is made of, or from the number under which another handle shares it. */
+export interface HandleClass<Handle extends NativeHandle, Arguments extends unknown[]> {
+  new (number: number): Handle;
+  new (...args: Arguments): Handle;
+}
+
+/** A native stack of recurrent layers with float, float16 or INT8 weights. */
+export interface RNNHandle extends NativeHandle {
   /**
    * Fills `y`, `hn` and, for an LSTM, `cn`. The words hold the steps, the batch, the first layer to run and how many
    * layers to run. The states are those of these layers.
@@ -57,7 +71,7 @@ export interface RNNHandle {
 }
 
 /** A native Linear with float, float16 or INT8 weights. */
-export interface LinearHandle {
+export interface LinearHandle extends NativeHandle {
   /** Fills `out`. The words hold the rows. */
   forward(x: Slotted, out: Slotted): Status;
 }
@@ -130,38 +144,35 @@ export interface IndexBags {
 
 /** What the addon exports. It checks all arguments, but its sentences are for us: TypeScript speaks to users. */
 export interface NativeAddon extends CallMemory {
-  FloatLinear: new (
-    matrix: FloatMatrix,
-    inFeatures: number,
-    outFeatures: number,
-    relu: boolean,
-  ) => LinearHandle;
-  HalfLinear: new (
-    matrix: HalfMatrix,
-    inFeatures: number,
-    outFeatures: number,
-    relu: boolean,
-  ) => HalfLinearHandle;
-  Int8Linear: new (
-    matrix: Int8Matrix,
-    inFeatures: number,
-    outFeatures: number,
-    perRow: boolean,
-    reduceRange: boolean,
-    relu: boolean,
-  ) => Int8LinearHandle;
+  FloatLinear: HandleClass<
+    LinearHandle,
+    [matrix: FloatMatrix, inFeatures: number, outFeatures: number, relu: boolean]
+  >;
+  HalfLinear: HandleClass<
+    HalfLinearHandle,
+    [matrix: HalfMatrix, inFeatures: number, outFeatures: number, relu: boolean]
+  >;
+  Int8Linear: HandleClass<
+    Int8LinearHandle,
+    [
+      matrix: Int8Matrix,
+      inFeatures: number,
+      outFeatures: number,
+      perRow: boolean,
+      reduceRange: boolean,
+      relu: boolean,
+    ]
+  >;
   /**
    * `matrices`: for each layer and direction W_ih, W_hh and, with projections, W_hr, which has no bias; rows in
    * PyTorch's order.
    */
-  FloatRNN: new (sizes: RNNHandleSizes, matrices: readonly FloatMatrix[]) => RNNHandle;
-  HalfRNN: new (sizes: RNNHandleSizes, matrices: readonly HalfMatrix[]) => HalfRNNHandle;
-  Int8RNN: new (
-    sizes: RNNHandleSizes,
-    matrices: readonly Int8Matrix[],
-    perRow: boolean,
-    reduceRange: boolean,
-  ) => Int8RNNHandle;
+  FloatRNN: HandleClass<RNNHandle, [sizes: RNNHandleSizes, matrices: readonly FloatMatrix[]]>;
+  HalfRNN: HandleClass<HalfRNNHandle, [sizes: RNNHandleSizes, matrices: readonly HalfMatrix[]]>;
+  Int8RNN: HandleClass<
+    Int8RNNHandle,
+    [sizes: RNNHandleSizes, matrices: readonly Int8Matrix[], perRow: boolean, reduceRange: boolean]
+  >;
 
   /** The instruction sets that this machine can run, best first. */
   isas(): string[];

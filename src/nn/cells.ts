@@ -6,7 +6,8 @@ import { checkTensor, isTensor, resultTensor, type Tensor } from '../tensor/tens
 import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
 import { closed, closedGetters, fixed } from './closed.js';
 import { Module, type ModuleMetadata } from './module.js';
-import { floatHandle, forgetHandle, initParameters } from './rnn-base.js';
+import { freeHandle } from './native-weights.js';
+import { floatHandle, initParameters } from './rnn-base.js';
 import { kindOf, nonlinearityOf, nonlinearMode } from './rnn-config.js';
 import type { LSTMState } from './rnn-forward.js';
 
@@ -196,7 +197,7 @@ abstract class RNNCellBase extends Module implements RNNCellSizes {
 
   /** Call this after a direct write into a parameter's `.data`, so that the next forward packs the weights again. */
   repack(): void {
-    forgetHandle(this);
+    freeHandle(this);
   }
   override extraRepr(): string {
     return cellRepr(this);

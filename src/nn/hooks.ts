@@ -1,4 +1,5 @@
 import { describe, typeError } from '../errors.js';
+import { checkAlive } from './dispose.js';
 
 /** What registering a hook returns. */
 export interface RemovableHandle {
@@ -24,12 +25,13 @@ interface Hooked {
 export function addHook(module: Hooked, hook: Hook): RemovableHandle {
   if (typeof hook.run !== 'function')
     throw typeError('ERR_INVALID_ARG_TYPE', `hook should be a function, got ${describe(hook.run)}`);
+  checkAlive(module);
   const hooks = hookMap(module);
   const handle = {
     remove(): void {
       if (!hooks.delete(handle) || hooks.size > 0) return;
       Reflect.deleteProperty(module, hooksKey);
-      Reflect.deleteProperty(module, 'forward');
+      if (module.forward === forwardWithHooks) Reflect.deleteProperty(module, 'forward');
     },
   };
   hooks.set(handle, hook);

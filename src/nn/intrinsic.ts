@@ -1,7 +1,8 @@
 import { describe, typeError } from '../errors.js';
 import type { Tensor } from '../tensor/index.js';
 import { ReLU } from './activation.js';
-import { forgetLinear, forwardFloat, Linear } from './linear.js';
+import { forwardFloat, Linear } from './linear.js';
+import { freeHandle } from './native-weights.js';
 import { Sequential } from './container.js';
 
 /**
@@ -32,6 +33,6 @@ export class LinearReLU extends Sequential {
 
   /** Call this after a direct write into a parameter's `.data`, so that the next forward packs the weights again. */
   repack(): void {
-    forgetLinear(this);
+    freeHandle(this);
   }
 }

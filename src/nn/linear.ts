@@ -9,15 +9,13 @@ import { closed, fixed } from './closed.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';
 import { Module, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
-import { PackedOnce } from './packed-once.js';
+import { freeHandle, packedHandle } from './native-weights.js';
 
 /** Options of Linear. */
 export interface LinearOptions {
   /** Add a learned bias. Default: true. */
   bias?: boolean;
 }
-
-const packed = new PackedOnce<LinearHandle>();
 
 /**
  * `y = x W^T + b`.
@@ -61,7 +59,7 @@ export class Linear extends Module {
 
   /** Call this after a direct write into a parameter's `.data`, so that the next forward packs the weights again. */
   repack(): void {
-    forgetLinear(this);
+    freeHandle(this);
   }
 
   override extraRepr(): string {
@@ -78,7 +76,7 @@ export function forwardFloat(owner: Module, linear: Linear, input: Tensor, relu:
   const { inFeatures, outFeatures } = linear[fixed];
   const { weight, bias } = linear;
   checkLinearInput(input, inFeatures, outFeatures);
-  const handle = packed.get(owner, bias === null ? [weight] : [weight, bias], () => {
+  const handle = packedHandle<LinearHandle>(owner, bias === null ? [weight] : [weight, bias], () => {
     const matrix = {
       weight: parameterData('weight', weight, [outFeatures, inFeatures]),
       bias: bias === null ? null : parameterData('bias', bias, [outFeatures]),
@@ -86,11 +84,6 @@ export function forwardFloat(owner: Module, linear: Linear, input: Tensor, relu:
     return new (native().FloatLinear)(matrix, inFeatures, outFeatures, relu);
   });
   return linearForward(handle, input, outFeatures);
-}
-
-/** Forgets what a module packed. */
-export function forgetLinear(owner: Module): void {
-  packed.forget(owner);
 }
 
 function checkLinearInput(input: Tensor, inFeatures: number, outFeatures: number): void {

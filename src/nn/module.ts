@@ -9,7 +9,9 @@ import {
   typeError,
 } from '../errors.js';
 import { checkTensor, isPlain, isTensor, sameShape, type Tensor } from '../tensor/index.js';
+import { dispose } from './dispose.js';
 import { addHook, type Hook, type RemovableHandle } from './hooks.js';
+import { freeHandle } from './native-weights.js';
 import { isParameter, Parameter } from './parameter.js';
 import {
   entriesOf,
@@ -43,6 +45,9 @@ export {
 export type ForwardPreHook<M extends Module = Module> = (module: M, args: unknown[]) => unknown;
 /** Called after a module's `forward`. If it returns a value, that replaces the output. */
 export type ForwardHook<M extends Module = Module> = (module: M, args: unknown[], output: unknown) => unknown;
+
+/** The name of the method that a copy of a module gets called. */
+export const copied: unique symbol = Symbol('copied');
 
 /**
  * The base of all modules. Children, parameters and buffers are own enumerable properties: a `Module` is a
@@ -233,6 +238,24 @@ export abstract class Module {
     return { missingKeys, unexpectedKeys };
   }
 
+  /**
+   * Frees the native weights of this module and all below it, at once. Without it they are freed some time after the
+   * module was collected. A call that runs, a copy and another thread that shares the weights keep them until they are
+   * done. Parameters and tables are arrays in JavaScript's memory, which V8 frees when nobody refers to them.
+   *
+   * Afterwards `forward`, `forwardAsync`, `stateDict`, `loadStateDict` and `share` of these modules, and of those above
+   * them, throw an Error with the code `ERR_DISPOSED`. Disposing twice does nothing.
+   */
+  dispose(): void {
+    for (const module of [...this.modules()]) {
+      if (dispose(module)) module.releaseWeights();
+    }
+  }
+  /** {@link dispose}, for `using` declarations. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
   /** PyTorch's repr: the name, the options, the children indented. */
   toString(): string {
     const lines = [...this.childReprs()].map(
@@ -306,6 +329,12 @@ export abstract class Module {
     }
     return problems;
   }
+  /** Frees what this module itself holds outside JavaScript's memory. */
+  protected releaseWeights(): void {
+    freeHandle(this);
+  }
+  /** Called on a copy, which has the properties of the module that it was copied from. Not public. */
+  [copied](): void {}
   /** Loads a state in which `checkOwnState` found no problem. */
   protected loadOwnState(state: ReadonlyMap<string, Tensor>, _metadata?: ModuleMetadata): void {
     for (const [name, own] of this.ownState()) {
@@ -423,6 +452,7 @@ export function copyModule<M extends Module>(module: M): M {
         if ('value' in property) property.value = copy(property.value);
         Object.defineProperty(result, key, property);
       }
+      result[copied]?.();
       return result;
     }
     if (isMap(value)) {

@@ -6,12 +6,10 @@ import { rnnParameters, type LayerParameter, type RNNCellSizes } from './layer-p
 import { closed, fixed } from './closed.js';
 import { Module, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData } from './parameter.js';
-import { PackedOnce } from './packed-once.js';
+import { freeHandle, packedHandle } from './native-weights.js';
 import type { PackedSequence } from './packed-sequence.js';
 import { configOfCall, rnnMetadata, rnnRepr, type RNNConfig } from './rnn-config.js';
 import { forwardRNN, type LSTMState, type RNNResult } from './rnn-forward.js';
-
-const handles = new PackedOnce<RNNHandle>();
 
 /** Makes a float layer's parameters, all from U(-s, s) with `s = 1 / sqrt(hiddenSize)`. */
 export function initParameters(
@@ -43,7 +41,7 @@ export function floatHandle<M extends Module & RNNCellSizes>(
   for (let i = 0; i < tensors.length; i++) {
     tensors[i] = (module as unknown as Record<string, Tensor>)[parameters[i]!.name]!;
   }
-  return handles.get(module, tensors, () => {
+  return packedHandle(module, tensors, () => {
     const matrices: { weight: Float32Array; bias: Float32Array | null }[] = [];
     parameters.forEach(({ name, kind, shape, matrix }, i) => {
       const data = parameterData(name, tensors[i], shape);
@@ -54,11 +52,6 @@ export function floatHandle<M extends Module & RNNCellSizes>(
     const sizes = { mode, inputSize, hiddenSize, projSize, numLayers, directions };
     return new (native().FloatRNN)(sizes, matrices);
   });
-}
-
-/** Forgets a float layer's packed weights. */
-export function forgetHandle(module: Module): void {
-  handles.forget(module);
 }
 
 /** What the float LSTM, GRU and RNN share, as PyTorch's `RNNBase`. Sizes and options are fixed there. Not public. */
@@ -97,7 +90,7 @@ export abstract class RNNBase extends Module implements RNNConfig {
 
   /** Call this after a direct write into a parameter's `.data`, so that the next forward packs the weights again. */
   repack(): void {
-    forgetHandle(this);
+    freeHandle(this);
   }
   override extraRepr(): string {
     return rnnRepr(this);

@@ -11,6 +11,7 @@ import {
 import { collectIfExposed } from '../garbage.js';
 import { onMeta } from '../nn/meta.js';
 import { copyHooks, copyModule, isInstanceOf, isModule, type Module } from '../nn/module.js';
+import { freeHandle } from '../nn/native-weights.js';
 import { quantizedCatalogue } from '../nn/quantized/catalogue.js';
 import { checkQConfig } from '../nn/quantized/qconfig.js';
 import { qint8, type DType } from '../tensor/index.js';
@@ -201,6 +202,8 @@ function replaceModules(root: Module, { conversions, others }: Plan, inplace: bo
     if (twin === undefined) return module;
     if (conversions.delete(module)) {
       copyHooks(module, twin);
+      // Whoever still has the float module may use it: it would pack its weights again.
+      for (const each of module.modules()) freeHandle(each);
       released += bytesOf(module);
     }
     twins.set(module, twin);

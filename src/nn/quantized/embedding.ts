@@ -105,6 +105,12 @@ abstract class QuantizedTable extends Module {
       weight && weightProblem(`${prefix}weight`, weight, [this.numEmbeddings, this.embeddingDim]);
     return problem === undefined ? [] : [problem];
   }
+  protected override releaseWeights(): void {
+    const { weight } = this.loaded;
+    const shape = [0, this.embeddingDim];
+    const none = new Float32Array(0);
+    this.loaded = loadTable(tableTensor(new Uint8Array(0), shape, weight.dtype as TableDType, none, none));
+  }
   protected override loadOwnState(state: ReadonlyMap<string, Tensor>): void {
     const weight = state.get('weight');
     if (weight !== undefined) this.loaded = loadTable(weight.clone());

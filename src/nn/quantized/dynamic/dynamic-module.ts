@@ -1,9 +1,12 @@
 import { rangeError } from '../../../errors.js';
 import { float16, Tensor } from '../../../tensor/index.js';
 import type { LayerParameter } from '../../layer-parameters.js';
+import type { NativeHandle } from '../../../native/handles.js';
 import { isOnMeta } from '../../meta.js';
 import { closedGetters } from '../../closed.js';
-import { Module, type ModuleMetadata } from '../../module.js';
+import { checkAlive } from '../../dispose.js';
+import { copied, Module, type ModuleMetadata } from '../../module.js';
+import { freeHandle, handleOf, setHandle, shareHandle, takeHandle } from '../../native-weights.js';
 import { parameterData } from '../../parameter.js';
 import {
   adoptedQuantization,
@@ -32,7 +35,10 @@ export interface QuantizedMatrix {
   bias: Float32Array | null;
 }
 
-/** What a module has loaded. It is replaced, never changed. It is the key to the handle, where the weights live. */
+/**
+ * What a module has loaded. It is replaced, never changed. It owns the handle, where the weights live; the module does
+ * not, so that whoever copies a module's properties by himself gets its weights with them.
+ */
 interface Loaded {
   readonly quantization: DynamicQuantization;
   /** One entry for each matrix: its scales, or null for float16. */
@@ -41,14 +47,11 @@ interface Loaded {
   readonly biases: readonly (Tensor | null)[];
 }
 
-// Keyed by the record and not by the module, so that copies of a module share a handle until one loads anew.
-const handles = new WeakMap<Loaded, object>();
-
 /**
  * What dynamically quantized modules share: weights that live packed in a native handle, their state dict, and
  * how activations are quantized. A subclass closes its sizes, then calls `initialise`. Not public.
  */
-export abstract class DynamicModule<Handle extends object> extends Module {
+export abstract class DynamicModule<Handle extends NativeHandle> extends Module {
   private loaded!: Loaded;
 
   /** The parameters by the float module's names, in its order. */
@@ -97,16 +100,27 @@ export abstract class DynamicModule<Handle extends object> extends Module {
 
   protected handle(): Handle {
     const { loaded } = this;
-    let handle = handles.get(loaded) as Handle | undefined;
-    if (handle === undefined) {
-      const { matrices } = this.split(
-        emptyState(this.parameterList(), loaded.quantization),
-        loaded.quantization,
-      );
-      handles.set(loaded, (handle = this.newHandle(loaded.quantization, matrices)));
-    }
+    return (handleOf(loaded) as Handle | undefined) ?? this.handleOfZeros();
+  }
+  private handleOfZeros(): Handle {
+    checkAlive(this);
+    const { quantization } = this.loaded;
+    const { matrices } = this.split(emptyState(this.parameterList(), quantization), quantization);
+    const handle = this.newHandle(quantization, matrices);
+    setHandle(this.loaded, handle);
     return handle;
   }
+  protected override releaseWeights(): void {
+    freeHandle(this.loaded);
+  }
+  /** A copy of a module holds the same weights, until one of both loads others or is disposed. */
+  override [copied](): void {
+    const { loaded } = this;
+    this.loaded = { ...loaded };
+    const shared = shareHandle(loaded);
+    if (shared !== undefined) takeHandle(this.loaded, shared);
+  }
+
   /** How the first weight is quantized. */
   protected get qscheme(): 'per_tensor_affine' | 'per_channel_affine' | undefined {
     const scales = this.loaded.scales[0]!;
@@ -175,8 +189,10 @@ export abstract class DynamicModule<Handle extends object> extends Module {
       quantization,
     );
     // On meta this is a trial, which makes no handle.
-    if (!isOnMeta()) handles.set(loaded, this.newHandle(quantization, matrices));
+    if (!isOnMeta()) setHandle(loaded, this.newHandle(quantization, matrices));
+    const before = this.loaded;
     this.loaded = loaded;
+    freeHandle(before);
   }
   protected override *ownNames(): IterableIterator<string> {
     for (const { name } of this.parameterList()) yield name;

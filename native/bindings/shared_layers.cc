@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+#include "bindings/shared_layers.h"
+
+#include <iterator>
+#include <map>
+#include <mutex>
+#include <utility>
+
+namespace dynaquant {
+namespace {
+
+struct SharedLayer {
+  std::weak_ptr<const void> layer;
+  const void* kind;
+};
+
+// Never deleted, because a destructor would run at the end of the process, when threads may still
+// use it.
+std::map<std::uint64_t, SharedLayer>* layers = nullptr;
+std::uint64_t last_number = 0;
+std::size_t most = 64;  // entries until those of freed layers are looked for
+std::mutex mutex;       // of all this
+
+void forget_freed() {
+  for (auto it = layers->begin(); it != layers->end();) {
+    it = it->second.layer.expired() ? layers->erase(it) : std::next(it);
+  }
+  most = 2 * layers->size() + 64;
+}
+
+}  // namespace
+
+std::uint64_t share_layer(std::shared_ptr<const void> layer, const void* kind) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (layers == nullptr) layers = new std::map<std::uint64_t, SharedLayer>;
+  if (layers->size() >= most) forget_freed();
+  layers->insert({++last_number, {std::move(layer), kind}});
+  return last_number;
+}
+
+std::shared_ptr<const void> shared_layer(std::uint64_t number, const void* kind) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (layers == nullptr) return nullptr;
+  const auto found = layers->find(number);
+  if (found == layers->end() || found->second.kind != kind) return nullptr;
+  return found->second.layer.lock();
+}
+
+}  // namespace dynaquant

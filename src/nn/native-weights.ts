@@ -1,0 +1,96 @@
+import { native } from '../native/addon.js';
+import type { HandleClass, NativeHandle } from '../native/handles.js';
+import type { Tensor } from '../tensor/index.js';
+
+// The native handles of all modules, and so their packed weights. A handle's owner is the float module, or what a
+// quantized module has loaded (quantized/dynamic/dynamic-module.ts). An owner that is collected releases its handle.
+
+interface Entry {
+  readonly handle: NativeHandle;
+  /** What was packed, if it may change: a float module's parameters. */
+  readonly tensors: readonly (Tensor | null)[];
+  readonly versions: readonly number[];
+}
+
+const entries = new WeakMap<object, Entry>();
+
+/** An owner's handle, if it has one. */
+export function handleOf(owner: object): NativeHandle | undefined {
+  return entries.get(owner)?.handle;
+}
+
+/** Gives an owner its handle, and frees the one that it had. */
+export function setHandle(
+  owner: object,
+  handle: NativeHandle,
+  tensors: readonly (Tensor | null)[] = [],
+  versions: readonly number[] = tensors.map(versionOf),
+): void {
+  const before = handleOf(owner);
+  entries.set(owner, { handle, tensors: [...tensors], versions });
+  before?.dispose();
+}
+
+/**
+ * The handle of a float module: packed at the first use, and again after a parameter was replaced or written by the
+ * library (each such write bumps the tensor's version). The old weights are then freed at once.
+ */
+export function packedHandle<Handle extends NativeHandle>(
+  owner: object,
+  tensors: readonly (Tensor | null)[],
+  pack: () => Handle,
+): Handle {
+  const entry = entries.get(owner);
+  if (entry !== undefined && isCurrent(entry, tensors)) return entry.handle as Handle;
+  const versions = tensors.map(versionOf);
+  const handle = pack();
+  setHandle(owner, handle, tensors, versions);
+  return handle;
+}
+
+/** Frees an owner's weights at once, unless somebody else holds them: a copy, another thread, a call that runs. */
+export function freeHandle(owner: object): void {
+  entries.get(owner)?.handle.dispose();
+  entries.delete(owner);
+}
+
+/** A handle in a form that another thread can take up. */
+export interface SharedHandle {
+  /** The name of its class in the addon. */
+  readonly kind: string;
+  readonly number: number;
+}
+
+/** What an owner's handle is shared as; undefined if it has none, or if its parameters were changed since. */
+export function shareHandle(
+  owner: object,
+  tensors: readonly (Tensor | null)[] = [],
+): SharedHandle | undefined {
+  const entry = entries.get(owner);
+  if (entry === undefined || !isCurrent(entry, tensors)) return undefined;
+  return { kind: entry.handle.constructor.name, number: entry.handle.share() };
+}
+
+/** Gives an owner a handle of its own on weights that another one shares. Throws when those are gone. */
+export function takeHandle(
+  owner: object,
+  { kind, number }: SharedHandle,
+  tensors: readonly (Tensor | null)[] = [],
+): void {
+  const classes = native() as unknown as Record<string, HandleClass<NativeHandle, never>>;
+  setHandle(owner, new classes[kind]!(number), tensors);
+}
+
+function isCurrent(entry: Entry, tensors: readonly (Tensor | null)[]): boolean {
+  if (entry.tensors.length !== tensors.length) return false;
+  for (let i = 0; i < tensors.length; i++) {
+    const tensor = tensors[i]!;
+    if (tensor !== entry.tensors[i] || (tensor !== null && tensor.version !== entry.versions[i]))
+      return false;
+  }
+  return true;
+}
+
+function versionOf(tensor: Tensor | null | undefined): number {
+  return tensor?.version ?? 0;
+}
