@@ -25,6 +25,7 @@ export {
   type ModelFromStateDict,
 } from './serialization/model-from-state-dict.js';
 export { save, saveSync, type Saveable } from './serialization/save.js';
+export { fromShared, share, type FromSharedOptions, type SharedModel } from './serialization/share.js';
 export {
   arange,
   bfloat16,

@@ -853,6 +853,21 @@ const modules: Rows = {
       },
     },
   ],
+  share: { call: dynaquant.share, args: { model: arg(model) } },
+  fromShared: [
+    {
+      call: dynaquant.fromShared,
+      args: { shared: arg(() => dynaquant.share(linear())), options: options() },
+    },
+    {
+      call: (classes: never) => dynaquant.fromShared(dynaquant.share(linear()), { classes }),
+      args: { classes: arg(() => [Model], 'undefined') },
+    },
+  ],
+  'Tensor.from': {
+    call: (posted: never) => Tensor.from(posted),
+    args: { posted: arg(() => structuredClone(vector()), 'dtype', /data/) },
+  },
   modelFromStateDict: { call: dynaquant.modelFromStateDict, args: { state: arg(state, 'object', /state/) } },
   StateDictModule: { call: () => dynaquant.modelFromStateDict(state()).model, args: {} },
   CheckpointError: { call: (message: never) => new CheckpointError(message), args: {} },

@@ -5,7 +5,7 @@ import { float32 } from '../tensor/dtype.js';
 import { checkTensor, isTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
 import { closed, closedGetters, fixed } from './closed.js';
-import { Module, type ModuleMetadata } from './module.js';
+import { Module, pack, type ModuleMetadata } from './module.js';
 import { freeHandle } from './native-weights.js';
 import { floatHandle, initParameters } from './rnn-base.js';
 import { kindOf, nonlinearityOf, nonlinearMode } from './rnn-config.js';
@@ -206,7 +206,14 @@ abstract class RNNCellBase extends Module implements RNNCellSizes {
     return cellMetadata(this);
   }
   protected step(input: Tensor, state: LSTMState | Tensor | null | undefined): Tensor | [Tensor, Tensor] {
-    return forwardCell(this[fixed], floatHandle(this, cellParameters, 0, 1, 1), input, state, false);
+    return forwardCell(this[fixed], this.handle(), input, state, false);
+  }
+  private handle(): RNNHandle {
+    return floatHandle(this, cellParameters, 0, 1, 1);
+  }
+  /** @internal */
+  override [pack](): void {
+    this.handle();
   }
 }
 

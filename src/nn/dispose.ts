@@ -3,7 +3,7 @@ import { disposedError } from '../errors.js';
 // A disposed module has own properties, which nothing enumerates, in place of the methods that need what is gone. So a
 // call of a module that is not disposed pays for no check, and classes by users are covered as well.
 const methods = [
-  ...(['forward', 'forwardAsync', 'stateDict', 'loadStateDict', 'share'] as const),
+  ...(['forward', 'forwardAsync', 'stateDict', 'loadStateDict'] as const),
   ...(['metadata', 'ownState', 'ownNames'] as const), // which the modules above call for theirs
 ];
 

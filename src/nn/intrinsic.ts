@@ -1,7 +1,8 @@
 import { describe, typeError } from '../errors.js';
 import type { Tensor } from '../tensor/index.js';
 import { ReLU } from './activation.js';
-import { forwardFloat, Linear } from './linear.js';
+import { forwardFloat, Linear, linearHandle } from './linear.js';
+import { pack } from './module.js';
 import { freeHandle } from './native-weights.js';
 import { Sequential } from './container.js';
 
@@ -21,14 +22,23 @@ export class LinearReLU extends Sequential {
 
   /** @throws {TypeError} for another dtype @throws {RangeError} when the last dimension is not `inFeatures` */
   override forward(input: Tensor): Tensor {
+    const fused = this.fusedLinear();
+    return fused === undefined ? super.forward(input) : forwardFloat(this, fused, input, true);
+  }
+  /** The Linear, unless the two run one after the other, because they have hooks or were replaced by other modules. */
+  private fusedLinear(): Linear | undefined {
     const linear = this.items.get('0')!;
     const relu = this.items.get('1')!;
-    // One after the other if they have hooks, or were replaced by other modules.
     const fused =
       this.length === 2 &&
       linear.forward === Linear.prototype.forward &&
       relu.forward === ReLU.prototype.forward;
-    return fused ? forwardFloat(this, linear as Linear, input, true) : (super.forward(input) as Tensor);
+    return fused ? (linear as Linear) : undefined;
+  }
+  /** @internal */
+  override [pack](): void {
+    const fused = this.fusedLinear();
+    if (fused !== undefined) linearHandle(this, fused, true);
   }
 
   /** Call this after a direct write into a parameter's `.data`, so that the next forward packs the weights again. */

@@ -7,7 +7,7 @@ import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
 import { closed, fixed } from './closed.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';
-import { Module, type ModuleMetadata } from './module.js';
+import { Module, pack, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 import { freeHandle, packedHandle } from './native-weights.js';
 
@@ -62,6 +62,10 @@ export class Linear extends Module {
     freeHandle(this);
   }
 
+  /** @internal */
+  override [pack](): void {
+    linearHandle(this, this, false);
+  }
   override extraRepr(): string {
     return `in_features=${this.inFeatures}, out_features=${this.outFeatures}, bias=${this.bias === null ? 'False' : 'True'}`;
   }
@@ -74,16 +78,21 @@ export class Linear extends Module {
 /** The forward of a float Linear, and a relu after it if `relu`. `owner` is the module whose packed weight it uses. */
 export function forwardFloat(owner: Module, linear: Linear, input: Tensor, relu: boolean): Tensor {
   const { inFeatures, outFeatures } = linear[fixed];
-  const { weight, bias } = linear;
   checkLinearInput(input, inFeatures, outFeatures);
-  const handle = packedHandle<LinearHandle>(owner, bias === null ? [weight] : [weight, bias], () => {
+  return linearForward(linearHandle(owner, linear, relu), input, outFeatures);
+}
+
+/** The handle of a float Linear as its parameters are now. */
+export function linearHandle(owner: Module, linear: Linear, relu: boolean): LinearHandle {
+  const { weight, bias } = linear;
+  return packedHandle<LinearHandle>(owner, bias === null ? [weight] : [weight, bias], () => {
+    const { inFeatures, outFeatures } = linear[fixed];
     const matrix = {
       weight: parameterData('weight', weight, [outFeatures, inFeatures]),
       bias: bias === null ? null : parameterData('bias', bias, [outFeatures]),
     };
     return new (native().FloatLinear)(matrix, inFeatures, outFeatures, relu);
   });
-  return linearForward(handle, input, outFeatures);
 }
 
 function checkLinearInput(input: Tensor, inFeatures: number, outFeatures: number): void {

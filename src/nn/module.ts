@@ -46,6 +46,8 @@ export type ForwardPreHook<M extends Module = Module> = (module: M, args: unknow
 /** Called after a module's `forward`. If it returns a value, that replaces the output. */
 export type ForwardHook<M extends Module = Module> = (module: M, args: unknown[], output: unknown) => unknown;
 
+/** The name of the method that packs a module's weights. */
+export const pack: unique symbol = Symbol('pack');
 /** The name of the method that a copy of a module gets called. */
 export const copied: unique symbol = Symbol('copied');
 
@@ -243,8 +245,8 @@ export abstract class Module {
    * module was collected. A call that runs, a copy and another thread that shares the weights keep them until they are
    * done. Parameters and tables are arrays in JavaScript's memory, which V8 frees when nobody refers to them.
    *
-   * Afterwards `forward`, `forwardAsync`, `stateDict`, `loadStateDict` and `share` of these modules, and of those above
-   * them, throw an Error with the code `ERR_DISPOSED`. Disposing twice does nothing.
+   * Afterwards `forward`, `forwardAsync`, `stateDict` and `loadStateDict` of these modules, and of those above them,
+   * throw an Error with the code `ERR_DISPOSED`. Disposing twice does nothing.
    */
   dispose(): void {
     for (const module of [...this.modules()]) {
@@ -333,7 +335,9 @@ export abstract class Module {
   protected releaseWeights(): void {
     freeHandle(this);
   }
-  /** Called on a copy, which has the properties of the module that it was copied from. Not public. */
+  /** Packs this module's weights now, not at the first use, so that they can be shared. @internal */
+  [pack](): void {}
+  /** Called on a copy, which has the properties of the module that it was copied from. @internal */
   [copied](): void {}
   /** Loads a state in which `checkOwnState` found no problem. */
   protected loadOwnState(state: ReadonlyMap<string, Tensor>, _metadata?: ModuleMetadata): void {
@@ -413,7 +417,10 @@ function prototypeOf(value: object): object | null {
 // A Set that is never changed, so that copies may share it.
 const buffersKey = Symbol('buffers');
 
-function bufferNames(module: Module & { readonly [buffersKey]?: ReadonlySet<string> }): ReadonlySet<string> {
+/** The names of a module's own buffers. */
+export function bufferNames(
+  module: Module & { readonly [buffersKey]?: ReadonlySet<string> },
+): ReadonlySet<string> {
   return module[buffersKey] ?? new Set();
 }
 

@@ -54,29 +54,24 @@ export function freeHandle(owner: object): void {
   entries.delete(owner);
 }
 
-/** A handle in a form that another thread can take up. */
+/** A handle in a form that another thread can take up, and what was packed. */
 export interface SharedHandle {
   /** The name of its class in the addon. */
   readonly kind: string;
   readonly number: number;
+  readonly tensors: readonly (Tensor | null)[];
 }
 
-/** What an owner's handle is shared as; undefined if it has none, or if its parameters were changed since. */
-export function shareHandle(
-  owner: object,
-  tensors: readonly (Tensor | null)[] = [],
-): SharedHandle | undefined {
+/** What an owner's handle is shared as; undefined if it has none, or if a parameter was written since. */
+export function shareHandle(owner: object): SharedHandle | undefined {
   const entry = entries.get(owner);
-  if (entry === undefined || !isCurrent(entry, tensors)) return undefined;
-  return { kind: entry.handle.constructor.name, number: entry.handle.share() };
+  if (entry === undefined || !isCurrent(entry, entry.tensors)) return undefined;
+  const { handle, tensors } = entry;
+  return { kind: handle.constructor.name, number: handle.share(), tensors };
 }
 
-/** Gives an owner a handle of its own on weights that another one shares. Throws when those are gone. */
-export function takeHandle(
-  owner: object,
-  { kind, number }: SharedHandle,
-  tensors: readonly (Tensor | null)[] = [],
-): void {
+/** Gives an owner a handle of its own on shared weights. Throws when nobody holds them any more. */
+export function takeHandle(owner: object, { kind, number, tensors }: SharedHandle): void {
   const classes = native() as unknown as Record<string, HandleClass<NativeHandle, never>>;
   setHandle(owner, new classes[kind]!(number), tensors);
 }

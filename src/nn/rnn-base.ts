@@ -4,7 +4,7 @@ import type { Tensor } from '../tensor/index.js';
 import { uniform_ } from './init.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from './layer-parameters.js';
 import { closed, fixed } from './closed.js';
-import { Module, type ModuleMetadata } from './module.js';
+import { Module, pack, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData } from './parameter.js';
 import { freeHandle, packedHandle } from './native-weights.js';
 import type { PackedSequence } from './packed-sequence.js';
@@ -99,9 +99,14 @@ export abstract class RNNBase extends Module implements RNNConfig {
     return rnnMetadata(this);
   }
   protected run(input: Tensor | PackedSequence, state: LSTMState | Tensor | null | undefined): RNNResult {
-    const config = this[fixed];
-    const directions = config.bidirectional ? 2 : 1;
-    const handle = floatHandle(this, rnnParameters, config.projSize, config.numLayers, directions);
-    return forwardRNN(configOfCall(config, this.training), handle, input, state, false);
+    return forwardRNN(configOfCall(this[fixed], this.training), this.handle(), input, state, false);
+  }
+  private handle(): RNNHandle {
+    const { projSize, numLayers, bidirectional } = this[fixed];
+    return floatHandle(this, rnnParameters, projSize, numLayers, bidirectional ? 2 : 1);
+  }
+  /** @internal */
+  override [pack](): void {
+    this.handle();
   }
 }

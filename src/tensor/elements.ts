@@ -1,5 +1,16 @@
-import { typeError } from '../errors.js';
-import { bfloat16, float16, isFloat, isPlain, quint4x2, type DType, type TensorData } from './dtype.js';
+import { describe, rangeError, typeError } from '../errors.js';
+import {
+  bfloat16,
+  bool,
+  checkPlainDType,
+  emptyArray,
+  float16,
+  isFloat,
+  isPlain,
+  quint4x2,
+  type DType,
+  type TensorData,
+} from './dtype.js';
 import type { Quantization } from './quantization.js';
 
 /** Elements as numbers. */
@@ -27,6 +38,16 @@ export function numbersOf(tensor: Elements, name?: string): Numbers {
   return data as Float32Array;
 }
 
+/** The elements in another dtype, into which numbers can be written. */
+export function converted(tensor: Elements, dtype: DType): TensorData {
+  checkPlainDType('to()', dtype);
+  const values = numbersOf(tensor);
+  const out = emptyArray(dtype, values.length);
+  for (let i = 0; i < values.length; i++)
+    write(out, i, dtype === bool ? Number(values[i] !== 0) : values[i]!);
+  return out;
+}
+
 /** Refuses tensors into which numbers cannot be written. */
 export function checkPlain(name: string, { dtype, quantization }: Elements): void {
   if (quantization !== undefined) throw notForQuantized(dtype);
@@ -46,6 +67,20 @@ export function checkMovable(name: string, { dtype, quantization }: Elements): v
       `${name} is not defined for ${dtype} with a scale a channel: dequantize() or intRepr() first`,
     );
   }
+}
+
+/** Refuses the dimension of a reduction that is of all elements. */
+export function refuseDimension(name: string, dim: unknown): void {
+  if (dim !== undefined)
+    throw rangeError('ERR_UNSUPPORTED', `${name}() is of all elements, but got dim ${describe(dim)}`);
+}
+
+/** The error for a tensor whose buffer was detached or resized. */
+export function lostData(name: unknown, data: { length: number }, expected: number): Error {
+  return rangeError(
+    'ERR_DETACHED',
+    `${typeof name === 'string' ? name : 'the tensor'} has lost its data: ${data.length} of ${expected} elements are left (its buffer was detached or resized)`,
+  );
 }
 
 function notForQuantized(dtype: DType): Error {

@@ -2,7 +2,6 @@ import { checkBoolean, checkNumber, checkOptions, describe, rangeError, typeErro
 import { broadcastShape, combine } from './broadcast.js';
 import {
   bool,
-  checkPlainDType,
   emptyArray,
   float32,
   int64,
@@ -13,7 +12,18 @@ import {
   type DType,
   type TensorData,
 } from './dtype.js';
-import { checkFloat, checkMovable, checkPlain, fill, numbersOf, write, type Numbers } from './elements.js';
+import {
+  checkFloat,
+  checkMovable,
+  checkPlain,
+  converted,
+  fill,
+  lostData,
+  numbersOf,
+  refuseDimension,
+  write,
+  type Numbers,
+} from './elements.js';
 import { checkedOptions, unchecked, type TensorOptions } from './options.js';
 import { dequantized, unpacked, type QScheme, type Quantization } from './quantization.js';
 import { canNest, nested, sliced, transposed, type NestedArray } from './rearrange.js';
@@ -66,6 +76,19 @@ export class Tensor {
       this.dtype = known.dtype;
       this.quantization = known.quantization;
     }
+  }
+
+  /**
+   * A Tensor from what `postMessage` or `structuredClone` made of one: the same fields, but no methods. The data are
+   * kept, not copied.
+   *
+   * @throws {TypeError | RangeError} what the constructor throws when the fields are not a tensor's
+   */
+  static from(posted: Pick<Tensor, 'data' | 'shape' | 'dtype' | 'quantization'>): Tensor {
+    const sentence = `posted should be a Tensor's copy, got ${describe(posted)}`;
+    if (typeof posted !== 'object' || posted === null) throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+    const { data, shape, dtype, quantization } = posted;
+    return new Tensor(data, shape, { dtype, ...quantization });
   }
 
   /** Which elements share a scale; undefined unless quantized. */
@@ -462,30 +485,8 @@ export function checkTensor(name: string, value: unknown, dtype?: DType): assert
     : typeError('ERR_INVALID_ARG_TYPE', `${name} should be ${expected}, got ${describe(value)}`);
 }
 
-/** The elements in another dtype, into which numbers can be written. */
-function converted(tensor: Tensor, dtype: DType): TensorData {
-  checkPlainDType('to()', dtype);
-  const values = numbersOf(tensor);
-  const out = emptyArray(dtype, values.length);
-  for (let i = 0; i < values.length; i++)
-    write(out, i, dtype === bool ? Number(values[i] !== 0) : values[i]!);
-  return out;
-}
-
 function scalar(value: number, dtype: DType): Tensor {
   const out = emptyArray(dtype, 1);
   write(out, 0, value);
   return new Tensor(out, [], { dtype });
-}
-
-function refuseDimension(name: string, dim: unknown): void {
-  if (dim !== undefined)
-    throw rangeError('ERR_UNSUPPORTED', `${name}() is of all elements, but got dim ${describe(dim)}`);
-}
-
-function lostData(name: unknown, data: { length: number }, expected: number): Error {
-  return rangeError(
-    'ERR_DETACHED',
-    `${typeof name === 'string' ? name : 'the tensor'} has lost its data: ${data.length} of ${expected} elements are left (its buffer was detached or resized)`,
-  );
 }

@@ -5,7 +5,7 @@ import type { NativeHandle } from '../../../native/handles.js';
 import { isOnMeta } from '../../meta.js';
 import { closedGetters } from '../../closed.js';
 import { checkAlive } from '../../dispose.js';
-import { copied, Module, type ModuleMetadata } from '../../module.js';
+import { copied, Module, pack, type ModuleMetadata } from '../../module.js';
 import { freeHandle, handleOf, setHandle, shareHandle, takeHandle } from '../../native-weights.js';
 import { parameterData } from '../../parameter.js';
 import {
@@ -109,6 +109,10 @@ export abstract class DynamicModule<Handle extends NativeHandle> extends Module 
     const handle = this.newHandle(quantization, matrices);
     setHandle(this.loaded, handle);
     return handle;
+  }
+  /** @internal */
+  override [pack](): void {
+    this.handle();
   }
   protected override releaseWeights(): void {
     freeHandle(this.loaded);
