@@ -159,4 +159,38 @@ describe('memory', () => {
   ])('of %s stays within 64 MB in one turn of the event loop', (_, setup, body) => {
     expect(growth(setup, body, 1000)).toBeLessThan(64);
   });
+
+  // A process that may have 400 MB more than Node itself reserves.
+  (process.platform === 'linux' ? test.each : test.skip.each)([
+    [
+      'packed weights',
+      'new (native().FloatLinear)({ weight, bias: null }, 1024, 8192, false)',
+      /^cannot allocate \d{8} bytes$/,
+    ],
+    ['arrays', 'd.zeros(1024, 8192)', /^cannot allocate 8388608 elements of float32 \(33554432 bytes\)$/],
+  ])('that cannot be had for %s is a RangeError that names the size', (_, make, sentence) => {
+    const script = `
+      const d = require(${JSON.stringify(index)});
+      const { native } = require(${JSON.stringify(join(index, '..', 'native', 'addon.js'))});
+      const weight = new Float32Array(1024 * 8192);
+      const kept = [];
+      try {
+        for (;;) kept.push(${make});
+      } catch ({ name, code, message }) {
+        kept.length = 0;
+        console.log(JSON.stringify({ name, code, message }));
+      }`;
+    const kilobytes =
+      'require("node:fs").readFileSync("/proc/self/status", "utf8").match(/VmPeak:\\s*(\\d+)/)[1]';
+    const peak = spawnSync(process.execPath, ['-p', kilobytes], { encoding: 'utf8' }).stdout;
+    const { status, stdout, stderr } = spawnSync(
+      'sh',
+      ['-c', `ulimit -v ${Number(peak) + 400_000}; exec "$0" -e "$1"`, process.execPath, script],
+      { encoding: 'utf8' },
+    );
+    expect([status, stderr]).toEqual([0, '']);
+    const error = JSON.parse(stdout) as { message: string };
+    expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_TOO_LARGE' });
+    expect(error.message).toMatch(sentence);
+  });
 });

@@ -21,14 +21,14 @@ static_assert(kLinearRows < kWords, "there is no such word");
 // new HalfLinear(matrix, inFeatures, outFeatures, relu)
 // new Int8Linear(matrix, inFeatures, outFeatures, perRow, reduceRange, relu)
 template <typename Matrix>
-std::shared_ptr<const Linear<Matrix>> make_linear(const Napi::CallbackInfo& info) {
+std::unique_ptr<Linear<Matrix>> make_linear(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::size_t in = dimension_argument(env, info[1], "inFeatures");
   const std::size_t out = dimension_argument(env, info[2], "outFeatures");
   constexpr bool kInt8 = std::is_same<Matrix, Int8Matrix>::value;
   ActivationMode mode;
   if (kInt8) mode = {info[3].ToBoolean(), info[4].ToBoolean()};
-  return std::make_shared<const Linear<Matrix>>(
+  return std::make_unique<Linear<Matrix>>(
       selected_kernels(env), out,
       matrix_argument(env, info[0], {1, out}, in, mode, static_cast<Matrix*>(nullptr)),
       info[kInt8 ? 5 : 3].ToBoolean());

@@ -60,7 +60,7 @@ Napi::Array matrices_argument(Napi::Env env, const Napi::Value& value, const Rnn
 // sizes: { mode, inputSize, hiddenSize, projSize (0 for none), numLayers, directions }
 // matrices: for each layer and direction W_ih, W_hh and, if projSize is not 0, W_hr.
 template <typename Matrix>
-std::shared_ptr<const Rnn<Matrix>> make_rnn(const Napi::CallbackInfo& info) {
+std::unique_ptr<Rnn<Matrix>> make_rnn(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const RnnSizes sizes = sizes_argument(env, info[0]);
   const Napi::Array matrices = matrices_argument(env, info[1], sizes);
@@ -82,7 +82,7 @@ std::shared_ptr<const Rnn<Matrix>> make_rnn(const Napi::CallbackInfo& info) {
       direction.projection = matrix(2, {1, sizes.projection}, sizes.hidden);
     directions.push_back(std::move(direction));
   }
-  return std::make_shared<const Rnn<Matrix>>(selected_kernels(env), sizes, std::move(directions));
+  return std::make_unique<Rnn<Matrix>>(selected_kernels(env), sizes, std::move(directions));
 }
 
 template <typename Matrix>

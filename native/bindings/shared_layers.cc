@@ -6,6 +6,12 @@
 #include <mutex>
 #include <utility>
 
+// std::shared_ptr asks glibc by this name whether the process has one thread, and then counts
+// without atomic operations. The name exists from glibc 2.32 on. Red Hat 8 has 2.28, so it is
+// answered here, inside the addon: no.
+extern "C" __attribute__((visibility("hidden"))) char __libc_single_threaded;
+char __libc_single_threaded = 0;
+
 namespace dynaquant {
 namespace {
 
