@@ -285,6 +285,12 @@ test('nothing but blocks of known languages and those listed is left out', () =>
   expect(waiting.filter((name) => !pages.some((page) => page.name === name))).toEqual([]);
 });
 
+test('the Python of from-pytorch.md made the checkpoints', () => {
+  const [python] = pages.find(({ name }) => name === 'docs/from-pytorch.md')!.blocks;
+  const script = readFileSync(join(__dirname, 'fixtures', 'make_docs.py'), 'utf8');
+  expect(script).toContain(python!.text.trim());
+});
+
 describe('links', () => {
   /** The names of a page's headings as GitHub makes them. */
   const anchorsOf = (path: string): string[] =>
