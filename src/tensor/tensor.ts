@@ -196,10 +196,7 @@ export class Tensor {
     checkBoolean('keepdim', keepdim);
     const shape = dim === undefined ? [this.numel] : this.shape;
     const at = dimension('dim', dim ?? 0, shape.length);
-    const split = splitAt(shape, at);
-    if (split.length === 0)
-      throw rangeError('ERR_SHAPE', 'argmax(): Expected reduction dim to have non-zero size');
-    const out = argmaxAlong(numbersOf(this), split);
+    const out = argmaxAlong(numbersOf(this), splitAt(shape, at));
     if (dim === undefined) return new Tensor(out, keepdim ? this.shape.map(() => 1) : []);
     return new Tensor(out, keepdim ? resized(shape, at, 1) : without(shape, at));
   }
@@ -433,9 +430,7 @@ export class Tensor {
     return new Tensor(out, shape, { dtype });
   }
   private extreme(name: string, better: (a: number, b: number) => boolean): Tensor {
-    const values = this.plainNumbers(name);
-    if (values.length === 0) throw rangeError('ERR_SHAPE', `${name}(): expected a tensor that is not empty`);
-    return scalar(extremeOf(values, better), this.dtype);
+    return scalar(extremeOf(name, this.plainNumbers(name), better), this.dtype);
   }
   private normalized(name: string, dim: number, f: Normalization): Tensor {
     checkFloat(name, this);
