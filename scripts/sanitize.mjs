@@ -1,6 +1,7 @@
 // `npm run test:sanitize`: the tests again, on native code that watches what it does.
 //
-// 1. ThreadSanitizer: test/thread-pool-stress.cc and the thread pool alone, because Node is not built for it.
+// 1. ThreadSanitizer: test/thread-pool-stress.cc and test/executor-stress.cc with these parts of the engine alone,
+//    because Node is not built for it.
 // 2. AddressSanitizer and UndefinedBehaviorSanitizer: the addon is built with them into build-sanitized/, and jest and
 //    everything that its tests start load that one instead of build/.
 // 3. LeakSanitizer: scripts/digest.mjs alone. A process that calls process.exit() frees nothing, and what only V8's
@@ -134,14 +135,16 @@ function thread() {
 
   const folder = join(root, 'build-sanitized');
   mkdirSync(folder, { recursive: true });
-  const program = join(folder, 'thread-pool-stress');
   const sources = readdirSync(join(root, 'native', 'engine'))
-    .filter((name) => /^(thread_pool.*|cpu_count)\.cc$/.test(name))
+    .filter((name) => /^(thread_pool.*|executor.*|cpu_count)\.cc$/.test(name))
     .map((name) => join('native', 'engine', name));
   const flags = ['-std=c++17', '-O1', '-g1', '-fno-omit-frame-pointer', '-fsanitize=thread', '-Inative'];
-  const args = [...flags, 'test/thread-pool-stress.cc', ...sources, '-luv', '-pthread', '-o', program];
-  execFileSync(compiler, args, { cwd: root, stdio: 'inherit' });
-  watch(what, [program], (report) => ({ TSAN_OPTIONS: `halt_on_error=1:log_path=${report}` }));
+  for (const name of ['thread-pool-stress', 'executor-stress']) {
+    const program = join(folder, name);
+    const args = [...flags, `test/${name}.cc`, ...sources, '-luv', '-pthread', '-o', program];
+    execFileSync(compiler, args, { cwd: root, stdio: 'inherit' });
+    watch(what, [program], (report) => ({ TSAN_OPTIONS: `halt_on_error=1:log_path=${report}` }));
+  }
 }
 
 thread();

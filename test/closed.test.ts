@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import type { CatalogueEntry } from '../src/nn/catalogue.js';
 import * as nn from '../src/nn/index.js';
-import { copyModule } from '../src/nn/module.js';
+import { copyModule } from '../src/nn/copy-module.js';
 import { quantizeDynamic } from '../src/quantization/index.js';
 import { isTensor, tensor, type Tensor } from '../src/tensor/index.js';
 import { argumentsOf, catalogue, example, inputOf } from './catalogue.js';

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import * as nn from '../src/nn/index.js';
-import { copyModule } from '../src/nn/module.js';
+import { copyModule } from '../src/nn/copy-module.js';
 import { bestDynamicQConfig, quantizeDynamic } from '../src/quantization/index.js';
 import { randn } from '../src/random.js';
 import type { Tensor } from '../src/tensor/index.js';

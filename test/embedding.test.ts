@@ -1,5 +1,5 @@
 import * as nn from '../src/nn/index.js';
-import { copyModule } from '../src/nn/module.js';
+import { copyModule } from '../src/nn/copy-module.js';
 import { tensor, zeros, type NestedArray, type Tensor } from '../src/tensor/index.js';
 import { bytesOf, expectClose, golden, optionsOf } from './support.js';
 

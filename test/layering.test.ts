@@ -51,7 +51,7 @@ describe('native', () => {
 describe('TypeScript', () => {
   // The rooms from the ground up; a file may import from its own room and those before it.
   const rooms: RegExp[] = [
-    /^src\/((errors|garbage|threads)|native\/(handles|addon|call))\.ts$/,
+    /^src\/((errors|async-options|garbage|threads|turn)|native\/(handles|addon|call|call-async))\.ts$/,
     /^src\/tensor\//,
     /^src\/random\.ts$/,
     /^src\/nn\/(?!catalogue)(utils\/)?[^/]+\.ts$/,

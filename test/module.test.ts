@@ -1,5 +1,6 @@
 import * as nn from '../src/nn/index.js';
-import { copyModule, pythonFloat } from '../src/nn/module.js';
+import { copyModule } from '../src/nn/copy-module.js';
+import { pythonFloat } from '../src/nn/module.js';
 import { quantizeDynamic } from '../src/quantization/index.js';
 import { randn } from '../src/random.js';
 import { tensor, Tensor, zeros } from '../src/tensor/index.js';

@@ -1,5 +1,5 @@
 import * as nn from '../src/nn/index.js';
-import { copyModule } from '../src/nn/module.js';
+import { copyModule } from '../src/nn/copy-module.js';
 import { native } from '../src/native/addon.js';
 import type { QConfig } from '../src/quantization/index.js';
 import { tensor, Tensor, zeros, type DType } from '../src/tensor/index.js';

@@ -1,5 +1,6 @@
 import * as nn from '../src/nn/index.js';
-import { copyModule, isInstanceOf } from '../src/nn/module.js';
+import { copyModule } from '../src/nn/copy-module.js';
+import { isInstanceOf } from '../src/nn/module.js';
 import {
   defaultDynamicQConfig,
   float16DynamicQConfig,

@@ -54,6 +54,8 @@ interface Argument {
 interface Row {
   readonly call: (...args: never[]) => unknown;
   readonly args: Readonly<Record<string, Argument>>;
+  /** Of a method. */
+  readonly receiver?: () => unknown;
 }
 
 /**
@@ -140,7 +142,26 @@ const name = (): Argument => arg(() => 'w', 'string');
 
 /** A method's row. */
 function method<T>(receiver: () => T, call: (self: T, ...args: never[]) => unknown, args: Row['args']): Row {
-  return { call: (...given: never[]) => call(receiver(), ...given), args };
+  return { call: (...given: never[]) => call(receiver(), ...given), args, receiver };
+}
+
+/** The rows of each `forward`, for `forwardAsync`: its last argument may be options in place of what is optional. */
+function asynchronous(rows: Rows): Rows {
+  const names = Object.keys(rows).filter((name) => name.endsWith('.forward'));
+  return Object.fromEntries(
+    names.map((name) => {
+      const { args: given, receiver } = rows[name] as Row;
+      const args = Object.fromEntries(
+        Object.entries(given).map(([argument, each], i, all) => {
+          const optional = i > 0 && i === all.length - 1;
+          return [argument, optional ? { ...each, accepts: [...each.accepts, 'object'] } : each];
+        }),
+      );
+      const call = (...values: never[]): unknown =>
+        (receiver!() as dynaquant.nn.Module).forwardAsync(...(values as unknown[]));
+      return [`${name}Async`, { call, args }];
+    }),
+  );
 }
 const on = (call: (self: dynaquant.Tensor, ...args: never[]) => unknown, args: Row['args'] = {}): Row =>
   method(matrix, call, args);
@@ -900,6 +921,7 @@ const table: Rows = {
   ...quantizedLayers,
   ...modules,
   ...files,
+  ...asynchronous({ ...floatLayers, ...quantizedLayers, ...modules }),
 };
 const rows = Object.entries(table).flatMap(([name, given]) =>
   (Array.isArray(given) ? given : [given]).map((row): [string, Row] => [name, row]),

@@ -9,8 +9,8 @@ namespace {
 // The names of Status, by its numbers.
 Napi::Array status_names(Napi::Env env) {
   constexpr const char* kNames[] = {"ok", "inputNotFinite", "hiddenNotFinite", "cellNotFinite",
-                                    "overflow"};
-  static_assert(std::size(kNames) == static_cast<std::size_t>(Status::kOverflow) + 1, "one each");
+                                    "overflow", "stopped", "noMemory"};
+  static_assert(std::size(kNames) == static_cast<std::size_t>(Status::kNoMemory) + 1, "one each");
   Napi::Array names = Napi::Array::New(env);
   for (std::size_t i = 0; i < std::size(kNames); ++i) {
     names[static_cast<std::uint32_t>(i)] = Napi::String::New(env, kNames[i]);

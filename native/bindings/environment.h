@@ -7,6 +7,7 @@
 
 #include <cstddef>
 
+#include "engine/executor.h"
 #include "engine/thread_pool.h"
 #include "kernels/kernels.h"
 
@@ -65,11 +66,14 @@ class LiveHandles {
   std::size_t added_ = 0;  // bytes, since the last sweep
 };
 
-// One per environment (main thread or worker): no statics. The process has one thread pool.
+// One per environment (main thread or worker): no statics. The process has one thread pool and one
+// executor.
 struct AddonData {
   const KernelTable* kernels;  // handed to every handle that is built from now on
   CallBuffers call = {};
   ThreadPoolUser pool_user = {};
+  ExecutorUser executor_user = {};
+  class AsyncCalls* async_calls = nullptr;  // async.cc makes and deletes it
   LiveHandles handles = {};
 };
 

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "bindings/arguments.h"
+#include "bindings/async.h"
 #include "bindings/call.h"
 #include "bindings/environment.h"
 #include "bindings/handle.h"
@@ -43,10 +44,13 @@ class LinearHandle : public Handle<LinearHandle<Matrix>, Linear<Matrix>> {
     Base::define(
         env, exports, name,
         {LinearHandle::template InstanceMethod<&LinearHandle::forward>("forward"),
+         LinearHandle::template InstanceMethod<&LinearHandle::start>("start"),
          LinearHandle::template InstanceMethod<&LinearHandle::unpack_weight>("unpackWeight")});
   }
 
-  explicit LinearHandle(const Napi::CallbackInfo& info) : Base(info, make_linear<Matrix>) {}
+  explicit LinearHandle(const Napi::CallbackInfo& info) : Base(info, make_linear<Matrix>) {
+    set_row_nanoseconds(info.This(), product_ns(this->layer()->matrix(), 1));
+  }
 
  private:
   // forward(x, out): status
@@ -58,6 +62,19 @@ class LinearHandle : public Handle<LinearHandle<Matrix>, Linear<Matrix>> {
     float* out = call.floats(1, "out", product({rows, linear.out_features()}));
     return status_value(info.Env(),
                         with_memory(info.Env(), [&] { return linear.forward(x, rows, out); }));
+  }
+
+  // start(x, out, settle, rows): number
+  Napi::Value start(const Napi::CallbackInfo& info) {
+    return with_memory(info.Env(), [&] {
+      AsyncArguments arguments(info, 2);
+      const std::shared_ptr<const Linear<Matrix>>& linear = this->layer();
+      const std::size_t rows = arguments.size(kLinearRows, "rows");
+      const float* x = arguments.floats(0, "x", product({rows, linear->in_features()}));
+      const auto [out] = arguments.outputs(1, {{"out", product({rows, linear->out_features()})}});
+      return arguments.start(
+          [linear, x, rows, out = out] { return linear->forward(x, rows, out); }, false);
+    });
   }
 
   // unpackWeight(out)

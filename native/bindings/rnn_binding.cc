@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "bindings/arguments.h"
+#include "bindings/async.h"
 #include "bindings/call.h"
 #include "bindings/environment.h"
 #include "bindings/handle.h"
@@ -94,10 +95,13 @@ class RnnHandle : public Handle<RnnHandle<Matrix>, Rnn<Matrix>> {
     Base::define(env, exports, name,
                  {RnnHandle::template InstanceMethod<&RnnHandle::forward>("forward"),
                   RnnHandle::template InstanceMethod<&RnnHandle::forward_packed>("forwardPacked"),
+                  RnnHandle::template InstanceMethod<&RnnHandle::start>("start"),
                   RnnHandle::template InstanceMethod<&RnnHandle::unpack_weight>("unpackWeight")});
   }
 
-  explicit RnnHandle(const Napi::CallbackInfo& info) : Base(info, make_rnn<Matrix>) {}
+  explicit RnnHandle(const Napi::CallbackInfo& info) : Base(info, make_rnn<Matrix>) {
+    set_row_nanoseconds(info.This(), this->layer()->row_ns());
+  }
 
  private:
   // forward(x, h0, c0, y, hn, cn): status
@@ -113,7 +117,8 @@ class RnnHandle : public Handle<RnnHandle<Matrix>, Rnn<Matrix>> {
   Napi::Value forward_packed(const Napi::CallbackInfo& info) {
     const CallReader arguments(info);
     RnnCall call = read_sizes(info.Env(), arguments);
-    read_batch_sizes(info.Env(), info[6], call);
+    call.batch_sizes = typed_array<std::int64_t>(info.Env(), info[6], "batchSizes", call.steps);
+    count_rows(info.Env(), call);
     read_arrays(arguments, call);
     return run(info.Env(), call);
   }
@@ -122,7 +127,26 @@ class RnnHandle : public Handle<RnnHandle<Matrix>, Rnn<Matrix>> {
     return status_value(env, with_memory(env, [&] { return this->layer()->forward(call); }));
   }
 
-  RnnCall read_sizes(Napi::Env env, const CallReader& arguments) const {
+  // start(x, h0, c0, y, hn, cn, settle, steps, batch, firstLayer, layers, batchSizes): number
+  Napi::Value start(const Napi::CallbackInfo& info) {
+    return with_memory(info.Env(), [&] {
+      AsyncArguments arguments(info, 6);
+      RnnCall call = read_sizes(info.Env(), arguments);
+      constexpr std::size_t kBatchSizes = 11;
+      if (info[kBatchSizes].IsNull()) {
+        call.rows = product({call.steps, call.batch});
+      } else {
+        call.batch_sizes = arguments.integers(kBatchSizes, "batchSizes", call.steps);
+        count_rows(info.Env(), call);
+      }
+      read_arrays(arguments, call);
+      const std::shared_ptr<const Rnn<Matrix>>& rnn = this->layer();
+      return arguments.start([rnn, call] { return rnn->forward(call); }, rnn->wants_team(call));
+    });
+  }
+
+  template <typename Arguments>
+  RnnCall read_sizes(Napi::Env env, const Arguments& arguments) const {
     const RnnSizes& sizes = this->layer()->sizes();
     RnnCall call = {};
     call.steps = arguments.size(kRnnSteps, "steps");
@@ -136,8 +160,8 @@ class RnnHandle : public Handle<RnnHandle<Matrix>, Rnn<Matrix>> {
     return call;
   }
 
-  static void read_batch_sizes(Napi::Env env, const Napi::Value& value, RnnCall& call) {
-    call.batch_sizes = typed_array<std::int64_t>(env, value, "batchSizes", call.steps);
+  // The rows of packed sequences.
+  static void count_rows(Napi::Env env, RnnCall& call) {
     std::int64_t most = call.batch_sizes[0];
     if (most < 1 || static_cast<std::uint64_t>(most) != call.batch) {
       throw Napi::RangeError::New(env, "batchSizes and batch do not agree");
@@ -152,7 +176,8 @@ class RnnHandle : public Handle<RnnHandle<Matrix>, Rnn<Matrix>> {
     }
   }
 
-  void read_arrays(const CallReader& arguments, RnnCall& call) const {
+  template <typename Arguments>
+  void read_arrays(Arguments& arguments, RnnCall& call) const {
     const RnnSizes& sizes = this->layer()->sizes();
     const std::size_t states = product({call.layers, sizes.directions, call.batch});
     const std::size_t h_size = product({states, sizes.output()});

@@ -16,7 +16,7 @@ Status Linear<Matrix>::forward(const float* x, std::size_t rows, float* out) con
   Team team(threads_for(ns), static_cast<std::uint64_t>(ns));
   multiply({kernels_, team}, FloatRows{x, in_features()}, rows, matrix_,
            {out, out_features_, out_features_}, relu_);
-  return Status::kOk;
+  return team.stopped() ? Status::kStopped : Status::kOk;
 }
 
 template <>
@@ -31,6 +31,7 @@ Status Linear<Int8Matrix>::forward(const float* x, std::size_t rows, float* out)
     return Status::kInputNotFinite;
   }
   multiply(machine, q->from(0), rows, matrix_, {out, out_features_, out_features_}, relu_);
+  if (team.stopped()) return Status::kStopped;
   const bool proved = matrix_.bound(q->largest_scale(rows)) < kSafeMagnitude;
   return proved || all_finite(kernels_, {out, out_features_}, rows, out_features_)
              ? Status::kOk

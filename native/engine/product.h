@@ -45,19 +45,29 @@ inline void gemm(const KernelTable& kernels, const Int8Rows& x, std::size_t rows
   kernels.gemm_int8(x, rows, panels, out.data, out.stride, out.columns, relu);
 }
 
-// out = x W^T + b, or with `relu` the larger of that and 0. The blocks of panels are shared out.
+// How long a thread computes, roughly, before it looks whether anybody still wants the result.
+constexpr double kLongNs = 5e6;
+
+// out = x W^T + b, or with `relu` the larger of that and 0. The blocks of panels are shared out. A
+// product that takes longer than kLongNs ends early when its call is stopped.
 template <typename Rows, typename Matrix>
 void multiply(const Machine& machine, const Rows& x, std::size_t rows, const Matrix& matrix,
               const FloatMatrixView& out, bool relu = false) {
   const std::size_t block = matrix.layout().block();
   const std::size_t panels = matrix.all().panels;
   const std::size_t blocks = (panels + block - 1) / block;
-  machine.team.run(blocks, grain_for(product_ns(matrix, rows), blocks),
+  const double ns = product_ns(matrix, rows);
+  const std::size_t piece =
+      ns < kLongNs ? panels : block * static_cast<std::size_t>(1 + blocks / (ns / kLongNs));
+  machine.team.run(blocks, grain_for(ns, blocks),
                    [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
-                     const std::size_t first = begin * block;
-                     const std::size_t last = std::min(end * block, panels);
-                     gemm(machine.kernels, x, rows, matrix.slice(first, last),
-                          out.of_panels(first, last), relu);
+                     const std::size_t end_panel = std::min(end * block, panels);
+                     for (std::size_t first = begin * block, last; first < end_panel; first = last) {
+                       if (machine.team.stopped()) return;
+                       last = std::min(first + piece, end_panel);
+                       gemm(machine.kernels, x, rows, matrix.slice(first, last),
+                            out.of_panels(first, last), relu);
+                     }
                    });
 }
 

@@ -17,6 +17,13 @@
 namespace dynaquant {
 namespace {
 
+// Roughly what a row of a step of one direction takes on one thread, without its input gates.
+template <typename Matrix>
+double step_row_ns(const RnnDirection<Matrix>& first, std::size_t groups) {
+  // The gates of 16 units take roughly 20 ns more than their products.
+  return product_ns(first.hidden, 1) + 20.0 * static_cast<double>(groups);
+}
+
 // Rough times of a call on one thread, in nanoseconds.
 struct RnnCost {
   template <typename Matrix>
@@ -25,8 +32,7 @@ struct RnnCost {
       : groups(e.padded_units / kPanelColumns),
         groups_of_block(sizes.gates() == 1 ? kMaxBlock : 1) {
     const double hidden_ns = product_ns(first.hidden, 1);
-    // The gates of 16 units take roughly 20 ns more than their products.
-    row_ns = hidden_ns + 20.0 * static_cast<double>(groups);
+    row_ns = step_row_ns(first, groups);
     total_ns = 2 * row_ns * static_cast<double>(e.rows * call.layers * sizes.directions);
     const double input_ns =
         hidden_ns * static_cast<double>(e.widest_input) / static_cast<double>(e.output);
@@ -46,7 +52,8 @@ template <typename Matrix>
 struct CallMemory {
   CallMemory(Scratch& scratch, const Machine& machine, const Extents& e, const RnnCall& call,
              RnnMode mode, const RnnDirection<Matrix>& first)
-      : buffers(scratch, e, call), runner(scratch, machine, e, mode, first) {}
+      : team(machine.team), buffers(scratch, e, call), runner(scratch, machine, e, mode, first) {}
+  const Team& team;
   SharedBuffers buffers;
   RnnRunner<Matrix> runner;
 };
@@ -61,6 +68,7 @@ class DirectionRun {
         states_(states),
         cost_(cost),
         e_(e),
+        team_(memory.team),
         buffers_(memory.buffers),
         runner_(memory.runner) {}
 
@@ -105,6 +113,7 @@ class DirectionRun {
     const bool turns = direction_.hidden.bytes() <= kCached;
     Status status = runner_.input_gates(direction_.input, chunk, buffers_.gates);
     for (std::size_t i = 0; status == Status::kOk && i < chunk.steps; ++i) {
+      if (team_.stopped()) return Status::kStopped;
       const SequenceStep at = walk.next_step();
       if (at.rows != at.rows_before) {
         status = change_rows(at, now);
@@ -149,6 +158,7 @@ class DirectionRun {
   const StateRows states_;
   const RnnCost& cost_;
   const Extents& e_;
+  const Team& team_;
   SharedBuffers& buffers_;
   RnnRunner<Matrix>& runner_;
 };
@@ -206,6 +216,22 @@ std::size_t Rnn<Matrix>::bytes() const {
     if (each.projection) sum += each.projection->bytes();
   }
   return sum;
+}
+
+template <typename Matrix>
+double Rnn<Matrix>::row_ns() const {
+  const std::size_t groups = GateLayout{1, sizes_.hidden}.columns() / kPanelColumns;
+  return 2 * step_row_ns(directions_[0], groups) * static_cast<double>(sizes_.directions);
+}
+
+template <typename Matrix>
+bool Rnn<Matrix>::wants_team(const RnnCall& call) const {
+  // Each step reads the hidden weights again. They come two to three times as fast if a thread's
+  // part of them fits its core's own cache, and only then. A long call must not keep others waiting.
+  constexpr double kTooLongNs = 50e6;
+  const std::size_t bytes = directions_[0].hidden.bytes();
+  return call.steps > 1 && bytes > kCached && bytes / num_threads() <= kCached + kCached / 4 &&
+         row_ns() * static_cast<double>(call.rows * call.layers) < kTooLongNs;
 }
 
 template <typename Matrix>

@@ -74,6 +74,12 @@ class Rnn {
   // The outputs are undefined unless kOk is returned.
   Status forward(const RnnCall& call) const;
 
+  // Roughly what a row of a step of one layer takes on one thread, its input gates included.
+  double row_ns() const;
+  // Whether several calls like this get done sooner one after the other, with all threads each,
+  // than beside each other with one thread each.
+  bool wants_team(const RnnCall& call) const;
+
   const RnnSizes& sizes() const { return sizes_; }
   const RnnDirection<Matrix>& direction(std::size_t index) const { return directions_[index]; }
   std::size_t bytes() const;

@@ -11,6 +11,8 @@ enum class Status : int {
   kHiddenNotFinite = 2,
   kCellNotFinite = 3,
   kOverflow = 4,  // finite inputs, but an output beyond float32
+  kStopped = 5,   // nobody wants the result any more: see Team::stopped()
+  kNoMemory = 6,  // there is no memory for what the call needs meanwhile
 };
 
 }  // namespace dynaquant

@@ -2,10 +2,13 @@
 // The threads of the process, and how one call uses them.
 //
 // There is one pool, for one call at a time: a call that finds it taken runs on its own thread, so
-// that concurrent requests never ask for more threads than one of them does.
+// that concurrent requests never ask for more threads than one of them does. Jobs (executor.h) run
+// beside each other and beside their callers; each of them leaves one thread fewer to everybody
+// else's team.
 #ifndef DYNAQUANT_ENGINE_THREAD_POOL_H_
 #define DYNAQUANT_ENGINE_THREAD_POOL_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -22,6 +25,16 @@ void set_num_threads(std::size_t threads);
 // The same, unless the number was set before.
 void set_default_num_threads(std::size_t threads);
 
+// A thread that runs a job has one of these meanwhile.
+class JobThread {
+ public:
+  // While `stop` is true, the thread's calls should come to an end.
+  explicit JobThread(const std::atomic<bool>& stop);
+  ~JobThread();
+  JobThread(const JobThread&) = delete;
+  JobThread& operator=(const JobThread&) = delete;
+};
+
 // What one call may use. Holds the pool while it lives, if it got it; belongs to one thread.
 class Team {
  public:
@@ -36,6 +49,9 @@ class Team {
 
   // Participants, the caller included.
   std::size_t size() const { return size_; }
+
+  // Whether nobody wants the result any more. Long calls ask this now and then, and return early.
+  bool stopped() const { return stop_ != nullptr && stop_->load(std::memory_order_relaxed); }
 
   // Calls body(participant, begin, end) so that the ranges cover [0, count) exactly once, and
   // returns when all are done; what they wrote can be read then. participant < size(), and no two
@@ -74,6 +90,7 @@ class Team {
   void run_phase(const Phase& phase);
   void await_members();
 
+  const std::atomic<bool>* const stop_;  // of the job that this call belongs to, or null
   std::size_t size_ = 1;
   std::uint64_t finished_ = 0;  // chunks of all members but the caller, ever
   std::uint64_t start_ns_ = 0;

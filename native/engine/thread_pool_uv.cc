@@ -90,6 +90,16 @@ Pool pool;
 
 std::atomic<std::size_t> threads_setting;
 
+std::atomic<std::size_t> jobs_running;
+thread_local const std::atomic<bool>* job_stop = nullptr;  // null on threads that run no job
+
+// How many of `wanted` threads are left to a call on this thread beside the jobs of others.
+std::size_t beside_jobs(std::size_t wanted, const std::atomic<bool>* stop) {
+  const std::size_t jobs = jobs_running.load(std::memory_order_relaxed);
+  const std::size_t others = stop == nullptr ? jobs : jobs - 1;
+  return wanted > others ? wanted - others : 1;
+}
+
 // cpu_count(), asked once.
 std::size_t usable_cpus() {
   static std::atomic<std::size_t> known;
@@ -322,8 +332,18 @@ void set_default_num_threads(std::size_t threads) {
                                           std::memory_order_relaxed);
 }
 
-Team::Team(std::size_t wanted, std::uint64_t work_ns) {
-  if (wanted < 2) return;
+JobThread::JobThread(const std::atomic<bool>& stop) {
+  job_stop = &stop;
+  jobs_running.fetch_add(1, std::memory_order_relaxed);
+}
+
+JobThread::~JobThread() {
+  jobs_running.fetch_sub(1, std::memory_order_relaxed);
+  job_stop = nullptr;
+}
+
+Team::Team(std::size_t wanted, std::uint64_t work_ns) : stop_(job_stop) {
+  if (wanted < 2 || (wanted = beside_jobs(wanted, stop_)) < 2) return;
   const std::size_t cpus = usable_cpus();
   if (!try_take()) return;
   start_ns_ = uv_hrtime();
@@ -361,28 +381,30 @@ void Team::run_phase(const Phase& phase) {
   const std::uint64_t chunks = (phase.count - 1) / phase.grain + 1;
   ++phases_;
   if (pool.alone_until != 0 && uv_hrtime() >= pool.alone_until) pool.alone_until = 0;
-  if (pool.alone_until != 0 || chunks > Share::kMaxChunks) {
+  // Jobs may have begun since the team was made. Long calls give their threads to them.
+  const std::size_t size = beside_jobs(size_, stop_);
+  if (size == 1 || pool.alone_until != 0 || chunks > Share::kMaxChunks) {
     phase.call(phase.body, 0, 0, phase.count);
     return;
   }
   const int cpu = current_cpu(kNoCallerCpu);
   pool.caller_cpu.store(cpu, std::memory_order_relaxed);
   // Rounded up, so that the caller has the first chunk if there are fewer chunks than members.
-  const auto bound = [&](std::size_t i) { return (i * chunks + size_ - 1) / size_; };
-  for (std::size_t i = 1; i < size_; ++i) {
+  const auto bound = [&](std::size_t i) { return (i * chunks + size - 1) / size; };
+  for (std::size_t i = 1; i < size; ++i) {
     pool.slots[i].phase = phase;
-    pool.slots[i].share.store(Share{bound(i), bound(i + 1), size_}.word(),
+    pool.slots[i].share.store(Share{bound(i), bound(i + 1), size}.word(),
                               std::memory_order_release);
   }
   // The caller claims its first piece before anybody sees its share, because a compare-and-swap
   // would wait here until the stores above have reached the other cores.
-  Share own = {0, bound(1), size_};
+  Share own = {0, bound(1), size};
   const std::uint64_t first = half(own);
   own.begin += first;
   pool.slots[0].phase = phase;
   pool.slots[0].share.store(own.word(), std::memory_order_release);
   if (wakes_) {
-    for (std::size_t i = 1; i < size_; ++i) call_in(pool.team[i], cpu);
+    for (std::size_t i = 1; i < size; ++i) call_in(pool.team[i], cpu);
   }
   phase.call(phase.body, 0, 0, std::min<std::size_t>(first * phase.grain, phase.count));
 

@@ -4,11 +4,12 @@
  *
  * V8 keeps small arrays on its heap, at a tenth of the cost of others, until native code asks for their address. That
  * costs more than either. So small arrays travel by copy through slots of shared memory, and a call's numbers as words
- * of it. A call writes slots and words and runs at once. An asynchronous call, which runs later, must have memory of
- * its own, because the next call writes over this.
+ * of it. A call writes slots and words and runs at once. An asynchronous call, which runs later, has memory of its own,
+ * because the next call writes over this.
  */
-import { rangeError } from '../errors.js';
+import { computeHere } from '../turn.js';
 import { native } from './addon.js';
+import { callLater, isForHere, statusError } from './call-async.js';
 import type {
   CallMemory,
   EmbeddingTable,
@@ -48,7 +49,11 @@ function input({ callSlots, callLayout }: CallMemory, i: number, data: Float32Ar
 
 /** An output: a new array for `count` results, or `undefined` for its slot when they are few. */
 function output(count: number): Slotted {
-  if (count <= heapSize) return undefined;
+  return count <= heapSize ? undefined : newFloats(count);
+}
+
+/** A new array, with anything in it if it is large. */
+export function newFloats(count: number): Float32Array {
   // Large buffers are not zeroed, because that costs as much as writing the results, or twice as much in pages that
   // were never touched.
   if (count < unzeroedFrom) return new Float32Array(count);
@@ -75,18 +80,8 @@ function resultOf(
   return copy;
 }
 
-/** Throws the sentence for an INT8 layer's status. `hidden` is the name of h0 in it. */
 function throwUnlessOk(status: Status, hidden: string): void {
-  if (status === 0) return;
-  const name = callMemory().statusNames[status];
-  if (name === 'overflow') {
-    throw rangeError('ERR_OVERFLOW', 'the output overflows float32: input, state or weights are too large');
-  }
-  const culprit = name === 'inputNotFinite' ? 'input' : name === 'hiddenNotFinite' ? hidden : 'hidden[1]';
-  throw rangeError(
-    'ERR_NOT_FINITE',
-    `${culprit} should be finite for an INT8 layer, but holds NaN or infinity`,
-  );
+  if (status !== 0) throw statusError(status, hidden);
 }
 
 /** Runs a Linear on `rows` rows; `count` is the number of its results. */
@@ -99,6 +94,21 @@ export function callLinear(handle: LinearHandle, x: Float32Array, rows: number, 
   callWords[callLayout.linearRows] = rows;
   throwUnlessOk(handle.forward(xIn, out), '');
   return resultOf(memory, 1, out, count);
+}
+
+/** The same at once, or on another thread. By then the input is copied. */
+export function callLinearAsync(
+  handle: LinearHandle,
+  x: Float32Array,
+  rows: number,
+  count: number,
+  signal: AbortSignal | undefined,
+): Float32Array | Promise<Float32Array> {
+  if (isForHere(rows * handle.rowNanoseconds)) {
+    return computeHere(() => callLinear(handle, x, rows, count));
+  }
+  const out = newFloats(count);
+  return callLater(out, '', signal, (settle) => handle.start(x, out, settle, rows));
 }
 
 /** What a recurrent handle should run. */
@@ -180,6 +190,28 @@ function joinedOutputs(yFloats: number, hFloats: number, cFloats: number): numbe
   return cFloats > 0 ? statesJoined : 0;
 }
 const largestShared = 8192;
+
+/** The same at once, or on another thread. By then inputs are copied. */
+export function callRNNAsync(
+  handle: RNNHandle,
+  call: RNNCall,
+  signal: AbortSignal | undefined,
+): RNNOutputs | Promise<RNNOutputs> {
+  const { x, h0, c0, steps, batch, batchSizes, firstLayer, layers, yFloats, hFloats, cFloats } = call;
+  const rows = batchSizes === null ? steps * batch : totalOf(batchSizes);
+  if (isForHere(rows * layers * handle.rowNanoseconds)) {
+    return computeHere(() => callRNN(handle, call));
+  }
+  const outputs: RNNOutputs = [newFloats(yFloats), newFloats(hFloats), newFloats(cFloats)];
+  const hidden = cFloats === 0 ? 'hidden' : 'hidden[0]';
+  return callLater(outputs, hidden, signal, (settle) =>
+    handle.start(x, h0, c0, ...outputs, settle, steps, batch, firstLayer, layers, batchSizes),
+  );
+}
+
+function totalOf(batchSizes: BigInt64Array): number {
+  return batchSizes.reduce((sum, size) => sum + Number(size), 0);
+}
 
 /** `out` = the rows of `indices`. All indices must be inside the table. */
 export function callLookup(table: EmbeddingTable, indices: Int32Array, out: Float32Array): void {

@@ -7,7 +7,11 @@ export type Slotted = Float32Array | undefined;
 export type Status = number;
 
 /** The names of native/engine's `Status`. */
-export type StatusName = 'ok' | 'inputNotFinite' | 'hiddenNotFinite' | 'cellNotFinite' | 'overflow';
+export type StatusName =
+  'ok' | 'inputNotFinite' | 'hiddenNotFinite' | 'cellNotFinite' | 'overflow' | 'stopped' | 'noMemory';
+
+/** Called when an asynchronous call has run. `bytes` could not be allocated, if the status says so; 0 if unknown. */
+export type Settle = (status: Status, bytes: number) => void;
 
 /** Where a call's arguments and numbers are. native/bindings/call.h says what each means. */
 export interface CallLayout {
@@ -68,12 +72,36 @@ export interface RNNHandle extends NativeHandle {
    * hold their rows, step by step. The words hold `batchSizes.length` as steps and `batchSizes[0]` as batch.
    */
   forwardPacked(...args: [...Parameters<RNNHandle['forward']>, batchSizes: BigInt64Array]): Status;
+  /**
+   * The same on another thread, for both. Inputs are copied, outputs must not be touched until `settle` is called.
+   * Returns a number for `cancelCall`.
+   */
+  start(
+    x: Float32Array,
+    h0: Float32Array | null,
+    c0: Float32Array | null,
+    y: Float32Array,
+    hn: Float32Array,
+    cn: Float32Array,
+    settle: Settle,
+    steps: number,
+    batch: number,
+    firstLayer: number,
+    layers: number,
+    batchSizes: BigInt64Array | null,
+  ): number;
+  /** Roughly how long a row of one layer takes on one thread. */
+  readonly rowNanoseconds: number;
 }
 
 /** A native Linear with float, float16 or INT8 weights. */
 export interface LinearHandle extends NativeHandle {
   /** Fills `out`. The words hold the rows. */
   forward(x: Slotted, out: Slotted): Status;
+  /** The same on another thread: see {@link RNNHandle.start}. */
+  start(x: Float32Array, out: Float32Array, settle: Settle, rows: number): number;
+  /** Roughly how long a row takes on one thread. */
+  readonly rowNanoseconds: number;
 }
 
 /** A weight with its bias, as the handles' constructors take it. */
@@ -178,6 +206,9 @@ export interface NativeAddon extends CallMemory {
   isas(): string[];
   /** The instruction set of handles that are built from now on. */
   isa(): string;
+  /** Takes back a call that waits; false if it runs or has run. Its `settle` will not be called. */
+  cancelCall(number: number): boolean;
+
   /** Chooses the instruction set; false if this machine cannot run it. */
   selectIsa(name: string): boolean;
 

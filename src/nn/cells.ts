@@ -1,10 +1,12 @@
+import { takeSignal, type AsyncArguments } from '../async-options.js';
 import { checkBoolean, checkOptions, checkSize, describe, rangeError, typeError } from '../errors.js';
-import { callRNN } from '../native/call.js';
+import { callRNN, callRNNAsync, type RNNCall, type RNNOutputs } from '../native/call.js';
 import type { RNNHandle, RNNMode } from '../native/handles.js';
 import { float32 } from '../tensor/dtype.js';
 import { checkTensor, isTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { cellParameters, type RNNCellSizes } from './layer-parameters.js';
 import { closed, closedGetters, fixed } from './closed.js';
+import { isForwardReplaced } from './hooks.js';
 import { Module, pack, type ModuleMetadata } from './module.js';
 import { freeHandle } from './native-weights.js';
 import { floatHandle, initParameters } from './rnn-base.js';
@@ -65,16 +67,39 @@ export function forwardCell(
   state: LSTMState | Tensor | null | undefined,
   quantized: boolean,
 ): Tensor | [Tensor, Tensor] {
+  const call = checkCellCall(cell, input, state, quantized);
+  return shapedStates(cell, input.shape.length, callRNN(handle, call));
+}
+
+/** The forwardAsync of every cell. Until it returns it has copied what it needs. */
+export async function forwardCellAsync(
+  cell: RNNCellSizes,
+  handle: RNNHandle,
+  args: unknown[],
+  signal: AbortSignal | undefined,
+  quantized: boolean,
+): Promise<Tensor | [Tensor, Tensor]> {
+  const [input, state] = args as [Tensor, LSTMState | Tensor | null | undefined];
+  const call = checkCellCall(cell, input, state, quantized);
+  const rank = input.shape.length;
+  return shapedStates(cell, rank, await callRNNAsync(handle, call, signal));
+}
+
+/** Checks the arguments of a forward. Returns what the handle should run. */
+function checkCellCall(
+  cell: RNNCellSizes,
+  input: Tensor,
+  state: LSTMState | Tensor | null | undefined,
+  quantized: boolean,
+): RNNCall {
   checkCellInput(cell, input, quantized);
-  const { hiddenSize } = cell;
-  const lstm = cell.mode === 'LSTM';
   const { shape } = input;
   const rank = shape.length;
   const batch = rank === 2 ? shape[0]! : 1;
   const absent = state === undefined || state === null;
   const states = absent ? null : checkCellState(cell, state, rank, batch, quantized);
-  const floats = batch * hiddenSize;
-  const results = callRNN(handle, {
+  const floats = batch * cell.hiddenSize;
+  return {
     x: input.checked('input') as Float32Array,
     h0: states && states[0],
     c0: states && states[1],
@@ -85,11 +110,19 @@ export function forwardCell(
     layers: 1,
     yFloats: floats,
     hFloats: floats,
-    cFloats: lstm ? floats : 0,
-  });
-  const stateShape = rank === 2 ? [batch, hiddenSize] : [hiddenSize];
-  const h = resultTensor(results[1], stateShape);
-  return lstm ? [h, resultTensor(results[2], stateShape.slice())] : h;
+    cFloats: cell.mode === 'LSTM' ? floats : 0,
+  };
+}
+
+function shapedStates(
+  { mode, hiddenSize }: RNNCellSizes,
+  rank: number,
+  results: RNNOutputs,
+): Tensor | [Tensor, Tensor] {
+  const hn = results[1];
+  const shape = rank === 2 ? [hn.length / hiddenSize, hiddenSize] : [hiddenSize];
+  const h = resultTensor(hn, shape);
+  return mode === 'LSTM' ? [h, resultTensor(results[2], shape.slice())] : h;
 }
 
 function checkCellInput({ mode, inputSize }: RNNCellSizes, input: Tensor, quantized: boolean): void {
@@ -208,6 +241,12 @@ abstract class RNNCellBase extends Module implements RNNCellSizes {
   protected step(input: Tensor, state: LSTMState | Tensor | null | undefined): Tensor | [Tensor, Tensor] {
     return forwardCell(this[fixed], this.handle(), input, state, false);
   }
+  /** {@link step} on another thread. The arguments are those of forwardAsync. */
+  protected async stepAsync(args: unknown[]): Promise<Tensor | [Tensor, Tensor]> {
+    if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as Tensor;
+    const signal = takeSignal(args);
+    return await forwardCellAsync(this[fixed], this.handle(), args, signal, false);
+  }
   private handle(): RNNHandle {
     return floatHandle(this, cellParameters, 0, 1, 1);
   }
@@ -239,6 +278,14 @@ export class LSTMCell extends RNNCellBase {
   override forward(input: Tensor, state?: LSTMState | null): [Tensor, Tensor] {
     return this.step(input, state) as [Tensor, Tensor];
   }
+
+  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  override forwardAsync(
+    input: Tensor,
+    ...rest: AsyncArguments<[state?: LSTMState | null]>
+  ): Promise<[Tensor, Tensor]> {
+    return this.stepAsync([input, ...rest]) as Promise<[Tensor, Tensor]>;
+  }
 }
 
 /**
@@ -262,6 +309,11 @@ export class GRUCell extends RNNCellBase {
    */
   override forward(input: Tensor, state?: Tensor | null): Tensor {
     return this.step(input, state) as Tensor;
+  }
+
+  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  override forwardAsync(input: Tensor, ...rest: AsyncArguments<[state?: Tensor | null]>): Promise<Tensor> {
+    return this.stepAsync([input, ...rest]) as Promise<Tensor>;
   }
 }
 
@@ -288,5 +340,10 @@ export class RNNCell extends RNNCellBase {
   /** One step. Arguments, result and errors are {@link GRUCell}'s. */
   override forward(input: Tensor, state?: Tensor | null): Tensor {
     return this.step(input, state) as Tensor;
+  }
+
+  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  override forwardAsync(input: Tensor, ...rest: AsyncArguments<[state?: Tensor | null]>): Promise<Tensor> {
+    return this.stepAsync([input, ...rest]) as Promise<Tensor>;
   }
 }

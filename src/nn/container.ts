@@ -1,5 +1,7 @@
+import { takeSignal, type AsyncOptions } from '../async-options.js';
 import { checkNumber, checkString, describe, isMap, listOf, rangeError, typeError } from '../errors.js';
 import type { Tensor } from '../tensor/index.js';
+import { isForwardReplaced, withoutHooks } from './hooks.js';
 import { isModule, Module } from './module.js';
 
 /** A module that holds others by name. They are in a Map, because names come from files too. */
@@ -81,6 +83,32 @@ export class Sequential extends Row {
     for (const module of this.items.values()) value = module.forward(value) as Tensor;
     return value;
   }
+
+  /**
+   * {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. Each module gets its turn with the
+   * weights that it has when the one before it is done.
+   */
+  override async forwardAsync(input: Tensor, options?: AsyncOptions): Promise<Tensor> {
+    const args: unknown[] = [input, options];
+    const signal = takeSignal(args);
+    if (isForwardReplaced(this)) return (await super.forwardAsync(input, options)) as Tensor;
+    let value = input;
+    // Without a turn in between until the first that is asynchronous has copied its input, which may be ours.
+    for (const module of [...this.items.values()]) {
+      value = (
+        hasForwardAsync(module)
+          ? await module.forwardAsync(value, ...(signal === undefined ? [] : [{ signal }]))
+          : module.forward(value)
+      ) as Tensor;
+    }
+    return value;
+  }
+}
+
+/** Whether a module does more than to call `forward`. */
+function hasForwardAsync(module: Module): boolean {
+  const { forwardAsync } = withoutHooks(module);
+  return typeof forwardAsync === 'function' && forwardAsync !== Module.prototype.forwardAsync;
 }
 
 /** A list of modules. It has no `forward`: its owner runs them. */

@@ -7,7 +7,13 @@ const methods = [
   ...(['metadata', 'ownState', 'ownNames'] as const), // which the modules above call for theirs
 ];
 
-const throwing = Object.fromEntries(methods.map((name) => [name, { value: refuse, configurable: true }]));
+const throwing = Object.fromEntries(
+  methods.map((name) => [name, { value: name === 'forwardAsync' ? reject : refuse, configurable: true }]),
+);
+
+async function reject(this: object): Promise<never> {
+  return refuse.call(this);
+}
 
 function refuse(this: object): never {
   throw disposedError(`${this.constructor.name} was disposed`);

@@ -1,3 +1,4 @@
+import { takeSignal, type AsyncArguments, type AsyncOptions } from '../async-options.js';
 import {
   checkBoolean,
   checkOneOf,
@@ -13,9 +14,11 @@ import type { EmbeddingTable, IndexBags } from '../native/handles.js';
 import { float32, int32, int64, emptyArray, float64 } from '../tensor/dtype.js';
 import { sameShape, formatShape } from '../tensor/shape.js';
 import { isTensor, resultTensor, type Tensor, checkTensor } from '../tensor/tensor.js';
+import { computeInSlices } from '../turn.js';
 import { normal_ } from './init.js';
 import { closed, fixed } from './closed.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';
+import { isForwardReplaced } from './hooks.js';
 import { Module, pythonFloat, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 
@@ -104,14 +107,26 @@ abstract class TableModule extends Module {
 
   /** The table, after the rows of these indices were limited to `maxNorm`. */
   protected table(indices: Int32Array): EmbeddingTable {
-    const { numEmbeddings, embeddingDim: width, maxNorm, normType } = this[fixed];
-    const data = parameterData('weight', this.weight, [numEmbeddings, width]);
+    const { embeddingDim: width, maxNorm, normType } = this[fixed];
+    const table = this.tableOf(this.weight);
+    const data = table.data as Float32Array;
     if (maxNorm !== null) {
       for (const index of new Set(indices)) {
         const row = data.subarray(index * width, (index + 1) * width);
         if (limitNorm(row, maxNorm, normType)) this.weight.version++;
       }
     }
+    return table;
+  }
+  /** The same, and then what gives the table again at a later time, if it is still there. */
+  protected tableForSlices(indices: Int32Array): () => EmbeddingTable {
+    this.table(indices);
+    const { weight } = this;
+    return () => this.tableOf(weight);
+  }
+  private tableOf(weight: Tensor): EmbeddingTable {
+    const { numEmbeddings, embeddingDim: width } = this[fixed];
+    const data = parameterData('weight', weight, [numEmbeddings, width]);
     return { data, affines: null, bits: 32, width };
   }
   protected normRepr(): string {
@@ -142,6 +157,14 @@ export class Embedding extends TableModule {
   override forward(indices: Tensor): Tensor {
     const list = tableIndices('indices', indices, this[fixed].numEmbeddings);
     return lookup(this.table(list), list, indices.shape);
+  }
+
+  /** {@link forward} in slices, between which the event loop goes on: see {@link Module.forwardAsync}. */
+  override async forwardAsync(indices: Tensor, options?: AsyncOptions): Promise<Tensor> {
+    if (isForwardReplaced(this)) return (await super.forwardAsync(indices, options)) as Tensor;
+    takeSignal([indices, options]);
+    const list = tableIndices('indices', indices, this[fixed].numEmbeddings);
+    return await lookupInSlices(this.tableForSlices(list), list, indices.shape);
   }
 
   override extraRepr(): string {
@@ -185,6 +208,19 @@ export class EmbeddingBag extends TableModule {
   override forward(input: Tensor, offsets?: Tensor | null, perSampleWeights?: Tensor | null): Tensor {
     const bags = bagArguments(this[fixed], input, offsets, perSampleWeights);
     return lookupBags(this.table(bags.indices), bags, this[fixed]);
+  }
+
+  /** {@link forward} in slices, between which the event loop goes on: see {@link Module.forwardAsync}. */
+  override async forwardAsync(
+    input: Tensor,
+    ...rest: AsyncArguments<[offsets?: Tensor | null, perSampleWeights?: Tensor | null]>
+  ): Promise<Tensor> {
+    if (isForwardReplaced(this)) return (await super.forwardAsync(input, ...rest)) as Tensor;
+    const args: unknown[] = [...rest];
+    takeSignal(args);
+    const [offsets, weights] = args as [Tensor | null, Tensor | null];
+    const bags = bagArguments(this[fixed], input, offsets, weights);
+    return await lookupBagsInSlices(this.tableForSlices(bags.indices), bags, this[fixed]);
   }
 
   override extraRepr(): string {
@@ -257,8 +293,41 @@ const fewIndices = 3;
 
 /** The rows of these indices. All indices must be inside the table; `shape` is their shape. */
 export function lookup(table: EmbeddingTable, indices: Int32Array, shape: readonly number[]): Tensor {
-  const { data, affines, width } = table;
+  const { width } = table;
   const out = emptyArray(float32, indices.length * width);
+  lookupInto(table, indices, out);
+  return resultTensor(out, [...shape, width]);
+}
+
+/** The same in slices. `table` is asked before each of them, because its memory may be gone by then. */
+export async function lookupInSlices(
+  table: () => EmbeddingTable,
+  indices: Int32Array,
+  shape: readonly number[],
+): Promise<Tensor> {
+  const { width } = table();
+  const resultShape = [...shape, width];
+  const out = emptyArray(float32, indices.length * width);
+  const rows = rowsOfSlice(width);
+  const slice = (begin: number): void => {
+    const part = indices.subarray(begin, begin + rows);
+    lookupInto(table(), part, out.subarray(begin * width, begin * width + part.length * width));
+  };
+  await computeInSlices(
+    (function* () {
+      for (let begin = 0; begin < indices.length; begin += rows) yield () => slice(begin);
+    })(),
+  );
+  return resultTensor(out, resultShape);
+}
+
+/** How many rows of a table are read in a slice: in less than a millisecond, even if none is in a cache. */
+function rowsOfSlice(width: number): number {
+  return Math.max(1, Math.min(4096, Math.floor(2 ** 17 / width)));
+}
+
+function lookupInto(table: EmbeddingTable, indices: Int32Array, out: Float32Array): void {
+  const { data, affines, width } = table;
   if (affines === null && indices.length <= fewIndices) {
     for (let i = 0; i < indices.length; i++) {
       const start = indices[i]! * width;
@@ -267,7 +336,6 @@ export function lookup(table: EmbeddingTable, indices: Int32Array, shape: readon
   } else {
     callLookup(table, indices, out);
   }
-  return resultTensor(out, [...shape, width]);
 }
 
 /** The arguments of a bag layer, after checks with PyTorch's sentences. */
@@ -320,6 +388,40 @@ export function lookupBags(table: EmbeddingTable, bags: IndexBags, { mode, paddi
   const out = emptyArray(float32, count * table.width);
   callBags(table, bags, mode, paddingIdx ?? -1, out);
   return resultTensor(out, [count, table.width]);
+}
+
+/** The same in slices of whole bags: see {@link lookupInSlices}. */
+export async function lookupBagsInSlices(
+  table: () => EmbeddingTable,
+  { indices, bounds, weights: given }: IndexBags,
+  { mode, paddingIdx }: BagModule,
+): Promise<Tensor> {
+  const count = bounds.length - 1;
+  const weights = given && given.slice(); // the caller's own
+  const { width } = table();
+  const out = emptyArray(float32, count * width);
+  const rows = rowsOfSlice(width);
+  const slice = (begin: number, end: number): void => {
+    const first = bounds[begin]!;
+    const last = bounds[end]!;
+    const part: IndexBags = {
+      indices: indices.subarray(first, last),
+      bounds: bounds.slice(begin, end + 1).map((bound) => bound - first),
+      weights: weights && weights.subarray(first, last),
+    };
+    callBags(table(), part, mode, paddingIdx ?? -1, out.subarray(begin * width, end * width));
+  };
+  await computeInSlices(
+    (function* () {
+      for (let begin = 0, end = 0; begin < count; begin = end) {
+        const last = bounds[begin]! + rows;
+        while (end < count && end - begin < rows && (end === begin || bounds[end + 1]! <= last)) end++;
+        const bags = [begin, end] as const;
+        yield () => slice(...bags);
+      }
+    })(),
+  );
+  return resultTensor(out, [count, width]);
 }
 
 function offsetBounds(

@@ -1,3 +1,4 @@
+import { takeSignal } from '../async-options.js';
 import { describe, typeError } from '../errors.js';
 import { checkAlive } from './dispose.js';
 
@@ -12,13 +13,15 @@ export interface Hook {
   readonly run: (module: Hooked, args: unknown[], output?: unknown) => unknown;
 }
 
-// A module with hooks has two own properties that nothing enumerates: its hooks by handle, in a Map, so that
-// copyModule gives each copy its own; and a `forward` that hides its class's and runs the hooks around it.
+// A module with hooks has three own properties that nothing enumerates: its hooks by handle, in a Map, so that
+// copyModule gives each copy its own; and a `forward` and a `forwardAsync` that hide its class's and run the hooks
+// around them.
 const hooksKey = Symbol('hooks');
 
 /** A module, as far as hooks need it. */
 interface Hooked {
   forward(...args: never[]): unknown;
+  forwardAsync(...args: never[]): Promise<unknown>;
   readonly [hooksKey]?: Map<object, Hook>;
 }
 
@@ -31,7 +34,9 @@ export function addHook(module: Hooked, hook: Hook): RemovableHandle {
     remove(): void {
       if (!hooks.delete(handle) || hooks.size > 0) return;
       Reflect.deleteProperty(module, hooksKey);
-      if (module.forward === forwardWithHooks) Reflect.deleteProperty(module, 'forward');
+      for (const [name, wrapper] of Object.entries(wrappers)) {
+        if (module[name as keyof typeof wrappers] === wrapper) Reflect.deleteProperty(module, name);
+      }
     },
   };
   hooks.set(handle, hook);
@@ -61,26 +66,75 @@ function hookMap(module: Hooked): Map<object, Hook> {
   }
   const hooks = new Map<object, Hook>();
   Object.defineProperty(module, hooksKey, { value: hooks, configurable: true });
-  Object.defineProperty(module, 'forward', {
-    value: forwardWithHooks,
-    configurable: true,
-    writable: true,
-  });
+  for (const [name, value] of Object.entries(wrappers)) {
+    Object.defineProperty(module, name, { value, configurable: true, writable: true });
+  }
   return hooks;
 }
 
-function forwardWithHooks(this: Hooked, ...given: unknown[]): unknown {
-  const hooks = [...this[hooksKey]!.values()]; // a copy, because a hook may remove itself
-  const isNothing = (value: unknown): boolean => value === undefined || value === null;
+/** What hides a class's methods in a module with hooks. */
+const wrappers = {
+  forward(this: Hooked, ...given: unknown[]): unknown {
+    const hooks = hooksOf(this);
+    const args = argumentsAfter(this, hooks, given);
+    return outputAfter(this, hooks, args, withoutHooks(this).forward.apply(this, args as never[]));
+  },
+  async forwardAsync(this: Hooked, ...given: unknown[]): Promise<unknown> {
+    const hooks = hooksOf(this);
+    const signal = takeSignal(given);
+    const args = argumentsAfter(this, hooks, given);
+    const options = signal === undefined ? [] : [{ signal }];
+    const all = [...args, ...options] as never[];
+    const output = await withoutHooks(this).forwardAsync.apply(this, all);
+    return outputAfter(this, hooks, args, output);
+  },
+};
+
+/** A copy, because a hook may remove itself. */
+function hooksOf(module: Hooked): readonly Hook[] {
+  return [...module[hooksKey]!.values()];
+}
+
+function argumentsAfter(module: Hooked, hooks: readonly Hook[], given: unknown[]): unknown[] {
   let args = given;
   for (const { before, run } of hooks) {
-    const result = before ? run(this, args) : undefined;
-    if (!isNothing(result)) args = Array.isArray(result) ? result : [result];
+    const result = before ? run(module, args) : undefined;
+    if (result !== undefined && result !== null) args = Array.isArray(result) ? result : [result];
   }
-  let output: unknown = (Object.getPrototypeOf(this) as Hooked).forward.apply(this, args as never[]);
+  return args;
+}
+
+function outputAfter(module: Hooked, hooks: readonly Hook[], args: unknown[], given: unknown): unknown {
+  let output = given;
   for (const { before, run } of hooks) {
-    const result = before ? undefined : run(this, args, output);
-    if (!isNothing(result)) output = result;
+    const result = before ? undefined : run(module, args, output);
+    if (result !== undefined && result !== null) output = result;
   }
   return output;
+}
+
+/** A module's methods without its hooks. */
+export function withoutHooks(module: Hooked): Pick<Hooked, 'forward' | 'forwardAsync'> {
+  return module[hooksKey] === undefined ? module : (Object.getPrototypeOf(module) as Hooked);
+}
+
+// Of a module without an own `forward`, by its prototype.
+const replacedIn = new WeakMap<object, boolean>();
+
+/**
+ * Whether a module's `forward` was replaced by a subclass, or in the module itself, that left `forwardAsync` as it was.
+ * What `forwardAsync` knows of the class's `forward` is not true of such a module.
+ */
+export function isForwardReplaced(module: Hooked): boolean {
+  if (module[hooksKey] === undefined && Object.hasOwn(module, 'forward')) return true;
+  const prototype = Object.getPrototypeOf(module) as object;
+  let replaced = replacedIn.get(prototype);
+  if (replaced === undefined) {
+    let owner = prototype;
+    while (!Object.hasOwn(owner, 'forward') && !Object.hasOwn(owner, 'forwardAsync')) {
+      owner = Object.getPrototypeOf(owner) as object;
+    }
+    replacedIn.set(prototype, (replaced = !Object.hasOwn(owner, 'forwardAsync')));
+  }
+  return replaced;
 }

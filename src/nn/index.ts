@@ -51,5 +51,6 @@ export type { RNNMode } from '../native/handles.js';
 export type { LSTMOptions, RNNBaseOptions, RNNOptions } from './rnn-config.js';
 export type { LSTMState, OutputOf } from './rnn-forward.js';
 export { RNN } from './rnn.js';
+export type { AsyncArguments, AsyncOptions } from '../async-options.js';
 /** Functions around modules, as PyTorch's `torch.nn.utils`. */
 export * as utils from './utils/index.js';

@@ -1,7 +1,9 @@
+import type { AsyncOptions } from '../async-options.js';
 import { describe, typeError } from '../errors.js';
 import type { Tensor } from '../tensor/index.js';
 import { ReLU } from './activation.js';
-import { forwardFloat, Linear, linearHandle } from './linear.js';
+import { isForwardReplaced } from './hooks.js';
+import { forwardFloat, forwardFloatAsync, Linear, linearHandle } from './linear.js';
 import { pack } from './module.js';
 import { freeHandle } from './native-weights.js';
 import { Sequential } from './container.js';
@@ -22,10 +24,18 @@ export class LinearReLU extends Sequential {
 
   /** @throws {TypeError} for another dtype @throws {RangeError} when the last dimension is not `inFeatures` */
   override forward(input: Tensor): Tensor {
-    const fused = this.fusedLinear();
-    return fused === undefined ? super.forward(input) : forwardFloat(this, fused, input, true);
+    const linear = this.fusedLinear();
+    return linear === undefined ? super.forward(input) : forwardFloat(this, linear, input, true);
   }
-  /** The Linear, unless the two run one after the other, because they have hooks or were replaced by other modules. */
+
+  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  override async forwardAsync(input: Tensor, options?: AsyncOptions): Promise<Tensor> {
+    const linear = isForwardReplaced(this) ? undefined : this.fusedLinear();
+    if (linear === undefined) return await super.forwardAsync(input, options);
+    return await forwardFloatAsync(this, linear, true, [input, options]);
+  }
+
+  /** The Linear, unless both must run one after the other: they have hooks, or were replaced by other modules. */
   private fusedLinear(): Linear | undefined {
     const linear = this.items.get('0')!;
     const relu = this.items.get('1')!;

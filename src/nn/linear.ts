@@ -1,11 +1,13 @@
+import { takeSignal, type AsyncOptions } from '../async-options.js';
 import { checkBoolean, checkOptions, checkSize, rangeError, typeError } from '../errors.js';
 import { native } from '../native/addon.js';
-import { callLinear } from '../native/call.js';
+import { callLinear, callLinearAsync } from '../native/call.js';
 import type { LinearHandle } from '../native/handles.js';
 import { float32 } from '../tensor/dtype.js';
 import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
 import { closed, fixed } from './closed.js';
+import { isForwardReplaced } from './hooks.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';
 import { Module, pack, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
@@ -57,6 +59,12 @@ export class Linear extends Module {
     return forwardFloat(this, this, input, false);
   }
 
+  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  override async forwardAsync(input: Tensor, options?: AsyncOptions): Promise<Tensor> {
+    if (isForwardReplaced(this)) return (await super.forwardAsync(input, options)) as Tensor;
+    return await forwardFloatAsync(this, this, false, [input, options]);
+  }
+
   /** Call this after a direct write into a parameter's `.data`, so that the next forward packs the weights again. */
   repack(): void {
     freeHandle(this);
@@ -77,9 +85,27 @@ export class Linear extends Module {
 
 /** The forward of a float Linear, and a relu after it if `relu`. `owner` is the module whose packed weight it uses. */
 export function forwardFloat(owner: Module, linear: Linear, input: Tensor, relu: boolean): Tensor {
+  return linearForward(checkedHandle(owner, linear, input, relu), input, linear[fixed].outFeatures);
+}
+
+/** The forwardAsync of a float Linear. Until it returns it has copied what it needs. */
+export async function forwardFloatAsync(
+  owner: Module,
+  linear: Linear,
+  relu: boolean,
+  args: unknown[],
+): Promise<Tensor> {
+  const signal = takeSignal(args);
+  const [input] = args as [Tensor];
+  const handle = checkedHandle(owner, linear, input, relu);
+  return await linearForwardAsync(handle, input, linear[fixed].outFeatures, signal);
+}
+
+/** Checks the input. Returns the handle as the parameters are now. */
+function checkedHandle(owner: Module, linear: Linear, input: Tensor, relu: boolean): LinearHandle {
   const { inFeatures, outFeatures } = linear[fixed];
   checkLinearInput(input, inFeatures, outFeatures);
-  return linearForward(linearHandle(owner, linear, relu), input, outFeatures);
+  return linearHandle(owner, linear, relu);
 }
 
 /** The handle of a float Linear as its parameters are now. */
@@ -119,6 +145,19 @@ export function linearForward(handle: LinearHandle, input: Tensor, outFeatures: 
   const x = input.checked('input') as Float32Array;
   const rows = x.length / shape[shape.length - 1]!;
   return resultTensor(callLinear(handle, x, rows, rows * outFeatures), [...shape.slice(0, -1), outFeatures]);
+}
+
+/** The same, at once or on another thread. */
+export async function linearForwardAsync(
+  handle: LinearHandle,
+  input: Tensor,
+  outFeatures: number,
+  signal: AbortSignal | undefined,
+): Promise<Tensor> {
+  const shape = [...input.shape.slice(0, -1), outFeatures];
+  const x = input.checked('input') as Float32Array;
+  const rows = x.length / input.shape[input.shape.length - 1]!;
+  return resultTensor(await callLinearAsync(handle, x, rows, rows * outFeatures, signal), shape);
 }
 
 /** What the parameters of a Linear depend on. */

@@ -1,15 +1,17 @@
+import { takeSignal } from '../async-options.js';
 import { native } from '../native/addon.js';
 import type { RNNHandle, RNNMode } from '../native/handles.js';
 import type { Tensor } from '../tensor/index.js';
 import { uniform_ } from './init.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from './layer-parameters.js';
 import { closed, fixed } from './closed.js';
+import { isForwardReplaced } from './hooks.js';
 import { Module, pack, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData } from './parameter.js';
 import { freeHandle, packedHandle } from './native-weights.js';
 import type { PackedSequence } from './packed-sequence.js';
 import { configOfCall, rnnMetadata, rnnRepr, type RNNConfig } from './rnn-config.js';
-import { forwardRNN, type LSTMState, type RNNResult } from './rnn-forward.js';
+import { forwardRNN, forwardRNNAsync, type LSTMState, type RNNResult } from './rnn-forward.js';
 
 /** Makes a float layer's parameters, all from U(-s, s) with `s = 1 / sqrt(hiddenSize)`. */
 export function initParameters(
@@ -100,6 +102,14 @@ export abstract class RNNBase extends Module implements RNNConfig {
   }
   protected run(input: Tensor | PackedSequence, state: LSTMState | Tensor | null | undefined): RNNResult {
     return forwardRNN(configOfCall(this[fixed], this.training), this.handle(), input, state, false);
+  }
+  /** {@link run} on another thread. The arguments are those of forwardAsync. */
+  protected async runAsync(args: unknown[]): Promise<RNNResult> {
+    if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as RNNResult;
+    const signal = takeSignal(args);
+    const [input, state] = args as Parameters<RNNBase['run']>;
+    const config = configOfCall(this[fixed], this.training);
+    return await forwardRNNAsync(config, this.handle(), input, state, false, signal);
   }
   private handle(): RNNHandle {
     const { projSize, numLayers, bidirectional } = this[fixed];

@@ -1,5 +1,5 @@
 import { describe, rangeError, typeError } from '../errors.js';
-import { callRNN, type RNNCall, type RNNOutputs } from '../native/call.js';
+import { callRNN, callRNNAsync, type RNNCall, type RNNOutputs } from '../native/call.js';
 import type { RNNHandle } from '../native/handles.js';
 import { float32 } from '../tensor/dtype.js';
 import { checkTensor, isTensor, resultTensor, Tensor } from '../tensor/tensor.js';
@@ -24,8 +24,46 @@ export function forwardRNN(
   state: LSTMState | Tensor | null | undefined,
   quantized: boolean,
 ): RNNResult {
+  const sequences = checkSequences(module, input, state, quantized);
+  const call = callOf(module, sequences);
+  const outputs = drops(module) ? callWithDropout(handle, call, module.dropout) : callRNN(handle, call);
+  return shaped(module, sequences, outputs);
+}
+
+/** The forwardAsync of every recurrent module. Until it returns it has copied what it needs. */
+export async function forwardRNNAsync(
+  module: RNNConfig,
+  handle: RNNHandle,
+  input: Tensor | PackedSequence,
+  state: LSTMState | Tensor | null | undefined,
+  quantized: boolean,
+  signal: AbortSignal | undefined,
+): Promise<RNNResult> {
+  const sequences = checkSequences(module, input, state, quantized);
+  const call = callOf(module, sequences);
+  const outputs = drops(module)
+    ? callWithDropoutAsync(handle, call, module.dropout, signal)
+    : callRNNAsync(handle, call, signal);
+  if (Array.isArray(outputs)) return shaped(module, sequences, outputs);
+  const { packed } = sequences;
+  const kept = packed === null ? sequences : { ...sequences, packed: copyOrder(packed) };
+  return shaped(module, kept, await outputs);
+}
+
+/** Dropout between layers. */
+function drops({ dropout, numLayers }: RNNConfig): boolean {
+  return dropout > 0 && numLayers > 1;
+}
+
+/** Checks the arguments of a forward. */
+function checkSequences(
+  module: RNNConfig,
+  input: Tensor | PackedSequence,
+  state: LSTMState | Tensor | null | undefined,
+  quantized: boolean,
+): Sequences {
   if (!isTensor(input) && isPackedSequence(input)) {
-    return forwardPacked(module, handle, input, state, quantized);
+    return checkPackedSequences(module, input, state, quantized);
   }
   const x = checkInput(input, quantized);
   const rank = x.shape.length;
@@ -43,7 +81,7 @@ export function forwardRNN(
   const batch = batched ? transposed.shape[1]! : 1;
   if (steps === 0) throw rangeError('ERR_SHAPE', 'Expected sequence length to be larger than 0 in RNN');
   const features = featuresOf(module);
-  const result = runLayers(module, handle, {
+  return {
     x: transposed.checked('input') as Float32Array,
     states: checkState(module, state, batched ? batch : null, true),
     steps,
@@ -52,19 +90,18 @@ export function forwardRNN(
     batchSizes: null,
     outputShape: batched ? [steps, batch, features] : [steps, features],
     batched,
-  });
-  if (swap) result[0] = (result[0] as Tensor).transpose(0, 1);
-  return result;
+    swap,
+    packed: null,
+  };
 }
 
 /** The caller's states are in the caller's order, the handle's in the order of the packed data. */
-function forwardPacked(
+function checkPackedSequences(
   module: RNNConfig,
-  handle: RNNHandle,
   input: PackedSequence,
   state: LSTMState | Tensor | null | undefined,
   quantized: boolean,
-): RNNResult {
+): Sequences {
   const { data, batchSizes, sorted, unsorted } = checkPacked(input);
   checkInput(data, quantized);
   if (data.dim() !== 2) throw rangeError('ERR_SHAPE', `input must have 2 dimensions, got ${data.dim()}`);
@@ -72,7 +109,7 @@ function forwardPacked(
   const batch = batchSizes[0]!;
   const states = checkState(module, state, batch, false);
   const rows = data.shape[0]!;
-  const [output, last] = runLayers(module, handle, {
+  return {
     x: data.checked('input') as Float32Array,
     states: states.map((each) => each && permuted(each, batch, module, sorted)) as States,
     steps: batchSizes.length,
@@ -81,13 +118,9 @@ function forwardPacked(
     batchSizes: BigInt64Array.from(batchSizes, BigInt),
     outputShape: [rows, featuresOf(module)],
     batched: true,
-  });
-  const restored = (tensor: Tensor): Tensor =>
-    resultTensor(permuted(tensor.data as Float32Array, batch, module, unsorted), tensor.shape);
-  return [
-    new PackedSequence(output as Tensor, input.batchSizes, input.sortedIndices, input.unsortedIndices),
-    isTensor(last) ? restored(last) : [restored(last[0]), restored(last[1])],
-  ];
+    swap: false,
+    packed: { input, unsorted },
+  };
 }
 
 /** `(directions of all layers, batch, features)` with the batch in another order. */
@@ -121,19 +154,36 @@ interface Sequences {
   readonly batchSizes: BigInt64Array | null;
   readonly outputShape: readonly number[];
   readonly batched: boolean;
+  /** Whether the caller has the batch before the steps. */
+  readonly swap: boolean;
+  /** Null unless the sequences are packed. */
+  readonly packed: PackedOrder | null;
 }
 
-/** Runs all layers, and shapes their results. */
-function runLayers(
+/** The order of packed sequences: as the input says it to the output, and where each state belongs. */
+interface PackedOrder {
+  readonly input: Pick<PackedSequence, 'batchSizes' | 'sortedIndices' | 'unsortedIndices'>;
+  readonly unsorted: readonly number[] | null;
+}
+
+function copyOrder({ input, unsorted }: PackedOrder): PackedOrder {
+  const { batchSizes, sortedIndices, unsortedIndices } = input;
+  const copies = {
+    batchSizes: batchSizes.clone(),
+    sortedIndices: sortedIndices && sortedIndices.clone(),
+    unsortedIndices: unsortedIndices && unsortedIndices.clone(),
+  };
+  return { input: copies, unsorted };
+}
+
+/** What the handle should run: all layers. */
+function callOf(
   module: RNNConfig,
-  handle: RNNHandle,
-  { x, states, steps, batch, rows, batchSizes, outputShape, batched }: Sequences,
-): RNNResult {
+  { x, states, steps, batch, rows, batchSizes, outputShape }: Sequences,
+): RNNCall {
   const { hiddenSize, numLayers } = module;
-  const lstm = module.mode === 'LSTM';
   const directions = directionsOf(module);
-  const projected = module.projSize || hiddenSize;
-  const call: RNNCall = {
+  return {
     x,
     h0: states[0],
     c0: states[1],
@@ -143,20 +193,69 @@ function runLayers(
     firstLayer: 0,
     layers: numLayers,
     yFloats: rows * outputShape[outputShape.length - 1]!,
-    hFloats: directions * batch * projected,
-    cFloats: lstm ? directions * batch * hiddenSize : 0,
+    hFloats: directions * batch * (module.projSize || hiddenSize),
+    cFloats: module.mode === 'LSTM' ? directions * batch * hiddenSize : 0,
   };
-  const drops = module.dropout > 0 && numLayers > 1;
-  const results = drops ? callWithDropout(handle, call, module.dropout) : callRNN(handle, call);
-  const output = resultTensor(results[0], outputShape);
+}
+
+/** The result of a forward, from what the handle gave. */
+function shaped(module: RNNConfig, sequences: Sequences, results: RNNOutputs): RNNResult {
+  const { batch, batched, packed } = sequences;
+  if (packed !== null) results = inCallersOrder(module, sequences, results);
+  const { hiddenSize } = module;
+  const directions = directionsOf(module);
+  const projected = module.projSize || hiddenSize;
+  const output = shapedOutput(sequences, results[0]);
   const hidden = resultTensor(results[1], batched ? [directions, batch, projected] : [directions, projected]);
-  if (!lstm) return [output, hidden];
+  if (module.mode !== 'LSTM') return [output, hidden];
   const cell = resultTensor(results[2], batched ? [directions, batch, hiddenSize] : [directions, hiddenSize]);
   return [output, [hidden, cell]];
 }
 
+function shapedOutput({ outputShape, swap, packed }: Sequences, data: Float32Array): Tensor | PackedSequence {
+  const output = resultTensor(data, outputShape);
+  if (packed === null) return swap ? output.transpose(0, 1) : output;
+  const { batchSizes, sortedIndices, unsortedIndices } = packed.input;
+  return new PackedSequence(output, batchSizes, sortedIndices, unsortedIndices);
+}
+
+/** The states of packed sequences as the caller has them. */
+function inCallersOrder(
+  module: RNNConfig,
+  { batch, packed }: Sequences,
+  [y, hn, cn]: RNNOutputs,
+): RNNOutputs {
+  const { unsorted } = packed!;
+  return [y, permuted(hn, batch, module, unsorted), permuted(cn, batch, module, unsorted)];
+}
+
 /** Runs layer by layer, with dropout between them. */
 function callWithDropout(handle: RNNHandle, call: RNNCall, dropout: number): RNNOutputs {
+  const layers = layersWithDropout(call, dropout);
+  let next = layers.next();
+  while (next.done !== true) next = layers.next(callRNN(handle, next.value));
+  return next.value;
+}
+
+async function callWithDropoutAsync(
+  handle: RNNHandle,
+  call: RNNCall,
+  dropout: number,
+  signal: AbortSignal | undefined,
+): Promise<RNNOutputs> {
+  // Each layer copies its input when it starts. Those of deeper layers are read later.
+  const { h0, c0 } = call;
+  const layers = layersWithDropout({ ...call, h0: h0 && h0.slice(), c0: c0 && c0.slice() }, dropout);
+  let next = layers.next();
+  while (next.done !== true) {
+    if (signal?.aborted === true) throw signal.reason;
+    next = layers.next(await callRNNAsync(handle, next.value, signal));
+  }
+  return next.value;
+}
+
+/** The calls of single layers, each of which gets its outputs back before the next. */
+function* layersWithDropout(call: RNNCall, dropout: number): Generator<RNNCall, RNNOutputs, RNNOutputs> {
   const { layers, yFloats } = call;
   const hFloats = call.hFloats / layers;
   const cFloats = call.cFloats / layers;
@@ -168,8 +267,7 @@ function callWithDropout(handle: RNNHandle, call: RNNCall, dropout: number): RNN
     if (layer > 0) x = applyDropout(new Tensor(y, [yFloats]), dropout).data as Float32Array;
     const h0 = call.h0 && call.h0.subarray(layer * hFloats, (layer + 1) * hFloats);
     const c0 = call.c0 && call.c0.subarray(layer * cFloats, (layer + 1) * cFloats);
-    const part = { ...call, x, h0, c0, firstLayer: layer, layers: 1, hFloats, cFloats };
-    const outputs = callRNN(handle, part);
+    const outputs = yield { ...call, x, h0, c0, firstLayer: layer, layers: 1, hFloats, cFloats };
     y = outputs[0];
     hn.set(outputs[1], layer * hFloats);
     cn.set(outputs[2], layer * cFloats);

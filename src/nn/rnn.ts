@@ -1,3 +1,4 @@
+import type { AsyncArguments } from '../async-options.js';
 import { closedGetters } from './closed.js';
 import type { Tensor } from '../tensor/index.js';
 import type { PackedSequence } from './packed-sequence.js';
@@ -38,5 +39,13 @@ export class RNN extends RNNBase {
     state?: Tensor | null,
   ): [OutputOf<X>, Tensor] {
     return this.run(input, state) as [OutputOf<X>, Tensor];
+  }
+
+  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  override forwardAsync<X extends Tensor | PackedSequence>(
+    input: X,
+    ...rest: AsyncArguments<[state?: Tensor | null]>
+  ): Promise<[OutputOf<X>, Tensor]> {
+    return this.runAsync([input, ...rest]) as Promise<[OutputOf<X>, Tensor]>;
   }
 }

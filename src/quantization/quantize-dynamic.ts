@@ -10,7 +10,8 @@ import {
 } from '../errors.js';
 import { collectIfExposed } from '../garbage.js';
 import { onMeta } from '../nn/meta.js';
-import { copyHooks, copyModule, isInstanceOf, isModule, type Module } from '../nn/module.js';
+import { copyModule } from '../nn/copy-module.js';
+import { copyHooks, isInstanceOf, isModule, type Module } from '../nn/module.js';
 import { freeHandle } from '../nn/native-weights.js';
 import { quantizedCatalogue } from '../nn/quantized/catalogue.js';
 import { checkQConfig } from '../nn/quantized/qconfig.js';

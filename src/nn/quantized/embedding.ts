@@ -1,6 +1,7 @@
+import { takeSignal, type AsyncArguments, type AsyncOptions } from '../../async-options.js';
 import { checkOneOf, checkOptions, checkSize, rangeError } from '../../errors.js';
 import { native } from '../../native/addon.js';
-import type { EmbeddingTable } from '../../native/handles.js';
+import type { EmbeddingTable, IndexBags } from '../../native/handles.js';
 import { quint4x2, quint8 } from '../../tensor/dtype.js';
 import { sameShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
@@ -14,11 +15,14 @@ import {
   limitNorm,
   lookup,
   lookupBags,
+  lookupBagsInSlices,
+  lookupInSlices,
   tableIndices,
   type BagMode,
   type BagOptions,
 } from '../embedding.js';
 import { closed, closedGetters, fixed } from '../closed.js';
+import { isForwardReplaced } from '../hooks.js';
 import { Module, sizeMismatch, type ModuleMetadata } from '../module.js';
 import { parameterData } from '../parameter.js';
 import { checkFloat, type QConfig } from './qconfig.js';
@@ -151,6 +155,15 @@ export class Embedding extends QuantizedTable {
     return lookup(this.loaded.table, list, indices.shape);
   }
 
+  /** {@link forward} in slices, between which the event loop goes on: see {@link Module.forwardAsync}. */
+  override async forwardAsync(indices: Tensor, options?: AsyncOptions): Promise<Tensor> {
+    if (isForwardReplaced(this)) return (await super.forwardAsync(indices, options)) as Tensor;
+    takeSignal([indices, options]);
+    const list = tableIndices('indices', indices, this[fixed].numEmbeddings);
+    const { table } = this.loaded;
+    return await lookupInSlices(() => table, list, indices.shape);
+  }
+
   protected override reprName(): string {
     return 'QuantizedEmbedding';
   }
@@ -197,20 +210,32 @@ export class EmbeddingBag extends QuantizedTable {
    */
   override forward(input: Tensor, offsets?: Tensor | null, perSampleWeights?: Tensor | null): Tensor {
     const bags = bagArguments(this[fixed], input, offsets, perSampleWeights);
+    const largest = this.largestSum(bags);
+    return finite(lookupBags(this.loaded.table, bags, this[fixed]), largest);
+  }
+
+  /** {@link forward} in slices, between which the event loop goes on: see {@link Module.forwardAsync}. */
+  override async forwardAsync(
+    input: Tensor,
+    ...rest: AsyncArguments<[offsets?: Tensor | null, perSampleWeights?: Tensor | null]>
+  ): Promise<Tensor> {
+    if (isForwardReplaced(this)) return (await super.forwardAsync(input, ...rest)) as Tensor;
+    const args: unknown[] = [...rest];
+    takeSignal(args);
+    const [offsets, weights] = args as [Tensor | null, Tensor | null];
+    const bags = bagArguments(this[fixed], input, offsets, weights);
+    const largest = this.largestSum(bags);
+    const { table } = this.loaded;
+    return finite(await lookupBagsInSlices(() => table, bags, this[fixed]), largest);
+  }
+
+  /** No sum of these bags has a larger magnitude. */
+  private largestSum(bags: IndexBags): number {
     const factor = bags.weights?.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0) ?? 1;
     if (!Number.isFinite(factor)) {
       throw rangeError('ERR_NOT_FINITE', 'per_sample_weights should be finite, but holds NaN or infinity');
     }
-    const { table, largest } = this.loaded;
-    const out = lookupBags(table, bags, this[fixed]);
-    const proved = largest * factor * bags.indices.length < 1e38;
-    if (!proved && !(out.data as Float32Array).every(Number.isFinite)) {
-      throw rangeError(
-        'ERR_OVERFLOW',
-        'the output overflows float32: table or per_sample_weights are too large',
-      );
-    }
-    return out;
+    return this.loaded.largest * factor * bags.indices.length;
   }
 
   protected override reprName(): string {
@@ -224,6 +249,17 @@ export class EmbeddingBag extends QuantizedTable {
   protected override metadata(): ModuleMetadata {
     return { ...super.metadata(), mode: this.mode, includeLastOffset: this.includeLastOffset };
   }
+}
+
+/** The same tensor. `largest` proves that it is finite, or every value is looked at. */
+function finite(out: Tensor, largest: number): Tensor {
+  if (!(largest < 1e38) && !(out.data as Float32Array).every(Number.isFinite)) {
+    throw rangeError(
+      'ERR_OVERFLOW',
+      'the output overflows float32: table or per_sample_weights are too large',
+    );
+  }
+  return out;
 }
 
 /** Quantizes a float table, each row over its own range, as PyTorch's PerChannelMinMaxObserver with float qparams. */

@@ -1,3 +1,4 @@
+import { takeSignal, type AsyncArguments } from '../../../async-options.js';
 import type { RNNMode } from '../../../native/handles.js';
 import type { Tensor } from '../../../tensor/index.js';
 import {
@@ -5,6 +6,7 @@ import {
   cellMetadata,
   cellRepr,
   forwardCell,
+  forwardCellAsync,
   GRUCell as FloatGRUCell,
   LSTMCell as FloatLSTMCell,
   RNNCell as FloatRNNCell,
@@ -13,6 +15,7 @@ import {
 } from '../../cells.js';
 import { cellParameters, type LayerParameter, type RNNCellSizes } from '../../layer-parameters.js';
 import { closed, closedGetters, fixed } from '../../closed.js';
+import { isForwardReplaced } from '../../hooks.js';
 import type { ModuleMetadata } from '../../module.js';
 import { kindOf, nonlinearityOf } from '../../rnn-config.js';
 import type { LSTMState } from '../../rnn-forward.js';
@@ -71,6 +74,12 @@ abstract class QuantizedRNNCellBase extends QuantizedRecurrent implements RNNCel
   protected step(input: Tensor, state: LSTMState | Tensor | null | undefined): Tensor | [Tensor, Tensor] {
     return forwardCell(this[fixed], this.handle(), input, state, true);
   }
+  /** {@link step} on another thread. The arguments are those of forwardAsync. */
+  protected async stepAsync(args: unknown[]): Promise<Tensor | [Tensor, Tensor]> {
+    if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as Tensor;
+    const signal = takeSignal(args);
+    return await forwardCellAsync(this[fixed], this.handle(), args, signal, true);
+  }
 }
 
 /**
@@ -92,6 +101,14 @@ export class LSTMCell extends QuantizedRNNCellBase {
   override forward(input: Tensor, state?: LSTMState | null): [Tensor, Tensor] {
     return this.step(input, state) as [Tensor, Tensor];
   }
+
+  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  override forwardAsync(
+    input: Tensor,
+    ...rest: AsyncArguments<[state?: LSTMState | null]>
+  ): Promise<[Tensor, Tensor]> {
+    return this.stepAsync([input, ...rest]) as Promise<[Tensor, Tensor]>;
+  }
 }
 
 /** A GRUCell with INT8 or float16 weights; see the quantized {@link LSTMCell}. */
@@ -107,6 +124,11 @@ export class GRUCell extends QuantizedRNNCellBase {
   /** @see {@link FloatGRUCell.forward} */
   override forward(input: Tensor, state?: Tensor | null): Tensor {
     return this.step(input, state) as Tensor;
+  }
+
+  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  override forwardAsync(input: Tensor, ...rest: AsyncArguments<[state?: Tensor | null]>): Promise<Tensor> {
+    return this.stepAsync([input, ...rest]) as Promise<Tensor>;
   }
 }
 
@@ -130,5 +152,10 @@ export class RNNCell extends QuantizedRNNCellBase {
   /** @see {@link FloatRNNCell.forward} */
   override forward(input: Tensor, state?: Tensor | null): Tensor {
     return this.step(input, state) as Tensor;
+  }
+
+  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  override forwardAsync(input: Tensor, ...rest: AsyncArguments<[state?: Tensor | null]>): Promise<Tensor> {
+    return this.stepAsync([input, ...rest]) as Promise<Tensor>;
   }
 }

@@ -1,3 +1,4 @@
+import type { AsyncArguments } from '../../../async-options.js';
 import type { Tensor } from '../../../tensor/index.js';
 import { GRU as FloatGRU } from '../../gru.js';
 import type { PackedSequence } from '../../packed-sequence.js';
@@ -31,5 +32,13 @@ export class GRU extends QuantizedRNNBase {
     state?: Tensor | null,
   ): [OutputOf<X>, Tensor] {
     return this.run(input, state) as [OutputOf<X>, Tensor];
+  }
+
+  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  override forwardAsync<X extends Tensor | PackedSequence>(
+    input: X,
+    ...rest: AsyncArguments<[state?: Tensor | null]>
+  ): Promise<[OutputOf<X>, Tensor]> {
+    return this.runAsync([input, ...rest]) as Promise<[OutputOf<X>, Tensor]>;
   }
 }

@@ -1,3 +1,4 @@
+import { takeSignal, type AsyncOptions } from '../../../async-options.js';
 import { checkBoolean, checkOptions, checkSize, rangeError, typeError } from '../../../errors.js';
 import { native } from '../../../native/addon.js';
 import type { HalfLinearHandle, HalfMatrix, Int8LinearHandle, Int8Matrix } from '../../../native/handles.js';
@@ -5,8 +6,15 @@ import { float16, float32 } from '../../../tensor/dtype.js';
 import { checkTensor, type Tensor } from '../../../tensor/tensor.js';
 import { LinearReLU as FloatLinearReLU } from '../../intrinsic.js';
 import type { LayerParameter } from '../../layer-parameters.js';
-import { Linear as FloatLinear, linearForward, linearParameters, type LinearOptions } from '../../linear.js';
+import {
+  Linear as FloatLinear,
+  linearForward,
+  linearForwardAsync,
+  linearParameters,
+  type LinearOptions,
+} from '../../linear.js';
 import { closed, fixed } from '../../closed.js';
+import { isForwardReplaced } from '../../hooks.js';
 import type { ModuleMetadata } from '../../module.js';
 import { DynamicModule, type QuantizedMatrix } from './dynamic-module.js';
 import {
@@ -72,7 +80,20 @@ abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | Half
    * an output beyond float32 (`ERR_OVERFLOW`)
    */
   override forward(input: Tensor): Tensor {
-    const { inFeatures, outFeatures } = this[fixed];
+    this.checkInput(input);
+    return linearForward(this.handle(), input, this[fixed].outFeatures);
+  }
+
+  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  override async forwardAsync(input: Tensor, options?: AsyncOptions): Promise<Tensor> {
+    if (isForwardReplaced(this)) return (await super.forwardAsync(input, options)) as Tensor;
+    const signal = takeSignal([input, options]);
+    this.checkInput(input);
+    return await linearForwardAsync(this.handle(), input, this[fixed].outFeatures, signal);
+  }
+
+  private checkInput(input: Tensor): void {
+    const { inFeatures } = this[fixed];
     checkTensor('input', input);
     if (input.dtype !== float32)
       throw typeError('ERR_DTYPE', `expected scalar type Float but found ${input.dtype}`);
@@ -88,7 +109,6 @@ abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | Half
         `The number of rows in the packB should be equal to K: ${input.size(-1)}, but it is ${inFeatures}`,
       );
     }
-    return linearForward(this.handle(), input, outFeatures);
   }
 
   protected override parameterList(): LayerParameter[] {

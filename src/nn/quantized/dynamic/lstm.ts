@@ -1,3 +1,4 @@
+import type { AsyncArguments } from '../../../async-options.js';
 import type { Tensor } from '../../../tensor/index.js';
 import { LSTM as FloatLSTM } from '../../lstm.js';
 import type { PackedSequence } from '../../packed-sequence.js';
@@ -48,5 +49,13 @@ export class LSTM extends QuantizedRNNBase {
     state?: LSTMState | null,
   ): [OutputOf<X>, [Tensor, Tensor]] {
     return this.run(input, state) as [OutputOf<X>, [Tensor, Tensor]];
+  }
+
+  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  override forwardAsync<X extends Tensor | PackedSequence>(
+    input: X,
+    ...rest: AsyncArguments<[state?: LSTMState | null]>
+  ): Promise<[OutputOf<X>, [Tensor, Tensor]]> {
+    return this.runAsync([input, ...rest]) as Promise<[OutputOf<X>, [Tensor, Tensor]]>;
   }
 }

@@ -1,3 +1,4 @@
+import { takeSignal } from '../../../async-options.js';
 import { rangeError } from '../../../errors.js';
 import { native } from '../../../native/addon.js';
 import type {
@@ -11,10 +12,11 @@ import { float16 } from '../../../tensor/dtype.js';
 import { type Tensor } from '../../../tensor/tensor.js';
 import { rnnParameters, type LayerParameter, type RNNCellSizes } from '../../layer-parameters.js';
 import { closed, fixed } from '../../closed.js';
+import { isForwardReplaced } from '../../hooks.js';
 import type { Module, ModuleMetadata } from '../../module.js';
 import type { PackedSequence } from '../../packed-sequence.js';
 import { configOfCall, kindOf, rnnMetadata, rnnRepr, type RNNConfig } from '../../rnn-config.js';
-import { forwardRNN, type LSTMState, type RNNResult } from '../../rnn-forward.js';
+import { forwardRNN, forwardRNNAsync, type LSTMState, type RNNResult } from '../../rnn-forward.js';
 import { DynamicModule, type QuantizedMatrix } from './dynamic-module.js';
 import { checkFloat, type DynamicQuantization, type DynamicOptions, type QConfig } from '../qconfig.js';
 
@@ -116,5 +118,13 @@ export abstract class QuantizedRNNBase extends QuantizedRecurrent implements RNN
   }
   protected run(input: Tensor | PackedSequence, state: LSTMState | Tensor | null | undefined): RNNResult {
     return forwardRNN(configOfCall(this[fixed], this.training), this.handle(), input, state, true);
+  }
+  /** {@link run} on another thread. The arguments are those of forwardAsync. */
+  protected async runAsync(args: unknown[]): Promise<RNNResult> {
+    if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as RNNResult;
+    const signal = takeSignal(args);
+    const [input, state] = args as Parameters<QuantizedRNNBase['run']>;
+    const config = configOfCall(this[fixed], this.training);
+    return await forwardRNNAsync(config, this.handle(), input, state, true, signal);
   }
 }
