@@ -30,10 +30,12 @@ export const errorCodes = {
   ERR_STATE_DICT: 'A state dict does not fit the module that should load it; nothing was changed.',
   /** RangeError. */
   ERR_UNSUPPORTED: 'PyTorch knows this combination, dynaquant does not have it.',
+  /** RangeError. */
+  ERR_STREAM: 'There is no such live stream, or its saved state is damaged or of another model.',
   /** CheckpointError. */
   ERR_CHECKPOINT: 'A file is broken, truncated, hostile or of a kind that cannot be read.',
   /** Error. */
-  ERR_DISPOSED: 'A module, or one below it, is used after `dispose()`.',
+  ERR_DISPOSED: 'A module, one below it, or live streams are used after `dispose()`.',
   /** Error. */
   ERR_NATIVE_ADDON: 'There is no native build for this machine, or it cannot be loaded.',
   /** Error. */

@@ -87,7 +87,8 @@ void environment(std::size_t jobs, bool waits) {
 
 void at_once(std::size_t environments, std::size_t jobs) {
   std::vector<std::thread> threads;
-  for (std::size_t i = 0; i < environments; ++i) threads.emplace_back(environment, jobs, i % 2 == 0);
+  for (std::size_t i = 0; i < environments; ++i)
+    threads.emplace_back(environment, jobs, i % 2 == 0);
   for (std::thread& thread : threads) thread.join();
 }
 

@@ -894,6 +894,33 @@ const modules: Rows = {
   CheckpointError: { call: (message: never) => new CheckpointError(message), args: {} },
 };
 
+const gru = new nn.GRU(2, 2);
+/** Streams of which one, with the id 1, is open. */
+function openStreams(): dynaquant.nn.Streams {
+  const streams = new nn.Streams(gru);
+  streams.open();
+  return streams;
+}
+const stream = (): Argument => arg(() => 1);
+const streams: Rows = {
+  'nn.Streams': {
+    call: (model: never) => new nn.Streams(model),
+    args: { model: arg(() => gru) },
+  },
+  'nn.Streams.open': method(openStreams, (s) => s.open(), {}),
+  'nn.Streams.reset': method(openStreams, (s, id: never) => s.reset(id), { id: stream() }),
+  'nn.Streams.close': method(openStreams, (s, id: never) => s.close(id), { id: stream() }),
+  'nn.Streams.step': method(openStreams, (s, ids: never, x: never) => s.step(ids, x), {
+    ids: arg(() => [1]),
+    x: arg(() => dynaquant.ones(1, 2), '', /RNN input dtype/),
+  }),
+  'nn.Streams.toBuffer': method(openStreams, (s, id: never) => s.toBuffer(id), { id: stream() }),
+  'nn.Streams.fromBuffer': method(openStreams, (s, bytes: never) => s.fromBuffer(bytes), {
+    bytes: arg(() => openStreams().toBuffer(1)),
+  }),
+  'nn.Streams.dispose': method(openStreams, (s) => s.dispose(), {}),
+};
+
 const file = join(folder, 'state.safetensors');
 const files: Rows = {
   saveSync: {
@@ -920,6 +947,7 @@ const table: Rows = {
   ...floatLayers,
   ...quantizedLayers,
   ...modules,
+  ...streams,
   ...files,
   ...asynchronous({ ...floatLayers, ...quantizedLayers, ...modules }),
 };

@@ -151,8 +151,7 @@ namespace {
 Napi::Value cancel_call(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::size_t number = size_argument(env, info[0], "number");
-  return Napi::Boolean::New(env,
-                            AsyncCalls::of(env).cancel(static_cast<std::uint32_t>(number)));
+  return Napi::Boolean::New(env, AsyncCalls::of(env).cancel(static_cast<std::uint32_t>(number)));
 }
 
 }  // namespace

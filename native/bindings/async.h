@@ -76,9 +76,9 @@ class AsyncArguments {
     return result;
   }
 
-  // Has `compute` called on another thread, then settle(status, bytes) on this one: see AsyncCall. `compute` must own
-  // what it needs, but for the arguments that were read here. Returns a number for cancelCall.
-  // `wants_team`: see JobGroup::submit.
+  // Has `compute` called on another thread, then settle(status, bytes) on this one: see AsyncCall.
+  // `compute` must own what it needs, but for the arguments that were read here. Returns a number
+  // for cancelCall. `wants_team`: see JobGroup::submit.
   Napi::Value start(std::function<Status()> compute, bool wants_team);
 
  private:

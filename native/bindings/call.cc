@@ -8,8 +8,9 @@ namespace {
 
 // The names of Status, by its numbers.
 Napi::Array status_names(Napi::Env env) {
-  constexpr const char* kNames[] = {"ok", "inputNotFinite", "hiddenNotFinite", "cellNotFinite",
-                                    "overflow", "stopped", "noMemory"};
+  constexpr const char* kNames[] = {
+      "ok",       "inputNotFinite", "hiddenNotFinite", "cellNotFinite",
+      "overflow", "stopped",        "noMemory"};
   static_assert(std::size(kNames) == static_cast<std::size_t>(Status::kNoMemory) + 1, "one each");
   Napi::Array names = Napi::Array::New(env);
   for (std::size_t i = 0; i < std::size(kNames); ++i) {

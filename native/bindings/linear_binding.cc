@@ -72,8 +72,8 @@ class LinearHandle : public Handle<LinearHandle<Matrix>, Linear<Matrix>> {
       const std::size_t rows = arguments.size(kLinearRows, "rows");
       const float* x = arguments.floats(0, "x", product({rows, linear->in_features()}));
       const auto [out] = arguments.outputs(1, {{"out", product({rows, linear->out_features()})}});
-      return arguments.start(
-          [linear, x, rows, out = out] { return linear->forward(x, rows, out); }, false);
+      return arguments.start([linear, x, rows, out = out] { return linear->forward(x, rows, out); },
+                             false);
     });
   }
 

@@ -42,9 +42,9 @@ class JobGroup {
   JobGroup(const JobGroup&) = delete;
   JobGroup& operator=(const JobGroup&) = delete;
 
-  // Queues a job. If there are no threads to be had, it runs here and now. Of those that `want_team`
-  // one runs at a time, because with all threads each it takes them less time than one beside the
-  // other.
+  // Queues a job. If there are no threads to be had, it runs here and now. Of those that
+  // `want_team` one runs at a time, because with all threads each it takes them less time than one
+  // beside the other.
   void submit(std::unique_ptr<Job> job, bool wants_team);
   // Takes a job back if it still waits; null if it runs or has run.
   std::unique_ptr<Job> withdraw(Job* job);

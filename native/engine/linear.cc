@@ -12,6 +12,7 @@ namespace dynaquant {
 
 template <typename Matrix>
 Status Linear<Matrix>::forward(const float* x, std::size_t rows, float* out) const {
+  if (rows == 0) return Status::kOk;
   const double ns = product_ns(matrix_, rows);
   Team team(threads_for(ns), static_cast<std::uint64_t>(ns));
   multiply({kernels_, team}, FloatRows{x, in_features()}, rows, matrix_,

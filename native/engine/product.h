@@ -59,16 +59,16 @@ void multiply(const Machine& machine, const Rows& x, std::size_t rows, const Mat
   const double ns = product_ns(matrix, rows);
   const std::size_t piece =
       ns < kLongNs ? panels : block * static_cast<std::size_t>(1 + blocks / (ns / kLongNs));
-  machine.team.run(blocks, grain_for(ns, blocks),
-                   [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
-                     const std::size_t end_panel = std::min(end * block, panels);
-                     for (std::size_t first = begin * block, last; first < end_panel; first = last) {
-                       if (machine.team.stopped()) return;
-                       last = std::min(first + piece, end_panel);
-                       gemm(machine.kernels, x, rows, matrix.slice(first, last),
-                            out.of_panels(first, last), relu);
-                     }
-                   });
+  machine.team.run(
+      blocks, grain_for(ns, blocks), [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
+        const std::size_t end_panel = std::min(end * block, panels);
+        for (std::size_t first = begin * block, last; first < end_panel; first = last) {
+          if (machine.team.stopped()) return;
+          last = std::min(first + piece, end_panel);
+          gemm(machine.kernels, x, rows, matrix.slice(first, last), out.of_panels(first, last),
+               relu);
+        }
+      });
 }
 
 }  // namespace dynaquant

@@ -227,7 +227,8 @@ double Rnn<Matrix>::row_ns() const {
 template <typename Matrix>
 bool Rnn<Matrix>::wants_team(const RnnCall& call) const {
   // Each step reads the hidden weights again. They come two to three times as fast if a thread's
-  // part of them fits its core's own cache, and only then. A long call must not keep others waiting.
+  // part of them fits its core's own cache, and only then. A long call must not keep others
+  // waiting.
   constexpr double kTooLongNs = 50e6;
   const std::size_t bytes = directions_[0].hidden.bytes();
   return call.steps > 1 && bytes > kCached && bytes / num_threads() <= kCached + kCached / 4 &&

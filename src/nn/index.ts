@@ -52,5 +52,6 @@ export type { LSTMOptions, RNNBaseOptions, RNNOptions } from './rnn-config.js';
 export type { LSTMState, OutputOf } from './rnn-forward.js';
 export { RNN } from './rnn.js';
 export type { AsyncArguments, AsyncOptions } from '../async-options.js';
+export { Streams, type StreamIds } from './streams/streams.js';
 /** Functions around modules, as PyTorch's `torch.nn.utils`. */
 export * as utils from './utils/index.js';

@@ -76,7 +76,7 @@ function checkSequences(
   checkFeatures(module, x);
   const batched = rank === 3;
   const swap = batched && module.batchFirst;
-  const transposed = swap ? x.transpose(0, 1) : x;
+  const transposed = swap ? swapped(x) : x;
   const steps = transposed.shape[0]!;
   const batch = batched ? transposed.shape[1]! : 1;
   if (steps === 0) throw rangeError('ERR_SHAPE', 'Expected sequence length to be larger than 0 in RNN');
@@ -93,6 +93,12 @@ function checkSequences(
     swap,
     packed: null,
   };
+}
+
+/** The first two dimensions exchanged. No copy if one of them is 1, because the rows then keep their order. */
+function swapped(tensor: Tensor): Tensor {
+  const [a, b, features] = tensor.shape as [number, number, number];
+  return a === 1 || b === 1 ? tensor.reshape(b, a, features) : tensor.transpose(0, 1);
 }
 
 /** The caller's states are in the caller's order, the handle's in the order of the packed data. */
@@ -214,7 +220,7 @@ function shaped(module: RNNConfig, sequences: Sequences, results: RNNOutputs): R
 
 function shapedOutput({ outputShape, swap, packed }: Sequences, data: Float32Array): Tensor | PackedSequence {
   const output = resultTensor(data, outputShape);
-  if (packed === null) return swap ? output.transpose(0, 1) : output;
+  if (packed === null) return swap ? swapped(output) : output;
   const { batchSizes, sortedIndices, unsortedIndices } = packed.input;
   return new PackedSequence(output, batchSizes, sortedIndices, unsortedIndices);
 }
