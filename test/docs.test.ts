@@ -28,7 +28,7 @@ import ts from 'typescript';
 const root = join(__dirname, '..');
 
 /** Pages whose interfaces are being built. */
-const waiting: readonly string[] = [];
+const waiting: readonly string[] = ['docs/live-streams.md'];
 
 /** Blocks that are not run: page, first line, reason. */
 const notRun: readonly (readonly [page: string, firstLine: string, reason: string])[] = [
