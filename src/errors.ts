@@ -78,10 +78,22 @@ export class CheckpointError extends Error {
   override readonly name = 'CheckpointError';
   /** `ERR_CHECKPOINT`. */
   readonly code = 'ERR_CHECKPOINT' satisfies ErrorCode;
+
+  constructor(message?: string, options?: ErrorOptions) {
+    super(message === undefined || typeof message === 'string' ? message : describe(message), options);
+  }
 }
 
 /** A value as an error sentence shows it: short, and never the data itself. */
 export function describe(value: unknown): string {
+  try {
+    return description(value);
+  } catch {
+    return `a ${typeof value} that cannot be read`; // a getter that throws, or a revoked Proxy
+  }
+}
+
+function description(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 57)}…'` : `'${value}'`;
   if (typeof value === 'bigint')
@@ -123,9 +135,19 @@ export function isSet(value: unknown): value is ReadonlySet<unknown> {
   return hasSize(sizeOfSet, value);
 }
 
+const typedArrayName = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint8Array.prototype),
+  Symbol.toStringTag,
+)!.get as (this: unknown) => string | undefined;
+
+/** The name of a typed array's class, in any realm, whatever the array says of itself; `''` for everything else. */
+export function arrayName(value: unknown): string {
+  return typedArrayName.call(value) ?? '';
+}
+
 /** Whether a value is a Uint8Array, of any realm. */
 export function isBytes(value: unknown): value is Uint8Array {
-  return ArrayBuffer.isView(value) && tagOf(value) === 'Uint8Array';
+  return arrayName(value) === 'Uint8Array';
 }
 
 /** Refuses unknown option keys, so that a typo does not silently mean the default. */
@@ -206,14 +228,27 @@ export function listOf(
   value: unknown,
   sentence = `${name} should be an iterable, got ${describe(value)}`,
 ): unknown[] {
-  const iterable = value as Partial<Iterable<unknown>> | null;
-  if (
-    typeof iterable !== 'object' ||
-    typeof iterable?.[Symbol.iterator] !== 'function' ||
-    ArrayBuffer.isView(iterable)
-  )
-    throw typeError('ERR_INVALID_ARG_TYPE', sentence);
-  const iterator = (iterable as Iterable<unknown>)[Symbol.iterator]() as Partial<Iterator<unknown>> | null;
+  // Read once, because a Proxy may say something else the second time.
+  const iterate: unknown =
+    typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)
+      ? (value as Partial<Iterable<unknown>>)[Symbol.iterator]
+      : undefined;
+  if (typeof iterate !== 'function') throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+  const iterator = iterate.call(value) as Partial<Iterator<unknown>> | null;
   if (typeof iterator?.next !== 'function') throw typeError('ERR_INVALID_ARG_TYPE', sentence);
-  return [...{ [Symbol.iterator]: () => iterator as Iterator<unknown> }];
+  const list: unknown[] = [];
+  for (;;) {
+    const step: unknown = iterator.next();
+    if (typeof step !== 'object' || step === null) throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+    const { done, value: each } = step as IteratorResult<unknown>;
+    if (done) return list;
+    if (list.length === longestList) {
+      iterator.return?.();
+      throw rangeError('ERR_TOO_LARGE', `${name} should have at most ${longestList} entries`);
+    }
+    list.push(each);
+  }
 }
+
+/** An iterable need not end. */
+const longestList = 2 ** 20;

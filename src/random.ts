@@ -1,17 +1,20 @@
 import { checkOptions, describe, isBytes, checkNumber, rangeError, typeError } from './errors.js';
 import { native } from './native/addon.js';
 import {
+  bytesOf,
   checkDTypeAmong,
-  checkShape,
+  checkedShape,
   checkTensor,
   emptyArray,
   float32,
   float64,
+  largestFloat32,
   int32,
   int64,
   numelOf,
   sizeArguments,
   Tensor,
+  trueLength,
   type DType,
   type SizeArguments,
 } from './tensor/index.js';
@@ -54,20 +57,23 @@ export class Generator {
   getState(): Uint8Array {
     return this.bytes().slice();
   }
-  /** Continues from a saved state. @throws {TypeError | RangeError} when it is none */
+  /**
+   * Continues from a saved state.
+   *
+   * @throws {TypeError | RangeError} when it is none: of another length, or with numbers that no generator reaches
+   */
   setState(state: Uint8Array): this {
     if (!isBytes(state)) {
       throw typeError('ERR_INVALID_ARG_TYPE', `state should be a Uint8Array, got ${describe(state)}`);
     }
     const stateBytes = native().generatorStateBytes;
-    if (state.length !== stateBytes) {
-      throw rangeError('ERR_SHAPE', `state should have ${stateBytes} bytes, got ${state.length}`);
+    const bytes = bytesOf(state);
+    if (bytes.length !== stateBytes) {
+      throw rangeError('ERR_SHAPE', `state should have ${stateBytes} bytes, got ${bytes.length}`);
     }
     const copy = new Uint8Array(new ArrayBuffer(stateBytes));
-    copy.set(state);
-    // The last number is a normal that was drawn already. It is the only one that could be NaN or infinite.
-    const normal = new Float64Array(copy.buffer, stateBytes - 8);
-    if (!Number.isFinite(normal[0])) normal[0] = 0;
+    copy.set(bytes);
+    checkState(copy.buffer);
     this.state = copy;
     return this;
   }
@@ -76,6 +82,21 @@ export class Generator {
     if (this.state === undefined) this.manualSeed(this.seed);
     return this.state!;
   }
+}
+
+/** Refuses a state that no generator reaches. Its layout is GeneratorState's in native/engine/random.h. */
+function checkState(buffer: ArrayBuffer): void {
+  const words = new Uint32Array(buffer, 0, 624);
+  const [next, hasNormal] = new Uint32Array(buffer, 4 * words.length, 2);
+  const [normal] = new Float64Array(buffer, 4 * words.length + 8);
+  // Of the first word only one bit counts. From zeros no other number follows.
+  const isStuck = words[0]! < 2 ** 31 && words.subarray(1).every((word) => word === 0);
+  // A normal is at most sqrt(-2 log(2^-53)), which is 8.6.
+  if (next! > words.length || hasNormal! > 1 || !(Math.abs(normal!) < 9) || isStuck)
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
+      'state should be what getState returned, but holds other numbers',
+    );
 }
 
 /** The functions below draw from this one if no generator is given. */
@@ -114,7 +135,7 @@ export function randn(...args: SizeArguments<RandomOptions>): Tensor {
 export function randint(high: number, shape: readonly number[], options?: RandomOptions): Tensor;
 export function randint(low: number, high: number, shape: readonly number[], options?: RandomOptions): Tensor;
 export function randint(...args: unknown[]): Tensor {
-  const [low, high, shape, options = {}] = (Array.isArray(args[1]) ? [0, ...args] : args) as [
+  const [low, high, sizes, options = {}] = (Array.isArray(args[1]) ? [0, ...args] : args) as [
     number,
     number,
     readonly number[],
@@ -132,8 +153,10 @@ export function randint(...args: unknown[]): Tensor {
       `random_ expects 'from' to be less than 'to', but got from=${low} >= to=${high}`,
     );
   }
-  checkShape(shape);
+  const shape = checkedShape(sizes);
   const dtype = integerDType('randint', options);
+  if (dtype === int32 && (low < -(2 ** 31) || high > 2 ** 31))
+    throw rangeError('ERR_INVALID_ARG_VALUE', `low and high should fit int32, got ${low} and ${high}`);
   const out = emptyArray(int64, numelOf(shape));
   const range = BigInt(high) - BigInt(low);
   native().randomIntegers(stateOf(options.generator), out, BigInt(low), range);
@@ -153,10 +176,10 @@ export function randperm(n: number, options: RandomOptions = {}): Tensor {
 }
 
 /** float32 ones with probability `p`, else zeros. */
-export function bernoulli(p: number, shape: readonly number[], generator?: Generator): Tensor {
+export function bernoulli(p: number, sizes: readonly number[], generator?: Generator): Tensor {
   checkNumber('p', p);
   if (!(p >= 0 && p <= 1)) throw rangeError('ERR_INVALID_ARG_VALUE', `p should be in [0, 1], got ${p}`);
-  checkShape(shape);
+  const shape = checkedShape(sizes);
   const out = emptyArray(float32, numelOf(shape));
   native().randomBernoulli(stateOf(generator), out, p);
   return new Tensor(out, shape);
@@ -165,8 +188,7 @@ export function bernoulli(p: number, shape: readonly number[], generator?: Gener
 /** Fills a tensor in place from [from, to). */
 export function fillUniform<T extends Tensor>(tensor: T, from: number, to: number, generator?: Generator): T {
   checkFloats('uniform_', tensor);
-  checkNumber('from', from);
-  checkNumber('to', to);
+  checkBounds(tensor, from, to);
   const data = tensor.checked();
   const state = stateOf(generator);
   if (tensor.dtype === float32) native().randomUniform(state, data as Float32Array, from, to);
@@ -190,6 +212,27 @@ export function fillNormal<T extends Tensor>(tensor: T, mean: number, std: numbe
   return tensor;
 }
 
+/** Refuses a range that the tensor's floats cannot hold. */
+function checkBounds({ dtype }: Tensor, from: number, to: number): void {
+  checkNumber('from', from);
+  checkNumber('to', to);
+  const most = dtype === float32 ? largestFloat32 : Number.MAX_VALUE;
+  for (const [name, bound] of [
+    ['from', from],
+    ['to', to],
+  ] as const)
+    if (!(Math.abs(bound) <= most))
+      throw rangeError('ERR_INVALID_ARG_VALUE', `${name} is out of bounds for ${dtype}, got ${bound}`);
+  if (!(from <= to)) {
+    const sentence = `uniform_ expects to return a [from, to) range, but found from=${from} > to=${to}`;
+    throw rangeError('ERR_INVALID_ARG_VALUE', sentence);
+  }
+  if (!(to - from <= most)) {
+    const sentence = `uniform_ expects to-from <= ${most}, but found to=${to} and from=${from}`;
+    throw rangeError('ERR_INVALID_ARG_VALUE', sentence);
+  }
+}
+
 function checkFloats(where: string, tensor: Tensor): void {
   checkTensor('tensor', tensor);
   if (tensor.dtype !== float32 && tensor.dtype !== float64)
@@ -199,7 +242,8 @@ function checkFloats(where: string, tensor: Tensor): void {
 /** The live state of a Generator, of this copy of the package or another. */
 function stateOf(generator: Generator = defaultGenerator): Uint8Array {
   const state: unknown = typeof generator?.bytes === 'function' ? generator.bytes() : undefined;
-  if (isBytes(state) && state.length === native().generatorStateBytes) return state;
+  if (isBytes(state) && trueLength(state) === native().generatorStateBytes && state.byteOffset % 8 === 0)
+    return state;
   throw typeError('ERR_INVALID_ARG_TYPE', `generator should be a Generator, got ${describe(generator)}`);
 }
 

@@ -70,11 +70,12 @@ describe('Generator', () => {
   test('a forged state is refused or harmless', () => {
     expect(() => new Generator().setState(new Uint8Array(3))).toThrow(/2512 bytes, got 3/);
     expect(() => new Generator().setState('x' as never)).toThrow(/should be a Uint8Array/);
-    const forged = new Generator().setState(new Uint8Array(2512).fill(255));
+    expect(() => new Generator().setState(new Uint8Array(2512).fill(255))).toThrow(/what getState returned/);
+    const words = new Uint32Array(628).fill(2 ** 32 - 1);
+    words.fill(0, 624);
+    const forged = new Generator().setState(new Uint8Array(words.buffer));
     const values = rand(2000, { generator: forged }).data as Float32Array;
     expect(values.every((x) => x >= 0 && x < 1)).toBe(true);
-    const normals = randn(3, { generator: new Generator().setState(new Uint8Array(2512).fill(255)) });
-    expect((normals.data as Float32Array).every(Number.isFinite)).toBe(true);
   });
   test('seeds', () => {
     expect(manualSeed(-1).initialSeed()).toBe(2n ** 64n - 1n);

@@ -1,12 +1,22 @@
 // Every public function and method, each argument in turn of every wrong kind: what comes back is an error of this
 // package, of the documented class, with a code of the list and the argument's name, within a second. What an
 // argument takes although it is among the kinds below is said in its row.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import * as dynaquant from 'dynaquant';
 
+interface PublicCall {
+  readonly path: string;
+  readonly kind: 'function' | 'class' | 'static' | 'method' | 'getter';
+  readonly value: unknown;
+}
+// eslint-disable-next-line @typescript-eslint/no-require-imports
+const { isClass, publicCalls } = require('../scripts/public-calls.cjs') as {
+  isClass(value: unknown): value is new () => object;
+  publicCalls(exports: object): PublicCall[];
+};
 const { CheckpointError, errorCodes, Generator, nn, quantization, tensor, Tensor } = dynaquant;
 const { dynamic } = nn.quantized;
 const { rnn } = nn.utils;
@@ -1093,25 +1103,8 @@ describe('what only looks like its kind', () => {
 });
 
 describe('the table', () => {
-  const src = join(__dirname, '..', 'src');
-  const sources = readdirSync(src, { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ts'))
-    .map((file) => readFileSync(join(src, file), 'utf8'));
-  // What TypeScript declares private or protected, and what takes no argument that a user gives.
-  const internal = new Set([
-    ...sources.flatMap((text) =>
-      Array.from(
-        text.matchAll(/^ {2}(?:private|protected) (?:[a-z]+ )*\*?(\w+)[(<]/gm),
-        (match) => match[1]!,
-      ),
-    ),
-    ...['bytes', 'checked', 'extraRepr', 'step'],
-  ]);
   /** These have no forward of their own, and say so whatever they are given. */
   const withoutForward = ['nn.ModuleDict.forward', 'nn.ModuleList.forward', 'StateDictModule.forward'];
-  const isClass = (value: unknown): value is new () => object =>
-    typeof value === 'function' && /^class\b/.test(String(value));
-
   test('has every public function and method', () => {
     const missing: string[] = [];
     const covered = new Set<unknown>();
@@ -1128,42 +1121,8 @@ describe('the table', () => {
       expect([name, typeof value]).toEqual([name, 'function']);
       covered.add(value);
     }
-    const visit = (holder: object, path: string): void => {
-      for (const [name, value] of Object.entries(holder)) {
-        const at = path === '' ? name : `${path}.${name}`;
-        if (typeof value === 'object' && value !== null && !/Mapping|QConfig|errorCodes/.test(name))
-          visit(value as object, at);
-        if (typeof value !== 'function') continue;
-        if (!covered.has(value)) missing.push(at);
-        if (!isClass(value)) continue;
-        for (const member of Object.getOwnPropertyNames(value)) {
-          if (
-            typeof value[member as never] === 'function' &&
-            member !== 'prototype' &&
-            !covered.has(value[member as never])
-          )
-            missing.push(`${at}.${member}`);
-        }
-        for (
-          let prototype: object = value.prototype;
-          !/^(Object|Map|Error)$/.test(prototype.constructor.name);
-          prototype = Object.getPrototypeOf(prototype) as object
-        ) {
-          for (const [member, { value: own }] of Object.entries(
-            Object.getOwnPropertyDescriptors(prototype),
-          )) {
-            if (
-              typeof own === 'function' &&
-              member !== 'constructor' &&
-              !internal.has(member) &&
-              !covered.has(own)
-            )
-              missing.push(`${at}.${member}`);
-          }
-        }
-      }
-    };
-    visit(dynaquant, '');
-    expect([...new Set(missing)]).toEqual(withoutForward);
+    for (const { path, kind, value } of publicCalls(dynaquant))
+      if (kind !== 'getter' && !/\[/.test(path) && !covered.has(value)) missing.push(path);
+    expect(missing).toEqual(withoutForward);
   });
 });

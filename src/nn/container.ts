@@ -6,7 +6,12 @@ import { isModule, Module } from './module.js';
 
 /** A module that holds others by name. They are in a Map, because names come from files too. */
 abstract class Container extends Module {
-  protected readonly items = new Map<string, Module>();
+  declare protected readonly items: Map<string, Module>;
+
+  constructor() {
+    super();
+    Object.defineProperty(this, 'items', { value: new Map(), enumerable: true }); // so that nobody replaces it
+  }
 
   /** The number of modules. */
   get length(): number {

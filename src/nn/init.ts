@@ -24,12 +24,6 @@ export function uniform_<T extends Tensor>(tensor: T, a = 0, b = 1, generator?: 
   checkTensor('tensor', tensor);
   checkNumber('a', a);
   checkNumber('b', b);
-  if (!(a <= b)) {
-    throw rangeError(
-      'ERR_INVALID_ARG_VALUE',
-      `uniform_ expects to return a [from, to) range, but found from=${a} > to=${b}`,
-    );
-  }
   return isOnMeta() ? tensor : fillUniform(tensor, a, b, generator);
 }
 

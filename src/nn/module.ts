@@ -5,6 +5,7 @@ import {
   checkOptions,
   checkString,
   describe,
+  isSet,
   rangeError,
   typeError,
 } from '../errors.js';
@@ -154,6 +155,8 @@ export abstract class Module {
   }
   /** This module (as `''`) and all below it, each once, parents first. */
   *namedModules(prefix = '', seen = new Set<Module>()): IterableIterator<[string, Module]> {
+    if (!isSet(seen))
+      throw typeError('ERR_INVALID_ARG_TYPE', `seen should be a Set of Modules, got ${describe(seen)}`);
     if (seen.has(this)) return;
     seen.add(this);
     yield [prefix, this];
@@ -210,6 +213,7 @@ export abstract class Module {
   /** Calls `f` with every module, children first. */
   apply(f: (module: Module) => void): this {
     checkFunction('f', f);
+    this.walk('', () => undefined); // refuses cycles
     for (const child of this.children()) child.apply(f);
     f(this);
     return this;
@@ -296,6 +300,7 @@ export abstract class Module {
 
   /** PyTorch's repr: the name, the options, the children indented. */
   toString(): string {
+    this.walk('', () => undefined); // refuses cycles
     const lines = [...this.childReprs()].map(
       ([label, repr]) => `  (${label}): ${repr.replaceAll('\n', '\n  ')}`,
     );
@@ -408,19 +413,29 @@ export abstract class Module {
     prefix: string,
     visit: (prefix: string, module: Module) => void,
     above: readonly Module[] = [],
+    budget = { names: mostNames },
   ): void {
     if (above.includes(this)) throw rangeError('ERR_INVALID_ARG_VALUE', `module '${prefix}' contains itself`);
+    if (budget.names-- === 0 || above.length === mostDepth) {
+      const sentence = `a model should have at most ${mostNames} names of modules and be at most ${mostDepth} deep`;
+      throw rangeError('ERR_TOO_LARGE', sentence);
+    }
     visit(prefix, this);
-    for (const [name, child] of this.childEntries()) child.walk(join(prefix, name), visit, [...above, this]);
+    for (const [name, child] of this.childEntries())
+      child.walk(join(prefix, name), visit, [...above, this], budget);
   }
 }
+
+// Few modules have many names where they hold each other more than once.
+const mostNames = 2 ** 18;
+const mostDepth = 1000;
 
 /** The methods that this library calls on modules that it is given. */
 const methods = ['namedChildren', 'namedModules', 'parameters', 'replaceChildren', 'stateDict'] as const;
 
 /** Whether a value is a Module, of this copy of the package or another. */
 export function isModule(value: unknown): value is Module {
-  if (value instanceof Module) return true;
+  if (value instanceof Module) return 'training' in value; // a bare object of this class has no fields
   const m = value as Partial<Module> | null | undefined;
   return typeof m === 'object' && m !== null && methods.every((name) => typeof m[name] === 'function');
 }

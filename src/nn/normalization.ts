@@ -1,5 +1,5 @@
 import { checkBoolean, checkOptions, checkSize, checkNumber, rangeError } from '../errors.js';
-import { checkShape, formatShape } from '../tensor/shape.js';
+import { checkedShape, formatShape } from '../tensor/shape.js';
 import { resultTensor, type Tensor } from '../tensor/tensor.js';
 import { floatInput } from './activation.js';
 import { closed, fixed } from './closed.js';
@@ -42,8 +42,7 @@ export class LayerNorm extends Module {
   constructor(normalizedShape: number | readonly number[], options: LayerNormOptions = {}) {
     super();
     const given = Array.isArray(normalizedShape) ? (normalizedShape as number[]) : [normalizedShape];
-    checkShape(given);
-    const shape = [...given] as number[];
+    const shape = checkedShape(given);
     if (shape.length === 0) {
       throw rangeError(
         'ERR_SHAPE',

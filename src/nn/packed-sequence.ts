@@ -103,6 +103,8 @@ function invertPermutation(permutation: Tensor | null): Tensor | null {
   return indices(inverse);
 }
 
+const mostIntegers = 2 ** 24;
+
 /** A list of integers, or a tensor of them. Fractions are cut off, as in PyTorch. */
 export function integersOf(name: string, values: Tensor | readonly number[]): number[] {
   if (isTensor(values)) values.checked(name);
@@ -110,8 +112,14 @@ export function integersOf(name: string, values: Tensor | readonly number[]): nu
   const wrongKind = `${name} should be integers in one dimension, got ${describe(values)}`;
   if (!Array.isArray(list)) throw typeError('ERR_INVALID_ARG_TYPE', wrongKind);
   const integers: number[] = [];
-  // Not with map(), which skips holes.
-  for (const n of list as unknown[]) {
+  const { length } = list;
+  if (!(length <= mostIntegers)) {
+    const sentence = `${name} should have at most ${mostIntegers} elements, got ${describe(length)}`;
+    throw rangeError('ERR_TOO_LARGE', sentence);
+  }
+  // Not with map(), which skips holes, nor with the list's own iterator, which need not end.
+  for (let i = 0; i < length; i++) {
+    const n = (list as unknown[])[i];
     if (typeof n !== 'number') throw typeError('ERR_INVALID_ARG_TYPE', wrongKind);
     const integer = Math.trunc(n);
     if (!Number.isSafeInteger(integer))

@@ -1,13 +1,13 @@
-import { randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { open, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
+import { closeSync, constants, fstatSync, openSync, readSync, statSync, type Stats } from 'node:fs';
+import { open, stat, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { CheckpointError, describe, rangeError, tagOf, typeError } from '../errors.js';
 import type { OpenFile } from './file.js';
+import { kindOf } from './file-node-replace.js';
 
-// Files of Node's file system. The only file of this room that needs Node.
+// Files of Node's file system. Of this room only this file and file-node-replace.ts need Node.
 
 export type { FileHandle };
 
@@ -17,6 +17,7 @@ export function fileName(path: unknown): string {
   if (name === undefined) {
     throw typeError('ERR_INVALID_ARG_TYPE', `path should be a string or a URL, got ${describe(path)}`);
   }
+  if (name === '') throw rangeError('ERR_INVALID_ARG_VALUE', 'path should not be empty');
   if (name.includes('\0')) {
     throw rangeError('ERR_INVALID_ARG_VALUE', `path should have no null bytes, got ${describe(name)}`);
   }
@@ -31,8 +32,12 @@ function urlPath(url: URL): string {
   }
 }
 
+/** Opening a FIFO or a device would wait otherwise. It is asked for before too; then it can still be exchanged. */
+const readWithoutWaiting = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
 export function openFileSync(path: string): OpenFile {
-  const fd = openSync(path, 'r');
+  sizeOf(path, statSync(path));
+  const fd = openSync(path, readWithoutWaiting);
   try {
     return {
       size: sizeOf(path, fstatSync(fd)),
@@ -47,7 +52,8 @@ export function openFileSync(path: string): OpenFile {
 }
 
 export async function openFile(path: string): Promise<OpenFile> {
-  const handle = await open(path);
+  sizeOf(path, await stat(path));
+  const handle = await open(path, readWithoutWaiting);
   try {
     return {
       ...(await handleFile(handle, path)),
@@ -61,8 +67,12 @@ export async function openFile(path: string): Promise<OpenFile> {
 
 /** A file that the caller opened. Its folder is unknown. */
 export async function handleFile(handle: FileHandle, name = 'the file'): Promise<OpenFile> {
+  const stats: unknown = await handle.stat();
+  if (typeof (stats as Partial<Stats> | undefined)?.isFile !== 'function') {
+    throw typeError('ERR_INVALID_ARG_TYPE', `source should be a FileHandle, got ${describe(handle)}`);
+  }
   return {
-    size: sizeOf(name, await handle.stat()),
+    size: sizeOf(name, stats as Stats),
     read: async (target, position) => (await handle.read(target, 0, target.length, position)).bytesRead,
     close: () => handle.close(),
     openBeside: null,
@@ -74,35 +84,7 @@ export function isHandle(value: unknown): value is FileHandle {
   return typeof value === 'object' && typeof stat === 'function' && typeof read === 'function';
 }
 
-function sizeOf(name: string, stats: { size: number; isFile(): boolean }): number {
-  if (!stats.isFile()) throw new CheckpointError(`${name} is no regular file`);
+function sizeOf(name: string, stats: Stats): number {
+  if (!stats.isFile()) throw new CheckpointError(`${name} is no regular file, but ${kindOf(stats)}`);
   return stats.size;
-}
-
-/** Writes a file whole or not at all: it writes a temporary file beside it, and renames that when it is complete. */
-export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const temporary = temporaryName(path);
-  try {
-    await writeFile(temporary, bytes);
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
-}
-
-/** {@link writeWhole}, synchronously. */
-export function writeWholeSync(path: string, bytes: Uint8Array): void {
-  const temporary = temporaryName(path);
-  try {
-    writeFileSync(temporary, bytes);
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  }
-}
-
-function temporaryName(path: string): string {
-  return `${path}.${randomBytes(6).toString('hex')}.tmp`;
 }

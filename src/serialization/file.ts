@@ -60,7 +60,9 @@ const largestRead = 2 ** 30;
 export function* readInto(file: OpenFile, target: Uint8Array, position: number): Steps<void> {
   for (let done = 0; done < target.length;) {
     const count = (yield file.read(target.subarray(done, done + largestRead), position + done)) as number;
-    if (count === 0) throw new CheckpointError(`offset ${position + done}: the file ends here`);
+    // A handle of the caller's own may answer anything.
+    if (!(Number.isInteger(count) && count > 0 && count <= target.length - done))
+      throw new CheckpointError(`offset ${position + done}: the file ends here`);
     done += count;
   }
 }

@@ -8,6 +8,7 @@ import {
   typeError,
 } from '../errors.js';
 import type { StateDict } from '../nn/module.js';
+import { bytesOf } from '../tensor/index.js';
 import { fileName, handleFile, isHandle, openFile, openFileSync, type FileHandle } from './file-node.js';
 import { Budget, bytesFile, readBytes, runAsync, runSync, type OpenFile, type Steps } from './file.js';
 import { headSize, type Format } from './formats/format.js';
@@ -116,11 +117,10 @@ function bidirectionalOf(options: LoadOptions): ReadonlySet<string> {
   return new Set(names as string[]);
 }
 
-/** Refuses a detached buffer, which would look like an empty file. */
+/** A plain view of the bytes. Refuses a detached buffer, which would look like an empty file. */
 function checkBytes(source: Uint8Array): Uint8Array {
   try {
-    new Uint8Array(source.buffer);
-    return source;
+    return bytesOf(source);
   } catch (error) {
     throw rangeError('ERR_DETACHED', 'source has lost its data (its buffer was detached)', { cause: error });
   }

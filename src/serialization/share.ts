@@ -1,4 +1,5 @@
 import {
+  arrayName,
   checkOptions,
   describe,
   disposedError,
@@ -14,7 +15,6 @@ import { bufferNames, isModule, pack, Parameter, isParameter, type Module } from
 import { shareHandle, takeHandle, type SharedHandle } from '../nn/native-weights.js';
 import { entryOf } from '../nn/quantized/catalogue.js';
 import type { ModuleClass } from '../quantization/quantize-dynamic.js';
-import { arrayName } from '../tensor/dtype.js';
 import { isTensor, Tensor, type TensorData } from '../tensor/index.js';
 
 /**

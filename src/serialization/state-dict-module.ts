@@ -1,6 +1,6 @@
-import { describe, typeError } from '../errors.js';
+import { checkOptions, checkString, describe, typeError } from '../errors.js';
 import { ModuleDict } from '../nn/container.js';
-import type { Module, ModuleMetadata } from '../nn/module.js';
+import { entriesOf, type Module, type ModuleMetadata } from '../nn/module.js';
 import type { Tensor } from '../tensor/index.js';
 
 /**
@@ -11,13 +11,16 @@ export class StateDictModule extends ModuleDict {
   private readonly tensors: ReadonlyMap<string, Tensor>;
   private readonly ownMetadata: ModuleMetadata;
 
+  /** @throws {TypeError} when an argument is of another kind */
   constructor(
     children: ReadonlyMap<string, Module>,
     tensors: ReadonlyMap<string, Tensor> = new Map(),
     metadata: ModuleMetadata = { type: 'Module' },
   ) {
     super(children);
-    this.tensors = tensors;
+    checkOptions('metadata', metadata, Object.keys(metadata ?? {}));
+    checkString('type of metadata', metadata.type);
+    this.tensors = entriesOf(tensors, 'tensors');
     this.ownMetadata = metadata;
   }
 

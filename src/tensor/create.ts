@@ -1,7 +1,7 @@
 import { checkNumber, checkOptions, describe, rangeError, typeError } from '../errors.js';
 import { bool, checkPlainDType, emptyArray, float32, int64, type DType } from './dtype.js';
-import { fill, isBigInt, write } from './elements.js';
-import { joinInto, type NestedArray } from './rearrange.js';
+import { fill, write, writeChecked } from './elements.js';
+import { canNest, joinInto, mostNested, type NestedArray } from './rearrange.js';
 import {
   dimension,
   formatShape,
@@ -21,19 +21,32 @@ export interface CreateOptions {
   dtype?: DType;
 }
 
-/** A tensor from nested arrays. Default dtype: float32; int64 for bigints, bool for booleans. */
+/**
+ * A tensor from nested arrays. Default dtype: float32; int64 for bigints, bool for booleans.
+ *
+ * @throws {RangeError} for arrays that differ in length, more than 2^27 elements, or what does not fit the dtype
+ */
 export function tensor(values: NestedArray, options: CreateOptions = {}): Tensor {
   checkOptions('tensor', options, ['dtype']);
   const shape = nestedShape(values);
-  const flat = flattened(values, shape);
-  const kind = typeof flat[0];
+  const count = numelOf(shape);
+  // Few arrays can stand for many, where they hold each other more than once.
+  if (count > mostNested || (count === 0 && !canNest(shape)))
+    throw rangeError(
+      'ERR_TOO_LARGE',
+      `values should hold at most ${mostNested} elements, got the shape ${formatShape(shape)}`,
+    );
+  const kind = typeof firstOf(values, shape);
   const { dtype = kind === 'bigint' ? int64 : kind === 'boolean' ? bool : float32 } = options;
   checkPlainDType('tensor', dtype);
-  const out = emptyArray(dtype, flat.length);
-  flat.forEach((value, i) => {
-    if (isBigInt(out) && typeof value === 'bigint') out[i] = value;
-    else write(out, i, Number(value));
-  });
+  const out = emptyArray(dtype, count);
+  let written = 0;
+  const walk = (value: NestedArray, dim: number): void => {
+    const length = lengthAt(value, dim, shape);
+    if (length === undefined) writeChecked(out, written++, value as number, dtype);
+    else for (let i = 0; i < length; i++) walk((value as NestedArray[])[i]!, dim + 1);
+  };
+  walk(values, 0);
   return new Tensor(out, shape, { dtype });
 }
 
@@ -49,26 +62,30 @@ function nestedShape(values: NestedArray): number[] {
   return shape;
 }
 
-/** The elements in order. @throws {TypeError | RangeError} when they are of another kind, or not of that shape */
-function flattened(values: NestedArray, shape: readonly number[]): (number | bigint | boolean)[] {
-  const flat: (number | bigint | boolean)[] = [];
-  const walk = (value: NestedArray, dim: number): void => {
-    const isArray = Array.isArray(value);
-    if (isArray !== dim < shape.length || (isArray && value.length !== shape[dim])) {
-      throw rangeError(
-        'ERR_SHAPE',
-        `values should be nested arrays of equal lengths, but differ at dimension ${dim}`,
-      );
-    }
-    if (isArray) for (const item of value as NestedArray[]) walk(item, dim + 1);
-    else if (['number', 'bigint', 'boolean'].includes(typeof value)) flat.push(value as number);
-    else {
-      const sentence = `values should be numbers, bigints or booleans, got ${describe(value)}`;
-      throw typeError('ERR_INVALID_ARG_TYPE', sentence);
-    }
-  };
-  walk(values, 0);
-  return flat;
+/** The first element; undefined if there is none. */
+function firstOf(values: NestedArray, shape: readonly number[]): NestedArray | undefined {
+  let value: NestedArray | undefined = values;
+  for (let dim = 0; dim < shape.length; dim++) value = (value as NestedArray[] | undefined)?.[0];
+  return value;
+}
+
+/**
+ * The length of a value at some depth; undefined if it is an element.
+ *
+ * @throws {TypeError | RangeError} when it is of another kind, or not of that shape
+ */
+function lengthAt(value: NestedArray, dim: number, shape: readonly number[]): number | undefined {
+  const isArray = Array.isArray(value);
+  if (isArray !== dim < shape.length || (isArray && value.length !== shape[dim])) {
+    throw rangeError(
+      'ERR_SHAPE',
+      `values should be nested arrays of equal lengths, but differ at dimension ${dim}`,
+    );
+  }
+  if (isArray) return shape[dim];
+  if (['number', 'bigint', 'boolean'].includes(typeof value)) return undefined;
+  const sentence = `values should be numbers, bigints or booleans, got ${describe(value)}`;
+  throw typeError('ERR_INVALID_ARG_TYPE', sentence);
 }
 
 /** A tensor of one value everywhere. */
@@ -98,7 +115,7 @@ function filled(
 ): Tensor {
   checkPlainDType(where, dtype);
   const out = emptyArray(dtype, numelOf(shape));
-  if (!Object.is(value, 0)) fill(out, value);
+  if (!Object.is(value, 0)) fill(out, value, dtype);
   return new Tensor(out, shape, { dtype });
 }
 
@@ -110,6 +127,7 @@ export function arange(end: number, options: CreateOptions = {}): Tensor {
   checkOptions('arange', options, ['dtype']);
   const { dtype = int64 } = options;
   checkPlainDType('arange', dtype);
+  if (dtype === bool) throw rangeError('ERR_UNSUPPORTED', `"arange_cpu" not implemented for 'Bool'`);
   const out = emptyArray(dtype, end);
   for (let i = 0; i < end; i++) write(out, i, i);
   return new Tensor(out, [end], { dtype });

@@ -1,4 +1,4 @@
-import { describe, rangeError, typeError } from '../errors.js';
+import { arrayName, describe, rangeError, typeError } from '../errors.js';
 
 /** 32-bit floats, in a Float32Array: what layers compute with. */
 export const float32 = 'float32';
@@ -58,6 +58,9 @@ const arrayOf = {
 /** The type of a tensor's elements, by its name in PyTorch: {@link float32}, {@link int64}, …. */
 export type DType = keyof typeof arrayOf;
 
+const classes: Record<string, new (buffer: ArrayBuffer, at: number, length: number) => TensorData> =
+  Object.fromEntries(Object.values(arrayOf).map((Class) => [Class.name, Class]));
+
 /** The dtype of an array if none is given. */
 const dtypeOf: Record<string, DType | undefined> = {
   Float32Array: float32,
@@ -69,11 +72,38 @@ const dtypeOf: Record<string, DType | undefined> = {
   BigInt64Array: int64,
 };
 
-/** The name of a typed array's class, in any realm; `''` for everything else. */
-export function arrayName(value: unknown): string {
-  return ArrayBuffer.isView(value)
-    ? (value as unknown as { [Symbol.toStringTag]: string })[Symbol.toStringTag]
-    : '';
+// What a typed array really is. Its own properties, or those of a subclass, may say something else.
+const typedArrayPrototype = Object.getPrototypeOf(Uint8Array.prototype) as object;
+function getterOf<T>(key: keyof Uint8Array): (this: unknown) => T {
+  return Object.getOwnPropertyDescriptor(typedArrayPrototype, key)!.get as (this: unknown) => T;
+}
+const lengthGetter = getterOf<number>('length');
+const bufferGetter = getterOf<ArrayBufferLike>('buffer');
+const offsetGetter = getterOf<number>('byteOffset');
+const byteLengthGetter = getterOf<number>('byteLength');
+
+/** The number of a typed array's elements; -1 for everything else. */
+export function trueLength(value: unknown): number {
+  try {
+    return lengthGetter.call(value);
+  } catch {
+    return -1;
+  }
+}
+
+/** The memory of a typed array, as bytes. */
+export function bytesOf(data: TensorData): Uint8Array {
+  return new Uint8Array(bufferGetter.call(data), offsetGetter.call(data), byteLengthGetter.call(data));
+}
+
+/** A typed array of a class of this realm: the array itself, or for a subclass another view of its memory. */
+export function plainView<T extends TensorData>(data: T): T {
+  const Class = classes[arrayName(data)]!;
+  const length = lengthGetter.call(data);
+  // Its memory may be detached: then each of its methods would throw.
+  if (length === 0) return new Class(new ArrayBuffer(0), 0, 0) as T;
+  if (Object.getPrototypeOf(data) === Class.prototype && data.length === length) return data;
+  return new Class(bufferGetter.call(data) as ArrayBuffer, offsetGetter.call(data), length) as T;
 }
 
 export function isDType(value: unknown): value is DType {

@@ -1,13 +1,15 @@
-import { describe, rangeError, typeError } from '../errors.js';
+import { arrayName, describe, rangeError, typeError } from '../errors.js';
 import {
   bfloat16,
   bool,
   checkPlainDType,
   emptyArray,
   float16,
+  float32,
   isFloat,
   isPlain,
   quint4x2,
+  uint8,
   type DType,
   type TensorData,
 } from './dtype.js';
@@ -38,16 +40,6 @@ export function numbersOf(tensor: Elements, name?: string): Numbers {
   return data as Float32Array;
 }
 
-/** The elements in another dtype, into which numbers can be written. */
-export function converted(tensor: Elements, dtype: DType): TensorData {
-  checkPlainDType('to()', dtype);
-  const values = numbersOf(tensor);
-  const out = emptyArray(dtype, values.length);
-  for (let i = 0; i < values.length; i++)
-    write(out, i, dtype === bool ? Number(values[i] !== 0) : values[i]!);
-  return out;
-}
-
 /** Refuses tensors into which numbers cannot be written. */
 export function checkPlain(name: string, { dtype, quantization }: Elements): void {
   if (quantization !== undefined) throw notForQuantized(dtype);
@@ -75,12 +67,29 @@ export function refuseDimension(name: string, dim: unknown): void {
     throw rangeError('ERR_UNSUPPORTED', `${name}() is of all elements, but got dim ${describe(dim)}`);
 }
 
-/** The error for a tensor whose buffer was detached or resized. */
-export function lostData(name: unknown, data: { length: number }, expected: number): Error {
+/** What is wrong with a tensor whose data has another number of elements; -1 if it is no typed array. */
+export function lostData(name: unknown, left: number, expected: number): Error {
+  const subject = typeof name === 'string' ? name : 'the tensor';
+  if (left < 0) return typeError('ERR_INVALID_ARG_TYPE', `the data of ${subject} should be a typed array`);
   return rangeError(
     'ERR_DETACHED',
-    `${typeof name === 'string' ? name : 'the tensor'} has lost its data: ${data.length} of ${expected} elements are left (its buffer was detached or resized)`,
+    `${subject} has lost its data: ${left} of ${expected} elements are left (its buffer was detached or resized)`,
   );
+}
+
+/** Refuses what PyTorch does not compute with truth values. */
+export function refuseBool(name: string, dtype: DType): void {
+  if (dtype === bool)
+    throw typeError('ERR_DTYPE', `${name} is not supported on a bool tensor: to('uint8') first`);
+}
+
+/** A number that an integer tensor is combined with. */
+export function checkIntegerOperand(name: string, other: number, dtype: DType): void {
+  if (Number.isSafeInteger(other)) return;
+  const sentence = `${name}: the second operand of an ${dtype} tensor should be an integer below 2^53, got ${other}`;
+  throw Number.isInteger(other)
+    ? rangeError('ERR_INVALID_ARG_VALUE', sentence)
+    : typeError('ERR_DTYPE', sentence);
 }
 
 function notForQuantized(dtype: DType): Error {
@@ -89,7 +98,7 @@ function notForQuantized(dtype: DType): Error {
 }
 
 export function isBigInt(data: TensorData): data is BigInt64Array {
-  return data[Symbol.toStringTag] === 'BigInt64Array';
+  return arrayName(data) === 'BigInt64Array';
 }
 
 export function write(out: TensorData, i: number, value: number): void {
@@ -97,14 +106,72 @@ export function write(out: TensorData, i: number, value: number): void {
   else out[i] = value;
 }
 
-export function fill(out: TensorData, value: number): void {
-  if (isBigInt(out)) out.fill(toBigInt(value));
-  else out.fill(value);
+/**
+ * Fills with a number, which PyTorch's rules make an element: integers take it without its fraction.
+ *
+ * @throws {RangeError} when it does not fit the dtype
+ */
+export function fill(out: TensorData, value: number, dtype: DType): void {
+  if (dtype === float32 && Math.abs(value) > largestFloat32 && Number.isFinite(value))
+    throw overflow('value', value, dtype);
+  const element = isFloat(dtype) ? value : integerOf('value', value, dtype);
+  if (isBigInt(out)) out.fill(BigInt(element));
+  else out.fill(element);
 }
 
-/** A number without its fraction. NaN and infinities become -2^63, as in PyTorch. */
+/** Writes a number, bigint or boolean as {@link fill} does, but what is too large for a float becomes infinite. */
+export function writeChecked(
+  out: TensorData,
+  i: number,
+  value: number | bigint | boolean,
+  dtype: DType,
+): void {
+  if (isFloat(dtype)) write(out, i, Number(value));
+  else if (isBigInt(out) && typeof value === 'bigint') {
+    if (BigInt.asIntN(64, value) !== value) throw overflow('values', value, dtype);
+    out[i] = value;
+  } else write(out, i, integerOf('values', Number(value), dtype));
+}
+
+export const largestFloat32 = 3.4028234663852886e38;
+
+const integerRange: Partial<Record<DType, readonly [least: number, most: number]>> = {
+  uint8: [0, 255],
+  int8: [-128, 127],
+  int16: [-(2 ** 15), 2 ** 15 - 1],
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  int64: [-(2 ** 63), 2 ** 63 - 1024], // the largest number below 2^63
+};
+
+/** A number without its fraction, for a dtype of integers or bool. */
+function integerOf(name: string, value: number, dtype: DType): number {
+  if (dtype === bool) return Number(value !== 0);
+  const [least, most] = integerRange[dtype]!;
+  const integer = Math.trunc(value);
+  // In PyTorch -1 is the largest of an unsigned type.
+  const wraps = dtype === uint8 && integer === value && integer >= -most;
+  if (!(integer <= most && (integer >= least || wraps))) throw overflow(name, value, dtype);
+  return integer;
+}
+
+function overflow(name: string, value: number | bigint, dtype: DType): Error {
+  const sentence = `${name} cannot be converted to type ${dtype} without overflow, got ${describe(value)}`;
+  return rangeError('ERR_INVALID_ARG_VALUE', sentence);
+}
+
+/** A number without its fraction. NaN and what does not fit become -2^63, as in PyTorch. */
 function toBigInt(value: number): bigint {
-  return Number.isFinite(value) ? BigInt(Math.trunc(value)) : -(2n ** 63n);
+  return Math.abs(value) < 2 ** 63 ? BigInt(Math.trunc(value)) : -(2n ** 63n);
+}
+
+/** The elements in another dtype, into which numbers can be written. What does not fit wraps around, as in PyTorch. */
+export function converted(tensor: Elements, dtype: DType): TensorData {
+  checkPlainDType('to()', dtype);
+  const values = numbersOf(tensor);
+  const out = emptyArray(dtype, values.length);
+  for (let i = 0; i < values.length; i++)
+    write(out, i, dtype === bool ? Number(values[i] !== 0) : values[i]!);
+  return out;
 }
 
 /** The value of a half: 1 sign bit, 5 exponent bits, 10 fraction bits. Exact. */

@@ -3,6 +3,7 @@ export { arange, cat, full, ones, stack, tensor, zeros, type CreateOptions } fro
 export {
   bfloat16,
   bool,
+  bytesOf,
   checkDTypeAmong,
   emptyArray,
   float16,
@@ -17,13 +18,14 @@ export {
   qint8,
   quint4x2,
   quint8,
+  trueLength,
   uint8,
   type DType,
   type TensorData,
 } from './dtype.js';
-export { bfloat16ToNumber, halfToNumber } from './elements.js';
+export { bfloat16ToNumber, halfToNumber, largestFloat32 } from './elements.js';
 export { unchecked, type TensorOptions } from './options.js';
 export { isFloatScale, type QScheme, type Quantization } from './quantization.js';
 export type { NestedArray } from './rearrange.js';
-export { checkShape, formatShape, numelOf, sameShape, sizeArguments, type SizeArguments } from './shape.js';
+export { checkedShape, formatShape, numelOf, sameShape, sizeArguments, type SizeArguments } from './shape.js';
 export { checkTensor, isTensor, resultTensor, Tensor } from './tensor.js';

@@ -1,7 +1,7 @@
 import { checkOptions, rangeError } from '../errors.js';
-import { arrayLength, dtypeFor, type DType, type TensorData } from './dtype.js';
+import { arrayLength, dtypeFor, plainView, trueLength, type DType, type TensorData } from './dtype.js';
 import { quantizationOf, type Quantization } from './quantization.js';
-import { checkShape, formatShape, numelOf } from './shape.js';
+import { checkedShape, formatShape, numelOf } from './shape.js';
 
 /** Options of a new {@link Tensor}. */
 export interface TensorOptions extends Partial<Quantization> {
@@ -13,6 +13,7 @@ export interface TensorOptions extends Partial<Quantization> {
 export const unchecked: TensorOptions = {};
 
 interface Checked {
+  readonly data: TensorData;
   readonly shape: readonly number[];
   readonly dtype: DType;
   readonly quantization: Quantization | undefined;
@@ -21,18 +22,19 @@ interface Checked {
 /** Reads the arguments of a new Tensor. @throws {TypeError | RangeError} when they do not fit together */
 export function checkedOptions(
   data: TensorData,
-  shape: readonly number[],
+  sizes: readonly number[],
   options: TensorOptions = {},
 ): Checked {
   checkOptions('Tensor', options, ['dtype', 'qscheme', 'scales', 'zeroPoints', 'axis']);
   const dtype = dtypeFor(data, options.dtype);
-  checkShape(shape);
+  const shape = checkedShape(sizes);
   const needed = arrayLength(dtype, numelOf(shape));
-  if (data.length !== needed) {
+  const length = trueLength(data);
+  if (length !== needed) {
     throw rangeError(
       'ERR_SHAPE',
-      `shape ${formatShape(shape)} needs ${needed} elements, but data has ${data.length}`,
+      `shape ${formatShape(shape)} needs ${needed} elements, but data has ${length}`,
     );
   }
-  return { shape: shape.slice(), dtype, quantization: quantizationOf(options, dtype, shape) };
+  return { data: plainView(data), shape, dtype, quantization: quantizationOf(options, dtype, shape) };
 }

@@ -1,5 +1,5 @@
-import { checkOneOf, checkInteger, describe, rangeError, typeError } from '../errors.js';
-import { arrayName, emptyArray, quint4x2, type DType, type TensorData } from './dtype.js';
+import { arrayName, checkOneOf, checkInteger, describe, rangeError, typeError } from '../errors.js';
+import { emptyArray, plainView, quint4x2, type DType, type TensorData } from './dtype.js';
 import { numelOf } from './shape.js';
 
 const qschemes = ['per_tensor_affine', 'per_channel_affine', 'per_channel_affine_float_qparams'] as const;
@@ -43,11 +43,11 @@ export function quantizationOf(
 }
 
 function checkQuantization(options: Partial<Quantization>, shape: readonly number[]): Quantization {
-  const { qscheme, scales, zeroPoints, axis = 0 } = options;
+  const { qscheme, axis = 0, ...arrays } = options;
   const known = `qscheme should be one of ${qschemes.join(', ')}, got ${describe(qscheme)}`;
   checkOneOf('qscheme', qscheme, qschemes, known);
-  checkArray('scales', scales, ['Float64Array']);
-  checkArray('zeroPoints', zeroPoints, ['Int32Array', 'Float32Array']);
+  const scales = checkedArray('scales', arrays.scales, ['Float64Array']);
+  const zeroPoints = checkedArray('zeroPoints', arrays.zeroPoints, ['Int32Array', 'Float32Array']);
   checkInteger('axis', axis);
   const perTensor = qscheme === 'per_tensor_affine';
   if (!perTensor && shape[axis] === undefined) {
@@ -71,11 +71,16 @@ function checkQuantization(options: Partial<Quantization>, shape: readonly numbe
   return { qscheme, scales, zeroPoints, axis };
 }
 
-function checkArray<T>(name: string, value: T | undefined, expected: readonly string[]): asserts value is T {
+function checkedArray<T extends TensorData>(
+  name: string,
+  value: T | undefined,
+  expected: readonly string[],
+): T {
   if (!expected.includes(arrayName(value))) {
     const sentence = `${name} should be a ${expected.join(' or ')}, got ${describe(value)}`;
     throw typeError('ERR_INVALID_ARG_TYPE', sentence);
   }
+  return plainView(value!);
 }
 
 /** Quantized data with one integer an element. */

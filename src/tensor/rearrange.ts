@@ -93,10 +93,19 @@ export function joinInto(out: TensorData, parts: readonly TensorData[], outer: n
 /** Arrays in arrays, as deep as a tensor has dimensions. */
 export type NestedArray = number | bigint | boolean | readonly NestedArray[];
 
-/** Whether V8 can build the nested arrays of a shape. If it cannot, trying would end the process, not throw. */
-export function canNest(shape: readonly number[], mostEntries = 2 ** 27): boolean {
+/** The most elements of nested arrays. V8 cannot hold many more: trying would end the process, not throw. */
+export const mostNested = 2 ** 27;
+
+/** Whether the nested arrays of a shape are few enough. Where none has elements, they are built for nothing. */
+export function canNest(shape: readonly number[], most = mostNested): boolean {
+  const mostEntries = shape.includes(0) ? Math.min(most, 2 ** 20) : most;
   let entries = 1;
   return shape.every((size) => size <= 2 ** 25 && (entries *= size) <= mostEntries);
+}
+
+/** Whether a tensor is printed with its elements. No string could hold those of a larger one. */
+export function isPrintable(shape: readonly number[]): boolean {
+  return canNest(shape, shape.includes(0) ? 64 : 2 ** 24);
 }
 
 /** The elements as nested arrays; a number for a scalar. */

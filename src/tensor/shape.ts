@@ -3,14 +3,18 @@ import { checkInteger, checkOptions, describe, rangeError, typeError } from '../
 /** The most dimensions of a tensor, as in PyTorch. */
 export const maxRank = 64;
 
-/** A list of sizes, which {@link numelOf} looks at one by one. */
-export function checkShape(shape: unknown): asserts shape is readonly number[] {
+/** A copy of a list of sizes, each read once. {@link numelOf} looks at them one by one. */
+export function checkedShape(shape: unknown): number[] {
   if (!Array.isArray(shape)) {
     throw typeError('ERR_INVALID_ARG_TYPE', `shape should be an array of sizes, got ${describe(shape)}`);
   }
-  if (shape.length > maxRank) {
-    throw rangeError('ERR_SHAPE', `shape should have at most ${maxRank} sizes, got ${shape.length}`);
+  const { length } = shape;
+  if (!(length <= maxRank)) {
+    throw rangeError('ERR_SHAPE', `shape should have at most ${maxRank} sizes, got ${describe(length)}`);
   }
+  const copy = new Array<number>(length);
+  for (let i = 0; i < length; i++) copy[i] = (shape as number[])[i]!;
+  return copy;
 }
 
 /** The product of the sizes. */
@@ -21,7 +25,8 @@ export function numelOf(shape: readonly number[]): number {
     if (!Number.isSafeInteger(n) || n < 0) throw noSize(n, shape);
     count *= n;
   }
-  if (count > Number.MAX_SAFE_INTEGER) {
+  if (!(count <= Number.MAX_SAFE_INTEGER)) {
+    if (shape.includes(0)) return 0; // infinity times zero is NaN
     throw rangeError('ERR_TOO_LARGE', `shape ${formatShape(shape)} is too large`);
   }
   return count;
@@ -132,7 +137,5 @@ export function sizeArguments<Options extends object>(
 
 /** A copy of the sizes in `(2, 3)` or `([2, 3])`. */
 export function sizes(args: readonly unknown[]): number[] {
-  const shape: unknown = Array.isArray(args[0]) ? args[0] : args;
-  checkShape(shape);
-  return [...shape];
+  return checkedShape(Array.isArray(args[0]) ? args[0] : args);
 }

@@ -8,25 +8,29 @@ import {
   isDType,
   isFloat,
   promoted,
+  plainView,
   quint4x2,
+  trueLength,
   type DType,
   type TensorData,
 } from './dtype.js';
 import {
   checkFloat,
+  checkIntegerOperand,
   checkMovable,
   checkPlain,
   converted,
   fill,
   lostData,
   numbersOf,
+  refuseBool,
   refuseDimension,
   write,
   type Numbers,
 } from './elements.js';
 import { checkedOptions, unchecked, type TensorOptions } from './options.js';
 import { dequantized, unpacked, type QScheme, type Quantization } from './quantization.js';
-import { canNest, nested, sliced, transposed, type NestedArray } from './rearrange.js';
+import { isPrintable, nested, sliced, transposed, type NestedArray } from './rearrange.js';
 import { argmaxAlong, extremeOf, normalizeAlong, sumOf, type Normalization } from './reduce.js';
 import {
   completed,
@@ -58,35 +62,31 @@ export class Tensor {
   version = 0;
 
   /**
-   * @param data - kept, not copied
+   * @param data - kept, not copied; one of a subclass or another realm is kept as a plain view of its memory
    * @param shape - non-negative integers whose product is the number of elements
    * @throws {TypeError} when `data` is not a typed array, or not the one `dtype` needs
    * @throws {RangeError} when `shape` and the number of elements differ
    */
   constructor(data: TensorData, shape: readonly number[], options?: TensorOptions) {
-    this.data = data;
     if (options === unchecked) {
+      this.data = data;
       this.shape = shape;
       this.dtype = float32;
       this.quantization = undefined;
     } else {
       // The checks are in a function of their own, because V8 inlines only a small constructor.
       const known = checkedOptions(data, shape, options);
+      this.data = known.data;
       this.shape = known.shape;
       this.dtype = known.dtype;
       this.quantization = known.quantization;
     }
   }
 
-  /**
-   * A Tensor from what `postMessage` or `structuredClone` made of one: the same fields, but no methods. The data are
-   * kept, not copied.
-   *
-   * @throws {TypeError | RangeError} what the constructor throws when the fields are not a tensor's
-   */
+  /** A Tensor over what `postMessage` or `structuredClone` made of one. @throws what the constructor throws */
   static from(posted: Pick<Tensor, 'data' | 'shape' | 'dtype' | 'quantization'>): Tensor {
-    const sentence = `posted should be a Tensor's copy, got ${describe(posted)}`;
-    if (typeof posted !== 'object' || posted === null) throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+    if (typeof posted !== 'object' || posted === null)
+      throw typeError('ERR_INVALID_ARG_TYPE', `posted should be a Tensor's copy, got ${describe(posted)}`);
     const { data, shape, dtype, quantization } = posted;
     return new Tensor(data, shape, { dtype, ...quantization });
   }
@@ -137,6 +137,7 @@ export class Tensor {
   }
   /** `-this`. */
   neg(): Tensor {
+    refuseBool('neg', this.dtype);
     return this.map('neg', (x) => -x);
   }
   /** `this + other`, broadcasting; `other` may be a number. */
@@ -322,11 +323,11 @@ export class Tensor {
     this.version++;
     return this;
   }
-  /** Writes one value everywhere. */
+  /** Writes one value everywhere; integers take it without its fraction. @throws {RangeError} when it does not fit */
   fill_(value: number): this {
     checkNumber('value', value);
     checkPlain('fill_', this);
-    fill(this.checked(), value);
+    fill(this.checked(), value, this.dtype);
     this.version++;
     return this;
   }
@@ -355,21 +356,22 @@ export class Tensor {
   }
   /** The elements (unless there are very many), the shape and the dtype. */
   toString(): string {
-    const elements = canNest(this.shape, largestPrinted) ? JSON.stringify(this.toArray()) : '[…]';
+    const elements = isPrintable(this.shape) ? JSON.stringify(this.toArray()) : '[…]';
     return `tensor(${elements}, shape=${formatShape(this.shape)}, dtype=${this.dtype})`;
   }
 
   /** The data, after a check that it was not detached (a transferred buffer has no elements left). */
   checked(name = 'the tensor'): TensorData {
     const expected = this.dtype === quint4x2 ? Math.ceil(this.numel / 2) : this.numel;
-    if (this.data.length !== expected) throw lostData(name, this.data, expected);
+    const length = trueLength(this.data);
+    if (length !== expected) throw lostData(name, length, expected);
     if (this.quantization !== undefined) this.checkScales(name, this.quantization);
-    return this.data;
+    return length > 0 && this.data.length === length ? this.data : plainView(this.data);
   }
   private checkScales(name: string, { qscheme, scales, zeroPoints, axis }: Quantization): void {
     const count = qscheme === 'per_tensor_affine' ? 1 : this.shape[axis]!;
-    if (scales.length !== count) throw lostData(`${name}'s scales`, scales, count);
-    if (zeroPoints.length !== count) throw lostData(`${name}'s zeroPoints`, zeroPoints, count);
+    if (scales.length !== count) throw lostData(`${name}'s scales`, scales.length, count);
+    if (zeroPoints.length !== count) throw lostData(`${name}'s zeroPoints`, zeroPoints.length, count);
   }
 
   private quantized(): Quantization {
@@ -407,26 +409,24 @@ export class Tensor {
     result?: DType,
   ): Tensor {
     if (typeof other === 'number') {
-      if (result === undefined && !isFloat(this.dtype) && !Number.isInteger(other)) {
-        throw typeError(
-          'ERR_DTYPE',
-          `${name}: the second operand of an ${this.dtype} tensor should be an integer, got ${other}`,
-        );
-      }
+      if (result === undefined && !isFloat(this.dtype)) checkIntegerOperand(name, other, this.dtype);
       const b = this.dtype === float32 ? Math.fround(other) : other;
-      return this.map(name, (a) => f(a, b), result);
+      return this.map(name, (a) => f(a, b), result ?? (this.dtype === bool ? int64 : this.dtype));
     }
     if (!isTensor(other)) {
       const sentence = `${name}: other should be a Tensor or a number, got ${describe(other)}`;
       throw typeError('ERR_INVALID_ARG_TYPE', sentence);
     }
     const dtype = result ?? promoted(this.dtype, other.dtype);
+    if (dtype === bool && name === 'sub') refuseBool(name, dtype);
+    // Of two bools, the sum is whether there is any, the product whether there are both.
+    const g = dtype === bool ? (x: number, y: number) => Number(f(x, y) !== 0) : f;
     const a = { values: numbersOf(this), shape: this.shape };
     const b = { values: numbersOf(other, 'other'), shape: other.shape };
     if (result === undefined) checkPlain(name, this);
     const shape = broadcastShape(a.shape, b.shape);
     const out = emptyArray(dtype, numelOf(shape));
-    combine(a, b, f, shape, out);
+    combine(a, b, g, shape, out);
     return new Tensor(out, shape, { dtype });
   }
   private extreme(name: string, better: (a: number, b: number) => boolean): Tensor {
@@ -442,9 +442,6 @@ export class Tensor {
   }
 }
 
-/** Larger tensors are printed without their elements, because no string could hold them. */
-const largestPrinted = 2 ** 24;
-
 /** A layer's own result: a float32 Tensor that also keeps `shape`, not a copy, and checks nothing, to save time. */
 export function resultTensor(data: Float32Array, shape: readonly number[]): Tensor {
   return new Tensor(data, shape, unchecked);
@@ -458,17 +455,21 @@ const methods = [
 
 /** Whether a value is a Tensor, of this copy of the package or another. */
 export function isTensor(value: unknown): value is Tensor {
-  if (value instanceof Tensor) return true;
-  const t = value as Partial<Tensor> | null | undefined;
-  return (
-    typeof t === 'object' &&
-    t !== null &&
-    ArrayBuffer.isView(t.data) &&
-    Array.isArray(t.shape) &&
-    isDType(t.dtype) &&
-    typeof t.numel === 'number' &&
-    methods.every((name) => typeof t[name] === 'function')
-  );
+  try {
+    if (value instanceof Tensor) return value.shape !== undefined; // a bare object of this class has none
+    const t = value as Partial<Tensor> | null | undefined;
+    return (
+      typeof t === 'object' &&
+      t !== null &&
+      ArrayBuffer.isView(t.data) &&
+      Array.isArray(t.shape) &&
+      isDType(t.dtype) &&
+      typeof t.numel === 'number' &&
+      methods.every((name) => typeof t[name] === 'function')
+    );
+  } catch {
+    return false; // a getter that throws, or a revoked Proxy
+  }
 }
 
 /** A Tensor, of the given dtype if there is one. */

@@ -2,7 +2,7 @@ import { takeSignal, type AsyncArguments, type AsyncOptions } from '../../async-
 import { checkOneOf, checkOptions, checkSize, rangeError } from '../../errors.js';
 import { native } from '../../native/addon.js';
 import type { EmbeddingTable, IndexBags } from '../../native/handles.js';
-import { quint4x2, quint8 } from '../../tensor/dtype.js';
+import { emptyArray, quint4x2, quint8 } from '../../tensor/dtype.js';
 import { sameShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import {
@@ -79,9 +79,10 @@ abstract class QuantizedTable extends Module {
     checkOneOf('dtype', dtype, tableDTypes);
     closed(this, { numEmbeddings, embeddingDim, paddingIdx: checkPaddingIdx(paddingIdx, numEmbeddings) });
     const shape = [numEmbeddings, embeddingDim];
+    const table = emptyTable(shape, dtype);
     const scales = new Float32Array(numEmbeddings).fill(1);
     const zeroPoints = new Float32Array(numEmbeddings);
-    this.loaded = loadTable(tableTensor(emptyTable(shape, dtype), shape, dtype, scales, zeroPoints));
+    this.loaded = loadTable(tableTensor(table, shape, dtype, scales, zeroPoints));
   }
 
   /** The type of the rows' values: `quint8` or `quint4x2`. */
@@ -300,7 +301,7 @@ function quantizeTable(
 
 function emptyTable(shape: readonly number[], dtype: TableDType): Uint8Array {
   const count = shape[0]! * shape[1]!;
-  return new Uint8Array(dtype === quint8 ? count : Math.ceil(count / 2));
+  return emptyArray(dtype, count);
 }
 
 function tableTensor(

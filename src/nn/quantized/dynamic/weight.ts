@@ -1,8 +1,10 @@
 import { describe, rangeError, type Coded } from '../../../errors.js';
 import { native } from '../../../native/addon.js';
 import {
+  emptyArray,
   float16,
   float32,
+  int8,
   isFloatScale,
   numelOf,
   qint8,
@@ -79,10 +81,10 @@ export function emptyState(
   const state = new Map<string, Tensor>();
   for (const { name, kind, shape } of parameters) {
     const count = numelOf(shape);
-    if (kind === 'bias') state.set(name, new Tensor(new Float32Array(count), shape));
+    if (kind === 'bias') state.set(name, new Tensor(emptyArray(float32, count), shape));
     else if (quantization.dtype === float16)
-      state.set(name, new Tensor(new Uint16Array(count), shape, { dtype: float16 }));
-    else state.set(name, qint8Weight(new Int8Array(count), shape, Float32Array.of(1), false));
+      state.set(name, new Tensor(emptyArray(float16, count), shape, { dtype: float16 }));
+    else state.set(name, qint8Weight(emptyArray(int8, count), shape, Float32Array.of(1), false));
   }
   return state;
 }

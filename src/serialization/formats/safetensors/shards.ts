@@ -33,6 +33,15 @@ function* readIndex(file: OpenFile, budget: Budget): Steps<Map<string, string>> 
   return new Map(Object.entries(map as Record<string, string>));
 }
 
+function* openShard(name: string, open: NonNullable<OpenFile['openBeside']>): Steps<OpenFile> {
+  try {
+    return (yield open(name)) as OpenFile;
+  } catch (error) {
+    const sentence = `part ${describe(name)} of the index cannot be opened: ${(error as Error).message}`;
+    throw new CheckpointError(sentence, { cause: error });
+  }
+}
+
 /** Puts the tensors in the order of the index. */
 function* readShards(
   index: ReadonlyMap<string, string>,
@@ -41,7 +50,7 @@ function* readShards(
   const state = new StateDict();
   const shards = new Map<string, ReadonlyMap<string, Tensor>>();
   for (const name of new Set(index.values())) {
-    const file = (yield open(name)) as OpenFile;
+    const file = yield* openShard(name, open);
     try {
       shards.set(name, yield* readTensors(file, new Budget(file), state));
     } finally {

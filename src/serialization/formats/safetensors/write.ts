@@ -1,12 +1,18 @@
 import { describe, isMap, listOf, rangeError, typeError } from '../../../errors.js';
 import { metadataOf, type StateDict } from '../../../nn/module.js';
-import { isTensor, quint4x2, Tensor, type Quantization } from '../../../tensor/index.js';
+import { bytesOf, isTensor, quint4x2, Tensor, type Quantization } from '../../../tensor/index.js';
 import { dtypeNames, metadataKey, modulesKey } from './header.js';
 
 const nameOfDType = new Map(Object.entries(dtypeNames).map(([name, dtype]) => [dtype, name]));
 
-/** The bytes of a safetensors file that holds a state dict. */
-export function safetensorsBytes(state: Iterable<readonly [string, Tensor]>): Uint8Array {
+/** A piece of the file has at most so many bytes: a copy takes a millisecond, and no system refuses to write it. */
+const largestPiece = 2 ** 22;
+
+/**
+ * A safetensors file that holds a state dict, in pieces, of which each is overwritten by the next. All of the state is
+ * checked at the call; a tensor's elements are read when it is its turn.
+ */
+export function safetensorsPieces(state: Iterable<readonly [string, Tensor]>): Iterable<Uint8Array> {
   const tensors = tensorsToWrite(state);
   // The data is in falling order of element sizes, so that every tensor is aligned; the header keeps the state's order.
   const dataOrder = [...tensors].sort(([, a], [, b]) => b.data.BYTES_PER_ELEMENT - a.data.BYTES_PER_ELEMENT);
@@ -14,7 +20,7 @@ export function safetensorsBytes(state: Iterable<readonly [string, Tensor]>): Ui
   let dataLength = 0;
   for (const [key, tensor] of dataOrder) {
     const begin = dataLength;
-    dataLength += tensor.checked(key).byteLength;
+    dataLength += bytesOf(tensor.checked(key)).length;
     offsets.set(key, [begin, dataLength]);
   }
 
@@ -27,17 +33,48 @@ export function safetensorsBytes(state: Iterable<readonly [string, Tensor]>): Ui
       throw rangeError('ERR_UNSUPPORTED', `key ${describe(key)}: ${dtype} cannot be saved`);
     fields.push([key, JSON.stringify({ dtype: name, shape, data_offsets: offsets.get(key) })]);
   }
+  const head = headOf(jsonObject(fields));
+  const parts = dataOrder.map(
+    ([key, tensor]) =>
+      () =>
+        bytesOf(tensor.checked(key)),
+  );
+  return pieces([() => head, ...parts], Math.min(head.length + dataLength, largestPiece));
+}
 
-  const header = new TextEncoder().encode(jsonObject(fields));
-  const dataAt = 8 + Math.ceil(header.length / 8) * 8;
-  const bytes = new Uint8Array(dataAt + dataLength);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(dataAt - 8), true);
-  bytes.fill(0x20, 8, dataAt);
-  bytes.set(header, 8);
-  for (const [key, { data }] of dataOrder) {
-    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), dataAt + offsets.get(key)![0]);
+/** The header's size, the header, and spaces up to a multiple of 8. */
+function headOf(json: string): Uint8Array {
+  const header = new TextEncoder().encode(json);
+  const head = new Uint8Array(8 + Math.ceil(header.length / 8) * 8).fill(0x20);
+  new DataView(head.buffer).setBigUint64(0, BigInt(head.length - 8), true);
+  head.set(header, 8);
+  return head;
+}
+
+/**
+ * The parts one after the other, in pieces of one size. They are copies, because somebody else may free a tensor's
+ * memory while the operating system reads it.
+ */
+function* pieces(parts: readonly (() => Uint8Array)[], size: number): IterableIterator<Uint8Array> {
+  const piece = new Uint8Array(size);
+  let filled = 0;
+  for (const part of parts) {
+    const { length } = part();
+    for (let done = 0; done < length;) {
+      // Asked for again, because it may have been detached since the last piece.
+      const bytes = part();
+      if (bytes.length !== length)
+        throw rangeError('ERR_SHAPE', 'a tensor of state changed its size meanwhile');
+      const some = bytes.subarray(done, done + size - filled);
+      piece.set(some, filled);
+      filled += some.length;
+      done += some.length;
+      if (filled < size) continue;
+      yield piece;
+      filled = 0;
+    }
   }
-  return bytes;
+  if (filled > 0) yield piece.subarray(0, filled);
 }
 
 /** The tensors of the file: those of a state dict, with quantized ones taken apart. */
