@@ -24,6 +24,7 @@ const leftOut = {
     'the benchmarks call the addon as other tests do; what these test is their arithmetic and words',
   contributing: 'it reads text files',
   dispatch: 'it builds for other processors and starts emulators, into which no sanitizer can be preloaded',
+  docs: 'its programs call what other tests call; the rest of its time is spent in tsc and typedoc',
   'kernel-contract':
     'it compiles a program of its own that ends by a failed check, which a sanitizer would report',
   layering: 'it reads text files',

@@ -41,6 +41,7 @@ export const errorCodes = {
   /** Error. */
   ERR_ENVIRONMENT: 'An environment variable that begins with DYNAQUANT_ has an unusable value.',
 } as const;
+/** One of the keys of {@link errorCodes}. */
 export type ErrorCode = keyof typeof errorCodes;
 
 /** An error with one of {@link errorCodes}. */
@@ -73,7 +74,9 @@ export function setupError(code: ErrorCode, message: string, options?: ErrorOpti
 
 /** Thrown for a file that is broken, truncated or hostile. The message names the offset or the key. */
 export class CheckpointError extends Error {
+  /** `CheckpointError`, which is known across copies of the package and worker threads. */
   override readonly name = 'CheckpointError';
+  /** `ERR_CHECKPOINT`. */
   readonly code = 'ERR_CHECKPOINT' satisfies ErrorCode;
 
   constructor(message?: string, options?: ErrorOptions) {

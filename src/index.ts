@@ -13,16 +13,18 @@
  * @packageDocumentation
  */
 export { CheckpointError, errorCodes, type ErrorCode } from './errors.js';
+/** Modules: layers, containers, state dicts, and what belongs to them, as PyTorch's `torch.nn`. */
 export * as nn from './nn/index.js';
+/** From float modules to dynamically quantized ones, as PyTorch's `torch.ao.quantization`. */
 export * as quantization from './quantization/index.js';
-export { Generator, manualSeed, rand, randint, randn, randperm } from './random.js';
-export { load, loadSync, type LoadOptions } from './serialization/load.js';
+export { Generator, manualSeed, rand, randint, randn, randperm, type RandomOptions } from './random.js';
+export { load, loadSync, type LoadOptions, type LoadSource } from './serialization/load.js';
 export {
   modelFromStateDict,
   StateDictModule,
   type ModelFromStateDict,
 } from './serialization/model-from-state-dict.js';
-export { save, saveSync } from './serialization/save.js';
+export { save, saveSync, type Saveable } from './serialization/save.js';
 export { fromShared, share, type FromSharedOptions, type SharedModel } from './serialization/share.js';
 export {
   arange,
@@ -46,9 +48,12 @@ export {
   tensor,
   uint8,
   zeros,
+  type CreateOptions,
   type DType,
+  type NestedArray,
   type QScheme,
   type Quantization,
+  type SizeArguments,
   type TensorData,
   type TensorOptions,
 } from './tensor/index.js';

@@ -107,6 +107,7 @@ export function manualSeed(seed: number | bigint): Generator {
   return defaultGenerator.manualSeed(seed);
 }
 
+/** Options of functions that draw random tensors. */
 export interface RandomOptions {
   /** Default: the global generator, which {@link manualSeed} seeds. */
   generator?: Generator;

@@ -56,8 +56,8 @@ test('CheckpointError is an Error with a name', () => {
   expect(new CheckpointError('x')).toMatchObject({ name: 'CheckpointError', message: 'x' });
 });
 
-test('the README lists every code with its meaning', () => {
-  const readme = readFileSync(join(__dirname, '..', 'README.md'), 'utf8');
-  const rows = Array.from(readme.matchAll(/^\| `(ERR_\w+)` +\| `\w+` +\| (.*?) +\|$/gm));
+test('docs/errors.md lists every code with its meaning', () => {
+  const page = readFileSync(join(__dirname, '..', 'docs', 'errors.md'), 'utf8');
+  const rows = Array.from(page.matchAll(/^\| `(ERR_\w+)` +\| `\w+` +\| (.*?) +\|$/gm));
   expect(rows.map(([, code, meaning]) => [code, meaning])).toEqual(Object.entries(errorCodes));
 });

@@ -7,6 +7,7 @@ import { Module, pythonFloat } from './module.js';
 
 /** `max(x, 0)`; a NaN stays NaN. */
 export class ReLU extends Module {
+  /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     return map('ReLU', input, (x) => (x < 0 ? 0 : x));
   }
@@ -14,6 +15,7 @@ export class ReLU extends Module {
 
 /** `1 / (1 + exp(-x))`, within 3.5 ulp, or 6 ulp below -20, where it is almost 0. */
 export class Sigmoid extends Module {
+  /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     const { data, shape } = floatInput('Sigmoid', input);
     const out = new Float32Array(data.length);
@@ -24,6 +26,7 @@ export class Sigmoid extends Module {
 
 /** `tanh(x)`, within 3.5 ulp. */
 export class Tanh extends Module {
+  /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     const { data, shape } = floatInput('Tanh', input);
     const out = new Float32Array(data.length);
@@ -32,6 +35,7 @@ export class Tanh extends Module {
   }
 }
 
+/** Options of GELU. */
 export interface GELUOptions {
   /** `'none'` for the exact formula, `'tanh'` for the approximation. Default: `'none'`. */
   approximate?: 'none' | 'tanh';
@@ -42,7 +46,9 @@ export interface GELUOptions {
  * `0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`.
  */
 export class GELU extends Module {
+  /** @internal */
   declare readonly [fixed]: Pick<GELU, 'approximate'>;
+  /** Whether the normal distribution is exact (`none`) or approximated with tanh. */
   declare readonly approximate: 'none' | 'tanh';
   constructor(options: GELUOptions = {}) {
     super();
@@ -51,6 +57,7 @@ export class GELU extends Module {
     checkOneOf('approximate', approximate, ['none', 'tanh']);
     closed(this, { approximate });
   }
+  /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     if (this[fixed].approximate === 'none')
       return map('GELU', input, (x) => 0.5 * x * erfc(-x * Math.SQRT1_2));
@@ -64,6 +71,7 @@ export class GELU extends Module {
 
 /** `x / (1 + exp(-x))`. */
 export class SiLU extends Module {
+  /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     return map('SiLU', input, (x) => x / (1 + Math.exp(-x)));
   }
@@ -71,13 +79,16 @@ export class SiLU extends Module {
 
 /** `x` where it is positive, else `negativeSlope * x`. */
 export class LeakyReLU extends Module {
+  /** @internal */
   declare readonly [fixed]: Pick<LeakyReLU, 'negativeSlope'>;
+  /** The slope below zero. */
   declare readonly negativeSlope: number;
   /** @param options.negativeSlope - Default: 0.01. */
   constructor(options: { negativeSlope?: number } = {}) {
     super();
     closed(this, numberOptions('LeakyReLU', { negativeSlope: 0.01 }, options));
   }
+  /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     const slope = Math.fround(this[fixed].negativeSlope);
     return map('LeakyReLU', input, (x) => (x > 0 ? x : x * slope));
@@ -89,13 +100,16 @@ export class LeakyReLU extends Module {
 
 /** `x` where it is positive, else `alpha * (exp(x) - 1)`. */
 export class ELU extends Module {
+  /** @internal */
   declare readonly [fixed]: Pick<ELU, 'alpha'>;
+  /** What the output approaches far below zero, negated. */
   declare readonly alpha: number;
   /** @param options.alpha - Default: 1. */
   constructor(options: { alpha?: number } = {}) {
     super();
     closed(this, numberOptions('ELU', { alpha: 1 }, options));
   }
+  /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     const { alpha } = this[fixed];
     return map('ELU', input, (x) => (x > 0 ? x : alpha * Math.expm1(x)));
@@ -107,14 +121,18 @@ export class ELU extends Module {
 
 /** `log(1 + exp(beta * x)) / beta`; `x` where `beta * x` is above the threshold. */
 export class Softplus extends Module {
+  /** @internal */
   declare readonly [fixed]: Pick<Softplus, 'beta' | 'threshold'>;
+  /** How sharp the bend is. */
   declare readonly beta: number;
+  /** Where `beta * x` is larger, the output is x itself. */
   declare readonly threshold: number;
   /** @param options - Default: `beta` 1, `threshold` 20. */
   constructor(options: { beta?: number; threshold?: number } = {}) {
     super();
     closed(this, numberOptions('Softplus', { beta: 1, threshold: 20 }, options));
   }
+  /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     const { beta, threshold } = this[fixed];
     return map('Softplus', input, (x) => (x * beta > threshold ? x : Math.log1p(Math.exp(x * beta)) / beta));
@@ -126,8 +144,11 @@ export class Softplus extends Module {
 
 /** `x` clamped to `minVal`..`maxVal`. */
 export class Hardtanh extends Module {
+  /** @internal */
   declare readonly [fixed]: Pick<Hardtanh, 'minVal' | 'maxVal'>;
+  /** The least output. */
   declare readonly minVal: number;
+  /** The largest output. */
   declare readonly maxVal: number;
   /**
    * @param options - Default: `minVal` -1, `maxVal` 1
@@ -141,6 +162,7 @@ export class Hardtanh extends Module {
     }
     closed(this, { minVal, maxVal });
   }
+  /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     const { minVal, maxVal } = this[fixed];
     return map('Hardtanh', input, (x) => Math.min(Math.max(x, minVal), maxVal));
@@ -152,6 +174,7 @@ export class Hardtanh extends Module {
 
 /** `min(max(x + 3, 0), 6) / 6`. */
 export class Hardsigmoid extends Module {
+  /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     return map('Hardsigmoid', input, hardsigmoid);
   }
@@ -159,6 +182,7 @@ export class Hardsigmoid extends Module {
 
 /** `x * min(max(x + 3, 0), 6) / 6`. */
 export class Hardswish extends Module {
+  /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     return map('Hardswish', input, (x) => x * hardsigmoid(x));
   }
@@ -166,13 +190,16 @@ export class Hardswish extends Module {
 
 /** `exp(x_i) / sum_j exp(x_j)` along `dim`. */
 export class Softmax extends Module {
+  /** @internal */
   declare readonly [fixed]: Pick<Softmax, 'dim'>;
+  /** The dimension along which the outputs (or their exponentials) sum to 1. */
   declare readonly dim: number;
   constructor(dim: number) {
     super();
     checkInteger('Softmax: dim', dim);
     closed(this, { dim });
   }
+  /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     checkTensor('Softmax: input', input);
     input.checked('Softmax: input');
@@ -185,13 +212,16 @@ export class Softmax extends Module {
 
 /** `x_i - log(sum_j exp(x_j))` along `dim`. */
 export class LogSoftmax extends Module {
+  /** @internal */
   declare readonly [fixed]: Pick<LogSoftmax, 'dim'>;
+  /** The dimension along which the outputs (or their exponentials) sum to 1. */
   declare readonly dim: number;
   constructor(dim: number) {
     super();
     checkInteger('LogSoftmax: dim', dim);
     closed(this, { dim });
   }
+  /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     checkTensor('LogSoftmax: input', input);
     input.checked('LogSoftmax: input');
@@ -204,6 +234,7 @@ export class LogSoftmax extends Module {
 
 /** Returns its input. */
 export class Identity extends Module {
+  /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     return input;
   }

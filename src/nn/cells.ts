@@ -13,11 +13,13 @@ import { floatHandle, initParameters } from './rnn-base.js';
 import { kindOf, nonlinearityOf, nonlinearMode } from './rnn-config.js';
 import type { LSTMState } from './rnn-forward.js';
 
+/** Options of LSTMCell and GRUCell. */
 export interface CellOptions {
   /** Use `bias_ih` and `bias_hh`. Default: true. */
   bias?: boolean;
 }
 
+/** Options of RNNCell. */
 export interface RNNCellOptions extends CellOptions {
   /** Default: `'tanh'`. */
   nonlinearity?: 'tanh' | 'relu';
@@ -209,10 +211,15 @@ function stateData(
 
 /** PyTorch's `RNNCellBase`: what the float cells share. Not public. */
 abstract class RNNCellBase extends Module implements RNNCellSizes {
+  /** @internal */
   declare readonly [fixed]: RNNCellSizes;
+  /** `LSTM`, `GRU`, `RNN_TANH` or `RNN_RELU`, as in PyTorch. */
   declare readonly mode: RNNMode;
+  /** The number of features of the input. */
   declare readonly inputSize: number;
+  /** The number of units, which is the width of the state. */
   declare readonly hiddenSize: number;
+  /** Whether there are `bias_ih` and `bias_hh`. */
   declare readonly bias: boolean;
 
   constructor(config: RNNCellSizes) {
@@ -243,6 +250,7 @@ abstract class RNNCellBase extends Module implements RNNCellSizes {
   private handle(): RNNHandle {
     return floatHandle(this, cellParameters, 0, 1, 1);
   }
+  /** @internal */
   override [pack](): void {
     this.handle();
   }
@@ -321,6 +329,7 @@ export class RNNCell extends RNNCellBase {
     super(cellConfig('RNN', inputSize, hiddenSize, options));
   }
 
+  /** What is applied to the sums. */
   get nonlinearity(): 'tanh' | 'relu' {
     return nonlinearityOf(this.mode);
   }

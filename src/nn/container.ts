@@ -13,6 +13,7 @@ abstract class Container extends Module {
     Object.defineProperty(this, 'items', { value: new Map(), enumerable: true }); // so that nobody replaces it
   }
 
+  /** The number of modules. */
   get length(): number {
     return this.items.size;
   }
@@ -61,6 +62,7 @@ abstract class Row extends Container {
     }
     return module;
   }
+  /** The modules in order. */
   [Symbol.iterator](): IterableIterator<Module> {
     return this.items.values();
   }
@@ -126,6 +128,7 @@ export class ModuleList extends Row {
     for (const module of listOf('modules', modules)) this.append(module as Module);
     return this;
   }
+  /** A list or dict has no forward of its own. @throws {TypeError} always */
   override forward(): never {
     return noForward('ModuleList');
   }
@@ -158,6 +161,7 @@ export class ModuleDict extends Container {
     if (module === undefined) throw rangeError('ERR_OUT_OF_RANGE', `there is no module ${describe(key)}`);
     return module;
   }
+  /** Whether there is a module of this name. */
   has(key: string): boolean {
     return this.items.has(key);
   }
@@ -166,18 +170,23 @@ export class ModuleDict extends Container {
     this.add(key, module);
     return this;
   }
+  /** Removes a module; whether there was one. */
   delete(key: string): boolean {
     return this.items.delete(key);
   }
+  /** The names in order. */
   keys(): IterableIterator<string> {
     return this.items.keys();
   }
+  /** The modules in order. */
   values(): IterableIterator<Module> {
     return this.items.values();
   }
+  /** Names and modules in order. */
   entries(): IterableIterator<[string, Module]> {
     return this.items.entries();
   }
+  /** A list or dict has no forward of its own. @throws {TypeError} always */
   override forward(): never {
     return noForward('ModuleDict');
   }

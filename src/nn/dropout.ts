@@ -9,6 +9,7 @@ import { Module } from './module.js';
  * random stream. In evaluation it returns its input. `p` is fixed at construction.
  */
 export class Dropout extends Module {
+  /** The probability with which an element becomes zero. */
   declare readonly p: number;
 
   /** @throws {TypeError | RangeError} when `p` is not a probability */

@@ -22,6 +22,7 @@ import { isForwardReplaced } from './hooks.js';
 import { Module, pythonFloat, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 
+/** Options of Embedding. */
 export interface EmbeddingOptions {
   /**
    * The row of the padding index; a negative one counts from the end. It starts as zeros, and bags leave it out.
@@ -34,9 +35,10 @@ export interface EmbeddingOptions {
   normType?: number;
 }
 
-/** How the vectors of a bag are combined. */
+/** How the vectors of a bag are combined: `sum`, `mean` or `max`. */
 export type BagMode = (typeof bagModes)[number];
 
+/** Options of both kinds of EmbeddingBag, float and quantized. */
 export interface BagOptions {
   /** Default: `'mean'`. */
   mode?: BagMode;
@@ -44,6 +46,7 @@ export interface BagOptions {
   includeLastOffset?: boolean;
 }
 
+/** Options of EmbeddingBag. */
 export interface EmbeddingBagOptions extends EmbeddingOptions, BagOptions {}
 
 const tableOptionNames = ['paddingIdx', 'maxNorm', 'normType'];
@@ -60,12 +63,19 @@ interface TableSizes {
 
 /** What Embedding and EmbeddingBag share: the table. */
 abstract class TableModule extends Module {
+  /** @internal */
   declare readonly [fixed]: TableSizes;
+  /** The number of rows, which is the number of indices. */
   declare readonly numEmbeddings: number;
+  /** The number of values of a row. */
   declare readonly embeddingDim: number;
+  /** The index that counts for nothing: a row of zeros in an Embedding, left out of a bag. Null if there is none. */
   declare readonly paddingIdx: number | null;
+  /** Longer rows are scaled down to this norm, in place, when they are looked up. Null for no limit. */
   declare readonly maxNorm: number | null;
+  /** The p of the p-norm that `maxNorm` limits. */
   declare readonly normType: number;
+  /** Of shape (numEmbeddings, embeddingDim). */
   readonly weight: Parameter;
 
   constructor(
@@ -172,8 +182,11 @@ export class Embedding extends TableModule {
  * or int64. `perSampleWeights` (only for sums) is float32 of the indices' shape. Output: float32 `(B, embeddingDim)`.
  */
 export class EmbeddingBag extends TableModule {
+  /** @internal */
   declare readonly [fixed]: TableSizes & Required<BagOptions>;
+  /** How the rows of a bag become one. */
   declare readonly mode: BagMode;
+  /** Whether `offsets` ends with the number of all indices. */
   declare readonly includeLastOffset: boolean;
 
   /**

@@ -27,7 +27,9 @@ export {
   type EmbeddingOptions,
 } from './embedding.js';
 export { GRU } from './gru.js';
+/** Initial values of parameters, as PyTorch's `torch.nn.init`. */
 export * as init from './init.js';
+/** Modules that are computed as one, as PyTorch's `torch.ao.nn.intrinsic`. */
 export * as intrinsic from './intrinsic.js';
 export { Linear, type LinearOptions } from './linear.js';
 export { LSTM } from './lstm.js';
@@ -43,10 +45,13 @@ export {
   type StateDictLike,
 } from './module.js';
 export { LayerNorm, type LayerNormOptions } from './normalization.js';
+/** Quantized modules, as PyTorch's `torch.ao.nn.quantized`. */
 export * as quantized from './quantized/index.js';
+export type { RNNMode } from '../native/handles.js';
 export type { LSTMOptions, RNNBaseOptions, RNNOptions } from './rnn-config.js';
 export type { LSTMState, OutputOf } from './rnn-forward.js';
 export { RNN } from './rnn.js';
 export type { AsyncArguments, AsyncOptions } from '../async-options.js';
 export { Streams, type StreamIds } from './streams/streams.js';
+/** Functions around modules, as PyTorch's `torch.nn.utils`. */
 export * as utils from './utils/index.js';

@@ -3,6 +3,7 @@ import { fillNormal, fillUniform, type Generator } from '../random.js';
 import { checkTensor, numelOf, type Tensor } from '../tensor/index.js';
 import { isOnMeta } from './meta.js';
 
+/** Options of {@link kaimingUniform_} and {@link kaimingNormal_}. */
 export interface KaimingOptions {
   /** The slope of leaky_relu's negative side. Default: 0. */
   a?: number;
@@ -10,10 +11,12 @@ export interface KaimingOptions {
   mode?: 'fan_in' | 'fan_out';
   /** Default: `'leaky_relu'`. */
   nonlinearity?: Nonlinearity;
+  /** Default: the global generator. */
   generator?: Generator;
 }
 
 const nonlinearities = ['linear', 'sigmoid', 'tanh', 'relu', 'leaky_relu', 'selu'] as const;
+/** A function of known gain: `linear`, `sigmoid`, `tanh`, `relu`, `leaky_relu`, `selu` ({@link calculateGain}). */
 export type Nonlinearity = (typeof nonlinearities)[number];
 
 /** Fills in place from U(a, b). Default: U(0, 1). */
@@ -29,13 +32,16 @@ export function normal_<T extends Tensor>(tensor: T, mean = 0, std = 1, generato
   return isOnMeta() ? tensor : fillNormal(tensor, mean, std, generator);
 }
 
+/** Fills with one value. */
 export function constant_<T extends Tensor>(tensor: T, value: number): T {
   checkTensor('tensor', tensor);
   return tensor.fill_(value);
 }
+/** Fills with 0. */
 export function zeros_<T extends Tensor>(tensor: T): T {
   return constant_(tensor, 0);
 }
+/** Fills with 1. */
 export function ones_<T extends Tensor>(tensor: T): T {
   return constant_(tensor, 1);
 }

@@ -45,6 +45,7 @@ export class LinearReLU extends Sequential {
       relu.forward === ReLU.prototype.forward;
     return fused ? (linear as Linear) : undefined;
   }
+  /** @internal */
   override [pack](): void {
     const fused = this.fusedLinear();
     if (fused !== undefined) linearHandle(this, fused, true);

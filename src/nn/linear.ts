@@ -13,6 +13,7 @@ import { Module, pack, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 import { freeHandle, packedHandle } from './native-weights.js';
 
+/** Options of Linear. */
 export interface LinearOptions {
   /** Add a learned bias. Default: true. */
   bias?: boolean;
@@ -26,10 +27,15 @@ export interface LinearOptions {
  * construction.
  */
 export class Linear extends Module {
+  /** @internal */
   declare readonly [fixed]: Pick<Linear, 'inFeatures' | 'outFeatures'>;
+  /** The number of features of a row of the input. */
   declare readonly inFeatures: number;
+  /** The number of features of a row of the output. */
   declare readonly outFeatures: number;
+  /** Of shape (outFeatures, inFeatures). */
   readonly weight: Parameter;
+  /** Of shape (outFeatures), or null without bias. */
   readonly bias: Parameter | null;
 
   /** @throws {TypeError | RangeError} for sizes that are not positive integers, or unknown options */
@@ -64,6 +70,7 @@ export class Linear extends Module {
     freeHandle(this);
   }
 
+  /** @internal */
   override [pack](): void {
     linearHandle(this, this, false);
   }

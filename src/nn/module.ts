@@ -68,11 +68,12 @@ export const copied: unique symbol = Symbol('copied');
 //   quantized module's native handle (quantized/dynamic/dynamic-module.ts)
 // - one switch for all modules: whether they are made on meta (meta.ts)
 export abstract class Module {
+  /** Whether the module is in training mode, which only Dropout and recurrent modules with dropout look at. */
   training = true;
   /** A qconfig for this module and those below it. It has priority over `quantizeDynamic`'s spec. */
   declare qconfig?: object | null;
 
-  // Subclasses narrow the types.
+  /** What the module computes. Subclasses narrow the types of the arguments and of the result. */
   abstract forward(...args: any[]): any;
 
   /**
@@ -138,6 +139,7 @@ export abstract class Module {
     return addHook(this, { before: true, run: hook as Hook['run'] });
   }
 
+  /** The modules directly below this one with their names, each once. */
   *namedChildren(): IterableIterator<[string, Module]> {
     const seen = new Set<Module>();
     for (const entry of this.childEntries()) {
@@ -147,6 +149,7 @@ export abstract class Module {
       }
     }
   }
+  /** The modules directly below this one, each once. */
   *children(): IterableIterator<Module> {
     for (const [, child] of this.namedChildren()) yield child;
   }
@@ -159,6 +162,7 @@ export abstract class Module {
     yield [prefix, this];
     for (const [name, child] of this.childEntries()) yield* child.namedModules(join(prefix, name), seen);
   }
+  /** This module and all below it, each once, parents first. */
   *modules(): IterableIterator<Module> {
     for (const [, module] of this.namedModules()) yield module;
   }
@@ -174,6 +178,7 @@ export abstract class Module {
       }
     }
   }
+  /** Each parameter of this module and all below it once. */
   *parameters(): IterableIterator<Parameter> {
     for (const [, parameter] of this.namedParameters()) yield parameter;
   }
@@ -195,11 +200,13 @@ export abstract class Module {
     return target === '' ? this : target.split('.').reduce<Module>(descend, this);
   }
 
+  /** Puts this module and all below it into training mode, or with `false` into evaluation mode. */
   train(mode = true): this {
     checkBoolean('mode', mode);
     for (const module of this.modules()) module.training = mode;
     return this;
   }
+  /** Puts this module and all below it into evaluation mode. */
   eval(): this {
     return this.train(false);
   }
@@ -369,9 +376,9 @@ export abstract class Module {
   protected releaseWeights(): void {
     freeHandle(this);
   }
-  /** Packs this module's weights now, not at the first use, so that they can be shared. Not public. */
+  /** Packs this module's weights now, not at the first use, so that they can be shared. @internal */
   [pack](): void {}
-  /** Called on a copy, which has the properties of the module that it was copied from. Not public. */
+  /** Called on a copy, which has the properties of the module that it was copied from. @internal */
   [copied](): void {}
   /** Loads a state in which `checkOwnState` found no problem. */
   protected loadOwnState(state: ReadonlyMap<string, Tensor>, _metadata?: ModuleMetadata): void {

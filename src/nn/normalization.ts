@@ -7,6 +7,7 @@ import type { LayerParameter, Tensors } from './layer-parameters.js';
 import { Module, pythonFloat, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
 
+/** Options of LayerNorm. */
 export interface LayerNormOptions {
   /** Added to the variance. Default: 1e-5. */
   eps?: number;
@@ -24,11 +25,17 @@ export interface LayerNormOptions {
  * are fixed at construction.
  */
 export class LayerNorm extends Module {
+  /** @internal */
   declare readonly [fixed]: Pick<LayerNorm, 'normalizedShape' | 'eps'>;
+  /** The last dimensions, over which each mean and variance is taken. */
   declare readonly normalizedShape: readonly number[];
+  /** What is added to a variance before its root is taken. */
   declare readonly eps: number;
+  /** Whether there is a weight. */
   declare readonly elementwiseAffine: boolean;
+  /** Of shape `normalizedShape`, or null. */
   readonly weight: Parameter | null;
+  /** Of shape `normalizedShape`, or null. */
   readonly bias: Parameter | null;
 
   /** @throws {TypeError | RangeError} for a shape that is not of positive integers, or an option of the wrong kind */

@@ -25,6 +25,7 @@ export class RNN extends RNNBase {
     super(rnnConfig('RNN', inputSize, hiddenSize, options));
   }
 
+  /** What is applied to the sums. */
   get nonlinearity(): 'tanh' | 'relu' {
     return nonlinearityOf(this.mode);
   }

@@ -2,10 +2,15 @@ import { describe, isMap, listOf, typeError } from '../errors.js';
 import { isTensor, type Tensor } from '../tensor/index.js';
 
 /** What a state dict says about one module: its type, sizes and options, as JSON values. */
-export type ModuleMetadata = { readonly type: string; readonly [key: string]: unknown };
+export type ModuleMetadata = {
+  /** The name of its class. */
+  readonly type: string;
+  readonly [key: string]: unknown;
+};
 
 /** Names to tensors, in PyTorch's order. `metadata` says what each module is (PyTorch's `_metadata`). */
 export class StateDict extends Map<string, Tensor> {
+  /** What is known about each module, by its dotted name; `''` is the root. */
   readonly metadata = new Map<string, ModuleMetadata>();
   /** Texts that travel with the file (a safetensors file's own metadata): a vocabulary, say. */
   readonly notes = new Map<string, string>();
@@ -21,8 +26,11 @@ export class StateDict extends Map<string, Tensor> {
 /** What `loadStateDict` accepts. */
 export type StateDictLike = Iterable<readonly [string, Tensor]> | { readonly [name: string]: Tensor };
 
+/** What {@link Module.loadStateDict} did not find, or did not use. */
 export interface IncompatibleKeys {
+  /** Keys that the module has and the state dict has not. */
   missingKeys: string[];
+  /** Keys that the state dict has and the module has not. */
   unexpectedKeys: string[];
 }
 

@@ -29,6 +29,7 @@ export type ModuleClass = abstract new (...args: never[]) => Module;
 
 /** A quantized class: makes its instance from a float module. */
 export interface QuantizedModuleClass {
+  /** The quantized twin of a float module. */
   fromFloat(module: Module, qconfig: QConfig): Module;
 }
 
@@ -36,6 +37,7 @@ export interface QuantizedModuleClass {
 export type QConfigSpec =
   ReadonlySet<ModuleClass | string> | ReadonlyMap<ModuleClass | string, QConfig | null>;
 
+/** Options of {@link quantizeDynamic}. */
 export interface QuantizeDynamicOptions {
   /**
    * The weights' type, unless the spec is a map. `qint8` and `float16` are for all layers but embeddings; `quint8` and

@@ -30,6 +30,7 @@ export const formats: readonly Format[] = [
   safetensors,
 ];
 
+/** Options of {@link load} and {@link loadSync}. */
 export interface LoadOptions {
   /**
    * Names of LSTMs and GRUs, quantized by PyTorch, that have one layer of two directions. Only needed if `inputSize`

@@ -22,8 +22,10 @@ import { isTensor, Tensor, type TensorData } from '../tensor/index.js';
  * is nobody's business.
  */
 export interface SharedModel {
+  /** @internal */
   readonly format: typeof format;
-  /** The model and everything in it, once. The first is the model. */
+  /** The model and everything in it, once. The first is the model. @internal */
+  /** @internal */
   readonly parts: readonly Part[];
 }
 const format = 'dynaquant shared model 1';
@@ -206,6 +208,7 @@ function isPlainArray(value: unknown): value is TensorData {
   return name !== '' && name === (value as object).constructor.name;
 }
 
+/** Options of {@link fromShared}. */
 export interface FromSharedOptions {
   /** The classes of the model's modules that are not this package's. Default: none. */
   classes?: Iterable<ModuleClass>;

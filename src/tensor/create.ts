@@ -15,7 +15,9 @@ import {
 } from './shape.js';
 import { checkTensor, Tensor } from './tensor.js';
 
+/** Options of functions that make tensors. */
 export interface CreateOptions {
+  /** Default: float32, if the function does not say otherwise. */
   dtype?: DType;
 }
 
@@ -86,6 +88,7 @@ function lengthAt(value: NestedArray, dim: number, shape: readonly number[]): nu
   throw typeError('ERR_INVALID_ARG_TYPE', sentence);
 }
 
+/** A tensor of one value everywhere. */
 export function full(shape: number | readonly number[], value: number, options: CreateOptions = {}): Tensor {
   checkOptions('full', options, ['dtype']);
   checkNumber('value', value);
@@ -98,6 +101,7 @@ export function zeros(...args: SizeArguments<CreateOptions>): Tensor {
   return filled('zeros', shape, 0, options);
 }
 
+/** `ones(2, 3)` or `ones([2, 3], { dtype })`. */
 export function ones(...args: SizeArguments<CreateOptions>): Tensor {
   const [shape, options] = sizeArguments(args, ['dtype'], 'ones');
   return filled('ones', shape, 1, options);

@@ -1,19 +1,33 @@
 import { arrayName, describe, rangeError, typeError } from '../errors.js';
 
+/** 32-bit floats, in a Float32Array: what layers compute with. */
 export const float32 = 'float32';
+/** 64-bit floats, in a Float64Array. */
 export const float64 = 'float64';
+/** Half floats: raw bits in a Uint16Array. `float()` widens them. */
 export const float16 = 'float16';
+/** Brain floats: raw bits in a Uint16Array. `float()` widens them. */
 export const bfloat16 = 'bfloat16';
+/** Integers, in an Int8Array. */
 export const int8 = 'int8';
+/** Integers, in a Uint8Array. */
 export const uint8 = 'uint8';
+/** Integers, in an Int16Array. */
 export const int16 = 'int16';
+/** Integers, in an Int32Array. */
 export const int32 = 'int32';
+/** Integers, in a BigInt64Array: PyTorch's usual indices. */
 export const int64 = 'int64';
+/** 0 or 1, in a Uint8Array. */
 export const bool = 'bool';
+/** Quantized to signed 8 bits, in an Int8Array. */
 export const qint8 = 'qint8';
+/** Quantized to unsigned 8 bits, in a Uint8Array. */
 export const quint8 = 'quint8';
+/** Quantized to unsigned 4 bits, two values a byte of a Uint8Array, the first in the low half. */
 export const quint4x2 = 'quint4x2';
 
+/** An array that holds the elements of a tensor. */
 export type TensorData =
   | Float32Array
   | Float64Array
@@ -41,6 +55,7 @@ const arrayOf = {
   quint4x2: Uint8Array,
 } as const;
 
+/** The type of a tensor's elements, by its name in PyTorch: {@link float32}, {@link int64}, …. */
 export type DType = keyof typeof arrayOf;
 
 const classes: Record<string, new (buffer: ArrayBuffer, at: number, length: number) => TensorData> =

@@ -1,5 +1,5 @@
 // Hot files import from the files themselves, because each use of a re-export is a getter's call.
-export { arange, cat, full, ones, stack, tensor, zeros } from './create.js';
+export { arange, cat, full, ones, stack, tensor, zeros, type CreateOptions } from './create.js';
 export {
   bfloat16,
   bool,

@@ -3,6 +3,7 @@ import { arrayLength, dtypeFor, plainView, trueLength, type DType, type TensorDa
 import { quantizationOf, type Quantization } from './quantization.js';
 import { checkedShape, formatShape, numelOf } from './shape.js';
 
+/** Options of a new {@link Tensor}. */
 export interface TensorOptions extends Partial<Quantization> {
   /** Default: the array's own type. Quantized dtypes need `qscheme`, `scales`, `zeroPoints`, and per channel `axis`. */
   dtype?: DType;

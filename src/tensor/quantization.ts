@@ -3,10 +3,15 @@ import { emptyArray, plainView, quint4x2, type DType, type TensorData } from './
 import { numelOf } from './shape.js';
 
 const qschemes = ['per_tensor_affine', 'per_channel_affine', 'per_channel_affine_float_qparams'] as const;
+/**
+ * Which elements share a scale and a zero point: all (`per_tensor_affine`), or those of one index of `axis`
+ * (`per_channel_affine`; `per_channel_affine_float_qparams` where the zero points are floats, as in embedding tables).
+ */
 export type QScheme = (typeof qschemes)[number];
 
 /** How a quantized tensor's integers represent reals: `real = scales[i] * (q - zeroPoints[i])`. */
 export interface Quantization {
+  /** Which elements share a scale and a zero point. */
   readonly qscheme: QScheme;
   /** One for the whole tensor, or one for each index of `axis`. */
   readonly scales: Float64Array;

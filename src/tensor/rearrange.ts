@@ -1,10 +1,47 @@
-import { rangeError } from '../errors.js';
-import type { TensorData } from './dtype.js';
-import type { Numbers } from './elements.js';
-import { formatShape, numelOf, type Split } from './shape.js';
+import { describe, rangeError, typeError } from '../errors.js';
+import { emptyArray, type TensorData } from './dtype.js';
+import type { Elements, Numbers } from './elements.js';
+import { formatShape, numelOf, resized, splitAt, type Split } from './shape.js';
 
-/** Copies `data` into `out` with the dimensions `first` < `last` exchanged. */
-export function transposeInto(
+/** What these functions need of a tensor. */
+interface Source extends Elements {
+  readonly shape: readonly number[];
+}
+interface Copy {
+  readonly data: TensorData;
+  readonly shape: readonly number[];
+}
+
+/** A copy with the dimensions `first` < `last` exchanged. */
+export function transposed(tensor: Source, first: number, last: number): Copy {
+  const shape = [...tensor.shape];
+  [shape[first], shape[last]] = [shape[last]!, shape[first]!];
+  const data = tensor.checked();
+  const out = emptyArray(tensor.dtype, data.length);
+  transposeInto(out, data, tensor.shape, first, last);
+  return { data: out, shape };
+}
+
+/** A copy of the indices from `start` up to and without `end` of a dimension. Negative ones count from the end. */
+export function sliced(tensor: Source, at: number, start: number, end: number | undefined): Copy {
+  if (!Number.isInteger(start) || (end !== undefined && !Number.isInteger(end))) {
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `slice(): start and end should be integers, got ${describe(start)} and ${describe(end)}`,
+    );
+  }
+  const split = splitAt(tensor.shape, at);
+  const { length } = split;
+  const clamp = (index: number): number => Math.min(Math.max(index < 0 ? index + length : index, 0), length);
+  const from = clamp(start);
+  const shape = resized(tensor.shape, at, Math.max(clamp(end ?? length) - from, 0));
+  const data = tensor.checked();
+  const out = emptyArray(tensor.dtype, numelOf(shape));
+  sliceInto(out, data, split, from);
+  return { data: out, shape };
+}
+
+function transposeInto(
   out: TensorData,
   data: TensorData,
   shape: readonly number[],
@@ -31,12 +68,7 @@ export function transposeInto(
 }
 
 /** Copies indices of the split's dimension, beginning with `from`, as many as `out` has room for. */
-export function sliceInto(
-  out: TensorData,
-  data: TensorData,
-  { outer, length, inner }: Split,
-  from: number,
-): void {
+function sliceInto(out: TensorData, data: TensorData, { outer, length, inner }: Split, from: number): void {
   if (out.length === 0) return;
   const block = out.length / outer;
   for (let o = 0; o < outer; o++) {
@@ -58,6 +90,7 @@ export function joinInto(out: TensorData, parts: readonly TensorData[], outer: n
   }
 }
 
+/** Arrays in arrays, as deep as a tensor has dimensions. */
 export type NestedArray = number | bigint | boolean | readonly NestedArray[];
 
 /** The most elements of nested arrays. V8 cannot hold many more: trying would end the process, not throw. */

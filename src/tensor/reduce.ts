@@ -1,3 +1,4 @@
+import { rangeError } from '../errors.js';
 import type { Numbers } from './elements.js';
 import type { Split } from './shape.js';
 
@@ -8,8 +9,9 @@ export function sumOf(values: Numbers): number {
   return sum;
 }
 
-/** The element that is better than all others, or a NaN if there is one. There is at least one element. */
-export function extremeOf(values: Numbers, better: (a: number, b: number) => boolean): number {
+/** The element that is better than all others, or a NaN if there is one. @throws {RangeError} when there is none */
+export function extremeOf(name: string, values: Numbers, better: (a: number, b: number) => boolean): number {
+  if (values.length === 0) throw rangeError('ERR_SHAPE', `${name}(): expected a tensor that is not empty`);
   let best = values[0]!;
   for (let i = 1; i < values.length && best === best; i++) {
     const value = values[i]!;
@@ -18,8 +20,9 @@ export function extremeOf(values: Numbers, better: (a: number, b: number) => boo
   return best;
 }
 
-/** The index of each column's largest element: the first of equals, or a NaN. `length` is at least 1. */
+/** The index of each column's largest element: the first of equals, or a NaN. @throws {RangeError} without elements */
 export function argmaxAlong(values: Numbers, { outer, length, inner }: Split): BigInt64Array {
+  if (length === 0) throw rangeError('ERR_SHAPE', 'argmax(): Expected reduction dim to have non-zero size');
   const out = new BigInt64Array(outer * inner);
   for (let column = 0; column < out.length; column++) {
     const first = Math.floor(column / inner) * length * inner + (column % inner);

@@ -90,6 +90,29 @@ export function without(shape: readonly number[], at: number): number[] {
   return shape.filter((_, i) => i !== at);
 }
 
+/** The index along a dimension, counted from 0: a negative one counts from the end. */
+export function indexAlong(name: string, index: unknown, shape: readonly number[], at: number): number {
+  checkInteger('index', index);
+  const size = shape[at]!;
+  if (index < -size || index >= size) {
+    throw rangeError(
+      'ERR_OUT_OF_RANGE',
+      `${name}(): index ${index} out of range for tensor of size ${formatShape(shape)} at dimension ${at}`,
+    );
+  }
+  return index < 0 ? index + size : index;
+}
+
+/** The sizes of `numel` elements in another shape, of which one size may be -1. */
+export function completed(wanted: readonly number[], numel: number): readonly number[] {
+  const unknown = wanted.indexOf(-1);
+  const known = numelOf(unknown < 0 ? wanted : without(wanted, unknown));
+  if (unknown < 0 ? known !== numel : known === 0 || numel % known !== 0) {
+    throw rangeError('ERR_SHAPE', `shape '${formatShape(wanted)}' is invalid for input of size ${numel}`);
+  }
+  return unknown < 0 ? wanted : resized(wanted, unknown, numel / known);
+}
+
 // Arguments -------------------------------------------------------------------------------------------------
 
 /** `(2, 3)` or `([2, 3])`, then options. */

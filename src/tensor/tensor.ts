@@ -1,12 +1,4 @@
-import {
-  checkBoolean,
-  checkInteger,
-  checkNumber,
-  checkOptions,
-  describe,
-  rangeError,
-  typeError,
-} from '../errors.js';
+import { checkBoolean, checkNumber, checkOptions, describe, rangeError, typeError } from '../errors.js';
 import { broadcastShape, combine } from './broadcast.js';
 import {
   bool,
@@ -38,18 +30,33 @@ import {
 } from './elements.js';
 import { checkedOptions, unchecked, type TensorOptions } from './options.js';
 import { dequantized, unpacked, type QScheme, type Quantization } from './quantization.js';
-import { isPrintable, nested, sliceInto, transposeInto, type NestedArray } from './rearrange.js';
+import { isPrintable, nested, sliced, transposed, type NestedArray } from './rearrange.js';
 import { argmaxAlong, extremeOf, normalizeAlong, sumOf, type Normalization } from './reduce.js';
-import { dimension, formatShape, numelOf, resized, sameShape, sizes, splitAt, without } from './shape.js';
+import {
+  completed,
+  dimension,
+  formatShape,
+  indexAlong,
+  numelOf,
+  resized,
+  sameShape,
+  sizes,
+  splitAt,
+  without,
+} from './shape.js';
 
 /**
  * A dense row-major array with a shape. `reshape` and `view` share memory; every other operation returns
  * new data. float32 operations round each result to float32 as PyTorch does.
  */
 export class Tensor {
+  /** The elements, row by row. After a direct write call `repack()` of the modules whose parameter this is. */
   readonly data: TensorData;
+  /** The size of each dimension. */
   readonly shape: readonly number[];
+  /** The type of the elements. */
   readonly dtype: DType;
+  /** How the integers of a quantized dtype represent reals; undefined for the others. */
   readonly quantization: Quantization | undefined;
   /** Counts the library's own writes into `data`; modules repack their weights when it changes. */
   version = 0;
@@ -84,15 +91,19 @@ export class Tensor {
     return new Tensor(data, shape, { dtype, ...quantization });
   }
 
+  /** Which elements share a scale; undefined unless quantized. */
   get qscheme(): QScheme | undefined {
     return this.quantization?.qscheme;
   }
+  /** The scales; undefined unless quantized. */
   get scales(): Float64Array | undefined {
     return this.quantization?.scales;
   }
+  /** The zero points; undefined unless quantized. */
   get zeroPoints(): Int32Array | Float32Array | undefined {
     return this.quantization?.zeroPoints;
   }
+  /** The dimension that the scales belong to; undefined unless quantized. */
   get axis(): number | undefined {
     return this.quantization?.axis;
   }
@@ -102,11 +113,14 @@ export class Tensor {
     return numelOf(this.shape);
   }
 
+  /** The number of dimensions. */
   dim(): number {
     return this.shape.length;
   }
 
+  /** The shape. */
   size(): readonly number[];
+  /** The size of one dimension; a negative one counts from the end. */
   size(dim: number): number;
   size(dim?: number): number | readonly number[] {
     if (dim === undefined) return this.shape;
@@ -117,9 +131,11 @@ export class Tensor {
 
   // Elementwise ------------------------------------------------------------------------------------------
 
+  /** `|this|`. */
   abs(): Tensor {
     return this.map('abs', (x) => Math.abs(x));
   }
+  /** `-this`. */
   neg(): Tensor {
     refuseBool('neg', this.dtype);
     return this.map('neg', (x) => -x);
@@ -128,12 +144,15 @@ export class Tensor {
   add(other: Tensor | number): Tensor {
     return this.combine(other, 'add', (a, b) => a + b);
   }
+  /** `this - other`, broadcasting. */
   sub(other: Tensor | number): Tensor {
     return this.combine(other, 'sub', (a, b) => a - b);
   }
+  /** `this * other`, broadcasting. */
   mul(other: Tensor | number): Tensor {
     return this.combine(other, 'mul', (a, b) => a * b);
   }
+  /** `this / other`, broadcasting; floats only. */
   div(other: Tensor | number): Tensor {
     checkFloat('div', this);
     return this.combine(other, 'div', (a, b) => a / b);
@@ -163,10 +182,12 @@ export class Tensor {
     const values = numbersOf(this);
     return scalar(sumOf(values) / values.length, this.dtype);
   }
+  /** The least of all elements. */
   min(dim?: undefined): Tensor {
     refuseDimension('min', dim);
     return this.extreme('min', (a, b) => a < b);
   }
+  /** The largest of all elements. */
   max(dim?: undefined): Tensor {
     refuseDimension('max', dim);
     return this.extreme('max', (a, b) => a > b);
@@ -176,10 +197,7 @@ export class Tensor {
     checkBoolean('keepdim', keepdim);
     const shape = dim === undefined ? [this.numel] : this.shape;
     const at = dimension('dim', dim ?? 0, shape.length);
-    const split = splitAt(shape, at);
-    if (split.length === 0)
-      throw rangeError('ERR_SHAPE', 'argmax(): Expected reduction dim to have non-zero size');
-    const out = argmaxAlong(numbersOf(this), split);
+    const out = argmaxAlong(numbersOf(this), splitAt(shape, at));
     if (dim === undefined) return new Tensor(out, keepdim ? this.shape.map(() => 1) : []);
     return new Tensor(out, keepdim ? resized(shape, at, 1) : without(shape, at));
   }
@@ -199,22 +217,18 @@ export class Tensor {
 
   /** Another shape over the same memory; one size may be -1. */
   reshape(...shape: readonly number[] | [readonly number[]]): Tensor {
-    const wanted = sizes(shape);
-    const { numel } = this;
-    const unknown = wanted.indexOf(-1);
-    const known = numelOf(unknown < 0 ? wanted : without(wanted, unknown));
-    if (unknown < 0 ? known !== numel : known === 0 || numel % known !== 0) {
-      throw rangeError('ERR_SHAPE', `shape '${formatShape(wanted)}' is invalid for input of size ${numel}`);
-    }
-    if (unknown >= 0) wanted[unknown] = numel / known;
+    const wanted = completed(sizes(shape), this.numel);
     return this.like(this.checked(), wanted);
   }
+  /** The same as {@link reshape}. */
   view(...shape: readonly number[] | [readonly number[]]): Tensor {
     return this.reshape(...shape);
   }
+  /** One dimension, over the same memory. */
   flatten(): Tensor {
     return this.reshape([this.numel]);
   }
+  /** With a new dimension of size 1 before `dim`, over the same memory. */
   unsqueeze(dim: number): Tensor {
     const at = dimension('dim', dim, this.dim() + 1);
     return this.reshape([...this.shape.slice(0, at), 1, ...this.shape.slice(at)]);
@@ -230,12 +244,8 @@ export class Tensor {
     const b = dimension('dim1', dim1, this.dim());
     if (a === b) return this.clone();
     checkMovable('transpose', this);
-    const shape = [...this.shape];
-    [shape[a], shape[b]] = [shape[b]!, shape[a]!];
-    const data = this.checked();
-    const out = emptyArray(this.dtype, data.length);
-    transposeInto(out, data, this.shape, Math.min(a, b), Math.max(a, b));
-    return this.like(out, shape);
+    const { data, shape } = transposed(this, Math.min(a, b), Math.max(a, b));
+    return this.like(data, shape);
   }
   /** The transpose of a matrix. */
   t(): Tensor {
@@ -246,37 +256,14 @@ export class Tensor {
   /** A copy of one index of a dimension, without that dimension. */
   select(dim: number, index: number): Tensor {
     const at = this.dimensionFor('select', dim);
-    checkInteger('index', index);
-    const size = this.shape[at]!;
-    if (index < -size || index >= size) {
-      throw rangeError(
-        'ERR_OUT_OF_RANGE',
-        `select(): index ${index} out of range for tensor of size ${formatShape(this.shape)} at dimension ${at}`,
-      );
-    }
-    const start = index < 0 ? index + size : index;
+    const start = indexAlong('select', index, this.shape, at);
     return this.slice(at, start, start + 1).reshape(without(this.shape, at));
   }
   /** A copy of the indices `start` (default 0) up to and without `end` (default all) of a dimension. */
   slice(dim: number, start = 0, end?: number): Tensor {
     checkMovable('slice', this);
-    const at = this.dimensionFor('slice', dim);
-    if (!Number.isInteger(start) || (end !== undefined && !Number.isInteger(end))) {
-      throw typeError(
-        'ERR_INVALID_ARG_TYPE',
-        `slice(): start and end should be integers, got ${describe(start)} and ${describe(end)}`,
-      );
-    }
-    const split = splitAt(this.shape, at);
-    const { length } = split;
-    const clamp = (index: number): number =>
-      Math.min(Math.max(index < 0 ? index + length : index, 0), length);
-    const from = clamp(start);
-    const shape = resized(this.shape, at, Math.max(clamp(end ?? length) - from, 0));
-    const data = this.checked();
-    const out = emptyArray(this.dtype, numelOf(shape));
-    sliceInto(out, data, split, from);
-    return this.like(out, shape);
+    const { data, shape } = sliced(this, this.dimensionFor('slice', dim), start, end);
+    return this.like(data, shape);
   }
 
   // Comparison and access --------------------------------------------------------------------------------
@@ -315,6 +302,7 @@ export class Tensor {
   toArray(): NestedArray {
     return nested(numbersOf(this), this.shape);
   }
+  /** A copy with memory of its own. */
   clone(): Tensor {
     const data = this.checked().slice();
     const { quantization: own } = this;
@@ -335,7 +323,7 @@ export class Tensor {
     this.version++;
     return this;
   }
-  /** Integers take a number without its fraction. @throws {RangeError} when it does not fit the dtype */
+  /** Writes one value everywhere; integers take it without its fraction. @throws {RangeError} when it does not fit */
   fill_(value: number): this {
     checkNumber('value', value);
     checkPlain('fill_', this);
@@ -343,6 +331,7 @@ export class Tensor {
     this.version++;
     return this;
   }
+  /** Writes 0 everywhere. */
   zero_(): this {
     return this.fill_(0);
   }
@@ -351,6 +340,7 @@ export class Tensor {
     if (dtype === this.dtype) return this;
     return new Tensor(converted(this, dtype), this.shape, { dtype });
   }
+  /** The values in float32: `to(float32)`. */
   float(): Tensor {
     return this.to(float32);
   }
@@ -364,6 +354,7 @@ export class Tensor {
     const quantization = this.quantized();
     return new Tensor(dequantized(this.integers(), this.shape, quantization), this.shape);
   }
+  /** The elements (unless there are very many), the shape and the dtype. */
   toString(): string {
     const elements = isPrintable(this.shape) ? JSON.stringify(this.toArray()) : '[…]';
     return `tensor(${elements}, shape=${formatShape(this.shape)}, dtype=${this.dtype})`;
@@ -439,9 +430,7 @@ export class Tensor {
     return new Tensor(out, shape, { dtype });
   }
   private extreme(name: string, better: (a: number, b: number) => boolean): Tensor {
-    const values = this.plainNumbers(name);
-    if (values.length === 0) throw rangeError('ERR_SHAPE', `${name}(): expected a tensor that is not empty`);
-    return scalar(extremeOf(values, better), this.dtype);
+    return scalar(extremeOf(name, this.plainNumbers(name), better), this.dtype);
   }
   private normalized(name: string, dim: number, f: Normalization): Tensor {
     checkFloat(name, this);

@@ -31,6 +31,7 @@ const tableDTypes = [quint8, quint4x2] as const;
 type TableDType = (typeof tableDTypes)[number];
 const floatQParams = 'per_channel_affine_float_qparams';
 
+/** Options of the quantized Embedding. */
 export interface QuantizedEmbeddingOptions {
   /** The row of the padding index, which bags leave out; a negative one counts from the end. Default: none. */
   paddingIdx?: number | null;
@@ -57,9 +58,13 @@ interface TableSizes {
 
 /** What the quantized Embedding and EmbeddingBag share: the table. Sizes and options are fixed at construction. */
 abstract class QuantizedTable extends Module {
+  /** @internal */
   declare readonly [fixed]: TableSizes;
+  /** The number of rows, which is the number of indices. */
   declare readonly numEmbeddings: number;
+  /** The number of values of a row. */
   declare readonly embeddingDim: number;
+  /** The index that counts for nothing: a row of zeros in an Embedding, left out of a bag. Null if there is none. */
   declare readonly paddingIdx: number | null;
   protected loaded: LoadedTable;
 
@@ -80,6 +85,7 @@ abstract class QuantizedTable extends Module {
     this.loaded = loadTable(tableTensor(table, shape, dtype, scales, zeroPoints));
   }
 
+  /** The type of the rows' values: `quint8` or `quint4x2`. */
   get dtype(): TableDType {
     return this.loaded.weight.dtype as TableDType;
   }
@@ -174,8 +180,11 @@ export class Embedding extends QuantizedTable {
  * Shapes are the float EmbeddingBag's. Sizes and options are fixed at construction.
  */
 export class EmbeddingBag extends QuantizedTable {
+  /** @internal */
   declare readonly [fixed]: TableSizes & Required<BagOptions>;
+  /** How the rows of a bag become one. */
   declare readonly mode: BagMode;
+  /** Whether `offsets` ends with the number of all indices. */
   declare readonly includeLastOffset: boolean;
 
   /** A table of zeros; `fromFloat` or `loadStateDict` fill it. */
@@ -233,6 +242,7 @@ export class EmbeddingBag extends QuantizedTable {
   protected override reprName(): string {
     return 'QuantizedEmbeddingBag';
   }
+  /** As EmbeddingBag's, with the mode and the padding that PyTorch's quantized bag does not have. */
   override extraRepr(): string {
     const mode = this.mode === 'sum' ? '' : `, mode='${this.mode}'`;
     return `${super.extraRepr()}${mode}${this.paddingIdx === null ? '' : `, padding_idx=${this.paddingIdx}`}`;

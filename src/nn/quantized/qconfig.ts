@@ -26,6 +26,7 @@ export interface ActivationMode {
 
 /** How a module is quantized: its weights once, its activations (of INT8 layers) at each call. */
 export interface QConfig extends Partial<ActivationMode> {
+  /** How the weights are quantized. */
   readonly weight: {
     /** Default: `'qint8'`. Embeddings take `'quint8'` or `'quint4x2'`, all other modules `'qint8'` or `'float16'`. */
     readonly dtype?: 'qint8' | 'float16' | 'quint8' | 'quint4x2';

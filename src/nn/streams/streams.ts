@@ -237,6 +237,7 @@ export class Streams {
     this.spare = null;
     this.opened = 0;
   }
+  /** {@link dispose}, for `using` declarations. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -1,1 +1,2 @@
+/** Sequences of unequal length, as PyTorch's `torch.nn.utils.rnn`. */
 export * as rnn from './rnn.js';

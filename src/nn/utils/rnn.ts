@@ -13,6 +13,7 @@ import { checkPacked, checkPlain, indices, integersOf, PackedSequence } from '..
 
 export { PackedSequence };
 
+/** Options of {@link packPaddedSequence}. */
 export interface PackPaddedSequenceOptions {
   /** The input is `(batch, steps, *)`. Default: false. */
   batchFirst?: boolean;
@@ -20,6 +21,7 @@ export interface PackPaddedSequenceOptions {
   enforceSorted?: boolean;
 }
 
+/** Options of {@link padPackedSequence}. */
 export interface PadPackedSequenceOptions {
   /** The output is `(batch, steps, *)`. Default: false. */
   batchFirst?: boolean;
@@ -29,6 +31,7 @@ export interface PadPackedSequenceOptions {
   totalLength?: number;
 }
 
+/** Options of {@link padSequence}. */
 export interface PadSequenceOptions {
   /** The output is `(batch, steps, *)`. Default: false. */
   batchFirst?: boolean;

@@ -13,7 +13,7 @@ export const headSize = 512;
 
 /**
  * A file format. A new one is a folder beside this file and a row in the list of load.ts; then tests with fixtures,
- * and a line in the README.
+ * and a line in docs/files.md.
  */
 export interface Format {
   readonly name: string;

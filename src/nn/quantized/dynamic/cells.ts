@@ -36,10 +36,15 @@ export interface QuantizedRNNCellOptions extends RNNCellOptions, DynamicOptions 
 
 /** What the quantized cells share. Their sizes and options are fixed at construction. Not public. */
 abstract class QuantizedRNNCellBase extends QuantizedRecurrent implements RNNCellSizes {
+  /** @internal */
   declare readonly [fixed]: RNNCellSizes;
+  /** `LSTM`, `GRU`, `RNN_TANH` or `RNN_RELU`, as in PyTorch. */
   declare readonly mode: RNNMode;
+  /** The number of features of the input. */
   declare readonly inputSize: number;
+  /** The number of units, which is the width of the state. */
   declare readonly hiddenSize: number;
+  /** Whether there are `bias_ih` and `bias_hh`. */
   declare readonly bias: boolean;
 
   constructor(config: RNNCellSizes, options: DynamicOptions) {
@@ -137,6 +142,7 @@ export class RNNCell extends QuantizedRNNCellBase {
   static fromFloat(module: FloatRNNCell, qconfig: QConfig): RNNCell {
     return this.convert(RNNCell, FloatRNNCell, module, qconfig);
   }
+  /** What is applied to the sums. */
   get nonlinearity(): 'tanh' | 'relu' {
     return nonlinearityOf(this.mode);
   }

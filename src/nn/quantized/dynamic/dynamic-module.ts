@@ -110,6 +110,7 @@ export abstract class DynamicModule<Handle extends NativeHandle> extends Module 
     setHandle(this.loaded, handle);
     return handle;
   }
+  /** @internal */
   override [pack](): void {
     this.handle();
   }

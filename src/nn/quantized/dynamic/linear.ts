@@ -30,10 +30,14 @@ export interface QuantizedLinearOptions extends LinearOptions, DynamicOptions {}
 
 /** What Linear and LinearReLU share. Their sizes and options are fixed at construction. Not public. */
 abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | HalfLinearHandle> {
+  /** @internal */
   declare readonly [fixed]: Pick<QuantizedLinearBase, 'inFeatures' | 'outFeatures'>;
   declare private readonly kind: 'Linear' | 'LinearReLU';
+  /** The number of features of a row of the input. */
   declare readonly inFeatures: number;
+  /** The number of features of a row of the output. */
   declare readonly outFeatures: number;
+  /** Whether there is a bias, which stays float. */
   declare readonly bias: boolean;
 
   constructor(
@@ -150,7 +154,7 @@ abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | Half
  * `y = fma(float(sum), scale_x * scale_w, bias)`. Equal to PyTorch bit for bit.
  *
  * `activation: 'perRow'` gives each row of the input its own range. A row's result then has the same bits alone and
- * in any batch. `reduceRange: false` takes 255 levels. See {@link ActivationMode}.
+ * in any batch. `reduceRange: false` takes 255 levels. See `quantization.ActivationMode`.
  *
  * `dtype: 'float16'` rounds the weight to float16 and computes in float32.
  *

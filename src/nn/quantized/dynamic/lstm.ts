@@ -19,7 +19,7 @@ export interface QuantizedLSTMOptions extends LSTMOptions, DynamicOptions {}
  * `activation: 'perRow'` gives each vector its own range: x_t of each sequence, h_{t-1} of each sequence, and
  * between layers the vector of both directions. The results of a sequence then have the same bits alone and in
  * any batch and, in one direction, however it is cut into chunks that pass `[hn, cn]` on.
- * `reduceRange: false` takes 255 levels. See {@link ActivationMode}. With `projSize` the vector that enters
+ * `reduceRange: false` takes 255 levels. See `quantization.ActivationMode`. With `projSize` the vector that enters
  * `weight_hr` is quantized as the hidden state is.
  *
  * `dtype: 'float16'` rounds the weights to float16 and computes in float32. Then nothing depends on the batch.

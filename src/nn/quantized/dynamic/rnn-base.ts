@@ -69,15 +69,24 @@ export abstract class QuantizedRecurrent extends DynamicModule<QuantizedRNNHandl
 
 /** What the quantized LSTM, GRU and RNN share. Their sizes and options are fixed at construction. Not public. */
 export abstract class QuantizedRNNBase extends QuantizedRecurrent implements RNNConfig {
+  /** @internal */
   declare readonly [fixed]: RNNConfig;
+  /** `LSTM`, `GRU`, `RNN_TANH` or `RNN_RELU`, as in PyTorch. */
   declare readonly mode: RNNMode;
+  /** The number of features of one step of the input. */
   declare readonly inputSize: number;
+  /** The number of units, which is the width of the cell state, and of the hidden state unless it is projected. */
   declare readonly hiddenSize: number;
   declare readonly projSize: number;
+  /** How many layers are stacked; each takes the outputs of the one before. */
   declare readonly numLayers: number;
+  /** Whether there are `bias_ih` and `bias_hh`. */
   declare readonly bias: boolean;
+  /** Whether input and output are (batch, steps, features) instead of (steps, batch, features). */
   declare readonly batchFirst: boolean;
+  /** The dropout between layers, in training mode only. */
   declare readonly dropout: number;
+  /** Whether a second direction reads each sequence from its end. */
   declare readonly bidirectional: boolean;
 
   constructor(config: RNNConfig, options: DynamicOptions) {

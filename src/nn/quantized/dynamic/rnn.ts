@@ -26,6 +26,7 @@ export class RNN extends QuantizedRNNBase {
     return this.convert(RNN, FloatRNN, module, qconfig);
   }
 
+  /** What is applied to the sums. */
   get nonlinearity(): 'tanh' | 'relu' {
     return nonlinearityOf(this.mode);
   }
