@@ -27,9 +27,6 @@ import ts from 'typescript';
 
 const root = join(__dirname, '..');
 
-/** Pages whose interfaces are being built. */
-const waiting: readonly string[] = ['docs/live-streams.md'];
-
 /** Blocks that are not run: page, first line, reason. */
 const notRun: readonly (readonly [page: string, firstLine: string, reason: string])[] = [
   ['README.md', 'npm install dynaquant', 'it fetches the package from the registry'],
@@ -184,8 +181,7 @@ function write(page: Page): Written[] {
     return { path, step, expectations };
   });
 }
-const run = pages.filter(({ name }) => !waiting.includes(name));
-const written = new Map(run.map((page) => [page.name, write(page)]));
+const written = new Map(pages.map((page) => [page.name, write(page)]));
 const sources = [...written.values()]
   .flat()
   .flatMap(({ path, step }) => (step.kind === 'commands' ? [] : path));
@@ -219,7 +215,7 @@ function failure(
 
 const nodeOptions = ['--enable-source-maps', '--import', join(__dirname, 'docs-preamble.mjs')];
 
-describe.each(run)('$name', ({ name }) => {
+describe.each(pages)('$name', ({ name }) => {
   const own = written.get(name)!;
   test('its programs have no type errors', () => {
     const paths = own.map(({ path }) => path);
@@ -258,7 +254,6 @@ test('nothing but blocks of known languages and those listed is left out', () =>
       !pages.find((page) => page.name === name)?.blocks.some((each) => firstLine(each) === line),
   );
   expect(gone).toEqual([]);
-  expect(waiting.filter((name) => !pages.some((page) => page.name === name))).toEqual([]);
 });
 
 test('the Python of from-pytorch.md made the checkpoints', () => {

@@ -2,8 +2,8 @@
 #include "bindings/async.h"
 
 #include <algorithm>
+#include <map>
 #include <new>
-#include <unordered_map>
 #include <utility>
 
 #include "bindings/call.h"
@@ -95,7 +95,7 @@ class AsyncCalls {
   const Napi::Env env_;
   napi_threadsafe_function wake_ = nullptr;
   JobGroup jobs_;
-  std::unordered_map<std::uint32_t, AsyncCall*> pending_;
+  std::map<std::uint32_t, AsyncCall*> pending_;
   std::uint32_t next_number_ = 0;
 };
 
