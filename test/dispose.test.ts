@@ -167,6 +167,11 @@ describe('memory', () => {
       'new (native().FloatLinear)({ weight, bias: null }, 1024, 8192, false)',
       /^cannot allocate \d{8} bytes$/,
     ],
+    [
+      'results',
+      'new d.nn.Linear(1, 4096).forward(d.zeros(65536, 1))',
+      /^cannot allocate 1073741824 bytes for the results$/,
+    ],
     ['arrays', 'd.zeros(1024, 8192)', /^cannot allocate 8388608 elements of float32 \(33554432 bytes\)$/],
   ])('that cannot be had for %s is a RangeError that names the size', (_, make, sentence) => {
     const script = `

@@ -7,6 +7,7 @@
  * of it. A call writes slots and words and runs at once. An asynchronous call, which runs later, has memory of its own,
  * because the next call writes over this.
  */
+import { rangeError } from '../errors.js';
 import { computeHere } from '../turn.js';
 import { native } from './addon.js';
 import { callLater, isForHere, statusError } from './call-async.js';
@@ -57,7 +58,11 @@ export function newFloats(count: number): Float32Array {
   // Large buffers are not zeroed, because that costs as much as writing the results, or twice as much in pages that
   // were never touched.
   if (count < unzeroedFrom) return new Float32Array(count);
-  return new Float32Array(Buffer.allocUnsafeSlow(4 * count).buffer);
+  try {
+    return new Float32Array(Buffer.allocUnsafeSlow(4 * count).buffer);
+  } catch (cause) {
+    throw rangeError('ERR_TOO_LARGE', `cannot allocate ${4 * count} bytes for the results`, { cause });
+  }
 }
 const unzeroedFrom = 65536;
 
