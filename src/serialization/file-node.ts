@@ -1,13 +1,22 @@
-import { randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { open, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  promises,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { CheckpointError, describe, rangeError, tagOf, typeError } from '../errors.js';
 import type { OpenFile } from './file.js';
 
-// Files of Node's file system. The only file of this room that needs Node.
+// Files of Node's file system. The only file of this room that needs Node. `promises` is read where it is used, because
+// Node then loads that part of itself only for those who need it (1.5 ms; node:crypto would be 4.5).
 
 export type { FileHandle };
 
@@ -47,7 +56,7 @@ export function openFileSync(path: string): OpenFile {
 }
 
 export async function openFile(path: string): Promise<OpenFile> {
-  const handle = await open(path);
+  const handle = await promises.open(path);
   try {
     return {
       ...(await handleFile(handle, path)),
@@ -83,10 +92,10 @@ function sizeOf(name: string, stats: { size: number; isFile(): boolean }): numbe
 export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
   const temporary = temporaryName(path);
   try {
-    await writeFile(temporary, bytes);
-    await rename(temporary, path);
+    await promises.writeFile(temporary, bytes, { flag: 'wx' });
+    await promises.rename(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true });
+    await promises.rm(temporary, { force: true });
     throw error;
   }
 }
@@ -95,7 +104,7 @@ export async function writeWhole(path: string, bytes: Uint8Array): Promise<void>
 export function writeWholeSync(path: string, bytes: Uint8Array): void {
   const temporary = temporaryName(path);
   try {
-    writeFileSync(temporary, bytes);
+    writeFileSync(temporary, bytes, { flag: 'wx' });
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });
@@ -104,5 +113,5 @@ export function writeWholeSync(path: string, bytes: Uint8Array): void {
 }
 
 function temporaryName(path: string): string {
-  return `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  return `${path}.${process.pid}-${Math.random().toString(36).slice(2)}.tmp`;
 }
