@@ -17,6 +17,7 @@ import {
   threadCount,
   wrongRows,
 } from './summary.js';
+import { serviceTables } from './services/table.js';
 import { trialName } from './trials.js';
 
 const introduction = `# Results
@@ -98,6 +99,7 @@ export function sectionOf(run: Run): string {
       2,
     ),
     ...gainsTable(run),
+    ...servicesOf(run),
     '### The grid',
     'Minimum / median, in µs a call; in brackets the error of INT8 results; × is to the bound of the hardware.',
     ...grids(run, wrong),
@@ -121,6 +123,12 @@ function gainsTable(run: Run): string[] {
     '### What INT8 and threads gain over our own float and one thread',
     table(['what', 'least in', 'cells', 'geometric mean', 'least'], rows, 2),
   ];
+}
+
+/** A table for each service that the run measured. */
+function servicesOf(run: Run): string[] {
+  const tables = serviceTables(run).flatMap(({ title, head, rows }) => [`${title}:`, table(head, rows, 1)]);
+  return tables.length === 0 ? [] : ['### As a service', ...tables];
 }
 
 function errorOf(row: Row, wrong: ReadonlySet<Row>): string {
