@@ -30,8 +30,12 @@ export const errorCodes = {
   ERR_STATE_DICT: 'A state dict does not fit the module that should load it; nothing was changed.',
   /** RangeError. */
   ERR_UNSUPPORTED: 'PyTorch knows this combination, dynaquant does not have it.',
+  /** RangeError. */
+  ERR_STREAM: 'There is no such live stream, or its saved state is damaged or of another model.',
   /** CheckpointError. */
   ERR_CHECKPOINT: 'A file is broken, truncated, hostile or of a kind that cannot be read.',
+  /** Error. */
+  ERR_DISPOSED: 'It was used after dispose().',
   /** Error. */
   ERR_NATIVE_ADDON: 'There is no native build for this machine, or it cannot be loaded.',
   /** Error. */
@@ -57,7 +61,7 @@ export function rangeError(code: ErrorCode, message: string, options?: ErrorOpti
   return coded(new RangeError(message, options), code, rangeError);
 }
 
-/** What is wrong with the installation or its environment. */
+/** What is wrong with the installation or its environment, or with when it was called. */
 export function setupError(code: ErrorCode, message: string, options?: ErrorOptions): Coded<Error> {
   return coded(new Error(message, options), code, setupError);
 }

@@ -128,6 +128,39 @@ export interface IndexBags {
   readonly weights: Float32Array | null;
 }
 
+/** The states of a recurrent module for one stream: `layers` rows of h, then of c, in floats; `cell` 0 if it has no c. */
+export interface StreamPart {
+  readonly layers: number;
+  readonly hidden: number;
+  readonly cell: number;
+}
+
+/** What is wrong with a stream's id, an index into `streamStatusNames`. */
+export type StreamStatus = number;
+
+/** The names of native/engine's `StreamStatus`. */
+export type StreamStatusName = 'ok' | 'noStream' | 'inStep' | 'twice';
+
+/** The states of many streams. A step takes its streams by `begin` and lets go of them by `end`. */
+export interface StreamArena {
+  /** A new id, or 0 if there is no memory, or no id left. */
+  open(): number;
+  reset(id: number): StreamStatus;
+  close(id: number): StreamStatus;
+  /** Copies all of a stream's floats. */
+  read(id: number, out: Float32Array): StreamStatus;
+  write(id: number, states: Float32Array): StreamStatus;
+  /**
+   * Takes the first `count` streams of `ids`. Fills `slots`, by which the step names them, and `states`: for each part
+   * h0, then c0, both `[layers][count][row]`. If an id is wrong, takes none, and `slots[0]` is its index.
+   */
+  begin(ids: Float64Array, count: number, slots: Int32Array, states: Float32Array): StreamStatus;
+  /** Lets go of the streams. Their states become `states`, which lie as `begin` gathers them, if they are given. */
+  end(slots: Int32Array, count: number, states?: Float32Array): void;
+  /** Frees all streams. No other call may follow. */
+  dispose(): void;
+}
+
 /** What the addon exports. It checks all arguments, but its sentences are for us: TypeScript speaks to users. */
 export interface NativeAddon extends CallMemory {
   FloatLinear: new (
@@ -204,6 +237,11 @@ export interface NativeAddon extends CallMemory {
   ): boolean;
   sigmoid(x: Float32Array, out: Float32Array): void;
   tanh(x: Float32Array, out: Float32Array): void;
+
+  StreamArena: new (parts: readonly StreamPart[]) => StreamArena;
+  readonly streamStatusNames: readonly StreamStatusName[];
+  /** A hash of 64 bits. */
+  hashBytes(bytes: Uint8Array, seed: bigint): bigint;
 
   readonly maxThreads: number;
   /** How many threads a call may use, in the whole process: 1 to `maxThreads`. */

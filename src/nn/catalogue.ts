@@ -52,6 +52,8 @@ export interface CatalogueEntry {
   sizesOf?(tensors: Tensors, metadata?: object): object | undefined;
   /** A class with the same tensors that metadata must tell from this one; without them this one is only a guess. */
   readonly lookalike?: string;
+  /** Whether a row of the input, or an index, gives the same bits whatever other rows share the call. */
+  readonly rowByRow?: boolean;
   /** For a container: makes one that holds these children, or nothing if it could not. */
   fromChildren?(children: ReadonlyMap<string, Module>): Module | undefined;
   /** Random input for such a module. Absent where float32 of any shape will do, and where the children decide. */
@@ -112,18 +114,19 @@ function table(type: string, Class: CatalogueEntry['Class'], ownDefaults: Option
     announced: [],
     parameters: tableParameters,
     sizesOf: tableSizes,
+    rowByRow: type === 'Embedding',
     sampleInput: ({ numEmbeddings }: TableShape) => randint(0, numEmbeddings, [sampleRows, 4]),
   };
 }
 
-/** A class without tensors. Metadata do not hold its sizes and options. */
+/** An activation, or another class without tensors. Metadata do not hold its sizes and options. */
 function plain(
   type: string,
   Class: CatalogueEntry['Class'],
   defaults: Options = {},
   sizes: readonly string[] = [],
 ): CatalogueEntry {
-  return { type, Class, sizes, defaults, announced: [] };
+  return { type, Class, sizes, defaults, announced: [], rowByRow: true };
 }
 
 function container(
@@ -131,7 +134,7 @@ function container(
   Class: CatalogueEntry['Class'],
   fromChildren: NonNullable<CatalogueEntry['fromChildren']>,
 ): CatalogueEntry {
-  return { ...plain(type, Class), fromChildren };
+  return { ...plain(type, Class), rowByRow: false, fromChildren };
 }
 
 export const linear: CatalogueEntry = {
@@ -142,6 +145,7 @@ export const linear: CatalogueEntry = {
   announced: [],
   parameters: linearParameters,
   sizesOf: linearSizes,
+  rowByRow: true,
   sampleInput: ({ inFeatures }: LinearSizes) => randn(sampleRows, inFeatures),
 };
 
@@ -154,6 +158,7 @@ const layerNorm: CatalogueEntry = {
   parameters: normParameters,
   sizesOf: normSizes,
   lookalike: 'a GroupNorm',
+  rowByRow: true,
   sampleInput: ({ normalizedShape }: NormSizes) => randn([sampleRows, ...normalizedShape]),
 };
 
@@ -163,6 +168,7 @@ const linearReLU: CatalogueEntry = {
     LinearReLU,
     (children) => new LinearReLU(children.get('0') as Linear, children.get('1') as activations.ReLU),
   ),
+  rowByRow: true,
   sampleInput: linear.sampleInput!,
 };
 

@@ -47,4 +47,5 @@ export * as quantized from './quantized/index.js';
 export type { LSTMOptions, RNNBaseOptions, RNNOptions } from './rnn-config.js';
 export type { LSTMState, OutputOf } from './rnn-forward.js';
 export { RNN } from './rnn.js';
+export { Streams, type StreamIds } from './streams/streams.js';
 export * as utils from './utils/index.js';

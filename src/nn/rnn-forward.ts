@@ -38,7 +38,7 @@ export function forwardRNN(
   checkFeatures(module, x);
   const batched = rank === 3;
   const swap = batched && module.batchFirst;
-  const transposed = swap ? x.transpose(0, 1) : x;
+  const transposed = swap ? swapped(x) : x;
   const steps = transposed.shape[0]!;
   const batch = batched ? transposed.shape[1]! : 1;
   if (steps === 0) throw rangeError('ERR_SHAPE', 'Expected sequence length to be larger than 0 in RNN');
@@ -53,8 +53,14 @@ export function forwardRNN(
     outputShape: batched ? [steps, batch, features] : [steps, features],
     batched,
   });
-  if (swap) result[0] = (result[0] as Tensor).transpose(0, 1);
+  if (swap) result[0] = swapped(result[0] as Tensor);
   return result;
+}
+
+/** The first two dimensions exchanged. No copy if one of them is 1, because the rows then keep their order. */
+function swapped(tensor: Tensor): Tensor {
+  const [a, b, features] = tensor.shape as [number, number, number];
+  return a === 1 || b === 1 ? tensor.reshape(b, a, features) : tensor.transpose(0, 1);
 }
 
 /** The caller's states are in the caller's order, the handle's in the order of the packed data. */
