@@ -24,7 +24,7 @@ import {
   type Run,
 } from './run.js';
 import { serviceFacets, services } from './services/index.js';
-import type { Service, ServiceRow } from './services/service.js';
+import { onnxRuntimeVersion, type Service, type ServiceRow } from './services/service.js';
 import { serviceTables } from './services/table.js';
 import { median, timing, type Round } from './statistics.js';
 import { classOf, duels, gains, losses, means, number, percent } from './summary.js';
@@ -276,6 +276,8 @@ async function measureAll(options: Options): Promise<Run> {
   const rows: Row[] = [];
   const begin = Date.now();
   try {
+    const rival = onnxRuntimeVersion();
+    if (chosenServices.length > 0 && rival !== undefined) versions['onnxruntime'] = rival;
     for (const service of chosenServices) {
       progress(service.title);
       measuredServices[service.name] = service.measure(folder, rounds);

@@ -1,4 +1,6 @@
+import { sectionsOf } from '../benchmarks/results.js';
 import { services } from '../benchmarks/services/index.js';
+import type { ServiceRow } from '../benchmarks/services/service.js';
 import { serviceTables } from '../benchmarks/services/table.js';
 import type { Run } from '../benchmarks/run.js';
 
@@ -17,7 +19,7 @@ test('a run of before there were services has no tables', () => {
 });
 
 test('a table has a row for each contender, and a reason where nothing was measured', () => {
-  const rows = [
+  const rows: ServiceRow[] = [
     { contender: 'a', figures: { 'median ms': 12, MB: 3 } },
     { contender: 'b', figures: { 'median ms': 40.5, extra: 1 } },
     { contender: 'c', skip: 'absent' },
@@ -31,6 +33,15 @@ test('a table has a row for each contender, and a reason where nothing was measu
     ['b', '40.5', '', '1.00'],
     ['c: not measured, absent', '', '', ''],
   ]);
+});
+
+test('services have a section of their own, so that neither run erases what the other measured', () => {
+  const run = { ...empty, services: { memory: [{ contender: 'a', figures: { MB: 3 } }] } };
+  expect([...sectionsOf(run).keys()]).toEqual(['a CPU, avx2, services']);
+  expect(sectionsOf(run).get('a CPU, avx2, services')).toContain(
+    '| memory | MB |\n| --- | ---: |\n| a | 3.00 |',
+  );
+  expect(sectionsOf(empty).size).toBe(0);
 });
 
 test('each has a word of its own', () => {

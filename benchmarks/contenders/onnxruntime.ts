@@ -16,11 +16,13 @@ export interface OnnxRuntime {
   };
 }
 
+const beside = createRequire(join(packageRoot, 'benchmarks', 'package.json'));
+
+/** @throws {Skip} when it is not installed */
 export function loadOnnxRuntime(): OnnxRuntime & { version: string } {
-  const local = createRequire(join(packageRoot, 'benchmarks', 'package.json'));
   try {
-    const { version } = local('onnxruntime-node/package.json') as { version: string };
-    return { ...(local('onnxruntime-node') as OnnxRuntime), version };
+    const { version } = beside('onnxruntime-node/package.json') as { version: string };
+    return { ...(beside('onnxruntime-node') as OnnxRuntime), version };
   } catch (error) {
     throw new Skip(`onnxruntime-node does not load: ${(error as Error).message.split('\n')[0]!}`);
   }

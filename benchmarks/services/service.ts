@@ -1,5 +1,6 @@
 // What a server meets beside the time of a call. Each contender of a service runs in processes of its own.
 import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { packageRoot } from '../run.js';
@@ -12,6 +13,13 @@ export interface ServiceRow {
   readonly figures?: Figures;
   /** Why nothing was measured. */
   readonly skip?: string;
+}
+
+/** ONNX Runtime's version, if it is installed. */
+export function onnxRuntimeVersion(): string | undefined {
+  const file = join(packageRoot, 'benchmarks', 'node_modules', 'onnxruntime-node', 'package.json');
+  if (!existsSync(file)) return undefined;
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
 export interface Service {
