@@ -20,50 +20,60 @@ const trial: Trial = {
 };
 const size = trial.output;
 
-/** Takes the next step of these streams. */
-type Step = (ids: readonly number[], x: Float32Array) => unknown;
+interface Contender {
+  /** What it calls the streams. */
+  readonly ids: Float64Array;
+  /** Takes the next step of these streams. */
+  step(ids: Float64Array, x: Float32Array): unknown;
+}
+
+const indices = Float64Array.from({ length: streams }, (_, i) => i);
 
 function quantized(): nn.LSTM {
   const qconfig = quantization.perRowDynamicQConfig;
   return quantization.quantizeDynamic(floatModule(trial), new Map([['', qconfig]])).eval() as nn.LSTM;
 }
 
-function oursAsStreams(): Step {
+function oursAsStreams(): Contender {
   const all = new nn.Streams(quantized());
-  const opened = Array.from({ length: streams }, () => all.open());
-  return (ids, x) =>
-    all.step(
-      ids.map((id) => opened[id]!),
-      new Tensor(x, [ids.length, size]),
-    );
+  return {
+    ids: Float64Array.from({ length: streams }, () => all.open()),
+    step: (ids, x) => all.step(ids, new Tensor(x, [ids.length, size])),
+  };
 }
 
-function oursOneByOne(): Step {
+function oursOneByOne(): Contender {
   const lstm = quantized();
   const states: (nn.LSTMState | undefined)[] = Array.from({ length: streams });
-  return (ids, x) =>
-    ids.forEach((id, i) => {
-      const own = new Tensor(x.subarray(i * size, (i + 1) * size), [1, 1, size]);
-      states[id] = lstm.forward(own, states[id])[1];
-    });
+  return {
+    ids: indices,
+    step: (ids, x) =>
+      ids.forEach((id, i) => {
+        const own = new Tensor(x.subarray(i * size, (i + 1) * size), [1, 1, size]);
+        states[id] = lstm.forward(own, states[id])[1];
+      }),
+  };
 }
 
 /** The same batch without streams: what a step could cost at least. */
-function oursWithoutStates(): Step {
+function oursWithoutStates(): Contender {
   const lstm = quantized();
   let state: nn.LSTMState | undefined;
-  return (ids, x) => (state = lstm.forward(new Tensor(x, [1, ids.length, size]), state)[1]);
+  return {
+    ids: indices,
+    step: (ids, x) => (state = lstm.forward(new Tensor(x, [1, ids.length, size]), state)[1]),
+  };
 }
 
 /** All states in two arrays, as a user of ONNX Runtime would keep them. */
-async function onnxruntime(type: 'int8' | 'uint8'): Promise<Step> {
+async function onnxruntime(type: 'int8' | 'uint8'): Promise<Contender> {
   const ort = loadOnnxRuntime();
   const parameters = floatModule(trial).stateDict();
   const get = (name: string): Float32Array => parameters.get(name)!.data as Float32Array;
   const { model } = layerModel({ kind: 'lstm', input: size, output: size, type, get });
   const session = await ort.InferenceSession.create(model, { intraOpNumThreads: 1, interOpNumThreads: 1 });
   const states = { h0: new Float32Array(streams * size), c0: new Float32Array(streams * size) };
-  return async (ids, x) => {
+  const step: Contender['step'] = async (ids, x) => {
     const gather = (from: Float32Array): object => {
       const rows = new Float32Array(ids.length * size);
       ids.forEach((id, i) => rows.set(from.subarray(id * size, (id + 1) * size), i * size));
@@ -79,9 +89,10 @@ async function onnxruntime(type: 'int8' | 'uint8'): Promise<Step> {
     scatter(states.h0, Y_h!.data);
     scatter(states.c0, Y_c!.data);
   };
+  return { ids: indices, step };
 }
 
-const contenders: Readonly<Record<string, () => Step | Promise<Step>>> = {
+const contenders: Readonly<Record<string, () => Contender | Promise<Contender>>> = {
   'dynaquant nn.Streams': oursAsStreams,
   'dynaquant forward of one batch': oursWithoutStates,
   'dynaquant forward one by one': oursOneByOne,
@@ -134,13 +145,14 @@ const warmUp = 500;
 /** Steps all streams again and again, each time in another order. Prints µs a stream's step over one such pass. */
 async function main(contender: string): Promise<void> {
   setNumThreads(1);
-  let step: Step;
+  let made: Contender;
   try {
-    step = await contenders[contender]!();
+    made = await contenders[contender]!();
   } catch (error) {
     if (!(error instanceof Skip)) throw error;
     return answer({ skip: error.message });
   }
+  const { ids, step } = made;
   let seed = 1;
   const random = (n: number): number => {
     seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
@@ -150,7 +162,7 @@ async function main(contender: string): Promise<void> {
   const passes: number[] = [];
   const begin = performance.now();
   while (performance.now() - begin < duration) {
-    const order = Array.from({ length: streams }, (_, id) => id);
+    const order = ids.slice();
     for (let i = streams - 1; i > 0; i--) {
       const other = random(i + 1);
       [order[i], order[other]] = [order[other]!, order[i]!];
@@ -159,7 +171,7 @@ async function main(contender: string): Promise<void> {
       order.slice(i * trial.batch, (i + 1) * trial.batch),
     );
     const start = performance.now();
-    for (const ids of batches) await step(ids, x);
+    for (const batch of batches) await step(batch, x);
     const microseconds = ((performance.now() - start) * 1000) / (batches.length * trial.batch);
     if (start - begin > warmUp) passes.push(microseconds);
   }
