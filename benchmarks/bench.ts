@@ -23,6 +23,9 @@ import {
   type Row,
   type Run,
 } from './run.js';
+import { serviceFacets, services } from './services/index.js';
+import { onnxRuntimeVersion, type Service, type ServiceRow } from './services/service.js';
+import { serviceTables } from './services/table.js';
 import { median, timing, type Round } from './statistics.js';
 import { classOf, duels, gains, losses, means, number, percent } from './summary.js';
 import { choose, grid, isQuick, trialFacets, trialName, unknownWords, type Trial } from './trials.js';
@@ -32,7 +35,8 @@ const help = `Usage: npm run bench [-- words… options…]
 Words choose trials and contenders; words of one kind are alternatives, kinds restrict each other:
   lstm gru linear | h8 … h2048, 512x33278 … | b1 b8 b32 | t1 t20 t128 | trained untrained
   dynaquant onnxruntime pytorch | int8 uint8 float16 float | pertensor perchannel perrow fullrange best
-Without words: the whole grid, and every contender with dynaquant's default mode, pertensor.
+  cold-start live-streams memory: what a server meets beside the time of a call
+Without words: the whole grid with every contender and dynaquant's default mode, pertensor; and the services.
 
   --threads 1,2   numbers of threads (default 1)
   --isa NAME      lower dynaquant's instruction set, as DYNAQUANT_ISA does
@@ -60,6 +64,7 @@ const largestError = { float: 1e-3, float16: 1e-2, INT8: 0.8 };
 
 interface Options {
   trials: Trial[];
+  chosenServices: readonly Service[];
   chosen: Contender[];
   threads: number[];
   isa: string | undefined;
@@ -94,23 +99,30 @@ function parse(): Options {
   };
   const threads = values.threads.split(',').map((text) => whole('threads', text));
   let trials = grid(threads);
-  const unknown = unknownWords([...trials.map(trialFacets), ...contenders.map(contenderFacets)], words);
+  const ofCalls = [...trials.map(trialFacets), ...contenders.map(contenderFacets)];
+  const unknown = unknownWords([...ofCalls, ...services.map(serviceFacets)], words);
   if (unknown.length > 0) {
     throw new Error(`no trial or contender is called '${unknown.join("', '")}'; --help lists the words`);
   }
   if (values.quick) trials = trials.filter(isQuick);
-  trials = choose(trials, trialFacets, words);
+  const named = services.filter(({ name }) => words.includes(name));
+  // The words of one kind leave the other out.
+  const chosenServices = words.length === 0 && !values.quick ? services : named;
+  trials = words.length > 0 && words.length === named.length ? [] : choose(trials, trialFacets, words);
   const modes = contenders.flatMap(({ mode }) => mode ?? []);
   const withMode = words.some((word) => (modes as string[]).includes(word));
-  const named = words.some((word) => contenders.some(({ name }) => name === word));
-  const chosen = choose(contenders, contenderFacets, withMode || named ? words : [...words, 'pertensor']);
+  const withName = words.some((word) => contenders.some(({ name }) => name === word));
+  const chosen = choose(contenders, contenderFacets, withMode || withName ? words : [...words, 'pertensor']);
   if (values.list) {
-    process.stdout.write(`${[...trials.map(trialName), '', ...chosen.map(({ name }) => name)].join('\n')}\n`);
+    const lines = [...trials.map(trialName), '', ...chosen.map(({ name }) => name)];
+    const serviceLines = chosenServices.map(({ name, title }) => `${name}: ${title}`);
+    process.stdout.write(`${[...lines, '', ...serviceLines].join('\n')}\n`);
     process.exit(0);
   }
   const date = new Date().toISOString().slice(0, 19).replace(/:/g, '');
   return {
     trials,
+    chosenServices,
     chosen,
     threads,
     isa: values.isa ?? (process.env['DYNAQUANT_ISA'] || undefined),
@@ -240,7 +252,7 @@ function withBounds(rows: readonly Row[], hardware: Hardware | null, isa: string
 }
 
 async function measureAll(options: Options): Promise<Run> {
-  const { trials, chosen, threads, isa: lowered, rounds } = options;
+  const { trials, chosenServices, chosen, threads, isa: lowered, rounds } = options;
   progress('measuring the hardware');
   let hardware = measureHardware(threads);
   const isa = lowered ?? hardware?.peaks[0]?.isa ?? process.arch;
@@ -248,6 +260,7 @@ async function measureAll(options: Options): Promise<Run> {
   const compiledBy = compilerVersion();
   if (compiledBy !== undefined) versions['compiler'] = compiledBy;
   const date = new Date().toISOString();
+  const measuredServices: Record<string, readonly ServiceRow[]> = {};
   const run = (rows: Row[]): Run => ({
     date,
     machine: machine(),
@@ -256,12 +269,19 @@ async function measureAll(options: Options): Promise<Run> {
     rounds,
     hardware,
     rows: withBounds(rows, hardware, isa),
+    services: measuredServices,
   });
 
   const folder = mkdtempSync(join(tmpdir(), 'dynaquant-bench-'));
   const rows: Row[] = [];
   const begin = Date.now();
   try {
+    const rival = onnxRuntimeVersion();
+    if (chosenServices.length > 0 && rival !== undefined) versions['onnxruntime'] = rival;
+    for (const service of chosenServices) {
+      progress(service.title);
+      measuredServices[service.name] = service.measure(folder, rounds);
+    }
     for (const [index, trial] of trials.entries()) {
       const left =
         index === 0 ? '' : `, ${duration(((Date.now() - begin) / index) * (trials.length - index))} left`;
@@ -330,6 +350,10 @@ function printSummary(run: Run): void {
   }
   for (const { rival, ours, speedUp } of losses(run)) {
     text += `  lost: ${trialName(rival.trial)}: ${rival.contender.name} takes ${number(speedUp)} of ${ours.contender.name}'s time\n`;
+  }
+  for (const { title, head, rows: figures } of serviceTables(run)) {
+    const cells = [head, ...figures].map((line) => line.map((cell) => cell.padStart(26)).join(''));
+    text += `\n${title}\n${cells.map((line) => `  ${line}\n`).join('')}`;
   }
   for (const { what, cells, mean, least, where } of gains(run)) {
     text += `  ${what.padEnd(58)}${number(mean).padStart(7)} × over ${cells}, least ${number(least)} (${where})\n`;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 
 import { chartsOf } from './charts.js';
 import { packageRoot, writeFile, type Run } from './run.js';
+import { serviceTables } from './services/table.js';
 import { duels, gains, hardwareTable, losses, means, number, percent, rivalName } from './summary.js';
 import { trialName } from './trials.js';
 
@@ -91,6 +92,9 @@ ${table(
     where,
   ]),
 )}
+${serviceTables(run)
+  .map(({ title, head, rows }) => `<p>${escape(title)}</p>${table(head, rows)}`)
+  .join('\n')}
 ${figures.join('\n')}
 <h2>All figures</h2>
 ${table(

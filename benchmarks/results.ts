@@ -17,11 +17,13 @@ import {
   threadCount,
   wrongRows,
 } from './summary.js';
+import { serviceTables } from './services/table.js';
 import { trialName } from './trials.js';
 
 const introduction = `# Results
 
-Written by \`npm run bench -- --results\`; [README.md](README.md) says how to read it. One section a kind of machine.
+Written by \`npm run bench -- --results\`; [README.md](README.md) says how to read it. One section a kind of machine, and
+one for its services.
 `;
 
 /** What makes two machines one kind. */
@@ -44,9 +46,29 @@ export function mergeSection(page: string, kind: string, section: string): strin
 
 export function updateResults(run: Run): string {
   const path = join(packageRoot, 'benchmarks', 'RESULTS.md');
-  const page = existsSync(path) ? readFileSync(path, 'utf8') : '';
-  writeFileSync(path, mergeSection(page, machineKind(run), sectionOf(run)));
+  let page = existsSync(path) ? readFileSync(path, 'utf8') : '';
+  for (const [kind, section] of sectionsOf(run)) page = mergeSection(page, kind, section);
+  writeFileSync(path, page);
   return path;
+}
+
+/** The run's sections by their titles: of its calls, and of its services. */
+export function sectionsOf(run: Run): Map<string, string> {
+  const sections = new Map<string, string>();
+  const kind = machineKind(run);
+  const tables = serviceTables(run).map(({ title, head, rows }) => `${title}:\n\n${table(head, rows, 1)}`);
+  if (run.rows.length > 0) sections.set(kind, sectionOf(run));
+  if (tables.length > 0) {
+    const title = `${kind}, services`;
+    sections.set(title, [`## ${title}`, conditions(run), ...tables].join('\n\n'));
+  }
+  return sections;
+}
+
+/** Where and when a run was made. */
+function conditions({ machine, versions, date, rounds }: Run): string {
+  const named = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return `${machine.cores} cores, ${machine.system}; ${named.join(', ')}; ${date.slice(0, 10)}; ${rounds} rounds.`;
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[], leftColumns: number): string {
@@ -55,13 +77,9 @@ function table(head: readonly string[], rows: readonly (readonly string[])[], le
   return [line(head), line(rule), ...rows.map(line)].join('\n');
 }
 
-export function sectionOf(run: Run): string {
-  const { machine, versions, date, rounds, hardware, rows } = run;
-  const named = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
-  const parts = [
-    `## ${machineKind(run)}`,
-    `${machine.cores} cores, ${machine.system}; ${named.join(', ')}; ${date.slice(0, 10)}; ${rounds} rounds.`,
-  ];
+function sectionOf(run: Run): string {
+  const { hardware, rows } = run;
+  const parts = [`## ${machineKind(run)}`, conditions(run)];
   if (hardware !== null) {
     const { head, rows: figures } = hardwareTable(hardware);
     parts.push(table(head, figures, 1));

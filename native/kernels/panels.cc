@@ -53,16 +53,20 @@ size_t Int8Packing::index(size_t column, size_t k) const {
 void Int8Packing::clear(int8_t* packed) const { memset(packed, 0, bytes()); }
 
 int32_t Int8Packing::pack(const int8_t* weights, size_t column, int8_t* packed) const {
+  int8_t* quad = packed + index(column, 0);
+  size_t k = 0;
+  for (; k + kQuad <= depth; k += kQuad, quad += quad_stride()) memcpy(quad, weights + k, kQuad);
+  if (k < depth) memcpy(quad, weights + k, depth - k);
   int32_t sum = 0;
-  for (size_t k = 0; k < depth; ++k) {
-    packed[index(column, k)] = weights[k];
-    sum += weights[k];
-  }
+  for (k = 0; k < depth; ++k) sum += weights[k];
   return sum;
 }
 
 void Int8Packing::unpack(const int8_t* packed, size_t column, int8_t* weights) const {
-  for (size_t k = 0; k < depth; ++k) weights[k] = packed[index(column, k)];
+  const int8_t* quad = packed + index(column, 0);
+  size_t k = 0;
+  for (; k + kQuad <= depth; k += kQuad, quad += quad_stride()) memcpy(weights + k, quad, kQuad);
+  if (k < depth) memcpy(weights + k, quad, depth - k);
 }
 
 size_t Int8Packing::plan(const int8_t* packed, size_t panel, const LaneLimits& limits,

@@ -43,6 +43,8 @@ struct Int8Packing {
   size_t bytes() const { return (panels + block - 1) / block * block * quads() * kQuadBytes; }
   // The index of a weight among them.
   size_t index(size_t column, size_t k) const;
+  // Bytes from a quad of a column to its next.
+  size_t quad_stride() const { return (layout.interleaved ? block : 1) * kQuadBytes; }
 
   // Zeroes all weights: padding must be 0.
   void clear(int8_t* packed) const;

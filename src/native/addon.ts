@@ -1,4 +1,5 @@
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
 import { setupError } from '../errors.js';
 import type { NativeAddon } from './handles.js';
@@ -7,7 +8,8 @@ let addon: NativeAddon | undefined;
 
 /**
  * The addon, loaded at the first call. `DYNAQUANT_ISA` lowers the choice of instruction set,
- * `DYNAQUANT_NUM_THREADS` is the number of threads until `setNumThreads` changes it.
+ * `DYNAQUANT_NUM_THREADS` is the number of threads until `setNumThreads` changes it, `DYNAQUANT_PREBUILD` is another
+ * folder with builds than the package's own.
  *
  * @throws {Error} when there is no build for this machine, `DYNAQUANT_ISA` names no instruction set that it
  * can run, or `DYNAQUANT_NUM_THREADS` is not a number of threads.
@@ -17,11 +19,11 @@ export function native(): NativeAddon {
 }
 
 function loadAddon(): NativeAddon {
-  const root = join(__dirname, '..', '..');
+  const root = process.env['DYNAQUANT_PREBUILD'] || packageRoot();
   let loaded: NativeAddon;
   try {
     // eslint-disable-next-line @typescript-eslint/no-require-imports -- has no types, and loads lazily
-    loaded = (require('node-gyp-build') as (directory: string) => NativeAddon)(root);
+    loaded = require(addonFile(root)) as NativeAddon;
   } catch (error) {
     throw setupError(
       'ERR_NATIVE_ADDON',
@@ -31,6 +33,21 @@ function loadAddon(): NativeAddon {
   }
   obeyEnvironment(loaded);
   return loaded;
+}
+
+/** The folder of package.json. How far above it is depends on whether this file is part of the bundle. */
+function packageRoot(): string {
+  let folder = __dirname;
+  while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder);
+  return folder;
+}
+
+/** What `npm run build` made here, else what `npm run prepack` made for the package. */
+function addonFile(root: string): string {
+  const built = join(root, 'build', 'Release', 'addon.node');
+  if (existsSync(built)) return built;
+  const libc = existsSync('/etc/alpine-release') ? 'musl' : 'glibc'; // prebuildify's tag, whatever the system
+  return join(root, 'prebuilds', `${process.platform}-${process.arch}`, `addon.${libc}.node`);
 }
 
 function obeyEnvironment({ isas, selectIsa, maxThreads, setDefaultNumThreads }: NativeAddon): void {
