@@ -24,10 +24,9 @@ export function forwardRNN(
   state: LSTMState | Tensor | null | undefined,
   quantized: boolean,
 ): RNNResult {
-  const sequences = checkSequences(module, input, state, quantized);
-  const call = callOf(module, sequences);
+  const call = checkSequences(module, input, state, quantized);
   const outputs = drops(module) ? callWithDropout(handle, call, module.dropout) : callRNN(handle, call);
-  return shaped(module, sequences, outputs);
+  return shaped(module, call, outputs);
 }
 
 /** The forwardAsync of every recurrent module. Until it returns it has copied what it needs. */
@@ -39,14 +38,13 @@ export async function forwardRNNAsync(
   quantized: boolean,
   signal: AbortSignal | undefined,
 ): Promise<RNNResult> {
-  const sequences = checkSequences(module, input, state, quantized);
-  const call = callOf(module, sequences);
+  const call = checkSequences(module, input, state, quantized);
   const outputs = drops(module)
     ? callWithDropoutAsync(handle, call, module.dropout, signal)
     : callRNNAsync(handle, call, signal);
-  if (Array.isArray(outputs)) return shaped(module, sequences, outputs);
-  const { packed } = sequences;
-  const kept = packed === null ? sequences : { ...sequences, packed: copyOrder(packed) };
+  if (Array.isArray(outputs)) return shaped(module, call, outputs);
+  const { packed } = call;
+  const kept = packed === null ? call : { ...call, packed: copyOrder(packed) };
   return shaped(module, kept, await outputs);
 }
 
@@ -81,13 +79,20 @@ function checkSequences(
   const batch = batched ? transposed.shape[1]! : 1;
   if (steps === 0) throw rangeError('ERR_SHAPE', 'Expected sequence length to be larger than 0 in RNN');
   const features = featuresOf(module);
+  const data = transposed.checked('input') as Float32Array;
+  const states = checkState(module, state, batched ? batch : null, true);
   return {
-    x: transposed.checked('input') as Float32Array,
-    states: checkState(module, state, batched ? batch : null, true),
+    x: data,
+    h0: states[0],
+    c0: states[1],
     steps,
     batch,
-    rows: steps * batch,
     batchSizes: null,
+    firstLayer: 0,
+    layers: module.numLayers,
+    yFloats: steps * batch * features,
+    hFloats: hiddenFloats(module, batch),
+    cFloats: cellFloats(module, batch),
     outputShape: batched ? [steps, batch, features] : [steps, features],
     batched,
     swap,
@@ -113,16 +118,21 @@ function checkPackedSequences(
   if (data.dim() !== 2) throw rangeError('ERR_SHAPE', `input must have 2 dimensions, got ${data.dim()}`);
   checkFeatures(module, data);
   const batch = batchSizes[0]!;
-  const states = checkState(module, state, batch, false);
-  const rows = data.shape[0]!;
+  const [h0, c0] = checkState(module, state, batch, false);
+  const outputShape = [data.shape[0]!, featuresOf(module)] as const;
   return {
     x: data.checked('input') as Float32Array,
-    states: states.map((each) => each && permuted(each, batch, module, sorted)) as States,
+    h0: h0 && permuted(h0, batch, module, sorted),
+    c0: c0 && permuted(c0, batch, module, sorted),
     steps: batchSizes.length,
     batch,
-    rows,
     batchSizes: BigInt64Array.from(batchSizes, BigInt),
-    outputShape: [rows, featuresOf(module)],
+    firstLayer: 0,
+    layers: module.numLayers,
+    yFloats: outputShape[0] * outputShape[1],
+    hFloats: hiddenFloats(module, batch),
+    cFloats: cellFloats(module, batch),
+    outputShape,
     batched: true,
     swap: false,
     packed: { input, unsorted },
@@ -149,15 +159,8 @@ function permuted(
 
 type States = [h0: Float32Array | null, c0: Float32Array | null];
 
-/** Checked sequences, in the order in which the handle takes them. */
-interface Sequences {
-  readonly x: Float32Array;
-  readonly states: States;
-  readonly steps: number;
-  readonly batch: number;
-  readonly rows: number;
-  /** Null unless the sequences are packed. */
-  readonly batchSizes: BigInt64Array | null;
+/** Checked sequences, in the order in which the handle takes them, through all layers; and what the caller gets. */
+interface Sequences extends RNNCall {
   readonly outputShape: readonly number[];
   readonly batched: boolean;
   /** Whether the caller has the batch before the steps. */
@@ -180,28 +183,6 @@ function copyOrder({ input, unsorted }: PackedOrder): PackedOrder {
     unsortedIndices: unsortedIndices && unsortedIndices.clone(),
   };
   return { input: copies, unsorted };
-}
-
-/** What the handle should run: all layers. */
-function callOf(
-  module: RNNConfig,
-  { x, states, steps, batch, rows, batchSizes, outputShape }: Sequences,
-): RNNCall {
-  const { hiddenSize, numLayers } = module;
-  const directions = directionsOf(module);
-  return {
-    x,
-    h0: states[0],
-    c0: states[1],
-    steps,
-    batch,
-    batchSizes,
-    firstLayer: 0,
-    layers: numLayers,
-    yFloats: rows * outputShape[outputShape.length - 1]!,
-    hFloats: directions * batch * (module.projSize || hiddenSize),
-    cFloats: module.mode === 'LSTM' ? directions * batch * hiddenSize : 0,
-  };
 }
 
 /** The result of a forward, from what the handle gave. */
@@ -279,6 +260,16 @@ function* layersWithDropout(call: RNNCall, dropout: number): Generator<RNNCall, 
     cn.set(outputs[2], layer * cFloats);
   }
   return [y, hn, cn];
+}
+
+/** Elements of hn. */
+function hiddenFloats(module: RNNConfig, batch: number): number {
+  return directionsOf(module) * batch * (module.projSize || module.hiddenSize);
+}
+
+/** Elements of cn. */
+function cellFloats(module: RNNConfig, batch: number): number {
+  return module.mode === 'LSTM' ? directionsOf(module) * batch * module.hiddenSize : 0;
 }
 
 /** The number of directions, in all layers together. */

@@ -456,20 +456,24 @@ const methods = [
 /** Whether a value is a Tensor, of this copy of the package or another. */
 export function isTensor(value: unknown): value is Tensor {
   try {
-    if (value instanceof Tensor) return value.shape !== undefined; // a bare object of this class has none
-    const t = value as Partial<Tensor> | null | undefined;
-    return (
-      typeof t === 'object' &&
-      t !== null &&
-      ArrayBuffer.isView(t.data) &&
-      Array.isArray(t.shape) &&
-      isDType(t.dtype) &&
-      typeof t.numel === 'number' &&
-      methods.every((name) => typeof t[name] === 'function')
-    );
+    // A bare object of this class has no shape. The rest is in a function of its own, so that V8 inlines this one.
+    return value instanceof Tensor ? value.shape !== undefined : isLikeTensor(value);
   } catch {
     return false; // a getter that throws, or a revoked Proxy
   }
+}
+
+function isLikeTensor(value: unknown): boolean {
+  const t = value as Partial<Tensor> | null | undefined;
+  return (
+    typeof t === 'object' &&
+    t !== null &&
+    ArrayBuffer.isView(t.data) &&
+    Array.isArray(t.shape) &&
+    isDType(t.dtype) &&
+    typeof t.numel === 'number' &&
+    methods.every((name) => typeof t[name] === 'function')
+  );
 }
 
 /** A Tensor, of the given dtype if there is one. */
