@@ -103,6 +103,34 @@ test.each([null, undefined, 1, {}, { format: 'dynaquant shared model 1', parts: 
   (wrong) => expect(() => fromShared(wrong as never)).toThrow(/shared should be what share\(\) returned/),
 );
 
+test('a description that somebody changed is a clear error, whatever he changed', () => {
+  const damage = (value: unknown, path: readonly (string | number)[], by: unknown): void => {
+    const holder = path.slice(0, -1).reduce((at, key) => at[key as never], value as object);
+    (holder as Record<string | number, unknown>)[path.at(-1)!] = by;
+  };
+  const pathsOf = (
+    value: unknown,
+    path: readonly (string | number)[] = [],
+  ): (readonly (string | number)[])[] =>
+    typeof value !== 'object' || value === null || ArrayBuffer.isView(value)
+      ? [path]
+      : [path, ...Object.entries(value).flatMap(([key, item]) => pathsOf(item, [...path, key]))];
+  const model = new nn.Sequential(quantizeDynamic(new nn.LSTM(2, 2)), new nn.Linear(2, 2));
+  const paths = pathsOf(share(model)).filter((path) => path.length > 0);
+  expect(paths.length).toBeGreaterThan(100);
+  for (const path of paths) {
+    for (const by of [undefined, null, -1, 'selectIsa', [], {}]) {
+      const shared = posted(share(model));
+      damage(shared, path, by);
+      try {
+        fromShared(shared); // which is right where what was changed does not matter
+      } catch (error) {
+        expect(error).toMatchObject({ code: expect.stringMatching(/^ERR_/) as unknown });
+      }
+    }
+  }
+});
+
 describe('a posted Tensor', () => {
   test.each([
     ['float32', randn(2, 3)],

@@ -1,3 +1,4 @@
+import { typeError } from '../errors.js';
 import { native } from '../native/addon.js';
 import type { HandleClass, NativeHandle } from '../native/handles.js';
 import type { Tensor } from '../tensor/index.js';
@@ -72,8 +73,10 @@ export function shareHandle(owner: object): SharedHandle | undefined {
 
 /** Gives an owner a handle of its own on shared weights. Throws when nobody holds them any more. */
 export function takeHandle(owner: object, { kind, number, tensors }: SharedHandle): void {
-  const classes = native() as unknown as Record<string, HandleClass<NativeHandle, never>>;
-  setHandle(owner, new classes[kind]!(number), tensors);
+  const Class = (native() as unknown as Record<string, HandleClass<NativeHandle, never>>)[kind];
+  if (typeof Class?.prototype?.share !== 'function')
+    throw typeError('ERR_INVALID_ARG_TYPE', 'no handle class');
+  setHandle(owner, new Class(number), tensors);
 }
 
 function isCurrent(entry: Entry, tensors: readonly (Tensor | null)[]): boolean {

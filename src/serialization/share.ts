@@ -9,6 +9,7 @@ import {
   rangeError,
   tagOf,
   typeError,
+  type Coded,
 } from '../errors.js';
 import { closed, fixed } from '../nn/closed.js';
 import { bufferNames, isModule, pack, Parameter, isParameter, type Module } from '../nn/module.js';
@@ -239,7 +240,13 @@ export function fromShared(shared: SharedModel, options: FromSharedOptions = {})
       `shared should be what share() returned, got ${describe(shared)}`,
     );
   }
-  return new Reader(parts as readonly Part[], classes).part(0) as Module;
+  try {
+    return new Reader(parts as readonly Part[], classes).part(0) as Module;
+  } catch (error) {
+    if ((error as Partial<Coded<Error>>).code !== undefined) throw error;
+    const sentence = 'shared should be what share() returned, but it is damaged';
+    throw typeError('ERR_INVALID_ARG_TYPE', sentence, { cause: error });
+  }
 }
 
 class Reader {
