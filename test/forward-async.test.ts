@@ -312,6 +312,13 @@ describe('an AbortSignal', () => {
 });
 
 describe('errors', () => {
+  test('name a class that has no forward', async () => {
+    const module = new (nn.Module as unknown as new () => nn.Module)();
+    await expect(module.forwardAsync()).rejects.toMatchObject({
+      message: 'Module [Module] is missing the required "forward" function',
+      code: 'ERR_INVALID_ARG_TYPE',
+    });
+  });
   const layer = quantizeDynamic(new nn.LSTM(3, 400));
   const notFinite = (): Tensor => tensor([[[1, NaN, 2]]]);
   test('of arguments reject, with forward’s sentence', async () => {

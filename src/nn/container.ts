@@ -1,7 +1,7 @@
 import { takeSignal, type AsyncOptions } from '../async-options.js';
 import { checkNumber, checkString, describe, isMap, listOf, rangeError, typeError } from '../errors.js';
 import type { Tensor } from '../tensor/index.js';
-import { isForwardReplaced, withoutHooks } from './hooks.js';
+import { isForwardReplaced, missingForward, withoutHooks } from './hooks.js';
 import { isModule, Module } from './module.js';
 
 /** A module that holds others by name. They are in a Map, because names come from files too. */
@@ -193,7 +193,7 @@ export class ModuleDict extends Container {
 }
 
 function noForward(name: string): never {
-  throw typeError('ERR_INVALID_ARG_TYPE', `Module [${name}] is missing the required "forward" function`);
+  throw missingForward(name);
 }
 
 /** The pairs of a Map or another iterable. Whoever adds them checks the names and modules. */

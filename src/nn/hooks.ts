@@ -113,6 +113,12 @@ function outputAfter(module: Hooked, hooks: readonly Hook[], args: unknown[], gi
   return output;
 }
 
+/** The error of a module that cannot run, in PyTorch's words. */
+export function missingForward(className: string): Error {
+  const sentence = `Module [${className}] is missing the required "forward" function`;
+  return typeError('ERR_INVALID_ARG_TYPE', sentence);
+}
+
 /** A module's methods without its hooks. */
 export function withoutHooks(module: Hooked): Pick<Hooked, 'forward' | 'forwardAsync'> {
   return module[hooksKey] === undefined ? module : (Object.getPrototypeOf(module) as Hooked);

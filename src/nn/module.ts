@@ -12,7 +12,7 @@ import {
 import { checkTensor, isPlain, isTensor, sameShape, type Tensor } from '../tensor/index.js';
 import { computeHere, hasTime, nextTurn } from '../turn.js';
 import { dispose } from './dispose.js';
-import { addHook, withoutHooks, type Hook, type RemovableHandle } from './hooks.js';
+import { addHook, missingForward, withoutHooks, type Hook, type RemovableHandle } from './hooks.js';
 import { freeHandle } from './native-weights.js';
 import { isParameter, type Parameter } from './parameter.js';
 import {
@@ -106,7 +106,9 @@ export abstract class Module {
    */
   async forwardAsync(...args: any[]): Promise<any> {
     takeSignal(args);
-    const output: unknown = computeHere(() => withoutHooks(this).forward.apply(this, args as never[]));
+    const { forward } = withoutHooks(this);
+    if (typeof forward !== 'function') throw missingForward(this.constructor.name);
+    const output: unknown = computeHere(() => forward.apply(this, args as never[]) as unknown);
     if (!hasTime()) await nextTurn();
     return output;
   }
