@@ -79,6 +79,8 @@ function kindOfError(error, path, isRough = false) {
   )
     return 'thrown';
   if (isRough && ['TypeError', 'RangeError'].includes(error?.name)) return 'thrown';
+  // The caller's own class (values.mjs) calls what it holds, in circles too.
+  if (/ at Model\.forward /.test(error?.stack)) return 'thrown';
   return `a foreign error: ${error?.stack ?? String(error)}`;
 }
 
