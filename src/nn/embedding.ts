@@ -216,10 +216,7 @@ export class EmbeddingBag extends TableModule {
     ...rest: AsyncArguments<[offsets?: Tensor | null, perSampleWeights?: Tensor | null]>
   ): Promise<Tensor> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(input, ...rest)) as Tensor;
-    const args: unknown[] = [...rest];
-    takeSignal(args);
-    const [offsets, weights] = args as [Tensor | null, Tensor | null];
-    const bags = bagArguments(this[fixed], input, offsets, weights);
+    const bags = asyncBagArguments(this[fixed], input, rest);
     return await lookupBagsInSlices(this.tableForSlices(bags.indices), bags, this[fixed]);
   }
 
@@ -336,6 +333,14 @@ function lookupInto(table: EmbeddingTable, indices: Int32Array, out: Float32Arra
   } else {
     callLookup(table, indices, out);
   }
+}
+
+/** The arguments of a bag layer's `forwardAsync`, checked as those of its `forward`. */
+export function asyncBagArguments(module: BagModule, input: Tensor, rest: readonly unknown[]): IndexBags {
+  const args = [...rest];
+  takeSignal(args);
+  const [offsets, weights] = args as [Tensor | null, Tensor | null];
+  return bagArguments(module, input, offsets, weights);
 }
 
 /** The arguments of a bag layer, after checks with PyTorch's sentences. */

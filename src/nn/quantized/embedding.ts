@@ -6,6 +6,7 @@ import { emptyArray, quint4x2, quint8 } from '../../tensor/dtype.js';
 import { sameShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import {
+  asyncBagArguments,
   bagArguments,
   bagOptionNames,
   checkBagOptions,
@@ -221,10 +222,7 @@ export class EmbeddingBag extends QuantizedTable {
     ...rest: AsyncArguments<[offsets?: Tensor | null, perSampleWeights?: Tensor | null]>
   ): Promise<Tensor> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(input, ...rest)) as Tensor;
-    const args: unknown[] = [...rest];
-    takeSignal(args);
-    const [offsets, weights] = args as [Tensor | null, Tensor | null];
-    const bags = bagArguments(this[fixed], input, offsets, weights);
+    const bags = asyncBagArguments(this[fixed], input, rest);
     const largest = this.largestSum(bags);
     const { table } = this.loaded;
     return finite(await lookupBagsInSlices(() => table, bags, this[fixed]), largest);
