@@ -22,6 +22,10 @@ struct Executor {
   Job* last;
   std::size_t running;  // jobs that run
   bool team_wanted;     // by one of them
+  // Jobs that want no team, from submit() until their group has taken them. Whoever takes the
+  // result of one often brings the next, and a member that spins for the last of them meanwhile
+  // keeps a thread from its work.
+  std::atomic<std::size_t> company;
   std::size_t users;
   bool stopping;
   std::size_t count;  // of threads
@@ -33,6 +37,10 @@ struct Executor {
   static Executor& get();
 
   void push(Job* job);
+  Job* leave(Job* job) {
+    if (!job->wants_team_) company.fetch_sub(1, std::memory_order_relaxed);
+    return job;
+  }
   Job* take(Job* job);
   bool may_start() const {
     return first != nullptr && running < num_threads() && !(first->wants_team_ && team_wanted);
@@ -70,6 +78,7 @@ Executor& Executor::get() {
 }
 
 void Executor::push(Job* job) {
+  if (!job->wants_team_) company.fetch_add(1, std::memory_order_relaxed);
   job->queued_ = true;
   job->before_ = last;
   (last == nullptr ? first : last->next_) = job;
@@ -113,7 +122,7 @@ void Executor::run(Job* job) {
   recruit();  // for jobs that waited because fewer threads were allowed
   uv_mutex_unlock(&mutex);
   {
-    const JobThread here(group.closing_);
+    const JobThread here(group.closing_, job->wants_team_ ? nullptr : &company);
     job->run();
   }
   uv_mutex_lock(&mutex);
@@ -166,12 +175,12 @@ JobGroup::~JobGroup() {
   closing_.store(true);
   for (Job *job = executor.first, *next; job != nullptr; job = next) {
     next = job->next_;
-    if (job->group_ == this) delete executor.take(job);
+    if (job->group_ == this) delete executor.leave(executor.take(job));
   }
   while (running_ > 0) uv_cond_wait(&executor.ended, &executor.mutex);
   while (Job* job = first_finished_) {
     first_finished_ = job->next_;
-    delete job;
+    delete executor.leave(job);
   }
 }
 
@@ -187,14 +196,15 @@ void JobGroup::submit(std::unique_ptr<Job> job, bool wants_team) {
 
 std::unique_ptr<Job> JobGroup::withdraw(Job* job) {
   const Locked lock;
-  return std::unique_ptr<Job>(job->queued_ ? executor.take(job) : nullptr);
+  return std::unique_ptr<Job>(job->queued_ ? executor.leave(executor.take(job)) : nullptr);
 }
 
 std::unique_ptr<Job> JobGroup::take_finished() {
   const Locked lock;
   Job* job = first_finished_;
-  if (job != nullptr) first_finished_ = job->next_;
-  return std::unique_ptr<Job>(job);
+  if (job == nullptr) return nullptr;
+  first_finished_ = job->next_;
+  return std::unique_ptr<Job>(executor.leave(job));
 }
 
 ExecutorUser::ExecutorUser() {

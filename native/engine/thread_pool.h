@@ -28,8 +28,9 @@ void set_default_num_threads(std::size_t threads);
 // A thread that runs a job has one of these meanwhile.
 class JobThread {
  public:
-  // While `stop` is true, the thread's calls should come to an end.
-  explicit JobThread(const std::atomic<bool>& stop);
+  // While `stop` is true, the thread's calls should come to an end. `company`, if not null, counts
+  // jobs, this one included, that want a thread each: its teams leave room for all of them.
+  JobThread(const std::atomic<bool>& stop, const std::atomic<std::size_t>* company);
   ~JobThread();
   JobThread(const JobThread&) = delete;
   JobThread& operator=(const JobThread&) = delete;

@@ -92,10 +92,14 @@ std::atomic<std::size_t> threads_setting;
 
 std::atomic<std::size_t> jobs_running;
 thread_local const std::atomic<bool>* job_stop = nullptr;  // null on threads that run no job
+thread_local const std::atomic<std::size_t>* job_company = nullptr;
 
 // How many of `wanted` threads are left to a call on this thread beside the jobs of others.
 std::size_t beside_jobs(std::size_t wanted, const std::atomic<bool>* stop) {
-  const std::size_t jobs = jobs_running.load(std::memory_order_relaxed);
+  std::size_t jobs = jobs_running.load(std::memory_order_relaxed);
+  if (job_company != nullptr) {
+    jobs = std::max(jobs, job_company->load(std::memory_order_relaxed));
+  }
   const std::size_t others = stop == nullptr ? jobs : jobs - 1;
   return wanted > others ? wanted - others : 1;
 }
@@ -332,14 +336,16 @@ void set_default_num_threads(std::size_t threads) {
                                           std::memory_order_relaxed);
 }
 
-JobThread::JobThread(const std::atomic<bool>& stop) {
+JobThread::JobThread(const std::atomic<bool>& stop, const std::atomic<std::size_t>* company) {
   job_stop = &stop;
+  job_company = company;
   jobs_running.fetch_add(1, std::memory_order_relaxed);
 }
 
 JobThread::~JobThread() {
   jobs_running.fetch_sub(1, std::memory_order_relaxed);
   job_stop = nullptr;
+  job_company = nullptr;
 }
 
 Team::Team(std::size_t wanted, std::uint64_t work_ns) : stop_(job_stop) {
