@@ -10,11 +10,11 @@ import {
 import type { StateDict } from '../nn/module.js';
 import { bytesOf } from '../tensor/index.js';
 import { fileName, handleFile, isHandle, openFile, openFileSync, type FileHandle } from './file-node.js';
-import { Budget, bytesFile, readBytes, runAsync, runSync, type OpenFile, type Steps } from './file.js';
-import { headSize, type Format } from './formats/format.js';
+import { Budget, bytesFile, runAsync, runSync, type OpenFile, type Steps } from './file.js';
+import { formatOf, type Format } from './formats/format.js';
 import { barePickle, lfsPointer } from './formats/refused.js';
 import { safetensors } from './formats/safetensors/read.js';
-import { shardedSafetensors } from './formats/safetensors/shards.js';
+import { sharded } from './formats/sharded.js';
 import { torchStream } from './formats/torch-checkpoint/stream.js';
 import { torchTar } from './formats/torch-checkpoint/tar.js';
 import { torchZip } from './formats/torch-checkpoint/zip.js';
@@ -24,7 +24,7 @@ export const formats: readonly Format[] = [
   torchZip,
   torchStream,
   torchTar,
-  shardedSafetensors,
+  sharded,
   barePickle,
   lfsPointer,
   safetensors,
@@ -97,13 +97,9 @@ export function* readFile(
   bidirectional: ReadonlySet<string> = new Set(),
   among: readonly Format[] = formats,
 ): Steps<unknown> {
-  const head = yield* readBytes(file, 0, Math.min(file.size, headSize));
-  for (const format of among) {
-    const answer = format.recognises(head, file);
-    const recognised = typeof answer === 'boolean' ? answer : yield* answer;
-    if (recognised) return yield* format.read(file, { budget: new Budget(file), bidirectional });
-  }
-  throw new CheckpointError('offset 0: no file of weights begins like this');
+  const format = yield* formatOf(file, among);
+  if (format === undefined) throw new CheckpointError('offset 0: no file of weights begins like this');
+  return yield* format.read(file, { budget: new Budget(file), bidirectional });
 }
 
 function bidirectionalOf(options: LoadOptions): ReadonlySet<string> {

@@ -1,9 +1,20 @@
 import { describe, isMap, listOf, rangeError, typeError } from '../../../errors.js';
 import { metadataOf, type StateDict } from '../../../nn/module.js';
-import { bytesOf, isTensor, quint4x2, Tensor, type Quantization } from '../../../tensor/index.js';
-import { dtypeNames, metadataKey, modulesKey } from './header.js';
+import {
+  bytesOf,
+  isRawTensor,
+  isTensor,
+  quint4x2,
+  rawBits,
+  RawTensor,
+  Tensor,
+  type Quantization,
+} from '../../../tensor/index.js';
+import { dtypeNames, metadataKey, modulesKey, rawNames } from './header.js';
 
-const nameOfDType = new Map(Object.entries(dtypeNames).map(([name, dtype]) => [dtype, name]));
+const nameOfDType = new Map<string, string>(
+  Object.entries({ ...dtypeNames, ...rawNames }).map(([name, dtype]) => [dtype, name]),
+);
 
 /** A piece of the file has at most so many bytes: a copy takes a millisecond, and no system refuses to write it. */
 const largestPiece = 2 ** 22;
@@ -15,12 +26,12 @@ const largestPiece = 2 ** 22;
 export function safetensorsPieces(state: Iterable<readonly [string, Tensor]>): Iterable<Uint8Array> {
   const tensors = tensorsToWrite(state);
   // The data is in falling order of element sizes, so that every tensor is aligned; the header keeps the state's order.
-  const dataOrder = [...tensors].sort(([, a], [, b]) => b.data.BYTES_PER_ELEMENT - a.data.BYTES_PER_ELEMENT);
+  const dataOrder = [...tensors].sort(([, a], [, b]) => elementSize(b) - elementSize(a));
   const offsets = new Map<string, readonly [begin: number, end: number]>();
   let dataLength = 0;
   for (const [key, tensor] of dataOrder) {
     const begin = dataLength;
-    dataLength += bytesOf(tensor.checked(key)).length;
+    dataLength += bytesIn(key, tensor).length;
     offsets.set(key, [begin, dataLength]);
   }
 
@@ -31,15 +42,25 @@ export function safetensorsPieces(state: Iterable<readonly [string, Tensor]>): I
     const name = nameOfDType.get(dtype);
     if (name === undefined)
       throw rangeError('ERR_UNSUPPORTED', `key ${describe(key)}: ${dtype} cannot be saved`);
-    fields.push([key, JSON.stringify({ dtype: name, shape, data_offsets: offsets.get(key) })]);
+    const sizes = name === 'F4' ? [...shape.slice(0, -1), 2 * shape.at(-1)!] : shape;
+    fields.push([key, JSON.stringify({ dtype: name, shape: sizes, data_offsets: offsets.get(key) })]);
   }
   const head = headOf(jsonObject(fields));
   const parts = dataOrder.map(
     ([key, tensor]) =>
       () =>
-        bytesOf(tensor.checked(key)),
+        bytesIn(key, tensor),
   );
   return pieces([() => head, ...parts], Math.min(head.length + dataLength, largestPiece));
+}
+
+function bytesIn(key: string, tensor: Tensor | RawTensor): Uint8Array {
+  return isTensor(tensor) ? bytesOf(tensor.checked(key)) : bytesOf(tensor.bytes);
+}
+
+/** Bytes of an element, less than 1 for some raw ones. */
+function elementSize(tensor: Tensor | RawTensor): number {
+  return isTensor(tensor) ? tensor.data.BYTES_PER_ELEMENT : (rawBits(tensor.dtype) ?? 0) / 8;
 }
 
 /** The header's size, the header, and spaces up to a multiple of 8. */
@@ -77,22 +98,29 @@ function* pieces(parts: readonly (() => Uint8Array)[], size: number): IterableIt
   if (filled > 0) yield piece.subarray(0, filled);
 }
 
-/** The tensors of the file: those of a state dict, with quantized ones taken apart. */
-function tensorsToWrite(state: unknown): Map<string, Tensor> {
-  const tensors = new Map<string, Tensor>();
+/** The tensors of the file: those of a state dict, with quantized ones taken apart, and its raw ones. */
+function tensorsToWrite(state: unknown): Map<string, Tensor | RawTensor> {
+  const tensors = new Map<string, Tensor | RawTensor>();
+  const add = (name: string, part: Tensor | RawTensor): void => {
+    if (tensors.has(name) || name === metadataKey)
+      throw rangeError('ERR_INVALID_ARG_VALUE', `key ${describe(name)} stands twice or is reserved`);
+    tensors.set(name, part);
+  };
   for (const entry of listOf('state', state, `state should be a Map of tensors, got ${describe(state)}`)) {
     if (!Array.isArray(entry) || typeof entry[0] !== 'string' || !isTensor(entry[1])) {
       throw typeError('ERR_INVALID_ARG_TYPE', 'state should hold [name, Tensor] pairs');
     }
     const [key, tensor] = entry as [string, Tensor];
     const { quantization } = tensor;
-    const parts =
-      quantization === undefined ? [[key, tensor] as const] : quantizedParts(key, tensor, quantization);
-    for (const [name, part] of parts) {
-      if (tensors.has(name) || name === metadataKey)
-        throw rangeError('ERR_INVALID_ARG_VALUE', `key ${describe(name)} stands twice or is reserved`);
-      tensors.set(name, part);
-    }
+    if (quantization === undefined) add(key, tensor);
+    else for (const [name, part] of quantizedParts(key, tensor, quantization)) add(name, part);
+  }
+  const { raw } = state as Partial<StateDict>;
+  for (const [name, tensor] of isMap(raw) ? raw : []) {
+    if (typeof name !== 'string' || !isRawTensor(tensor))
+      throw typeError('ERR_INVALID_ARG_TYPE', 'raw of state should map names to RawTensors');
+    // Checked again, because it may be another copy's.
+    add(name, new RawTensor(tensor.dtype, tensor.shape, tensor.bytes));
   }
   return tensors;
 }
