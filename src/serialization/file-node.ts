@@ -86,6 +86,9 @@ export function isHandle(value: unknown): value is FileHandle {
 }
 
 function sizeOf(name: string, stats: Stats): number {
-  if (!stats.isFile()) throw new CheckpointError(`${name} is no regular file, but ${kindOf(stats)}`);
+  if (!stats.isFile()) {
+    const advice = stats.isDirectory() ? ': load the file of weights in it' : '';
+    throw new CheckpointError(`${name} is no regular file, but ${kindOf(stats)}${advice}`);
+  }
   return stats.size;
 }
