@@ -12,6 +12,7 @@ import { bytesOf } from '../tensor/index.js';
 import { fileName, handleFile, isHandle, openFile, openFileSync, type FileHandle } from './file-node.js';
 import { Budget, bytesFile, readBytes, runAsync, runSync, type OpenFile, type Steps } from './file.js';
 import { headSize, type Format } from './formats/format.js';
+import { kerasArchive, kerasHdf5 } from './formats/keras/read.js';
 import { barePickle, lfsPointer } from './formats/refused.js';
 import { safetensors } from './formats/safetensors/read.js';
 import { shardedSafetensors } from './formats/safetensors/shards.js';
@@ -21,6 +22,8 @@ import { torchZip } from './formats/torch-checkpoint/zip.js';
 
 /** The formats in the order in which they are asked. safetensors has no magic number, so it comes last. */
 export const formats: readonly Format[] = [
+  kerasArchive,
+  kerasHdf5,
   torchZip,
   torchStream,
   torchTar,
