@@ -19,6 +19,8 @@ export class StateDict extends Map<string, Tensor> {
    * `save` writes them too; to a module they are unexpected keys.
    */
   readonly raw = new Map<string, RawTensor>();
+  /** What the file of another library did not say, or what has no counterpart here: a sentence each. */
+  readonly assumptions: string[] = [];
 
   /** @throws {TypeError} when `entries` holds no tensors by name */
   constructor(entries?: StateDictLike | null) {
