@@ -14,6 +14,8 @@ export class StateDict extends Map<string, Tensor> {
   readonly metadata = new Map<string, ModuleMetadata>();
   /** Texts that travel with the file (a safetensors file's own metadata): a vocabulary, say. */
   readonly notes = new Map<string, string>();
+  /** What an importer could not map, or had to guess, one sentence each. */
+  readonly assumptions: string[] = [];
 
   /** @throws {TypeError} when `entries` holds no tensors by name */
   constructor(entries?: StateDictLike | null) {

@@ -13,6 +13,7 @@ import { fileName, handleFile, isHandle, openFile, openFileSync, type FileHandle
 import { Budget, bytesFile, readBytes, runAsync, runSync, type OpenFile, type Steps } from './file.js';
 import { headSize, type Format } from './formats/format.js';
 import { barePickle, lfsPointer } from './formats/refused.js';
+import { onnx } from './formats/onnx/read.js';
 import { safetensors } from './formats/safetensors/read.js';
 import { shardedSafetensors } from './formats/safetensors/shards.js';
 import { torchStream } from './formats/torch-checkpoint/stream.js';
@@ -27,6 +28,7 @@ export const formats: readonly Format[] = [
   shardedSafetensors,
   barePickle,
   lfsPointer,
+  onnx,
   safetensors,
 ];
 
