@@ -4,6 +4,7 @@ import { Budget, runAsync, runSync, type OpenFile, type Steps } from './file.js'
 import { formatOf, type Format } from './formats/format.js';
 import { kerasArchive, kerasHdf5 } from './formats/keras/read.js';
 import { barePickle, lfsPointer } from './formats/refused.js';
+import { onnx } from './formats/onnx/read.js';
 import { safetensors } from './formats/safetensors/read.js';
 import { sharded } from './formats/sharded.js';
 import { torchStream } from './formats/torch-checkpoint/stream.js';
@@ -21,6 +22,7 @@ export const formats: readonly Format[] = [
   sharded,
   barePickle,
   lfsPointer,
+  onnx,
   safetensors,
 ];
 
