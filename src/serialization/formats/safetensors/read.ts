@@ -15,6 +15,7 @@ import {
 } from '../../../tensor/index.js';
 import { readInto, type Budget, type OpenFile, type Steps } from '../../file.js';
 import type { Format } from '../format.js';
+import { joinInt8Weights } from '../torchao.js';
 import { readHeader } from './header.js';
 
 export const safetensors: Format = {
@@ -46,7 +47,7 @@ export function assemble(tensors: ReadonlyMap<string, Tensor>, state: StateDict)
     if (isCompanion(tensors, key)) continue;
     state.set(key, isQuantized(tensors, key) ? quantizedTensor(key, tensors) : tensor);
   }
-  return state;
+  return joinInt8Weights(state);
 }
 
 function isQuantized(tensors: ReadonlyMap<string, Tensor>, key: string): boolean {
