@@ -297,7 +297,9 @@ class Machine {
   }
   /** The last values, in the order in which they were pushed. */
   private popSome(count: number): unknown[] {
-    return Array.from({ length: count }, () => this.pop()).reverse();
+    const from = this.stack.length - count;
+    if (from < (this.marks.at(-1) ?? 0)) this.fail('the stack is empty');
+    return this.stack.splice(from);
   }
   private mark(): void {
     this.spend(markCost);

@@ -49,15 +49,9 @@ class Converter {
   constructor(private readonly source: TensorSource) {}
 
   *convert(value: unknown): Steps<unknown> {
-    if (typeof value !== 'object' || value === null) {
-      this.items = 1;
-      return value;
-    }
-    const known = this.results.get(value);
-    if (known !== undefined) {
-      this.items = known.items;
-      return known.value;
-    }
+    if (!isObject(value)) return this.flat(value);
+    const flat = this.flat(value);
+    if (flat !== undefined) return flat;
     if (this.open.has(value)) this.fail('contains itself');
     if (this.open.size >= maxDepth) this.fail(`is nested deeper than ${maxDepth}`);
     this.open.add(value);
@@ -65,6 +59,34 @@ class Converter {
     this.open.delete(value);
     this.results.set(value, { value: result, items: this.items });
     return result;
+  }
+
+  /** What needs no steps: no object, one that was converted before, or one of no objects. Else undefined. */
+  private flat(value: unknown): unknown {
+    this.items = 1;
+    if (!isObject(value)) return value;
+    const known = this.results.get(value);
+    if (known !== undefined) {
+      this.items = known.items;
+      return known.value;
+    }
+    const plain = this.copyOfScalars(value);
+    if (plain !== undefined) this.results.set(value, { value: plain, items: this.items });
+    return plain;
+  }
+  private copyOfScalars(value: object): unknown {
+    if (value instanceof List || value instanceof Tuple) {
+      if (value.items.some(isObject)) return undefined;
+      this.spend(objectCost + slotCost * value.items.length);
+      this.items = this.checkCount(1 + value.items.length);
+      return value.items.slice();
+    }
+    if (!(value instanceof Dict) || value.attributes !== null) return undefined;
+    for (const item of value.entries.values()) if (isObject(item)) return undefined;
+    for (const key of value.entries.keys()) if (isObject(key)) return undefined;
+    this.spend(dictCost + slotCost * value.entries.size);
+    this.items = this.checkCount(1 + value.entries.size);
+    return new Map(value.entries);
   }
 
   private *convertObject(value: object): Steps<unknown> {
@@ -94,8 +116,8 @@ class Converter {
     let items = 1 + array.length;
     for (let i = 0; i < array.length; i++) {
       const value = array[i];
-      if (typeof value !== 'object' || value === null) continue;
-      array[i] = yield* this.convertItem(i, value);
+      if (!isObject(value)) continue;
+      array[i] = this.flat(value) ?? (yield* this.convertItem(i, value));
       items = this.count(items - 1);
     }
     this.items = this.checkCount(items);
@@ -128,9 +150,9 @@ class Converter {
     const map = new Map<unknown, unknown>();
     let items = 1;
     for (const [key, value] of entries) {
-      const plainKey = yield* this.convertItem('a key', key);
-      if (typeof key === 'object') items = this.count(items);
-      map.set(plainKey, yield* this.convertItem(plainKey, value));
+      const plainKey = isObject(key) ? yield* this.convertItem('a key', key) : key;
+      if (isObject(key)) items = this.count(items);
+      map.set(plainKey, isObject(value) ? yield* this.convertItem(plainKey, value) : this.flat(value));
       items = this.count(items);
     }
     this.items = items;
@@ -189,10 +211,6 @@ class Converter {
   }
 
   private *convertItem(key: unknown, value: unknown): Steps<unknown> {
-    if (typeof value !== 'object' || value === null) {
-      this.items = 1;
-      return value;
-    }
     this.path.push(key);
     const result = yield* this.convert(value);
     this.path.pop();
@@ -227,6 +245,10 @@ class Converter {
   private fail(what: string): never {
     throw new CheckpointError(`${this.where()}: ${what}`);
   }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
 }
 
 /** A key as a part of a path. */
