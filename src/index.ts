@@ -24,6 +24,7 @@ export {
   StateDictModule,
   type ModelFromStateDict,
 } from './serialization/model-from-state-dict.js';
+export { OpaqueValue } from './serialization/opaque-value.js';
 export { save, saveSync, type Saveable } from './serialization/save.js';
 export type { LoadSource, SyncLoadSource } from './serialization/source.js';
 export { fromShared, share, type FromSharedOptions, type SharedModel } from './serialization/share.js';

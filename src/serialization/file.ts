@@ -96,6 +96,11 @@ export function latin1(bytes: Uint8Array): string {
 
 /** The memory that values, and views that repeat elements, may take beyond the size of the file itself. */
 const headroom = 2 ** 25;
+/**
+ * The memory that values may take for each byte that describes them. Of what PyTorch writes, many small dicts need
+ * most: 35 bytes a byte for `[{'loss': 0.5}, …]`.
+ */
+const bytesPerByte = 48;
 
 /**
  * The memory that loading may take. It keeps a file from unfolding to much more than its own size: a file can use one
@@ -104,14 +109,26 @@ const headroom = 2 ** 25;
 export class Budget {
   left: number;
 
-  constructor(file: OpenFile) {
-    this.left = file.size + headroom;
+  /** @param limit - the caller's own limit in bytes, in place of what the file's size allows */
+  constructor(
+    file: OpenFile,
+    private readonly limit?: number,
+  ) {
+    this.left = limit ?? file.size + headroom;
+  }
+  /** Gives room for the values that so many bytes of a pickle, a header or a directory may describe. */
+  earn(bytes: number): void {
+    if (this.limit === undefined) this.left += bytesPerByte * bytes;
   }
   /** Takes room, or throws. `where` returns the beginning of the sentence. */
   spend(bytes: number, where: () => string): void {
     this.left -= bytes;
     if (this.left < 0) {
-      throw new CheckpointError(`${where()}: the file unfolds to far more than its own size`);
+      const cause =
+        this.limit === undefined
+          ? 'far more than its own size; if you trust it, set memoryLimit'
+          : `more than memoryLimit, ${this.limit} bytes`;
+      throw new CheckpointError(`${where()}: the file unfolds to ${cause}`);
     }
   }
 }

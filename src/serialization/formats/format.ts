@@ -6,6 +6,8 @@ export interface ReadContext {
   readonly budget: Budget;
   /** The names of recurrent modules whose two cells are two directions, not two layers. */
   readonly bidirectional: ReadonlySet<string>;
+  /** Whether a pickle that names unknown classes or functions is refused. */
+  readonly strict: boolean;
 }
 
 /** How many of a file's first bytes {@link Format.recognises} gets. */

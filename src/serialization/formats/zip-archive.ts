@@ -34,6 +34,7 @@ export function isZip([p, k, a, b]: Uint8Array): boolean {
 export function* readDirectory(file: OpenFile, budget: Budget): Steps<ReadonlyMap<string, ZipRecord>> {
   const { begin, end, count } = yield* findDirectory(file);
   const directory = new DataView((yield* readBytes(file, begin, end - begin)).buffer);
+  budget.earn(directory.byteLength);
   const records = new Map<string, ZipRecord>();
   let at = 0;
   for (let i = 0; i < count; i++) {

@@ -4,6 +4,7 @@ import type { Budget } from '../../file.js';
 /** The object in JSON text that begins at an offset of the file. */
 export function parseJson(bytes: Uint8Array, offset: number, budget: Budget): Record<string, unknown> {
   let value: unknown;
+  budget.earn(bytes.length);
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
     checkJson(text, offset, budget);

@@ -19,6 +19,7 @@ import {
 } from '../../../tensor/index.js';
 import { readInto, type Budget, type OpenFile, type Steps } from '../../file.js';
 import type { Format } from '../format.js';
+import { joinInt8Weights } from '../torchao.js';
 import { readHeader } from './header.js';
 
 export const safetensors: Format = {
@@ -66,7 +67,7 @@ export function assemble(tensors: Parts, state: StateDict): StateDict {
     if (!isTensor(tensor)) state.raw.set(key, tensor);
     else state.set(key, isQuantized(tensors, key) ? quantizedTensor(key, tensor, tensors) : tensor);
   }
-  return state;
+  return joinInt8Weights(state);
 }
 
 function isQuantized(tensors: Parts, key: string): boolean {

@@ -1,18 +1,22 @@
 import { CheckpointError } from '../../../errors.js';
 import {
+  bfloat16,
   emptyArray,
+  float16,
   float32,
   float64,
   int32,
   int64,
+  RawTensor,
   Tensor,
+  uint8,
   type DType,
   type Quantization,
   type TensorData,
 } from '../../../tensor/index.js';
 import { readInto, type OpenFile, type Steps } from '../../file.js';
 import type { ReadContext } from '../format.js';
-import { elementBytes, type Storage } from './storages.js';
+import { elementBytes, rawBytes, type Storage } from './storages.js';
 import { countOf, isContiguous, type Quantizer, type TensorRef } from './tensor-ref.js';
 import { List, slotCost } from './values.js';
 
@@ -26,18 +30,17 @@ export interface TensorSource extends ReadContext {
 /** Returns the beginning of an error's sentence. */
 type Where = () => string;
 
-const complexParts: Readonly<Record<string, DType>> = { complex64: float32, complex128: float64 };
-
 /**
  * The tensor that a reference describes. A contiguous tensor is read straight into its own memory. For any other, the
  * whole storage is read, once for all such views. Views of the same elements in the same order share memory; every
  * other tensor has its own. complex tensors become floats with a last dimension of 2, as in `torch.view_as_real`.
  */
-export function* readTensor(ref: TensorRef, source: TensorSource, where: Where): Steps<Tensor> {
-  const data = yield* readElements(ref, source, where);
-  const part = complexParts[ref.dtype];
-  if (part !== undefined) return new Tensor(data, [...ref.shape, 2], { dtype: part });
-  const dtype = ref.dtype as DType;
+export function* readTensor(ref: TensorRef, source: TensorSource, where: Where): Steps<Tensor | RawTensor> {
+  let data = yield* readElements(ref, source, where);
+  if (ref.negative || ref.conjugate) data = computedView(ref, data, source, where);
+  const { dtype, parts } = storedAs(ref.dtype);
+  if (!Object.hasOwn(elementBytes, ref.dtype)) return new RawTensor(ref.dtype, ref.shape, data as Uint8Array);
+  if (parts > 1) return new Tensor(data, [...ref.shape, parts], { dtype });
   if (ref.quantizer === null) return new Tensor(data, ref.shape, { dtype });
   const quantization = yield* readQuantizer(ref.quantizer, source, where);
   try {
@@ -100,15 +103,14 @@ function wholeNumbers(values: readonly number[], where: Where): Int32Array {
 
 function* readElements(ref: TensorRef, source: TensorSource, where: Where): Steps<TensorData> {
   const { storage, shape, strides, offset } = ref;
-  const part = complexParts[ref.dtype];
-  const dtype = part ?? (ref.dtype as DType);
-  const count = countOf(shape) * (part === undefined ? 1 : 2);
+  const { dtype, parts } = storedAs(ref.dtype);
+  const count = countOf(shape) * parts;
   if (count === 0) return emptyArray(dtype, 0);
 
   const contiguous = isContiguous(ref);
   const view = contiguous
-    ? `${dtype} ${offset} ${count}`
-    : `${dtype} ${offset} ${shape.join()} ${strides.join()}`;
+    ? `${ref.dtype} ${offset} ${count}`
+    : `${ref.dtype} ${offset} ${shape.join()} ${strides.join()}`;
   const known = storage.views.get(view);
   if (known !== undefined) return known;
 
@@ -118,14 +120,14 @@ function* readElements(ref: TensorRef, source: TensorSource, where: Where): Step
   if (contiguous && storage.bytes === undefined) {
     data = emptyArray(dtype, count);
     const target = new Uint8Array(data.buffer);
-    yield* readInto(source.file, target, position + offset * elementBytes[ref.dtype]!);
+    yield* readInto(source.file, target, position + offset * parts * elementBytes[dtype]!);
     if (target.length === storage.size) storage.bytes = target;
   } else {
     if (storage.bytes === undefined) {
       storage.bytes = new Uint8Array(storage.size);
       yield* readInto(source.file, storage.bytes, position);
     }
-    data = gather(ref, dtype, storage.bytes);
+    data = gather(ref, storage.bytes);
   }
   storage.views.set(view, data);
   return data;
@@ -137,11 +139,10 @@ function* locate(storage: Storage, source: TensorSource): Steps<number> {
 }
 
 /** A view's elements in row-major order; `bytes` are all of its storage, from the beginning of an array buffer. */
-function gather(ref: TensorRef, dtype: DType, bytes: Uint8Array): TensorData {
-  // A complex element is two floats, one after the other.
-  const parts = ref.dtype === dtype ? 1 : 2;
-  const shape = parts === 1 ? ref.shape : [...ref.shape, 2];
-  const strides = parts === 1 ? ref.strides : [...ref.strides.map((stride) => 2 * stride), 1];
+function gather(ref: TensorRef, bytes: Uint8Array): TensorData {
+  const { dtype, parts } = storedAs(ref.dtype);
+  const shape = parts === 1 ? ref.shape : [...ref.shape, parts];
+  const strides = parts === 1 ? ref.strides : [...ref.strides.map((stride) => parts * stride), 1];
   const out = emptyArray(dtype, countOf(shape));
   const ArrayType = out.constructor as new (
     buffer: ArrayBufferLike,
@@ -169,4 +170,38 @@ function gather(ref: TensorRef, dtype: DType, bytes: Uint8Array): TensorData {
     }
   }
   return out;
+}
+
+/** The dtype of the array that holds a tensor's elements, and how many of its own an element takes, one after the other. */
+function storedAs(dtype: string): { dtype: DType; parts: number } {
+  if (dtype === 'complex64') return { dtype: float32, parts: 2 };
+  if (dtype === 'complex128') return { dtype: float64, parts: 2 };
+  const bytes = Object.hasOwn(elementBytes, dtype) ? undefined : rawBytes(dtype);
+  return bytes === undefined ? { dtype: dtype as DType, parts: 1 } : { dtype: uint8, parts: bytes };
+}
+
+/** The bytes of a real number, where only its sign has to change in a negative or conjugate view. */
+const realBytes: Readonly<Record<string, number>> = {
+  [float32]: 4,
+  [float64]: 8,
+  [float16]: 2,
+  [bfloat16]: 2,
+  complex32: 2,
+  complex64: 4,
+  complex128: 8,
+};
+
+/** The elements of a negative view, or of a conjugate one: a copy with other signs. */
+function computedView(ref: TensorRef, data: TensorData, source: TensorSource, where: Where): TensorData {
+  const size = Object.hasOwn(realBytes, ref.dtype) ? realBytes[ref.dtype]! : 0;
+  if (size === 0) throw new CheckpointError(`${where()}: a negative view of ${ref.dtype} is not supported`);
+  source.budget.spend(data.byteLength, where);
+  const copy = data.slice();
+  const bytes = new Uint8Array(copy.buffer);
+  const isPair = ref.dtype.startsWith('complex');
+  for (let part = 0; (part + 1) * size <= bytes.length; part++) {
+    const isImaginary = isPair && part % 2 === 1;
+    if (ref.negative !== (ref.conjugate && isImaginary)) bytes[(part + 1) * size - 1]! ^= 0x80;
+  }
+  return copy;
 }

@@ -12,6 +12,7 @@ import {
   qint8,
   quint4x2,
   quint8,
+  rawBits,
   uint8,
   type TensorData,
 } from '../../../tensor/index.js';
@@ -38,9 +39,15 @@ export const elementBytes: Readonly<Record<string, number>> = {
 };
 
 export function bytesOf(dtype: string, fail: Fail): number {
-  return Object.hasOwn(elementBytes, dtype)
-    ? elementBytes[dtype]!
-    : fail(`tensors of ${dtype} are not supported`);
+  if (Object.hasOwn(elementBytes, dtype)) return elementBytes[dtype]!;
+  return rawBytes(dtype) ?? fail(`tensors of ${dtype} are not supported`);
+}
+
+/** Bytes of an element of a dtype with which nothing here computes. PyTorch gives integers of few bits a byte each. */
+export function rawBytes(dtype: string): number | undefined {
+  const bits = rawBits(dtype);
+  if (bits !== undefined) return bits / 8;
+  return /^(u?int[1-7]|bits(8|1x8|2x4|4x2))$/.test(dtype) ? 1 : undefined;
 }
 
 /** `torch.FloatStorage` and the like. */
@@ -94,10 +101,10 @@ export class Storages {
     return this.add(new Storage(key, base.dtype, count, count * bytes, base, offset * bytes), fail);
   }
   /** `('storage', type, key, location, numel)`; in a stream followed by None or a view `(key, offset, numel)`. */
-  readonly persistentLoad = (id: unknown, fail: Fail): Storage => {
+  readonly persistentLoad = (id: unknown, fail: Fail): Storage | Global => {
     const [kind, type, key, , count, view] = id instanceof Tuple ? id.items : [];
-    if (kind === 'module')
-      fail('a whole module is refused: save its state dict, torch.save(model.state_dict(), path)');
+    // The class of a whole module.
+    if (kind === 'module' && type instanceof Global) return type;
     if (kind !== 'storage') fail(`a persistent id should be that of a storage, got ${nameOf(kind)}`);
     const storage = this.declare(key, type, count, fail);
     if (!(view instanceof Tuple)) return storage;

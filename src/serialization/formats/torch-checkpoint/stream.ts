@@ -1,7 +1,6 @@
 import { CheckpointError, describe } from '../../../errors.js';
 import { failAt, type OpenFile, type Steps } from '../../file.js';
 import type { Format, ReadContext } from '../format.js';
-import { findGlobal } from './globals.js';
 import { readPickle } from './pickle.js';
 import { toPlain } from './plain.js';
 import { checkSystem, StoragePositions } from './sequential.js';
@@ -24,9 +23,8 @@ export const torchStream: Format = {
 };
 
 function* readStream(file: OpenFile, context: ReadContext): Steps<unknown> {
-  const { budget } = context;
   const storages = new Storages();
-  const pickles = { budget, findGlobal, persistentLoad: storages.persistentLoad };
+  const pickles = { ...context, persistentLoad: storages.persistentLoad };
   let position = 0;
   const next = function* (): Steps<unknown> {
     const { value, end } = yield* readPickle(file, position, file.size, pickles);

@@ -1,13 +1,12 @@
 import { CheckpointError, describe } from '../../../errors.js';
-import { failAt, latin1, readBytes, type Budget, type Fail, type OpenFile, type Steps } from '../../file.js';
-import type { Format } from '../format.js';
-import { findGlobal } from './globals.js';
+import { failAt, latin1, readBytes, type Fail, type OpenFile, type Steps } from '../../file.js';
+import type { Format, ReadContext } from '../format.js';
 import { readPickle } from './pickle.js';
 import { toPlain } from './plain.js';
 import { checkSystem, StoragePositions } from './sequential.js';
 import { Storages } from './storages.js';
 import { tensorRef, type TensorRef } from './tensor-ref.js';
-import { dictCost, isSize, List, Tuple } from './values.js';
+import { tensorCost, isSize, List, Tuple } from './values.js';
 
 /**
  * A checkpoint of PyTorch 0.1, a tar of four members:
@@ -23,7 +22,7 @@ export const torchTar: Format = {
   name: 'PyTorch tar',
   recognises: isTarHeader,
   *read(file, context) {
-    const archive = new Archive(file, context.budget, yield* readMembers(file));
+    const archive = new Archive(file, context, yield* readMembers(file));
     checkSystem(yield* archive.readPickle(archive.member('sys_info')));
     const storages = new Storages();
     const positions = yield* readStorages(archive, storages);
@@ -50,7 +49,7 @@ interface Member {
 class Archive {
   constructor(
     readonly file: OpenFile,
-    readonly budget: Budget,
+    private readonly context: ReadContext,
     private readonly members: ReadonlyMap<string, Member>,
   ) {}
 
@@ -62,10 +61,13 @@ class Archive {
     return member;
   }
   *readPickle(member: Member, persistentLoad = refuseId): Steps<unknown> {
-    const context = { budget: this.budget, findGlobal, persistentLoad };
+    const context = { ...this.context, persistentLoad };
     const { value, end } = yield* readPickle(this.file, member.position, member.end, context);
     member.position = end;
     return value;
+  }
+  spend(bytes: number, where: () => string): void {
+    this.context.budget.spend(bytes, where);
   }
   /** Reads how many entries follow. */
   *readCount(member: Member): Steps<number> {
@@ -77,7 +79,7 @@ class Archive {
   *readEntry(member: Member): Steps<{ items: readonly unknown[]; fail: Fail }> {
     const at = member.position;
     const value = yield* this.readPickle(member);
-    this.budget.spend(2 * dictCost, () => `offset ${at}`);
+    this.spend(2 * tensorCost, () => `offset ${at}`);
     return { items: value instanceof Tuple ? value.items : [], fail: failAt(at) };
   }
   /** Reads the next numbers. A number that a double cannot hold exactly is no size, so it is refused. */
@@ -137,7 +139,7 @@ function* readStorages(archive: Archive, storages: Storages): Steps<StoragePosit
     const [key, base, offset, count] = view instanceof Tuple ? view.items : [];
     const storage = storages.get(keyOf(base));
     if (storage === undefined) return fail(`storage ${describe(base)} is missing`);
-    archive.budget.spend(dictCost, () => `offset ${viewsAt}`);
+    archive.spend(tensorCost, () => `offset ${viewsAt}`);
     storages.declareView(storage, keyOf(key), offset, count, fail);
   }
   return positions;

@@ -12,6 +12,9 @@ export interface TensorRef {
   readonly shape: readonly number[];
   readonly strides: readonly number[];
   readonly quantizer: Quantizer | null;
+  /** Views whose elements are computed when they are read. */
+  readonly conjugate: boolean;
+  readonly negative: boolean;
 }
 export type Quantizer =
   | { readonly scale: number; readonly zeroPoint: number }
@@ -32,13 +35,15 @@ interface TensorClaim {
   /** The dtype, if it is not the storage's. */
   readonly dtype?: string;
   readonly quantizer?: Quantizer;
+  readonly conjugate?: boolean;
+  readonly negative?: boolean;
 }
 
 /** PyTorch's own limit. */
 const maxDimensions = 64;
 
 export function tensorRef(claim: TensorClaim, fail: Fail): TensorRef {
-  const { storage, offset, size, stride, quantizer = null } = claim;
+  const { storage, offset, size, stride, quantizer = null, conjugate = false, negative = false } = claim;
   if (!(storage instanceof Storage)) return fail(`a tensor should have a storage, got ${nameOf(storage)}`);
   const shape = size instanceof Tuple ? size.items : [];
   const strides = stride instanceof Tuple ? stride.items : [];
@@ -50,7 +55,7 @@ export function tensorRef(claim: TensorClaim, fail: Fail): TensorRef {
     return fail('a tensor should have an offset, and sizes with strides that are not negative');
   }
   const dtype = claim.dtype ?? storage.dtype;
-  const ref: TensorRef = { storage, dtype, offset, shape, strides, quantizer };
+  const ref: TensorRef = { storage, dtype, offset, shape, strides, quantizer, conjugate, negative };
   if (dtype.startsWith('q') !== (quantizer !== null)) {
     fail(`a quantized tensor should have a quantizer, and no other, got a tensor of ${dtype}`);
   }

@@ -7,12 +7,28 @@ export class Tuple {
   constructor(readonly items: readonly unknown[]) {}
 }
 export class List {
-  readonly items: unknown[] = [];
+  constructor(readonly items: unknown[] = []) {}
 }
 export class Dict {
   readonly entries = new Map<unknown, unknown>();
   /** The attributes that BUILD set, such as a state dict's `_metadata`. */
   attributes: Dict | null = null;
+}
+/** Python's set. */
+export class PySet {
+  readonly items = new Set<unknown>();
+}
+/** What a class or function that files may not call would have made: how it would have been made, and what of. */
+export class Opaque {
+  state: unknown = null;
+  /** What SETITEMS and APPENDS added. */
+  readonly entries = new Map<unknown, unknown>();
+  readonly items: unknown[] = [];
+
+  constructor(
+    readonly type: string,
+    readonly args: readonly unknown[],
+  ) {}
 }
 /** A TorchScript object: the name of its class, and what its `__getstate__` returned. */
 export class ScriptObject {
@@ -27,20 +43,30 @@ export class Global {
   ) {}
 }
 
+/** A name that files may mention, but nothing here knows. */
+export class UnknownGlobal extends Global {}
+
 // Roughly what values take in memory, in bytes.
-export const dictCost = 320;
+export const dictCost = 224;
+export const tensorCost = 320;
 export const objectCost = 96;
 export const slotCost = 32;
 export const memoCost = 64;
 export const scalarCost = 16;
+/** What a mark takes until it is closed. */
+export const markCost = 128;
 
-/** Adds to a dict. Refuses what cannot be the key of a Map, and a second value for a key. */
-export function setItem(dict: Dict, key: unknown, value: unknown, fail: Fail): void {
-  if (!['string', 'number', 'bigint', 'boolean'].includes(typeof key)) {
-    fail(`a key of a dict should be a string, a number or a boolean, got ${nameOf(key)}`);
-  }
+/** Adds to a dict. Refuses what Python cannot have as a key, and a second value for a key. */
+export function setItem(dict: Dict | Opaque, key: unknown, value: unknown, fail: Fail): void {
+  checkHashable(key, fail);
   if (dict.entries.has(key)) fail(`key ${describe(key)} stands twice`);
   dict.entries.set(key, value);
+}
+
+/** Refuses what Python cannot have in a set, or as the key of a dict. */
+export function checkHashable(key: unknown, fail: Fail): void {
+  if (key instanceof List || key instanceof Dict || key instanceof PySet)
+    fail(`a key of a dict, or an item of a set, should be hashable, got ${nameOf(key)}`);
 }
 
 /** The items of a tuple or list; none for anything else. */
@@ -54,5 +80,5 @@ export function isSize(value: unknown): value is number {
 
 /** A value in an error sentence. */
 export function nameOf(value: unknown): string {
-  return value instanceof Global ? value.name : describe(value);
+  return value instanceof Global ? value.name : value instanceof Opaque ? value.type : describe(value);
 }

@@ -2,7 +2,6 @@ import { CheckpointError, describe } from '../../../errors.js';
 import { failAt, readBytes, type OpenFile, type Steps } from '../../file.js';
 import type { Format, ReadContext } from '../format.js';
 import { isZip, locateRecord, readDirectory, type ZipRecord } from '../zip-archive.js';
-import { findGlobal } from './globals.js';
 import { readPickle } from './pickle.js';
 import { toPlain } from './plain.js';
 import { Storages, type Storage } from './storages.js';
@@ -27,7 +26,7 @@ function* readZip(file: OpenFile, context: ReadContext): Steps<unknown> {
   const pickle = records.get(`${root}/data.pkl`)!;
   const begin = yield* locateRecord(file, pickle);
   const storages = new Storages();
-  const pickles = { budget, findGlobal, persistentLoad: storages.persistentLoad };
+  const pickles = { ...context, persistentLoad: storages.persistentLoad };
   const { value } = yield* readPickle(file, begin, begin + pickle.size, pickles);
   const locate = function* ({ key, size }: Storage): Steps<number> {
     const record = records.get(`${root}/data/${key}`);
