@@ -12,6 +12,11 @@ export type ModuleMetadata = {
 export class StateDict extends Map<string, Tensor> {
   /** What is known about each module, by its dotted name; `''` is the root. */
   readonly metadata = new Map<string, ModuleMetadata>();
+  /**
+   * What the file could not tell and its reader assumed, a sentence each; one about a module begins with its name and
+   * type, as in `encoder.rnn (LSTM): …`. {@link modelFromStateDict} returns them among its own.
+   */
+  readonly assumptions: string[] = [];
   /** Texts that travel with the file (a safetensors file's own metadata): a vocabulary, say. */
   readonly notes = new Map<string, string>();
   /**

@@ -2,6 +2,8 @@ import { CheckpointError, checkOptions, describe, listOf, typeError } from '../e
 import type { StateDict } from '../nn/module.js';
 import { Budget, runAsync, runSync, type OpenFile, type Steps } from './file.js';
 import { formatOf, type Format } from './formats/format.js';
+import { npy } from './formats/numpy/npy.js';
+import { npz } from './formats/numpy/npz.js';
 import { barePickle, lfsPointer } from './formats/refused.js';
 import { safetensors } from './formats/safetensors/read.js';
 import { sharded } from './formats/sharded.js';
@@ -12,6 +14,8 @@ import { bytesIn, openSource, openSourceSync, type LoadSource, type SyncLoadSour
 
 /** The formats in the order in which they are asked. safetensors has no magic number, so it comes last. */
 export const formats: readonly Format[] = [
+  npy,
+  npz,
   torchZip,
   torchStream,
   torchTar,
