@@ -1,7 +1,8 @@
 import { CheckpointError } from '../errors.js';
+import { inflateSync } from './inflate.js';
 
 // Files as the readers of formats see them. Nothing here or in `formats/` knows where a file comes from or needs Node:
-// file-node.ts opens files of the file system, another platform brings its own.
+// file-node.ts opens files of the file system and inflate.ts unpacks, another platform brings its own.
 
 /**
  * The steps of a reader. Readers are generators, written once for both ways to run: what they yield may be a promise.
@@ -36,6 +37,8 @@ export interface OpenFile {
   /** Reads at most `target.length` bytes from `position` on, and returns their number. */
   read(target: Uint8Array, position: number): unknown;
   close(): unknown;
+  /** Inflates raw deflate data of which `size` bytes should come out: they come in memory of their own. */
+  inflate(packed: Uint8Array, size: number): unknown;
   /** Opens another file of the same folder. Null if the file is in no folder, as bytes in memory are not. */
   readonly openBeside: ((name: string) => unknown) | null;
 }
@@ -49,6 +52,7 @@ export function bytesFile(bytes: Uint8Array): OpenFile {
       return part.length;
     },
     close: () => undefined,
+    inflate: inflateSync,
     openBeside: null,
   };
 }
@@ -119,6 +123,10 @@ export class Budget {
   /** Gives room for the values that so many bytes of a pickle, a header or a directory may describe. */
   earn(bytes: number): void {
     if (this.limit === undefined) this.left += bytesPerByte * bytes;
+  }
+  /** Gives room for what the file may honestly hold beyond its own size. */
+  allow(bytes: number): void {
+    this.left += bytes;
   }
   /** Takes room, or throws. `where` returns the beginning of the sentence. */
   spend(bytes: number, where: () => string): void {

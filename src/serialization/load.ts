@@ -11,6 +11,8 @@ import type { StateDict } from '../nn/module.js';
 import { Budget, runAsync, runSync, type OpenFile, type Steps } from './file.js';
 import { formatOf, type Format } from './formats/format.js';
 import { kerasArchive, kerasHdf5 } from './formats/keras/read.js';
+import { npy } from './formats/numpy/npy.js';
+import { npz } from './formats/numpy/npz.js';
 import { barePickle, lfsPointer } from './formats/refused.js';
 import { onnx } from './formats/onnx/read.js';
 import { safetensors } from './formats/safetensors/read.js';
@@ -24,6 +26,8 @@ import { bytesIn, openSource, openSourceSync, type LoadSource, type SyncLoadSour
 export const formats: readonly Format[] = [
   kerasArchive,
   kerasHdf5,
+  npy,
+  npz,
   torchZip,
   torchStream,
   torchTar,

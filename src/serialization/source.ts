@@ -2,6 +2,7 @@ import { describe, isBytes, rangeError, tagOf, typeError } from '../errors.js';
 import { bytesOf } from '../tensor/index.js';
 import { fileName, handleFile, isHandle, openFile, openFileSync, type FileHandle } from './file-node.js';
 import { bytesFile, type OpenFile } from './file.js';
+import { inflate } from './inflate.js';
 
 // What `load` takes, and how each becomes a file for the readers.
 
@@ -76,6 +77,7 @@ function blobFile(blob: Blob): OpenFile {
       return part.length;
     },
     close: () => undefined,
+    inflate,
     openBeside: null,
   };
 }
