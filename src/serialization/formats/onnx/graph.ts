@@ -34,6 +34,8 @@ export interface Graph {
   readonly initializers: ReadonlyMap<string, StoredTensor>;
   /** The last size of each input's shape, if it has one. */
   readonly lastSizes: ReadonlyMap<string, number>;
+  /** The names of the model's outputs. */
+  readonly outputs: ReadonlySet<string>;
   /** The node that makes a value. */
   readonly producers: ReadonlyMap<string, Node>;
   /** The nodes that take a value. */
@@ -63,17 +65,20 @@ interface GraphParts {
   readonly nodes: Node[];
   readonly initializers: Map<string, StoredTensor>;
   readonly lastSizes: Map<string, number>;
+  readonly outputs: Set<string>;
 }
 
 function* readGraph(reader: MessageReader, graph: Cursor): Steps<GraphParts> {
-  const parts: GraphParts = { nodes: [], initializers: new Map(), lastSizes: new Map() };
+  const parts: GraphParts = { nodes: [], initializers: new Map(), lastSizes: new Map(), outputs: new Set() };
   while (yield* reader.next(graph)) {
     if (graph.number === 1) parts.nodes.push(yield* readNode(reader, reader.message(graph)));
     else if (graph.number === 5) {
       spend(reader, graph);
       const { name, tensor } = yield* readTensorProto(reader, reader.message(graph));
       addInitializer(parts.initializers, name, tensor);
-    } else if (graph.number === 11) yield* readInput(reader, reader.message(graph), parts.lastSizes);
+    } else if (graph.number === 11) yield* readInfo(reader, reader.message(graph), parts.lastSizes);
+    else if (graph.number === 12)
+      parts.outputs.add(yield* readInfo(reader, reader.message(graph), new Map()));
   }
   for (const { op, outputs, attributes } of parts.nodes) {
     const value = op === 'Constant' ? attributes.get('value')?.tensor : undefined;
@@ -162,8 +167,8 @@ function* readAttribute(
   return { name, attribute: { ...one, integers, texts } };
 }
 
-/** ValueInfoProto: name 1, type 2; its tensor_type 1; its shape 2; its dims 1; their dim_value 1. */
-function* readInput(reader: MessageReader, message: Cursor, sizes: Map<string, number>): Steps<void> {
+/** ValueInfoProto: name 1, type 2; its tensor_type 1; its shape 2; its dims 1; their dim_value 1. Returns the name. */
+function* readInfo(reader: MessageReader, message: Cursor, sizes: Map<string, number>): Steps<string> {
   let name = '';
   let size: number | undefined;
   function* descend(inside: Cursor, path: readonly number[]): Steps<void> {
@@ -183,6 +188,7 @@ function* readInput(reader: MessageReader, message: Cursor, sizes: Map<string, n
     else if (message.number === 2) yield* descend(reader.message(message), [1, 2, 1, 1]);
   }
   if (size !== undefined) sizes.set(name, size);
+  return name;
 }
 
 function spend(reader: MessageReader, { begin }: Cursor): void {

@@ -64,6 +64,8 @@ class ModelReader {
   private readonly state = new StateDict();
   /** The names of constants that are in modules, or belong to them. */
   private readonly used = new Set<string>();
+  /** The names of constants that come under their own names, whoever made them up. */
+  private readonly wanted = new Set<string>();
 
   constructor(
     private readonly graph: Graph,
@@ -112,9 +114,10 @@ class ModelReader {
       const kind = recurrentKind(node);
       if (kind !== undefined) {
         const isNew = this.isNew(node, weightsKey(node, this.constants), seen);
-        this.use(node.inputs.slice(1));
+        this.use([...node.inputs.slice(1, 4), ...node.inputs.slice(8)]);
         if (!isNew) continue;
         const layer = yield* this.recurrent.read(node, kind);
+        for (const name of layer.states) this.wanted.add(name);
         const stack = stacks.get(layer.path);
         if (stack !== undefined && follows(this.graph, layer, stack.at(-1)!)) stack.push(layer);
         else {
@@ -155,11 +158,11 @@ class ModelReader {
       const [taker] = this.graph.consumers.get(name) ?? [];
       const isNumber = stored.shape.every((size) => size === 1) && !name.includes('.');
       if (this.used.has(name) || taker === undefined || isNumber) continue;
+      const isOwn = isKey(name) && (this.wanted.has(name) || !isGenerated(name));
       const isNumbers = stored.dtype === undefined || /^b?float|^u?int8$/.test(stored.dtype);
       const tensor = isNumbers ? yield* this.constants.read(name, stored) : undefined;
-      if (!isNumbers || (tensor !== undefined && isGenerated(name) && isZero(tensor))) continue;
-      const isKept =
-        tensor !== undefined && isFloating(tensor) && !isGenerated(name) && !this.state.has(name);
+      if (!isNumbers || (tensor !== undefined && !isOwn && isZero(tensor))) continue;
+      const isKept = tensor !== undefined && isFloating(tensor) && isOwn && !this.state.has(name);
       if (isKept) {
         this.context.budget.spend(4 * tensor.numel, () => `tensor ${describe(name)}`);
         this.state.set(name, tensor);

@@ -2,7 +2,7 @@ import { rnnModes, type RNNKind } from '../../../nn/layer-parameters.js';
 import { emptyArray, Tensor, type TensorData } from '../../../tensor/index.js';
 import type { Budget, Steps } from '../../file.js';
 import { isZero, type Constants } from './constants.js';
-import { makerBefore, swapsBatch, takersOf } from './flow.js';
+import { isSwappedAfter, isSwappedBefore, makerBefore } from './flow.js';
 import type { Graph, Node } from './graph.js';
 import { isFloating, refuse, shapeOf, type FoundModule } from './module.js';
 import { pathOfNode, pathOfParameter } from './names.js';
@@ -26,6 +26,8 @@ export interface Layer {
   readonly hiddenSize: number;
   /** Of each direction: weight_ih, weight_hh, and bias_ih, bias_hh if there are any. */
   readonly tensors: readonly (readonly Tensor[])[];
+  /** The constants other than zero from which the graph starts it. */
+  readonly states: readonly string[];
   readonly remarks: readonly string[];
 }
 
@@ -94,6 +96,7 @@ export class RecurrentReader {
     this.budget.spend(4 * (w!.numel + r!.numel), () => `node '${node.name}'`);
     const read = isQuantized ? this.quantizedWeights.bind(this) : this.weights.bind(this);
     const weights = yield* read(node, w!, r!, rows, gateOrder[kind]);
+    const states = yield* this.states(node, hiddenSize);
     const biases = b === undefined ? undefined : biasesOf(b, rows, directions, gateOrder[kind]);
     return {
       node,
@@ -104,7 +107,8 @@ export class RecurrentReader {
       inputSize,
       hiddenSize,
       tensors: weights.map((pair, d) => [...pair, ...(biases?.[d] ?? [])]),
-      remarks: yield* this.remarks(node, hiddenSize, weights),
+      states,
+      remarks: remarksOf(node, weights, states),
     };
   }
 
@@ -168,29 +172,21 @@ export class RecurrentReader {
     return weights.map((pair) => pair.map((weight) => (isFloating(weight) ? weight : weight.dequantize())));
   }
 
-  /** What the layer does in the graph and a module does not do by itself. */
-  private *remarks(node: Node, hiddenSize: number, weights: readonly (readonly Tensor[])[]): Steps<string[]> {
-    const remarks: string[] = [];
-    const { inputs } = node;
-    if ((inputs[4] ?? '') !== '')
-      remarks.push('the graph gives it lengths of sequences: call it with a packed sequence');
-    const wanted: string[] = [];
-    for (const name of inputs.slice(5, 7)) {
+  /** The constants other than zero from which the layer starts. */
+  private *states(node: Node, hiddenSize: number): Steps<string[]> {
+    const found = new Set<string>();
+    for (const name of node.inputs.slice(5, 7)) {
       if (name === '') continue;
       const size = this.lastSize(name);
-      if (size !== undefined && size !== hiddenSize)
+      if (size !== undefined && size !== hiddenSize) {
         refuse(
           node,
           `an initial state of ${size} does not fit hidden_size ${hiddenSize}: PyTorch's exporter writes an LSTM with proj_size wrongly`,
         );
-      wanted.push(...(yield* this.nonzero(name)));
+      }
+      for (const each of yield* this.nonzero(name)) found.add(each);
     }
-    if (wanted.length > 0)
-      remarks.push(
-        `the graph starts it from constants that are not zero (${[...new Set(wanted)].join(', ')}): give them to forward`,
-      );
-    if (node.op === 'DynamicQuantizeLSTM' && isFloating(weights[0]![0]!)) remarks.push(zeroPointRemark);
-    return remarks;
+    return [...found];
   }
 
   /** The last size of a state, if it is told. */
@@ -221,6 +217,19 @@ export class RecurrentReader {
     }
     return found;
   }
+}
+
+/** What the layer does in the graph and a module does not do by itself. */
+function remarksOf(node: Node, weights: readonly (readonly Tensor[])[], states: readonly string[]): string[] {
+  const remarks: string[] = [];
+  if ((node.inputs[4] ?? '') !== '')
+    remarks.push('the graph gives it lengths of sequences: call it with a packed sequence');
+  if (states.length > 0)
+    remarks.push(
+      `the graph starts it from constants that are not zero (${states.join(', ')}): give them to forward`,
+    );
+  if (node.op === 'DynamicQuantizeLSTM' && isFloating(weights[0]![0]!)) remarks.push(zeroPointRemark);
+  return remarks;
 }
 
 function directionsIn(w: Tensor): number[] {
@@ -324,15 +333,9 @@ export function recurrentModule(graph: Graph, layers: readonly Layer[]): FoundMo
 
 /** Whether batch and steps are exchanged before the first layer and after the last one. */
 function batchFirstOf(graph: Graph, first: Node, last: Node): { batchFirst: boolean; remark: string[] } {
-  const before = makerBefore(graph, first.inputs[0] ?? '', /^(Identity|Cast|Dropout|DequantizeLinear)$/);
-  const isBefore = before !== undefined && swapsBatch(before);
-  const after = takersOf(
-    graph,
-    last.outputs[0] ?? '',
-    /^(Identity|Cast|Dropout|Reshape|Squeeze|Slice|Concat|Split|Transpose)$/,
-  );
-  const isAfter = [...after].some(swapsBatch);
-  if (isBefore === isAfter || (isBefore && after.size === 0)) return { batchFirst: isBefore, remark: [] };
+  const isBefore = isSwappedBefore(graph, first.inputs[0] ?? '');
+  const isAfter = isSwappedAfter(graph, last.outputs[0] ?? '') ?? isBefore;
+  if (isBefore === isAfter) return { batchFirst: isBefore, remark: [] };
   const sentence = `the graph exchanges batch and steps ${isBefore ? 'before' : 'after'} it only, so batchFirst = false is assumed`;
   return { batchFirst: false, remark: [sentence] };
 }
