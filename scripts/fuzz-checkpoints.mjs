@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { gunzipSync } from 'node:zlib';
 
 import { load, loadSync, saveSync, Tensor } from '../dist/index.mjs';
 
@@ -36,7 +37,7 @@ const pick = (list) => list[random(list.length)];
 function coreOf(bytes) {
   if (bytes.toString('latin1', 0, 4) === 'PK\x03\x04') {
     const records = recordsOf(bytes);
-    const core = records.find(({ name }) => name.endsWith('/data.pkl'));
+    const core = records.find(({ name }) => /\/data\.pkl$|^model\.weights\.h5$/.test(name));
     const others = records.filter((record) => record !== core);
     return { core: core.data, around: (data) => zip([{ name: core.name, data }, ...others]) };
   }
@@ -110,6 +111,8 @@ for (const name of ['ckpt', 'ckpt-2.15', 'checkpoints']) {
   }
 }
 rmSync(folder, { recursive: true });
+for (const file of readdirSync(join(fixtures, 'keras')))
+  add(`keras/${file}`, gunzipSync(readFileSync(join(fixtures, 'keras', file))));
 add('an index', Buffer.from('{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}'));
 
 const edges = [

@@ -1,6 +1,6 @@
 import { CheckpointError, describe } from '../../../errors.js';
 import type { StateDict } from '../../../nn/module.js';
-import { emptyArray, isFloat, Tensor, type DType, type TensorData } from '../../../tensor/index.js';
+import { emptyArray, Tensor, type DType, type TensorData } from '../../../tensor/index.js';
 import { readInto, type Steps } from '../../file.js';
 import type { Dataset } from './hdf5-messages.js';
 import type { LayerArray } from './model.js';
@@ -16,8 +16,7 @@ export function dtypeOf({ dataset: { type } }: LayerArray): DType | undefined {
 }
 
 export function isFloating(array: LayerArray): boolean {
-  const dtype = dtypeOf(array);
-  return dtype !== undefined && isFloat(dtype);
+  return /^b?float/.test(dtypeOf(array) ?? '');
 }
 
 /** Memory for an array, paid from the budget. */

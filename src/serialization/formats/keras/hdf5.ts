@@ -7,6 +7,8 @@ import { attributeNamed, datasetOf, type Dataset } from './hdf5-messages.js';
 // prints their bytes, and follows whatever a file claims; h5wasm cannot start synchronously. This reader reads only
 // what is asked for, pays for all of it, and refuses everything that h5py does not write for Keras.
 
+const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+
 /** A part of the file. What is read beyond its end refuses the file. */
 export class Block {
   private readonly view: DataView;
@@ -45,7 +47,7 @@ export class Block {
     this.place(at, length);
     const bytes = this.content.subarray(at, at + length);
     const end = bytes.indexOf(0);
-    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(end < 0 ? bytes : bytes.subarray(0, end));
+    return utf8.decode(end < 0 ? bytes : bytes.subarray(0, end));
   }
   bytes(): Uint8Array {
     return this.content;
@@ -103,7 +105,7 @@ export class Hdf5 {
     const superblock = yield* this.block(0, Math.min(96, this.size));
     const version = superblock.u8(8);
     if (version !== 0) {
-      superblock.fail(`HDF5's superblock should have version 0, which Keras writes, got ${version}`);
+      superblock.fail(`HDF5’s superblock should have version 0, which Keras writes, got ${version}`);
     }
     if (superblock.u8(13) !== 8 || superblock.u8(14) !== 8 || superblock.u64(24) !== 0)
       superblock.fail('HDF5 addresses should have 8 bytes and begin at 0');

@@ -14,8 +14,8 @@ export function* addArrays(state: StateDict, layer: KerasLayer, notes: Notes): S
       notes.add(`left out, because nothing here reads ${array.dataset.type.title}`, key);
     else put(state, key, yield* readArray(array, key));
   }
-  const what = className === undefined ? 'a layer' : `a ${className}`;
-  notes.add(`no module here is ${what} like this; its tensors are kept in Keras’s layout`, name);
+  const what = className ?? 'layer';
+  notes.add(`kept in Keras’s layout, because no module here does what this ${what} does`, name);
 }
 
 /** What an array is called within its layer. */
