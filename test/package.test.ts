@@ -89,11 +89,18 @@ test('the tarball has what a user needs and nothing else', () => {
   }
   expect(paths.filter((path) => !/^(dist|native|prebuilds)\/|^[^/]+$/.test(path))).toEqual([]);
   // Each is a bundle. The modules in dist are for the tests.
-  expect(paths.filter((path) => /\.m?js$/.test(path))).toEqual([
-    'dist/cli/dynaquant.js',
-    'dist/index.js',
-    'dist/index.mjs',
-  ]);
+  const programs = paths
+    .filter((path) => /\.m?js$/.test(path))
+    .map((path) => path.replace(/-\w+(?=\.js$)/, ''));
+  expect(new Set(programs)).toEqual(
+    new Set([
+      'dist/cli/dynaquant.js',
+      'dist/formats.js',
+      'dist/index.js',
+      'dist/index.mjs',
+      'dist/shared.js',
+    ]),
+  );
 });
 
 describe('a user’s folder', () => {
@@ -119,6 +126,17 @@ describe('a user’s folder', () => {
         console.log(required.nn.LSTM.name, required.rand(3).shape[0]);
       });`;
     expect(run(process.execPath, ['-e', script], folder).trim()).toBe('LSTM 3');
+  });
+  test('the readers of other formats than safetensors are loaded when such a file comes', () => {
+    const files = [
+      join(root, 'test', 'fixtures', 'formats', 'dtypes.safetensors'),
+      join(root, 'test', 'fixtures', 'checkpoints', 'cells.pt'),
+    ];
+    const script = `
+      const { loadSync, nn } = require('dynaquant');
+      const loaded = () => Object.keys(require.cache).some((path) => path.endsWith('formats.js'));
+      console.log(${JSON.stringify(files)}.map((file) => [loadSync(file) instanceof nn.StateDict, loaded()]).join());`;
+    expect(run(process.execPath, ['-e', script], folder).trim()).toBe('true,false,true,true');
   });
   test('classes and functions keep their names, which metadata and sentences show', () => {
     const namesOf = `(function namesOf(value) {

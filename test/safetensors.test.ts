@@ -260,7 +260,11 @@ describe('hostile files', () => {
       /shape should be an array/,
     ],
     ['shape negative', file({ a: entry([-2], 0, 8) }, eight), /shape should be an array of at most 64 sizes/],
-    ['shape fraction', file({ a: entry([0.5, 4], 0, 8) }, eight), /shape should be an array of at most 64 sizes/],
+    [
+      'shape fraction',
+      file({ a: entry([0.5, 4], 0, 8) }, eight),
+      /shape should be an array of at most 64 sizes/,
+    ],
     ['shape overflows', file({ a: entry([2 ** 52, 2 ** 52], 0, 8) }, eight), /needs .* bytes, got 8/],
     ['shape and size differ', file({ a: entry([3], 0, 8) }, eight), /shape \[3\] needs 12 bytes, got 8/],
     ['offsets missing', file({ a: { dtype: 'F32', shape: [2] } }, eight), /data_offsets should be two sizes/],

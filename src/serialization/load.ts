@@ -10,33 +10,8 @@ import {
 import type { StateDict } from '../nn/module.js';
 import { Budget, runAsync, runSync, type OpenFile, type Steps } from './file.js';
 import { formatOf, type Format } from './formats/format.js';
-import { kerasArchive, kerasHdf5 } from './formats/keras/read.js';
-import { npy } from './formats/numpy/npy.js';
-import { npz } from './formats/numpy/npz.js';
-import { barePickle, lfsPointer } from './formats/refused.js';
-import { onnx } from './formats/onnx/read.js';
-import { safetensors } from './formats/safetensors/read.js';
-import { sharded } from './formats/sharded.js';
-import { torchStream } from './formats/torch-checkpoint/stream.js';
-import { torchTar } from './formats/torch-checkpoint/tar.js';
-import { torchZip } from './formats/torch-checkpoint/zip.js';
+import { certainSafetensors } from './formats/safetensors/read.js';
 import { bytesIn, openSource, openSourceSync, type LoadSource, type SyncLoadSource } from './source.js';
-
-/** The formats in the order in which they are asked. safetensors has no magic number, so it comes last. */
-export const formats: readonly Format[] = [
-  kerasArchive,
-  kerasHdf5,
-  npy,
-  npz,
-  torchZip,
-  torchStream,
-  torchTar,
-  sharded,
-  barePickle,
-  lfsPointer,
-  onnx,
-  safetensors,
-];
 
 /** Options of {@link load} and {@link loadSync}. */
 export interface LoadOptions {
@@ -119,14 +94,19 @@ function* readAndClose(file: OpenFile, settings: LoadSettings): Steps<unknown> {
 }
 
 /** Reads a file as the first format that recognises it. */
-export function* readFile(
-  file: OpenFile,
-  settings: LoadSettings,
-  among: readonly Format[] = formats,
-): Steps<unknown> {
-  const format = yield* formatOf(file, among);
+export function* readFile(file: OpenFile, settings: LoadSettings, among?: readonly Format[]): Steps<unknown> {
+  const format =
+    among === undefined
+      ? ((yield* formatOf(file, [certainSafetensors])) ?? (yield* formatOf(file, otherFormats())))
+      : yield* formatOf(file, among);
   if (format === undefined) throw new CheckpointError('offset 0: no file of weights begins like this');
   return yield* format.read(file, { ...settings, budget: new Budget(file, settings.memoryLimit) });
+}
+
+/** All formats. They are read when the first such file comes, because that takes as long as a small model. */
+function otherFormats(): readonly Format[] {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- an import would read them at the start
+  return (require('./formats/index.js') as typeof import('./formats/index.js')).formats;
 }
 
 function settingsOf(options: LoadOptions): LoadSettings {

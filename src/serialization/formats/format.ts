@@ -14,7 +14,7 @@ export interface ReadContext {
 export const headSize = 512;
 
 /**
- * A file format. A new one is a folder beside this file and a row in the list of load.ts; then tests with fixtures,
+ * A file format. A new one is a folder beside this file and a row in the list of index.ts; then tests with fixtures,
  * and a line in docs/files.md.
  */
 export interface Format {

@@ -32,6 +32,12 @@ export const safetensors: Format = {
   },
 };
 
+/** The same for a file that can be nothing else: after a length below 4 GB comes JSON. No magic number is like this. */
+export const certainSafetensors: Format = {
+  ...safetensors,
+  recognises: (head) => head[8] === 0x7b && head.subarray(4, 8).every((byte) => byte === 0),
+};
+
 /** A tensor as the file has it; a quantized tensor consists of several. */
 export type Part = Tensor | RawTensor;
 export type Parts = ReadonlyMap<string, Part>;
