@@ -4,7 +4,7 @@ import { Budget, runAsync, runSync, type OpenFile, type Steps } from './file.js'
 import { formatOf, type Format } from './formats/format.js';
 import { npy } from './formats/numpy/npy.js';
 import { npz } from './formats/numpy/npz.js';
-import { barePickle, lfsPointer } from './formats/refused.js';
+import { refused } from './formats/refused.js';
 import { safetensors } from './formats/safetensors/read.js';
 import { sharded } from './formats/sharded.js';
 import { torchStream } from './formats/torch-checkpoint/stream.js';
@@ -20,8 +20,7 @@ export const formats: readonly Format[] = [
   torchStream,
   torchTar,
   sharded,
-  barePickle,
-  lfsPointer,
+  refused,
   safetensors,
 ];
 
