@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import type { StateDict } from '../src/nn/module.js';
 import type { RawTensor, Tensor } from '../src/tensor/index.js';
 import { isRawTensor } from '../src/tensor/index.js';
 import { bytesOf } from './support.js';
@@ -26,4 +27,9 @@ export function hexOf(tensor: Tensor | RawTensor): Entry {
   const { dtype, shape } = tensor;
   const bytes = isRawTensor(tensor) ? Buffer.from(tensor.bytes).toString('hex') : bytesOf(tensor);
   return { dtype, shape, bytes };
+}
+
+/** What a state dict holds, as `expected` has it. */
+export function contentsOf(state: StateDict): Record<string, Entry> {
+  return Object.fromEntries([...state, ...state.raw].map(([key, value]) => [key, hexOf(value)]));
 }

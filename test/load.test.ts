@@ -72,7 +72,7 @@ describe('formats', () => {
     const recognised = formats.filter(
       (format) => runSync(formatOf(bytesFile(bytes), [format])) !== undefined,
     );
-    const others = recognised.map((format) => format.name).filter((other) => other !== 'pickle');
+    const others = recognised.map((format) => format.name).filter((other) => other !== 'refused');
     expect(others).toEqual([name, 'safetensors']);
   });
   test('have names of their own, and safetensors, which takes anything, is last', () => {
@@ -124,20 +124,9 @@ describe('formats', () => {
 });
 
 describe('what is no file of weights', () => {
-  test.each<[string, string | Uint8Array, RegExp]>([
-    ['empty', '', /at least 8 bytes, got 0/],
-    ['a pickle', pickle('N'), /offset 0: a pickle that is no checkpoint: write it with torch.save/],
-    [
-      'a pointer',
-      'version https://git-lfs.github.com/spec/v1\noid sha256:0\n',
-      /a pointer of Git LFS.*git lfs pull/,
-    ],
-    ['text', 'hello, world', /offset 0: the header should have at most/],
-    ['an index by its bytes', Buffer.from('{"weight_map":{}}'), /an index is loaded by its path/],
-  ])('%s', async (_, data, message) => {
-    const bytes = Buffer.from(data);
-    expect(() => loadSync(bytes)).toThrow(message);
-    await expect(load(bytes)).rejects.toMatchObject({ name: 'CheckpointError' });
+  // refused.test.ts has the kinds that are known.
+  test('an index by its bytes', () => {
+    expect(() => loadSync(Buffer.from('{"weight_map":{}}'))).toThrow(/an index is loaded by its path/);
   });
   test('a folder', async () => {
     expect(() => loadSync(folder)).toThrow(/dynaquant-test-\S+ is no regular file/);

@@ -2,16 +2,10 @@ import { randomFillSync } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { crc32, deflateRawSync } from 'node:zlib';
 
-import type { StateDict } from '../src/nn/module.js';
 import { load, loadSync } from '../src/serialization/load.js';
 import { RawTensor, type Tensor } from '../src/tensor/index.js';
-import { expected, fixture, hexOf, pathOf } from './format-files.js';
+import { contentsOf, expected, fixture, hexOf, pathOf } from './format-files.js';
 import { zip } from './checkpoint-files.js';
-
-/** What a state dict holds, as expected.json says it. */
-function contentsOf(state: StateDict): unknown {
-  return Object.fromEntries([...state, ...state.raw].map(([key, value]) => [key, hexOf(value)]));
-}
 
 describe('archives', () => {
   test.each(['stored.npz', 'deflated.npz'])('%s holds every dtype, order and shape', async (file) => {

@@ -2,7 +2,7 @@ import type { Format } from './format.js';
 import { kerasArchive, kerasHdf5 } from './keras/read.js';
 import { npy } from './numpy/npy.js';
 import { npz } from './numpy/npz.js';
-import { barePickle, lfsPointer } from './refused.js';
+import { refused } from './refused.js';
 import { onnx } from './onnx/read.js';
 import { safetensors } from './safetensors/read.js';
 import { sharded } from './sharded.js';
@@ -20,8 +20,7 @@ export const formats: readonly Format[] = [
   torchStream,
   torchTar,
   sharded,
-  barePickle,
-  lfsPointer,
   onnx,
+  refused,
   safetensors,
 ];

@@ -46,6 +46,11 @@ export const modulesKey = 'dynaquant';
 
 /** The reference implementation's limit on the header, 100 MB. */
 export const maxHeader = 100_000_000;
+/** Whether a file begins with the length of a header below that limit, and with what begins one. */
+export function beginsAsSafetensors(head: Uint8Array): boolean {
+  const [high = 1, ...rest] = head.subarray(3, 8).values();
+  return high < 6 && rest.every((byte) => byte === 0) && [0x7b, 0x20, 9, 10, 13].includes(head[8] ?? 0);
+}
 /** Roughly what a tensor takes in memory in addition to its data. */
 const tensorCost = 512;
 
@@ -70,6 +75,10 @@ export function* readHeader(file: OpenFile, budget: Budget, state: StateDict): S
   if (file.size < 8) throw new CheckpointError(`a safetensors file has at least 8 bytes, got ${file.size}`);
   const length = new DataView((yield* readBytes(file, 0, 8)).buffer).getBigUint64(0, true);
   const limit = Math.min(file.size - 8, maxHeader);
+  if (length > BigInt(maxHeader)) {
+    const what = `no file of weights begins like this (a header of safetensors would have ${length} bytes)`;
+    throw new CheckpointError(`offset 0: ${what}`);
+  }
   if (length > BigInt(limit)) {
     throw new CheckpointError(`offset 0: the header should have at most ${limit} bytes, got ${length}`);
   }

@@ -20,7 +20,7 @@ import {
 import { readInto, type Budget, type OpenFile, type Steps } from '../../file.js';
 import type { Format } from '../format.js';
 import { joinInt8Weights } from '../torchao.js';
-import { readHeader } from './header.js';
+import { beginsAsSafetensors, readHeader } from './header.js';
 
 export const safetensors: Format = {
   name: 'safetensors',
@@ -32,11 +32,8 @@ export const safetensors: Format = {
   },
 };
 
-/** The same for a file that can be nothing else: after a length below 4 GB comes JSON. No magic number is like this. */
-export const certainSafetensors: Format = {
-  ...safetensors,
-  recognises: (head) => head[8] === 0x7b && head.subarray(4, 8).every((byte) => byte === 0),
-};
+/** The same for a file that can be nothing else, because no magic number of another format is like this. */
+export const certainSafetensors: Format = { ...safetensors, recognises: beginsAsSafetensors };
 
 /** A tensor as the file has it; a quantized tensor consists of several. */
 export type Part = Tensor | RawTensor;
