@@ -58,14 +58,14 @@ export class LayerReader {
     const sizes = { numEmbeddings, embeddingDim };
     if (isFloating(table)) {
       const tensors = new Map([['weight', this.kept(name, table)]]);
-      const path = this.pathOf(node, [name], /^weight$/);
-      return { module: { path, tensors, remarks: [], metadata: { type: 'Embedding', ...sizes } }, used };
+      const paths = this.pathsOf(node, [name], /^weight$/);
+      return { module: { paths, tensors, remarks: [], metadata: { type: 'Embedding', ...sizes } }, used };
     }
     const weight = yield* this.tableOfCodes(node, table, used);
     if (weight === undefined) return undefined;
-    const path = this.pathOf(node, [name.replace(/_quantized$/, '')], /^weight$/);
+    const paths = this.pathsOf(node, [name.replace(/_quantized$/, '')], /^weight$/);
     const metadata = { type: 'QuantizedEmbedding', ...sizes, dtype: 'quint8', qscheme: weight.qscheme };
-    return { module: { path, tensors: new Map([['weight', weight]]), remarks: [], metadata }, used };
+    return { module: { paths, tensors: new Map([['weight', weight]]), remarks: [], metadata }, used };
   }
 
   /** A table of integers, whose rows are made floats after the lookup. */
@@ -125,8 +125,8 @@ export class LayerReader {
       elementwiseAffine: true,
       bias: bias !== undefined,
     };
-    const path = this.pathOf(node, [scaleName, biasName], /^(weight|bias)$/);
-    return { module: { path, tensors, remarks: [], metadata }, used: [scaleName, biasName] };
+    const paths = this.pathsOf(node, [scaleName, biasName], /^(weight|bias)$/);
+    return { module: { paths, tensors, remarks: [], metadata }, used: [scaleName, biasName] };
   }
 
   private *linear(node: Node, product: Product): Steps<{ module: FoundModule; used: string[] } | undefined> {
@@ -158,7 +158,7 @@ export class LayerReader {
     return {
       used,
       module: {
-        path: this.pathOf(node, own, /^(weight|bias)$/),
+        paths: this.pathsOf(node, own, /^(weight|bias)$/),
         tensors,
         remarks: isFloating(matrix) || isQuantized ? [] : [zeroPointRemark],
         metadata: {
@@ -234,9 +234,9 @@ export class LayerReader {
     return this.graph.initializers.has(this.constants.origin(name)) || maker?.op === 'Constant';
   }
 
-  private pathOf(node: Node, names: readonly string[], parameter: RegExp): string | undefined {
+  private pathsOf(node: Node, names: readonly string[], parameter: RegExp): string[] {
     const sources = names.flatMap((name) => [name, ...this.constants.sources(name)]);
-    return pathOfParameter(sources, parameter) ?? pathOfNode(node);
+    return [pathOfParameter(sources, parameter), pathOfNode(node)].filter((path) => path !== undefined);
   }
 
   private kept(name: string, tensor: Tensor): Tensor {

@@ -5,8 +5,8 @@ import type { Node } from './graph.js';
 
 /** A module that nodes of the graph are. */
 export interface FoundModule {
-  /** The name in the file, if it tells. */
-  readonly path: string | undefined;
+  /** The names that the file tells, the likeliest first. */
+  readonly paths: readonly string[];
   readonly tensors: ReadonlyMap<string, Tensor>;
   readonly metadata: ModuleMetadata;
   /** What is not as in the file, after the module's name. */

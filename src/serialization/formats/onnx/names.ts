@@ -51,17 +51,19 @@ export class ModuleNames {
   private readonly around = new Set<string>();
   private readonly counts = new Map<string, number>();
 
-  /** @param path - what the file tells: the root's name only if the model is that one module */
-  take(path: string | undefined, kind: string, isOnly: boolean): string {
-    const isTold = path !== undefined && (path !== '' || isOnly);
-    const wanted = isTold ? path : kind.toLowerCase();
+  /** @param paths - what the file tells; the root's name counts only if the model is that one module */
+  take(paths: readonly string[], kind: string, isOnly: boolean): string {
+    const told = paths.filter((path) => path !== '' || isOnly);
+    const free = told.find((path) => !this.isTaken(path));
+    const isTold = free !== undefined;
+    const wanted = free ?? told[0] ?? kind.toLowerCase();
     let name = wanted;
     while (this.isTaken(name)) {
       const count = (this.counts.get(wanted) ?? 0) + 1;
       this.counts.set(wanted, count);
       name = `${wanted}_${count}`;
     }
-    if (!isTold || name !== wanted) this.madeUp.push(name);
+    if (!isTold) this.madeUp.push(name);
     this.taken.add(name);
     for (const outer of outerNames(name)) this.around.add(outer);
     return name;

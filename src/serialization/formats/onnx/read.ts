@@ -80,8 +80,8 @@ class ModelReader {
   *read(): Steps<StateDict> {
     const modules = yield* this.modules();
     const names = new ModuleNames();
-    for (const { path, tensors, metadata, remarks } of modules) {
-      const name = names.take(path, metadata.type.replace(/^(Dynamic)?Quantized/, ''), modules.length === 1);
+    for (const { paths, tensors, metadata, remarks } of modules) {
+      const name = names.take(paths, metadata.type.replace(/^(Dynamic)?Quantized/, ''), modules.length === 1);
       for (const [key, tensor] of tensors) this.state.set(name === '' ? key : `${name}.${key}`, tensor);
       this.state.metadata.set(name, metadata);
       for (const remark of remarks)

@@ -314,7 +314,7 @@ export function recurrentModule(graph: Graph, layers: readonly Layer[]): FoundMo
   const [weight] = first.tensors[0] as [Tensor];
   const isQuantized = weight.dtype === 'qint8';
   return {
-    path,
+    paths: path === undefined ? [] : [path],
     tensors,
     remarks: [...layers.flatMap(({ remarks }) => remarks), ...remark],
     metadata: {

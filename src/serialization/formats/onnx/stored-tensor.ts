@@ -87,8 +87,12 @@ export function* readTensorProto(
       lists.push({ ...message });
     }
   }
-  if (shape.length > mostDimensions || !shape.every((size) => Number.isSafeInteger(size) && size >= 0))
-    failAt(at)(`tensor ${describe(name)} should have at most ${mostDimensions} sizes from 0 on`);
+  const areSizes = shape.every((size) => Number.isSafeInteger(size) && size >= 0);
+  const count = shape.reduce((product, size) => product * Math.max(size, 1), 1);
+  if (shape.length > mostDimensions || !areSizes || !Number.isSafeInteger(count))
+    failAt(at)(
+      `tensor ${describe(name)} should have at most ${mostDimensions} sizes, none of them negative or huge`,
+    );
   const tensor = {
     dtype: dtypeOf(dataType),
     shape,
