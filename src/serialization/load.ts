@@ -45,6 +45,8 @@ export interface LoadSettings {
  *
  * - safetensors; or the `*.safetensors.index.json` of one in parts, which lie beside it
  * - what `torch.save` writes: zip archives (PyTorch 1.6 and newer), streams (before), tar archives (0.1)
+ * - Keras's weights, 2 and 3: `.keras`, `.weights.h5`, `.h5`, as a state dict of PyTorch's names and layouts; what they
+ *   do not say, or what has no counterpart, is in its `assumptions`
  *
  * A state dict comes as {@link StateDict}, a Map of tensors. Anything else that a checkpoint holds is plain data:
  *

@@ -55,10 +55,15 @@ const resetAfter =
 
 /** The configurations of the cells in a layer: one a direction and layer. */
 function cellsOf(className: string | undefined, config: Config): Config[] {
-  if (className === 'Bidirectional') {
-    const both = [entryOf(config['layer']), entryOf(config['backward_layer'])];
-    return both.flatMap((entry) => (entry === undefined ? [] : cellsOf(entry.className, entry.config)));
-  }
+  if (className !== 'Bidirectional') return cellsOfOne(config);
+  return [config['layer'], config['backward_layer']].flatMap((value) => {
+    const entry = entryOf(value);
+    return entry === undefined ? [] : cellsOfOne(entry.config);
+  });
+}
+
+/** An RNN has a cell or a list of them; an LSTM is its own cell. */
+function cellsOfOne(config: Config): Config[] {
   const cell = entryOf(config['cell']);
   const list = Array.isArray(config['cell']) ? config['cell'] : cell?.config['cells'];
   if (Array.isArray(list)) return list.map((each) => entryOf(each)?.config ?? {});

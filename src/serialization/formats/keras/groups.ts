@@ -42,28 +42,33 @@ function snakeCase(className: string): string {
  *
  * @param entries - the model's layers, if the file has its configuration
  * @param prefix - what their names begin with
+ * @param level - how many groups that give no name are around it
  */
 export function* groupLayers(
   group: Hdf5Object,
   entries: readonly Entry[] | undefined,
   prefix: string,
+  level = 0,
 ): Steps<KerasLayer[]> {
-  checkLevel(prefix);
+  checkLevel(prefix, level);
   const members = yield* group.members();
   const key = layersGroups.find((name) => members.has(name));
   const layers: KerasLayer[] = [];
   if (entries !== undefined) {
-    const list = key === undefined ? undefined : yield* group.find(key);
+    const list = key === undefined ? undefined : yield* group.member(key);
     if (list !== undefined) layers.push(...(yield* configuredLayers(list, entries, prefix)));
     return layers;
   }
   for (const name of [...members.keys()].sort(byNumber)) {
     if (noLayers.has(name)) continue;
-    const member = (yield* group.find(name))!;
+    const member = (yield* group.member(name))!;
     const inner = yield* member.members();
     // A layer has its variables in `vars`, even if there are none; a list of layers has not.
     if (inner.has('vars')) layers.push(...(yield* layersAt(member, name, prefix)));
-    else layers.push(...(yield* groupLayers(member, undefined, name === key ? prefix : `${prefix}${name}.`)));
+    else {
+      const own = name === key ? prefix : `${prefix}${name}.`;
+      layers.push(...(yield* groupLayers(member, undefined, own, level + 1)));
+    }
   }
   return layers;
 }
@@ -75,7 +80,7 @@ function* configuredLayers(list: Hdf5Object, entries: readonly Entry[], prefix: 
     const key = snakeCase(outer.className);
     const count = counts.get(key) ?? 0;
     counts.set(key, count + 1);
-    const group = yield* list.find(count === 0 ? key : `${key}_${count}`);
+    const group = yield* list.member(count === 0 ? key : `${key}_${count}`);
     if (group !== undefined) layers.push(...(yield* layersAt(group, key, prefix, outer)));
   }
   return layers;
@@ -87,7 +92,7 @@ function* layersAt(group: Hdf5Object, key: string, prefix: string, outer?: Entry
   const own = entry?.name ?? (yield* nameOf(group)) ?? key;
   const name = `${prefix}${own === '' ? key : own}`;
   const wrapped = outer?.className === 'TimeDistributed' || /^time_distributed(_\d+)?$/.test(key);
-  const target = (wrapped ? yield* group.find('layer') : undefined) ?? group;
+  const target = (wrapped ? yield* group.member('layer') : undefined) ?? group;
   const nested = entry && layersOf(entry);
   if (nested !== undefined) return yield* groupLayers(target, nested, `${name}.`);
 
@@ -103,7 +108,7 @@ function* layersAt(group: Hdf5Object, key: string, prefix: string, outer?: Entry
 
 /** The layer's own name, which Keras 3.6 and newer write. */
 function* nameOf(group: Hdf5Object): Steps<string | undefined> {
-  const vars = yield* group.find('vars');
+  const vars = yield* group.member('vars');
   return (yield* vars!.texts('name'))?.[0]?.text();
 }
 
@@ -112,7 +117,7 @@ function* arraysBelow(group: Hdf5Object, names: Iterable<string>, path: string):
   checkLevel(path.replaceAll('/', '.'));
   const arrays: LayerArray[] = [];
   for (const name of [...names].sort(byNumber)) {
-    const member = yield* group.find(name);
+    const member = yield* group.member(name);
     if (member === undefined) continue;
     const dataset = member.dataset();
     if (dataset !== undefined) arrays.push({ path: `${path}${name}`, dataset });

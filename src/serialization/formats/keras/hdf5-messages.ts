@@ -21,6 +21,7 @@ const datatypeMessage = 0x03;
 const layoutMessage = 0x08;
 const attributeMessage = 0x0c;
 const mostDimensions = 32;
+const longestDimension = 2 ** 40;
 
 /** The type of elements. `long text` is a reference to a text in a global heap. */
 export interface Hdf5Type {
@@ -80,7 +81,9 @@ function shapeOf(block: Block): number[] {
   if ((version !== 1 && version !== 2) || rank > mostDimensions) return block.fail('a shape should be here');
   // Type 2 of version 2 is no element at all.
   if (version === 2 && block.u8(3) === 2) return [0];
-  return Array.from({ length: rank }, (_, i) => block.u64((version === 1 ? 8 : 4) + 8 * i));
+  const shape = Array.from({ length: rank }, (_, i) => block.u64((version === 1 ? 8 : 4) + 8 * i));
+  if (shape.some((n) => n > longestDimension)) block.fail(`a shape of [${shape.join(', ')}] is too large`);
+  return shape;
 }
 
 function countOf(shape: readonly number[]): number {
@@ -93,25 +96,34 @@ export interface Attribute {
   readonly data: Block;
 }
 
-export function attributeNamed(messages: readonly Message[], name: string): Attribute | undefined {
+/** The attributes of an object by name, not yet read. */
+export function attributesOf(messages: readonly Message[]): Map<string, Block> {
+  const attributes = new Map<string, Block>();
   for (const { type, shared, body } of messages) {
     if (type !== attributeMessage || shared) continue;
     const version = body.u8(0);
     if (version < 1 || version > 3) body.fail(`an attribute should have version 1 to 3, got ${version}`);
-    const sizes = [body.u16(2), body.u16(4), body.u16(6)] as const;
-    const padded = (size: number): number => (version === 1 ? 8 * Math.ceil(size / 8) : size);
-    const nameAt = version === 3 ? 9 : 8;
-    if (body.text(nameAt, sizes[0]) !== name) continue;
-    const typeAt = nameAt + padded(sizes[0]);
-    const shapeAt = typeAt + padded(sizes[1]);
-    const data = body.part(shapeAt + padded(sizes[2]));
-    const elements = typeOf(body.part(typeAt, sizes[1]));
-    const count = countOf(shapeOf(body.part(shapeAt, sizes[2])));
-    if (!(count * elements.size <= data.length))
-      body.fail(`attribute ${describe(name)} has ${data.length} bytes, too few for ${count} elements`);
-    return { type: elements, count, data };
+    attributes.set(body.text(nameOffset(version), body.u16(2)), body);
   }
-  return undefined;
+  return attributes;
+}
+
+function nameOffset(version: number): number {
+  return version === 3 ? 9 : 8;
+}
+
+export function readAttribute(name: string, body: Block): Attribute {
+  const version = body.u8(0);
+  const [nameSize, typeSize, shapeSize] = [body.u16(2), body.u16(4), body.u16(6)] as const;
+  const padded = (size: number): number => (version === 1 ? 8 * Math.ceil(size / 8) : size);
+  const typeAt = nameOffset(version) + padded(nameSize);
+  const shapeAt = typeAt + padded(typeSize);
+  const type = typeOf(body.part(typeAt, typeSize));
+  const count = countOf(shapeOf(body.part(shapeAt, shapeSize)));
+  const data = body.part(shapeAt + padded(shapeSize));
+  if (!(count * type.size <= data.length))
+    body.fail(`attribute ${describe(name)} has ${data.length} bytes, too few for ${count} elements`);
+  return { type, count, data };
 }
 
 export function datasetOf(messages: readonly Message[], hdf5: Hdf5): Dataset | undefined {

@@ -1,6 +1,6 @@
 import { describe } from '../../../errors.js';
-import { failAt, readBytes, type Budget, type Fail, type OpenFile, type Steps } from '../../file.js';
-import { attributeNamed, datasetOf, type Dataset } from './hdf5-messages.js';
+import { failAt, readBytes, type Budget, type OpenFile, type Steps } from '../../file.js';
+import { attributesOf, datasetOf, readAttribute, type Dataset } from './hdf5-messages.js';
 
 // HDF5 as h5py writes it for Keras: superblock 0, object headers 1, groups as symbol tables, contiguous datasets. The
 // libraries for it (jsfive, h5wasm) want the whole file in memory. jsfive throws what is no Error for broken files,
@@ -11,46 +11,49 @@ const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** A part of the file. What is read beyond its end refuses the file. */
 export class Block {
-  private readonly view: DataView;
-  readonly fail: Fail;
-
-  /** @param origin - where it begins in the file that the user gave */
+  /**
+   * @param memory - what was read of the file
+   * @param offset - where `memory` begins in the file that the user gave
+   */
   constructor(
-    private readonly content: Uint8Array,
-    readonly origin: number,
-  ) {
-    this.view = new DataView(content.buffer, content.byteOffset, content.length);
-    this.fail = failAt(origin);
-  }
-  get length(): number {
-    return this.content.length;
+    private readonly memory: Uint8Array,
+    private readonly offset: number,
+    private readonly begin = 0,
+    readonly length = memory.length,
+  ) {}
+  /** Where it begins in the file that the user gave. */
+  get origin(): number {
+    return this.offset + this.begin;
   }
   u8(at: number): number {
-    return this.view.getUint8(this.place(at, 1));
+    return this.memory[this.place(at, 1)]!;
   }
   u16(at: number): number {
-    return this.view.getUint16(this.place(at, 2), true);
+    const i = this.place(at, 2);
+    return this.memory[i]! + 2 ** 8 * this.memory[i + 1]!;
   }
   u32(at: number): number {
-    return this.view.getUint32(this.place(at, 4), true);
+    return this.u16(at) + 2 ** 16 * this.u16(at + 2);
   }
   /** An address or length. One above 2^53 is not exact, but then it is beyond the end of any file. */
   u64(at: number): number {
-    return Number(this.view.getBigUint64(this.place(at, 8), true));
+    return this.u32(at) + 2 ** 32 * this.u32(at + 4);
   }
   part(at: number, length = this.length - at): Block {
-    this.place(at, length);
-    return new Block(this.content.subarray(at, at + length), this.origin + at);
+    return new Block(this.memory, this.offset, this.place(at, length), length);
+  }
+  bytes(): Uint8Array {
+    return this.memory.subarray(this.begin, this.begin + this.length);
   }
   /** Text up to the first NUL, or to the end. */
   text(at = 0, length = this.length - at): string {
-    this.place(at, length);
-    const bytes = this.content.subarray(at, at + length);
+    const begin = this.place(at, length);
+    const bytes = this.memory.subarray(begin, begin + length);
     const end = bytes.indexOf(0);
     return utf8.decode(end < 0 ? bytes : bytes.subarray(0, end));
   }
-  bytes(): Uint8Array {
-    return this.content;
+  fail(what: string): never {
+    return failAt(this.origin)(what);
   }
   /** Refuses the file unless this text stands at the block's beginning. */
   expect(signature: string): void {
@@ -59,9 +62,9 @@ export class Block {
   }
   private place(at: number, length: number): number {
     if (!(at >= 0 && length >= 0 && at + length <= this.length)) {
-      failAt(this.origin + this.length)(`${length} more bytes should be here`);
+      failAt(this.origin + this.length)('a structure of HDF5 is cut off here');
     }
-    return at;
+    return this.begin + at;
   }
 }
 
@@ -73,8 +76,10 @@ export interface Message {
   readonly body: Block;
 }
 
-/** What is paid for each piece of structure beside its bytes: a file may point at one piece many times. */
+/** What is paid for each piece of structure: a file may point at one piece many times. */
 export const pieceCost = 128;
+/** What is paid for each read beside its bytes. */
+const readCost = 384;
 const headerPrefix = 16;
 const continuation = 0x10;
 const symbolTable = 0x11;
@@ -97,7 +102,7 @@ export class Hdf5 {
     const offset = this.begin + at;
     if (!(at >= 0 && length >= 0 && at + length <= this.size))
       failAt(offset)(`${length} bytes should follow, but the HDF5 file has ${this.size} bytes`);
-    this.budget.spend(length + pieceCost, () => `offset ${offset}`);
+    this.budget.spend(length + readCost, () => `offset ${offset}`);
     return new Block(yield* readBytes(this.file, offset, length), offset);
   }
 
@@ -126,8 +131,8 @@ export class Hdf5 {
     const count = head.u16(2);
     const pieces: [at: number, length: number][] = [[at + headerPrefix, head.u32(8)]];
     const messages: Message[] = [];
-    for (let next = pieces.shift(); next !== undefined; next = pieces.shift()) {
-      const piece = yield* this.block(...next);
+    for (let n = 0; n < pieces.length && messages.length < count; n++) {
+      const piece = yield* this.block(...pieces[n]!);
       for (let i = 0; i + 8 <= piece.length && messages.length < count;) {
         const body = piece.part(i + 8, piece.u16(i + 2));
         const message = { type: piece.u16(i), shared: (piece.u8(i + 4) & 2) !== 0, body };
@@ -216,6 +221,7 @@ function heapObjects(heap: Block, budget: Budget): Map<number, Block> {
 /** A group or dataset. */
 export class Hdf5Object {
   private group: ReadonlyMap<string, number> | undefined;
+  private attributes: ReadonlyMap<string, Block> | undefined;
 
   constructor(
     readonly hdf5: Hdf5,
@@ -246,19 +252,26 @@ export class Hdf5Object {
 
   /** The texts of an attribute: one, or a list. Undefined if there is none of this name. */
   *texts(name: string): Steps<Block[] | undefined> {
-    const attribute = attributeNamed(this.messages, name);
+    this.attributes ??= attributesOf(this.messages);
+    const attribute = this.attributes.get(name);
     if (attribute === undefined) return undefined;
-    const { type, count, data } = attribute;
+    const { type, count, data } = readAttribute(name, attribute);
     if (count === 0) return [];
     if (type.kind !== 'text' && type.kind !== 'long text')
       return data.fail(`attribute ${describe(name)} should hold texts`);
     const texts: Block[] = [];
     for (let i = 0; i < count; i++) {
-      const item = data.part(i * type.size, type.size);
-      this.hdf5.budget.spend(pieceCost, () => `offset ${this.hdf5.begin + this.at}`);
-      if (type.kind === 'text') texts.push(item);
-      else if (item.u32(0) === 0) texts.push(item.part(0, 0));
-      else texts.push((yield* this.hdf5.heapObject(item.u64(4), item.u32(12))).part(0, item.u32(0)));
+      let item = data.part(i * type.size, type.size);
+      if (type.kind === 'long text') {
+        const length = item.u32(0);
+        item =
+          length === 0
+            ? item.part(0, 0)
+            : (yield* this.hdf5.heapObject(item.u64(4), item.u32(12))).part(0, length);
+      }
+      // Many may refer to one text.
+      this.hdf5.budget.spend(pieceCost + 2 * item.length, () => `attribute ${describe(name)}`);
+      texts.push(item);
     }
     return texts;
   }

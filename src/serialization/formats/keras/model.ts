@@ -54,10 +54,10 @@ export function layersOf({ config }: Entry): Entry[] | undefined {
 }
 
 /** No model has more levels, and the walks recurse. */
-export const mostLevels = 32;
+const mostLevels = 32;
 
-export function checkLevel(name: string): void {
-  if (name.split('.').length > mostLevels)
+export function checkLevel(name: string, unnamed = 0): void {
+  if (name.split('.').length + unnamed > mostLevels)
     throw new CheckpointError(`layer ${describe(name)}: layers should be at most ${mostLevels} deep`);
 }
 

@@ -25,7 +25,7 @@ export const kerasArchive: Format = {
     const config = yield* placeOf(file, records, configRecord);
     const weights = yield* placeOf(file, records, weightsRecord);
     const text = yield* readBytes(file, config.begin, config.size);
-    const model = entryOf(parseJson(text, config.begin, context.budget));
+    const model = entryOf(parseJson(text, config.begin, context.budget, configRecord));
     const root = yield* new Hdf5(file, weights.begin, weights.size, context.budget).root();
     return yield* stateOf(yield* groupLayers(root, model && layersOf(model), ''));
   },
@@ -72,7 +72,7 @@ function* legacyConfig(
 ): Steps<Entry[] | undefined> {
   const text = (yield* root.texts('model_config'))?.[0];
   if (text === undefined) return undefined;
-  const model = entryOf(parseJson(text.bytes(), text.origin, budget));
+  const model = entryOf(parseJson(text.bytes(), text.origin, budget, 'model_config'));
   return model && layersOf(model);
 }
 

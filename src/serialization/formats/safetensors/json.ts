@@ -2,7 +2,12 @@ import { CheckpointError, describe } from '../../../errors.js';
 import type { Budget } from '../../file.js';
 
 /** The object in JSON text that begins at an offset of the file. */
-export function parseJson(bytes: Uint8Array, offset: number, budget: Budget): Record<string, unknown> {
+export function parseJson(
+  bytes: Uint8Array,
+  offset: number,
+  budget: Budget,
+  title = 'the header',
+): Record<string, unknown> {
   let value: unknown;
   budget.earn(bytes.length);
   try {
@@ -11,11 +16,11 @@ export function parseJson(bytes: Uint8Array, offset: number, budget: Budget): Re
     value = JSON.parse(text);
   } catch (error) {
     if ((error as Error).name === 'CheckpointError') throw error;
-    throw new CheckpointError(`offset ${offset}: the header is no JSON: ${(error as Error).message}`, {
+    throw new CheckpointError(`offset ${offset}: ${title} is no JSON: ${(error as Error).message}`, {
       cause: error,
     });
   }
-  if (!isRecord(value)) throw new CheckpointError(`offset ${offset}: the header should be a JSON object`);
+  if (!isRecord(value)) throw new CheckpointError(`offset ${offset}: ${title} should be a JSON object`);
   return value;
 }
 
