@@ -24,7 +24,7 @@ export {
   StateDictModule,
   type ModelFromStateDict,
 } from './serialization/model-from-state-dict.js';
-export { save, saveSync, type Saveable } from './serialization/save.js';
+export { save, saveSync, type Saveable, type SaveOptions, type SaveTarget } from './serialization/save.js';
 export { fromShared, share, type FromSharedOptions, type SharedModel } from './serialization/share.js';
 export {
   arange,

@@ -34,7 +34,7 @@ export function* readTensors(file: OpenFile, budget: Budget, state: StateDict): 
   for (const [key, { dtype, shape, begin }] of entries) {
     const count = shape.reduce((product, n) => product * n, 1);
     const data = emptyArray(dtype, count);
-    yield* readInto(file, new Uint8Array(data.buffer), dataAt + begin);
+    yield* readInto(file, data, dataAt + begin);
     tensors.set(key, new Tensor(data, shape, { dtype }));
   }
   return tensors;

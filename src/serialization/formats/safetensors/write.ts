@@ -1,71 +1,147 @@
-import { describe, isMap, listOf, rangeError, typeError } from '../../../errors.js';
-import { metadataOf, type StateDict } from '../../../nn/module.js';
-import { bytesOf, isTensor, quint4x2, Tensor, type Quantization } from '../../../tensor/index.js';
+import { describe, isMap, itemsOf, rangeError, typeError } from '../../../errors.js';
+import { metadataOf, type ModuleMetadata, type StateDict } from '../../../nn/module.js';
+import {
+  byteLengthOf,
+  bytesOf,
+  isTensor,
+  quint4x2,
+  Tensor,
+  type Quantization,
+  type TensorData,
+} from '../../../tensor/index.js';
+import { pause, type Steps } from '../../file.js';
 import { dtypeNames, metadataKey, modulesKey } from './header.js';
 
 const nameOfDType = new Map(Object.entries(dtypeNames).map(([name, dtype]) => [dtype, name]));
 
 /** A piece of the file has at most so many bytes: a copy takes a millisecond, and no system refuses to write it. */
 const largestPiece = 2 ** 22;
+/** So many tensors, or texts of the header, take a millisecond. */
+const mostAtOnce = 256;
+
+/** A tensor of the file. */
+interface Entry {
+  readonly key: string;
+  readonly tensor: Tensor;
+  /** Bytes of its elements. */
+  readonly size: number;
+  /** Where they begin, from the beginning of the data. */
+  begin: number;
+}
+const unplaced = -1;
 
 /**
  * A safetensors file that holds a state dict, in pieces, of which each is overwritten by the next. All of the state is
- * checked at the call; a tensor's elements are read when it is its turn.
+ * checked first, with pauses; a tensor's elements are read when it is its turn.
  */
-export function safetensorsPieces(state: Iterable<readonly [string, Tensor]>): Iterable<Uint8Array> {
-  const tensors = tensorsToWrite(state);
-  // The data is in falling order of element sizes, so that every tensor is aligned; the header keeps the state's order.
-  const dataOrder = [...tensors].sort(([, a], [, b]) => b.data.BYTES_PER_ELEMENT - a.data.BYTES_PER_ELEMENT);
-  const offsets = new Map<string, readonly [begin: number, end: number]>();
-  let dataLength = 0;
-  for (const [key, tensor] of dataOrder) {
-    const begin = dataLength;
-    dataLength += bytesOf(tensor.checked(key)).length;
-    offsets.set(key, [begin, dataLength]);
-  }
-
-  const fields: [string, string][] = [];
-  const notes = notesOf(state);
-  if (notes.length > 0) fields.push([metadataKey, jsonObject(notes)]);
-  for (const [key, { dtype, shape }] of tensors) {
-    const name = nameOfDType.get(dtype);
-    if (name === undefined)
-      throw rangeError('ERR_UNSUPPORTED', `key ${describe(key)}: ${dtype} cannot be saved`);
-    fields.push([key, JSON.stringify({ dtype: name, shape, data_offsets: offsets.get(key) })]);
-  }
-  const head = headOf(jsonObject(fields));
-  const parts = dataOrder.map(
-    ([key, tensor]) =>
-      () =>
-        bytesOf(tensor.checked(key)),
-  );
-  return pieces([() => head, ...parts], Math.min(head.length + dataLength, largestPiece));
-}
-
-/** The header's size, the header, and spaces up to a multiple of 8. */
-function headOf(json: string): Uint8Array {
-  const header = new TextEncoder().encode(json);
-  const head = new Uint8Array(8 + Math.ceil(header.length / 8) * 8).fill(0x20);
-  new DataView(head.buffer).setBigUint64(0, BigInt(head.length - 8), true);
-  head.set(header, 8);
-  return head;
+export function* safetensorsPieces(
+  state: Iterable<readonly [string, Tensor]>,
+): Steps<IterableIterator<Uint8Array>> {
+  const entries = yield* entriesToWrite(state);
+  const dataOrder = yield* laidOut(entries);
+  const head = yield* encoded(headerTexts(state, entries));
+  const textSize = head.reduce((sum, { length }) => sum + length, 0);
+  const padding = new Uint8Array(-textSize & 7).fill(0x20);
+  const headerSize = textSize + padding.length;
+  const last = dataOrder.at(-1);
+  const dataSize = last === undefined ? 0 : last.begin + last.size;
+  const parts = [new BigInt64Array([BigInt(headerSize)]), ...head, padding, ...dataOrder];
+  return pieces(parts, Math.min(8 + headerSize + dataSize, largestPiece));
 }
 
 /**
- * The parts one after the other, in pieces of one size. They are copies, because somebody else may free a tensor's
- * memory while the operating system reads it.
+ * The entries in the order of their data, which is that of falling element sizes, so that every tensor is aligned. The
+ * header keeps the state's order.
  */
-function* pieces(parts: readonly (() => Uint8Array)[], size: number): IterableIterator<Uint8Array> {
+function* laidOut(entries: readonly Entry[]): Steps<Entry[]> {
+  const order: Entry[] = [];
+  let steps = 0;
+  let begin = 0;
+  for (const bytes of [8, 4, 2, 1]) {
+    for (const entry of entries) {
+      if (++steps % mostAtOnce === 0) yield pause;
+      const comesLater = bytes > 1 && entry.tensor.data.BYTES_PER_ELEMENT !== bytes;
+      if (entry.begin !== unplaced || comesLater) continue;
+      entry.begin = begin;
+      begin += entry.size;
+      order.push(entry);
+    }
+  }
+  return order;
+}
+
+/** The header, in texts that follow each other. */
+function* headerTexts(
+  state: Iterable<readonly [string, Tensor]>,
+  entries: readonly Entry[],
+): Generator<string> {
+  let before = '{';
+  const notes = notesOf(state);
+  const metadata = metadataOf(state);
+  if (notes.length > 0 || metadata.size > 0) {
+    yield `${before}${JSON.stringify(metadataKey)}:{`;
+    yield notes.map(([name, text]) => `${JSON.stringify(name)}:${JSON.stringify(text)}`).join(',');
+    if (metadata.size > 0) {
+      if (notes.length > 0) yield ',';
+      yield* metadataTexts(metadata);
+    }
+    yield '}';
+    before = ',';
+  }
+  for (const { key, tensor, begin, size } of entries) {
+    const { dtype, shape } = tensor;
+    const fields = { dtype: nameOfDType.get(dtype), shape, data_offsets: [begin, begin + size] };
+    yield `${before}${JSON.stringify(key)}:${JSON.stringify(fields)}`;
+    before = ',';
+  }
+  yield before === '{' ? '{}' : '}';
+}
+
+/** The metadata of modules: a text, which is JSON itself. */
+function* metadataTexts(metadata: ReadonlyMap<string, ModuleMetadata>): Generator<string> {
+  let before = `${JSON.stringify(modulesKey)}:"[`;
+  for (const entry of metadata) {
+    yield before + JSON.stringify(jsonOf(entry)).slice(1, -1);
+    before = ',';
+  }
+  yield ']"';
+}
+
+/** Texts as bytes, with pauses. */
+function* encoded(texts: Iterable<string>): Steps<Uint8Array[]> {
+  const encoder = new TextEncoder();
+  const bytes: Uint8Array[] = [];
+  let some: string[] = [];
+  for (const text of texts) {
+    some.push(text);
+    if (some.length < mostAtOnce) continue;
+    bytes.push(encoder.encode(some.join('')));
+    some = [];
+    yield pause;
+  }
+  bytes.push(encoder.encode(some.join('')));
+  return bytes;
+}
+
+/**
+ * The parts one after the other, in pieces of at most `size` bytes. They are copies, because somebody else may free a
+ * tensor's memory while the operating system reads it.
+ */
+function* pieces(
+  parts: readonly (TensorData | Entry)[],
+  size: number,
+): Generator<Uint8Array, undefined, undefined> {
   const piece = new Uint8Array(size);
   let filled = 0;
+  let begun = 0;
   for (const part of parts) {
-    const { length } = part();
+    const length = byteLengthOf(dataOf(part));
     for (let done = 0; done < length;) {
       // Asked for again, because it may have been detached since the last piece.
-      const bytes = part();
-      if (bytes.length !== length)
+      const data = dataOf(part);
+      if (byteLengthOf(data) !== length)
         throw rangeError('ERR_SHAPE', 'a tensor of state changed its size meanwhile');
-      const some = bytes.subarray(done, done + size - filled);
+      const some = bytesOf(data, done, Math.min(length, done + size - filled));
       piece.set(some, filled);
       filled += some.length;
       done += some.length;
@@ -73,14 +149,23 @@ function* pieces(parts: readonly (() => Uint8Array)[], size: number): IterableIt
       yield piece;
       filled = 0;
     }
+    if (++begun % mostAtOnce > 0 || filled === 0) continue;
+    yield piece.subarray(0, filled);
+    filled = 0;
   }
   if (filled > 0) yield piece.subarray(0, filled);
 }
 
+function dataOf(part: TensorData | Entry): TensorData {
+  return 'tensor' in part ? part.tensor.checked(part.key) : part;
+}
+
 /** The tensors of the file: those of a state dict, with quantized ones taken apart. */
-function tensorsToWrite(state: unknown): Map<string, Tensor> {
-  const tensors = new Map<string, Tensor>();
-  for (const entry of listOf('state', state, `state should be a Map of tensors, got ${describe(state)}`)) {
+function* entriesToWrite(state: unknown): Steps<Entry[]> {
+  const entries: Entry[] = [];
+  const keys = new Set<string>([metadataKey]);
+  let checked = 0;
+  for (const entry of itemsOf('state', state, `state should be a Map of tensors, got ${describe(state)}`)) {
     if (!Array.isArray(entry) || typeof entry[0] !== 'string' || !isTensor(entry[1])) {
       throw typeError('ERR_INVALID_ARG_TYPE', 'state should hold [name, Tensor] pairs');
     }
@@ -89,12 +174,16 @@ function tensorsToWrite(state: unknown): Map<string, Tensor> {
     const parts =
       quantization === undefined ? [[key, tensor] as const] : quantizedParts(key, tensor, quantization);
     for (const [name, part] of parts) {
-      if (tensors.has(name) || name === metadataKey)
+      if (keys.has(name))
         throw rangeError('ERR_INVALID_ARG_VALUE', `key ${describe(name)} stands twice or is reserved`);
-      tensors.set(name, part);
+      if (!nameOfDType.has(part.dtype))
+        throw rangeError('ERR_UNSUPPORTED', `key ${describe(name)}: ${part.dtype} cannot be saved`);
+      keys.add(name);
+      entries.push({ key: name, tensor: part, size: byteLengthOf(part.checked(name)), begin: unplaced });
     }
+    if (++checked % mostAtOnce === 0) yield pause;
   }
-  return tensors;
+  return entries;
 }
 
 function quantizedParts(
@@ -114,12 +203,12 @@ function quantizedParts(
   const parts: [string, Tensor][] = [[key, new Tensor(data, nibbles ? [data.length] : tensor.shape)]];
   if (nibbles)
     parts.push([`${key}.shape`, new Tensor(BigInt64Array.from(tensor.shape, BigInt), [tensor.dim()])]);
-  parts.push([`${key}.scale`, new Tensor(Float32Array.from(scales), shape)]);
+  parts.push([`${key}.scale`, new Tensor(new Float32Array(scales), shape)]);
   parts.push([`${key}.zero_point`, new Tensor(zeroPoints, shape)]);
   return parts;
 }
 
-/** A {@link StateDict}'s notes and metadata, as names with JSON. */
+/** A {@link StateDict}'s notes. */
 function notesOf(state: Iterable<readonly [string, Tensor]>): [string, string][] {
   const { notes } = state as Partial<StateDict>;
   const texts: [string, string][] = [];
@@ -128,10 +217,8 @@ function notesOf(state: Iterable<readonly [string, Tensor]>): [string, string][]
       throw typeError('ERR_INVALID_ARG_TYPE', `notes of state should be texts, got ${describe(text)}`);
     if (name === modulesKey)
       throw rangeError('ERR_INVALID_ARG_VALUE', `notes of state: ${describe(name)} is reserved`);
-    texts.push([name, JSON.stringify(text)]);
+    texts.push([name, text]);
   }
-  const metadata = metadataOf(state);
-  if (metadata.size > 0) texts.push([modulesKey, JSON.stringify(jsonOf([...metadata]))]);
   return texts;
 }
 
@@ -145,9 +232,4 @@ function jsonOf(metadata: unknown): string {
       { cause: error },
     );
   }
-}
-
-/** JSON of an object with these fields in this order. Names such as `__proto__` or `1` are keys like any other. */
-function jsonObject(fields: readonly (readonly [name: string, json: string])[]): string {
-  return `{${fields.map(([name, json]) => `${JSON.stringify(name)}:${json}`).join(',')}}`;
 }

@@ -117,9 +117,8 @@ function* readElements(ref: TensorRef, source: TensorSource, where: Where): Step
   let data: TensorData;
   if (contiguous && storage.bytes === undefined) {
     data = emptyArray(dtype, count);
-    const target = new Uint8Array(data.buffer);
-    yield* readInto(source.file, target, position + offset * elementBytes[ref.dtype]!);
-    if (target.length === storage.size) storage.bytes = target;
+    yield* readInto(source.file, data, position + offset * elementBytes[ref.dtype]!);
+    if (data.byteLength === storage.size) storage.bytes = data;
   } else {
     if (storage.bytes === undefined) {
       storage.bytes = new Uint8Array(storage.size);
@@ -137,7 +136,7 @@ function* locate(storage: Storage, source: TensorSource): Steps<number> {
 }
 
 /** A view's elements in row-major order; `bytes` are all of its storage, from the beginning of an array buffer. */
-function gather(ref: TensorRef, dtype: DType, bytes: Uint8Array): TensorData {
+function gather(ref: TensorRef, dtype: DType, bytes: TensorData): TensorData {
   // A complex element is two floats, one after the other.
   const parts = ref.dtype === dtype ? 1 : 2;
   const shape = parts === 1 ? ref.shape : [...ref.shape, 2];
@@ -148,7 +147,7 @@ function gather(ref: TensorRef, dtype: DType, bytes: Uint8Array): TensorData {
     begin: number,
     count: number,
   ) => TensorData;
-  const elements = new ArrayType(bytes.buffer, 0, Math.floor(bytes.length / out.BYTES_PER_ELEMENT));
+  const elements = new ArrayType(bytes.buffer, 0, Math.floor(bytes.byteLength / out.BYTES_PER_ELEMENT));
   let from = parts * ref.offset;
   if (isContiguous(ref)) {
     if (out.length === elements.length) return elements;
