@@ -223,11 +223,16 @@ export function checkOneOf<T extends string>(
 }
 
 /** What an iterable object holds; a typed array is none of what is listed here, and throws if it is detached. */
-export function listOf(
+export function listOf(name: string, value: unknown, sentence?: string): unknown[] {
+  return [...itemsOf(name, value, sentence)];
+}
+
+/** {@link listOf}, one by one. */
+export function* itemsOf(
   name: string,
   value: unknown,
   sentence = `${name} should be an iterable, got ${describe(value)}`,
-): unknown[] {
+): Generator<unknown, void, undefined> {
   // Read once, because a Proxy may say something else the second time.
   const iterate: unknown =
     typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)
@@ -236,17 +241,16 @@ export function listOf(
   if (typeof iterate !== 'function') throw typeError('ERR_INVALID_ARG_TYPE', sentence);
   const iterator = iterate.call(value) as Partial<Iterator<unknown>> | null;
   if (typeof iterator?.next !== 'function') throw typeError('ERR_INVALID_ARG_TYPE', sentence);
-  const list: unknown[] = [];
-  for (;;) {
+  for (let count = 0; ; count++) {
     const step: unknown = iterator.next();
     if (typeof step !== 'object' || step === null) throw typeError('ERR_INVALID_ARG_TYPE', sentence);
     const { done, value: each } = step as IteratorResult<unknown>;
-    if (done) return list;
-    if (list.length === longestList) {
+    if (done) return;
+    if (count === longestList) {
       iterator.return?.();
       throw rangeError('ERR_TOO_LARGE', `${name} should have at most ${longestList} entries`);
     }
-    list.push(each);
+    yield each;
   }
 }
 

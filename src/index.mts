@@ -55,6 +55,8 @@ export {
   type Quantization,
   type RandomOptions,
   type Saveable,
+  type SaveOptions,
+  type SaveTarget,
   type SharedModel,
   type SizeArguments,
   type TensorData,

@@ -25,8 +25,8 @@ export {
   type ModelFromStateDict,
 } from './serialization/model-from-state-dict.js';
 export { OpaqueValue } from './serialization/opaque-value.js';
-export { save, saveSync, type Saveable } from './serialization/save.js';
 export type { LoadSource, SyncLoadSource } from './serialization/source.js';
+export { save, saveSync, type Saveable, type SaveOptions, type SaveTarget } from './serialization/save.js';
 export { fromShared, share, type FromSharedOptions, type SharedModel } from './serialization/share.js';
 export {
   arange,

@@ -958,9 +958,18 @@ const file = join(folder, 'state.safetensors');
 const files: Rows = {
   saveSync: {
     call: dynaquant.saveSync,
-    args: { state: arg(state, '', /state/), path: arg(() => file, '', /path/) },
+    args: { state: arg(state, '', /state/), path: arg(() => file, '', /path/), options: options() },
   },
-  save: { call: dynaquant.save, args: { state: arg(state, '', /state/), path: arg(() => file, '', /path/) } },
+  save: [
+    {
+      call: dynaquant.save,
+      args: { state: arg(state, '', /state/), target: arg(() => file), options: options() },
+    },
+    {
+      call: (flush: never) => dynaquant.save(state(), file, { flush }),
+      args: { flush: flag() },
+    },
+  ],
   loadSync: {
     call: dynaquant.loadSync,
     args: { source: arg(() => saved(), '', /source|path/), options: options() },
@@ -1007,7 +1016,7 @@ async function fault({ call, args }: Row, at: number, kind: Kind): Promise<strin
   }
   const said = `${name} = ${kind}: ${error.name} ${error.code ?? 'without code'}: ${error.message.slice(0, 150)}`;
   // A path that leads nowhere is Node's to tell.
-  if (kind === 'string' && /^(path|source)$/.test(name) && error.code === 'ENOENT') return undefined;
+  if (kind === 'string' && /^(path|source|target)$/.test(name) && error.code === 'ENOENT') return undefined;
   if (accepted) return `refuses ${said}`;
   if (!['TypeError', 'RangeError', 'CheckpointError'].includes(error.name)) return `foreign class: ${said}`;
   if (error.code === undefined || !Object.hasOwn(errorCodes, error.code)) return `foreign code: ${said}`;

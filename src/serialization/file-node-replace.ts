@@ -28,6 +28,7 @@ import { basename, dirname, isAbsolute, join, sep } from 'node:path';
 import { promisify } from 'node:util';
 
 import { rangeError } from '../errors.js';
+import { writeAll } from './file-node-write.js';
 import type { Steps } from './file.js';
 
 // How a file is written: whole or not at all.
@@ -79,13 +80,20 @@ export const asyncFileSystem: FileSystem = {
 };
 
 /**
- * Writes a file whole or not at all: a temporary file beside it takes the pieces, reaches the disk, and is renamed.
- * A link's target is replaced, not the link. The new file has the mode of the old one and, where that is allowed, its
- * owner. Removes what earlier calls left there when they were killed.
+ * Writes a file whole or not at all: a temporary file beside it takes the pieces and is renamed. A link's target is
+ * replaced, not the link. The new file has the mode of the old one and, where that is allowed, its owner. Removes what
+ * earlier calls left there when they were killed.
  *
- * @throws {RangeError} when there is a folder, a device or anything else but a file
+ * With `flush`, the file is on the disk before it takes the name, and the name when this returns.
+ *
+ * @throws {RangeError} when there is a folder, a device or anything else but a file, or a file that cannot be replaced
  */
-export function* replaceFile(fs: FileSystem, path: string, pieces: Iterable<Uint8Array>): Steps<void> {
+export function* replaceFile(
+  fs: FileSystem,
+  path: string,
+  pieces: Iterable<Uint8Array>,
+  flush: boolean,
+): Steps<void> {
   const target = yield* followLinks(fs, path);
   const old = yield* statsOf(fs, target);
   if (old !== undefined && !old.isFile()) {
@@ -99,16 +107,36 @@ export function* replaceFile(fs: FileSystem, path: string, pieces: Iterable<Uint
   try {
     try {
       if (old !== undefined) yield* keepOwnerAndMode(fs, fd, old);
-      for (const piece of pieces)
-        for (let done = 0; done < piece.length;) done += (yield fs.write(fd, piece.subarray(done))) as number;
-      yield fs.fsync(fd);
+      yield* writeAll(pieces, (bytes) => fs.write(fd, bytes));
+      if (flush) yield fs.fsync(fd);
     } finally {
       yield fs.close(fd);
     }
     yield fs.rename(temporary, target);
   } catch (error) {
     yield fs.rm(temporary, { force: true });
-    throw error;
+    throw (error as NodeJS.ErrnoException).code === 'EBUSY' ? cannotReplace(path, error) : error;
+  }
+  if (flush) yield* flushFolder(fs, dirname(target));
+}
+
+/** Of a file that is mounted by itself, as containers do, or that Windows has open. */
+function cannotReplace(path: string, cause: unknown): Error {
+  const sentence = `path should be a file that can be replaced, but ${path} is a mount point or in use: mount its folder, or save into an open FileHandle`;
+  return rangeError('ERR_INVALID_ARG_VALUE', sentence, { cause });
+}
+
+/** Puts the names in a folder on the disk, where the system can. */
+function* flushFolder(fs: FileSystem, folder: string): Steps<void> {
+  let fd: number | undefined;
+  try {
+    fd = (yield fs.open(folder, 'r', 0)) as number;
+    yield fs.fsync(fd);
+  } catch (error) {
+    // Windows flushes no folder, some network file systems do not either, and some folders may only be written.
+    if ((error as NodeJS.ErrnoException).code === 'EIO') throw error;
+  } finally {
+    if (fd !== undefined) yield fs.close(fd);
   }
 }
 

@@ -1,5 +1,7 @@
 import { CheckpointError } from '../errors.js';
 import { inflateSync } from './inflate.js';
+import { byteLengthOf, bytesOf, type TensorData } from '../tensor/index.js';
+import { nextTurn } from '../turn.js';
 
 // Files as the readers of formats see them. Nothing here or in `formats/` knows where a file comes from or needs Node:
 // file-node.ts opens files of the file system and inflate.ts unpacks, another platform brings its own.
@@ -9,6 +11,9 @@ import { inflateSync } from './inflate.js';
  * {@link runSync} hands it back as it is (files opened synchronously answer with values), {@link runAsync} awaits it.
  */
 export type Steps<T> = Generator<unknown, T, unknown>;
+
+/** A step of its own, after which the event loop goes on before the next one, where it waits for the result. */
+export const pause: unique symbol = Symbol('pause');
 
 export function runSync<T>(steps: Steps<T>): T {
   let step = steps.next();
@@ -21,7 +26,7 @@ export async function runAsync<T>(steps: Steps<T>): Promise<T> {
   while (!step.done) {
     let value: unknown;
     try {
-      value = await step.value;
+      value = await (step.value === pause ? nextTurn() : step.value);
     } catch (error) {
       step = steps.throw(error);
       continue;
@@ -61,11 +66,13 @@ export function bytesFile(bytes: Uint8Array): OpenFile {
 const largestRead = 2 ** 30;
 
 /** Fills `target` from `position` on. */
-export function* readInto(file: OpenFile, target: Uint8Array, position: number): Steps<void> {
-  for (let done = 0; done < target.length;) {
-    const count = (yield file.read(target.subarray(done, done + largestRead), position + done)) as number;
+export function* readInto(file: OpenFile, target: TensorData, position: number): Steps<void> {
+  const length = byteLengthOf(target);
+  for (let done = 0; done < length;) {
+    const part = bytesOf(target, done, Math.min(length, done + largestRead));
+    const count = (yield file.read(part, position + done)) as number;
     // A handle of the caller's own may answer anything.
-    if (!(Number.isInteger(count) && count > 0 && count <= target.length - done))
+    if (!(Number.isInteger(count) && count > 0 && count <= part.length))
       throw new CheckpointError(`offset ${position + done}: the file ends here`);
     done += count;
   }

@@ -91,9 +91,14 @@ export function trueLength(value: unknown): number {
   }
 }
 
-/** The memory of a typed array, as bytes. */
-export function bytesOf(data: TensorData): Uint8Array {
-  return new Uint8Array(bufferGetter.call(data), offsetGetter.call(data), byteLengthGetter.call(data));
+/** The size of a typed array's memory. */
+export function byteLengthOf(data: TensorData): number {
+  return byteLengthGetter.call(data);
+}
+
+/** The memory of a typed array as bytes, all or a part: Node 20 has no array of more than 2^32 elements. */
+export function bytesOf(data: TensorData, begin = 0, end = byteLengthGetter.call(data)): Uint8Array {
+  return new Uint8Array(bufferGetter.call(data), offsetGetter.call(data) + begin, end - begin);
 }
 
 /** A typed array of a class of this realm: the array itself, or for a subclass another view of its memory. */

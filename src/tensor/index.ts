@@ -3,6 +3,7 @@ export { arange, cat, full, ones, stack, tensor, zeros, type CreateOptions } fro
 export {
   bfloat16,
   bool,
+  byteLengthOf,
   bytesOf,
   checkDTypeAmong,
   emptyArray,

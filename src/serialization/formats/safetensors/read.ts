@@ -52,7 +52,7 @@ export function* readTensors(
     if (!isWanted(key)) continue;
     const isRaw = rawBits(dtype) !== undefined;
     const data = isRaw ? new Uint8Array(end - begin) : emptyArray(dtype as DType, numelOf(shape));
-    yield* readInto(file, new Uint8Array(data.buffer), dataAt + begin);
+    yield* readInto(file, data, dataAt + begin);
     tensors.set(
       key,
       isRaw

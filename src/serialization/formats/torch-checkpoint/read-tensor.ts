@@ -119,9 +119,8 @@ function* readElements(ref: TensorRef, source: TensorSource, where: Where): Step
   let data: TensorData;
   if (contiguous && storage.bytes === undefined) {
     data = emptyArray(dtype, count);
-    const target = new Uint8Array(data.buffer);
-    yield* readInto(source.file, target, position + offset * parts * elementBytes[dtype]!);
-    if (target.length === storage.size) storage.bytes = target;
+    yield* readInto(source.file, data, position + offset * parts * elementBytes[dtype]!);
+    if (data.byteLength === storage.size) storage.bytes = data;
   } else {
     if (storage.bytes === undefined) {
       storage.bytes = new Uint8Array(storage.size);
@@ -139,7 +138,7 @@ function* locate(storage: Storage, source: TensorSource): Steps<number> {
 }
 
 /** A view's elements in row-major order; `bytes` are all of its storage, from the beginning of an array buffer. */
-function gather(ref: TensorRef, bytes: Uint8Array): TensorData {
+function gather(ref: TensorRef, bytes: TensorData): TensorData {
   const { dtype, parts } = storedAs(ref.dtype);
   const shape = parts === 1 ? ref.shape : [...ref.shape, parts];
   const strides = parts === 1 ? ref.strides : [...ref.strides.map((stride) => parts * stride), 1];
@@ -149,7 +148,7 @@ function gather(ref: TensorRef, bytes: Uint8Array): TensorData {
     begin: number,
     count: number,
   ) => TensorData;
-  const elements = new ArrayType(bytes.buffer, 0, Math.floor(bytes.length / out.BYTES_PER_ELEMENT));
+  const elements = new ArrayType(bytes.buffer, 0, Math.floor(bytes.byteLength / out.BYTES_PER_ELEMENT));
   let from = parts * ref.offset;
   if (isContiguous(ref)) {
     if (out.length === elements.length) return elements;

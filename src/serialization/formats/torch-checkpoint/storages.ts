@@ -63,7 +63,7 @@ export class StorageType extends Global {
 /** The bytes that tensors are views of. A storage may itself be a view of another one (`base`). */
 export class Storage {
   /** All of its bytes, from the beginning of an array buffer; undefined until a view needs them. */
-  bytes: Uint8Array | undefined;
+  bytes: TensorData | undefined;
   /** The arrays that were made of it, by the elements that they view. */
   readonly views = new Map<string, TensorData>();
 
