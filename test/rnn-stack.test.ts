@@ -152,17 +152,17 @@ describe.each(models)('%s', (_, make) => {
 
 /** A layer of a float module as a module of its own, made without the library's help. */
 function layerOf(float: Recurrent, i: number): nn.Module {
-  const {
-    inputSize,
-    hiddenSize,
-    numLayers: _,
-    bidirectional,
-    ...options
-  } = { ...float.stateDict().metadata.get('') } as unknown as Recurrent & { type?: string };
-  delete (options as { type?: string }).type;
-  const features = (bidirectional ? 2 : 1) * (float.projSize || hiddenSize);
+  const { hiddenSize, projSize, bias, batchFirst, bidirectional } = float;
+  const features = (bidirectional ? 2 : 1) * (projSize || hiddenSize);
+  const own =
+    float instanceof nn.LSTM
+      ? { projSize }
+      : float instanceof nn.RNN
+        ? { nonlinearity: float.nonlinearity }
+        : {};
   const Class = float.constructor as typeof nn.LSTM;
-  const layer = new Class(i === 0 ? inputSize : features, hiddenSize, { ...options, bidirectional } as never);
+  const options = { bias, batchFirst, bidirectional, ...own };
+  const layer = new Class(i === 0 ? float.inputSize : features, hiddenSize, options);
   const entries = [...float.stateDict()].filter(([name]) => name.includes(`_l${i}`));
   layer.loadStateDict(entries.map(([name, tensor]) => [name.replace(`_l${i}`, '_l0'), tensor] as const));
   return layer;
