@@ -5,8 +5,8 @@ import { dottedName, floatType, layersOf, randomInput, type Layer } from './laye
 
 export const inputHelp = `FILE of --input holds real input, as safetensors or .npy: a tensor under the name of each module that takes it
 (lstm, encoder.rnn), or one tensor alone or as 'input'. The first module that takes its kind of numbers gets that:
-integers the first embedding, others the first recurrent module or cell or linear layer. A recurrent module's layers pass
-their float output on, and an embedding does to a recurrent module right after it. Other layers get random input.`;
+integers the first embedding, others the first recurrent or linear module. A recurrent module's layers pass their float
+output on, and an embedding does to a recurrent module right after it. Other layers get random input.`;
 
 /** What a layer is run on. */
 export interface LayerInput {

@@ -18,8 +18,8 @@ import { breathe, columns, formatPercent, printable, ProgressBar, UsageError } f
 export const verifyHelp = `Usage: dynaquant verify FLOAT QUANT [--input FILE] [--tolerance E] [--json]
 
 Compares a quantized checkpoint with the float one it was made of: runs each layer of both on the same input, which is
-random, and prints how far the results are apart, in % of the float output's magnitude. Exit code 1 if a layer is further
-off than the tolerance, missing, or of another kind or size.
+random, and prints how far the results are apart, in % of the float output's magnitude. Exit code 1 if a layer is
+further off than the tolerance, missing, or of another kind or size.
 
   --tolerance E   the largest mean error, as a part of the mean magnitude (default 0.2; an LSTM in INT8 has some
                   0.01, in float16 0.0002; embeddings in 4 bits have 0.1)
