@@ -13,9 +13,10 @@ export function exampleSizes({ sizes }: CatalogueEntry): Options {
   return Object.fromEntries(sizes.map((name, i) => [name, [5, 3, 2, 2][i]]));
 }
 export function example(entry: CatalogueEntry): nn.Module {
+  const isStack = entry.type === 'RNNStack';
   const children = new Map<string, nn.Module>([
-    ['0', new nn.Linear(5, 3)],
-    ['1', new nn.ReLU()],
+    ['0', isStack ? new nn.LSTM(5, 3) : new nn.Linear(5, 3)],
+    ['1', isStack ? new nn.LSTM(3, 3) : new nn.ReLU()],
   ]);
   return (entry.fromChildren?.(children) ?? construct(entry, exampleSizes(entry))).eval();
 }
@@ -23,6 +24,7 @@ export function example(entry: CatalogueEntry): nn.Module {
 export function inputOf(entry: CatalogueEntry): Tensor | undefined {
   if (entry.sampleInput !== undefined)
     return entry.sampleInput({ inFeatures: 5, ...metadataOf(example(entry)) });
+  if (entry.type === 'RNNStack') return randn(4, 2, 5);
   return entry.fromChildren === undefined ? randn(2, 1, 1, 1, 1, 3) : undefined;
 }
 export function metadataOf(module: nn.Module): nn.ModuleMetadata {

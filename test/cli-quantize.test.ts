@@ -114,6 +114,7 @@ test('--json', () => {
       quantizedBytes,
       error: size,
       maxError: size,
+      input: 'random',
     },
   });
   const result = json<Report>(folder, 'quantize', 'model', '-o', 'out');
@@ -130,6 +131,16 @@ test('--json', () => {
       layer('lstm', 1, 'LSTM', 4 * 2 * (20 * 10 + 20 * 5 + 40), 2 * (20 * 10 + 20 * 5 + 4 * 40)),
       layer('decoder.0', null, 'LinearReLU', 4 * (90 + 9), 90 + 36),
       layer('decoder.1', null, 'Linear', 4 * 27, 27),
+    ],
+    floatLayers: [
+      {
+        name: 'embedding',
+        layer: null,
+        type: 'Embedding',
+        bytes: 4 * 120,
+        reason: 'it can be quantized to quint8 or quint4x2',
+        chosen: false,
+      },
     ],
     assumptions: [],
   });

@@ -28,7 +28,7 @@ const failing = (...args: string[]): Report => {
 test('--json: each layer on random input', () => {
   const error = expect.any(Number);
   const layer = (name: string, type: string, number: number | null = null): object => {
-    return { name, layer: number, type, error, maxError: error, passed: true };
+    return { name, layer: number, type, error, maxError: error, input: 'random', passed: true };
   };
   const result = json<Report>(folder, 'verify', 'float', 'int8');
   expect(result).toEqual({

@@ -752,7 +752,7 @@ describe('modules', () => {
     const recurrent = entry.sizes.includes('hiddenSize');
     const container = /^(Sequential|Module(List|Dict))$/.test(entry.type);
     const make = (): nn.Streams => new nn.Streams(recurrent ? module : [module, new nn.LSTM(1, 1)]);
-    if (recurrent || entry.rowByRow === true || entry.type === 'Sequential') {
+    if (recurrent || entry.rowByRow === true || /^(Sequential|RNNStack)$/.test(entry.type)) {
       try {
         make();
       } catch (error) {

@@ -737,6 +737,10 @@ const state = (): dynaquant.nn.StateDict => model().stateDict();
 const hook = (): Argument => arg(() => () => undefined, 'function');
 
 const modules: Rows = {
+  'nn.utils.composeReparametrizations': {
+    call: nn.utils.composeReparametrizations,
+    args: { state: arg(state) },
+  },
   'nn.Module': { call: () => new Model(), args: {} },
   'nn.Parameter': {
     call: (...args: never[]) => new nn.Parameter(...(args as unknown as [never, never])),
@@ -808,6 +812,15 @@ const modules: Rows = {
     () => new nn.Sequential(linear()),
     (m) => [...m.namedModules()],
     {},
+  ),
+  'nn.RNNStack': {
+    call: (layer: never) => new nn.RNNStack(layer),
+    args: { layers: arg(() => new nn.LSTM(2, 2), '', /layer 0 should be an LSTM, GRU or RNN/) },
+  },
+  'nn.RNNStack.forward': method(
+    () => new nn.RNNStack(new nn.LSTM(2, 2)),
+    (m, x: never, hx: never) => m.forward(x, hx),
+    { input: arg(sequence, '', dtypeSentence), hx: pair() },
   ),
   'nn.ModuleList': {
     call: (modules: never) => new nn.ModuleList(modules),

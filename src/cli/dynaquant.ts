@@ -66,6 +66,9 @@ async function runQuantize(args: string[]): Promise<number> {
     best: flag,
     only: list,
     exclude: list,
+    layer: list,
+    strict: flag,
+    input: text,
   });
   if (values.help) return print(quantizeHelp);
   expectFiles(positionals, ['IN']);
@@ -79,16 +82,21 @@ async function runQuantize(args: string[]): Promise<number> {
     fullRange: best || values['full-range'],
     only: values.only,
     exclude: values.exclude,
+    layer: values.layer,
+    strict: values.strict,
+    input: values.input,
   };
-  return print(`${await quantize(positionals[0]!, options, values.json)}\n`);
+  const report = await quantize(positionals[0]!, options, values.json);
+  print(`${report.text}\n`);
+  return report.passed ? 0 : 1;
 }
 
 async function runVerify(args: string[]): Promise<number> {
-  const { values, positionals } = parse(args, { tolerance: text });
+  const { values, positionals } = parse(args, { tolerance: text, input: text });
   if (values.help) return print(verifyHelp);
   expectFiles(positionals, ['FLOAT', 'QUANT']);
   const [float, quantized] = positionals as [string, string];
-  const { output, passed } = await verify(float, quantized, values.tolerance, values.json);
+  const { output, passed } = await verify(float, quantized, values, values.json);
   print(`${output}\n`);
   return passed ? 0 : 1;
 }

@@ -2,7 +2,6 @@ import { CheckpointError, isMap, rangeError } from '../errors.js';
 import { float32, load, modelFromStateDict, nn, Tensor, type DType } from '../index.js';
 import { entryOf, isQuantized, twinOf } from '../nn/quantized/catalogue.js';
 import { isTensor } from '../tensor/index.js';
-import { UsageError } from './terminal.js';
 
 /** A model from a file: its state, whose `metadata` say what each module is, and what had to be assumed. */
 export interface ModelFile {
@@ -109,18 +108,48 @@ export function titleOf({ name, layer }: Pick<Layer, 'name' | 'layer'>): string 
   return layer === null ? title : `${title}, layer ${layer}`;
 }
 
+/** A layer's name in options: `lstm.0` is the first of several layers of `lstm`. */
+export function dottedName({ name, layer }: Pick<Layer, 'name' | 'layer'>): string {
+  if (layer === null) return name;
+  return name === '' ? String(layer) : `${name}.${layer}`;
+}
+
+/** Makes a recurrent module of several layers an RNNStack, as quantizeDynamic does: a module for each of its layers. */
+export function stack(state: nn.StateDict, name: string): void {
+  const layers = layersOf(state).filter((layer) => layer.name === name && layer.layer !== null);
+  const keys = new Map<string, string>();
+  for (const layer of layers)
+    for (const [local, key] of layer.keys) keys.set(key, `${dottedName(layer)}.${local}`);
+  rename(state, keys);
+  const metadata = [...state.metadata];
+  state.metadata.clear();
+  for (const [each, about] of metadata) {
+    state.metadata.set(each, each === name ? { type: 'RNNStack' } : about);
+    if (each !== name) continue;
+    for (const layer of layers) state.metadata.set(dottedName(layer), layer.metadata);
+  }
+}
+
+/** Renames tensors, which keep their places. */
+export function rename(state: nn.StateDict, keys: ReadonlyMap<string, string>): void {
+  const entries = [...state];
+  state.clear();
+  for (const [key, tensor] of entries) state.set(keys.get(key) ?? key, tensor);
+}
+
 /** A layer with more bytes of float weights is run only in part, because running packs its weights once more. */
 const largest = 16e6;
 
-/** A layer as a module of its own over the state's tensors. A large layer is reduced to its first units. */
-export function moduleOf(state: nn.StateDict, layer: Layer): nn.Module {
+/** A layer as a module of its own over the state's tensors. A large layer is reduced to its first units, unless `whole`. */
+export function moduleOf(state: nn.StateDict, layer: Layer, whole = false): nn.Module {
   const own = new nn.StateDict();
   let count = 0;
   for (const [local, key] of layer.keys) {
     own.set(local, state.get(key)!);
     count += own.get(local)!.numel;
   }
-  const metadata = 4 * count <= largest ? layer.metadata : reduce(own, layer.metadata, largest / (8 * count));
+  const metadata =
+    whole || 4 * count <= largest ? layer.metadata : reduce(own, layer.metadata, largest / (8 * count));
   if (metadata.type === 'LinearReLU') {
     const linear = modelFromStateDict(withMetadata(own, { type: 'Linear' })).model as nn.Linear;
     return new nn.intrinsic.LinearReLU(linear, new nn.ReLU()).eval();
@@ -189,11 +218,18 @@ export interface Difference {
   readonly maxError: number;
 }
 
-/** All numbers of a module's results, states too. */
-export function run(module: nn.Module, input: Tensor): Float32Array[] {
+/** What a module gives. */
+export interface Results {
+  readonly output: Tensor;
+  /** All numbers, those of the states too. */
+  readonly numbers: Float32Array[];
+}
+
+export function run(module: nn.Module, input: Tensor): Results {
   const flat = (value: unknown): Float32Array[] =>
     Array.isArray(value) ? value.flatMap(flat) : [(value as Tensor).data as Float32Array];
-  return flat(module.forward(input));
+  const result: unknown = module.forward(input);
+  return { output: (Array.isArray(result) ? result[0] : result) as Tensor, numbers: flat(result) };
 }
 
 /** A tensor's elements, dequantized, as float32. */
@@ -217,25 +253,6 @@ export function difference(result: readonly Float32Array[], float: readonly Floa
     }
   });
   return { error: sum === 0 ? 0 : sum / scale, maxError };
-}
-
-/** The layers in the modules named by `only` (default: all), without those in the modules named by `exclude`. */
-export function select(
-  state: nn.StateDict,
-  layers: readonly Layer[],
-  only: readonly string[],
-  exclude: readonly string[],
-): Layer[] {
-  for (const name of [...only, ...exclude]) {
-    if (!state.metadata.has(name)) {
-      const names = [...state.metadata.keys()].filter((each) => each !== '');
-      const known = names.length > 12 ? [...names.slice(0, 11), '…'] : names;
-      throw new UsageError(`there is no module '${name}'; there are ${known.join(', ')}`);
-    }
-  }
-  const within = (name: string, list: readonly string[]): boolean =>
-    list.some((each) => each === '' || name === each || name.startsWith(`${each}.`));
-  return layers.filter(({ name }) => (only.length === 0 || within(name, only)) && !within(name, exclude));
 }
 
 /** Bytes of a tensor's elements, scales and zero points. */

@@ -1,22 +1,25 @@
 import { statSync } from 'node:fs';
 
 import { rangeError } from '../errors.js';
-import { quantization, quint4x2, quint8, saveSync, type DType, type nn, type Tensor } from '../index.js';
+import { quantization, quint4x2, quint8, saveSync, type nn, type Tensor } from '../index.js';
 import { quantizeWeight } from '../nn/quantized/dynamic/weight.js';
+import { checkChoices, choose, mixedModules, type Choice, type ChoiceOptions } from './choices.js';
+import { inputHelp, Inputs } from './inputs.js';
 import {
   difference,
-  isQuantizable,
+  dottedName,
   layersOf,
   moduleOf,
   numbersOf,
   openModel,
-  randomInput,
+  rename,
   run,
-  select,
+  stack,
   titleOf,
   totalBytes,
   type Difference,
   type Layer,
+  type Results,
 } from './layers.js';
 import {
   breathe,
@@ -32,7 +35,7 @@ export const quantizeHelp = `Usage: dynaquant quantize IN -o OUT [options]
 
 Quantizes the layers of a checkpoint that have a quantized class (or, to 8 or 4 bits, its embeddings), and
 writes everything as safetensors. IN may be safetensors, or what torch.save wrote. For each layer it runs the float
-and the quantized one on random input and prints how far they are apart, in % of the output's magnitude.
+and the quantized one on the same input and prints how far they are apart, in % of the output's magnitude.
 
   -o, --output OUT  the file to write: to a temporary one beside it first, so that OUT is never half a file
   --dtype NAME      qint8 (default) or float16 for layers; quint8 or quint4x2 for embeddings
@@ -42,25 +45,31 @@ and the quantized one on random input and prints how far they are apart, in % of
   --best            all three: the most accurate
   --only NAME       quantize this module and what is in it, nothing else; may be repeated
   --exclude NAME    leave this module and what is in it as it is; may be repeated
+  --layer NAME=MODE quantize this module and what is in it to another mode, which is float, qint8 (PyTorch's default),
+                    best, float16, quint8 or quint4x2; may be repeated
+  --strict          exit code 1 if a layer stays float that no --only, --exclude or --layer leaves so
+  --input FILE      run layers on real input instead of random numbers
   --json            one JSON document instead of text
+
+NAME may be a layer of a stacked LSTM, GRU or RNN: lstm.0 is the first of lstm. Layers of different modes become modules
+of these names in an nn.RNNStack.
+
+${inputHelp}
 
 Examples
   dynaquant quantize model.pt -o model.int8.safetensors
   dynaquant quantize model.pt -o model.int8.safetensors --best --exclude decoder
+  dynaquant quantize model.pt -o model.int8.safetensors --best --layer lstm.0=float16 --input mels.npy
   dynaquant quantize model.int8.safetensors -o small.safetensors --dtype quint8 --only embedding
 
 In Node, the result loads into a model of your own class that quantizeDynamic has converted, or without a class:
   const { model } = modelFromStateDict(await load('model.int8.safetensors'));
 `;
 
-export interface QuantizeOptions {
+export interface QuantizeOptions extends ChoiceOptions {
   output: string;
-  dtype: string;
-  perChannel: boolean;
-  perRow: boolean;
-  fullRange: boolean;
-  only: string[];
-  exclude: string[];
+  input: string | undefined;
+  strict: boolean;
 }
 
 interface LayerReport extends Difference {
@@ -69,101 +78,89 @@ interface LayerReport extends Difference {
   type: string;
   bytes: number;
   quantizedBytes: number;
+  /** What it was run on. */
+  input: 'random' | 'real';
 }
 
-const floatQParams = 'per_channel_affine_float_qparams';
-
-function qconfigOf({ dtype, perChannel, perRow, fullRange }: QuantizeOptions): quantization.QConfig {
-  switch (dtype) {
-    case 'qint8':
-      return {
-        weight: { qscheme: perChannel ? 'per_channel_symmetric' : 'per_tensor_symmetric' },
-        activation: perRow ? 'perRow' : 'perTensor',
-        reduceRange: !fullRange,
-      };
-    case 'float16':
-    case 'quint8':
-    case 'quint4x2':
-      if (perChannel || perRow || fullRange) {
-        throw new UsageError(`--per-channel, --per-row, --full-range and --best go with --dtype qint8 only`);
-      }
-      return { weight: dtype === 'float16' ? { dtype } : { dtype, qscheme: floatQParams } };
-    default:
-      throw new UsageError(`--dtype should be qint8, float16, quint8 or quint4x2, got '${dtype}'`);
-  }
+/** A layer that stays float. */
+interface FloatLayer {
+  name: string;
+  layer: number | null;
+  type: string;
+  bytes: number;
+  reason: string;
+  /** Whether the options say so. */
+  chosen: boolean;
 }
 
-export async function quantize(input: string, options: QuantizeOptions, json: boolean): Promise<string> {
-  const { output, dtype, only, exclude } = options;
-  const qconfig = qconfigOf(options);
+/** The report, and whether all is as `strict` wants it. */
+export async function quantize(
+  file: string,
+  options: QuantizeOptions,
+  json: boolean,
+): Promise<{ text: string; passed: boolean }> {
+  const { output, dtype } = options;
   if (/\.(pt|pth|bin|ckpt)$/.test(output)) {
     throw new UsageError(`-o should name a safetensors file, got '${output}'`);
   }
-  const inputFileBytes = statSync(input).size;
+  const inputFileBytes = statSync(file).size;
   const bar = new ProgressBar();
-  bar.update(0, `reading ${input}`);
-  const { state, assumptions } = await openModel(input);
-  const layers = select(state, layersOf(state), only, exclude).filter(({ metadata }) =>
-    isQuantizable(metadata, dtype as DType),
-  );
-  if (layers.length === 0) {
-    throw rangeError(
-      'ERR_INVALID_ARG_VALUE',
-      `${input} has nothing to quantize to ${dtype} in what was chosen`,
-    );
-  }
+  bar.update(0, `reading ${file}`);
+  const { state, assumptions } = await openModel(file);
+  const choices = choose(state, layersOf(state), options);
+  checkChoices(file, dtype, choices);
+  const inputs = await Inputs.read(options.input, state);
+  for (const name of mixedModules(choices)) stack(state, name);
   const floatBytes = totalBytes(state);
-  const reports = await quantizeLayers(state, layers, qconfig, bar);
+  const reports = await quantizeLayers(state, choices, inputs, bar);
   await breathe();
   bar.update(1, `writing ${output}`);
   const quantizedBytes = totalBytes(state);
   saveSync(state, output);
   bar.end();
-  const result = {
-    input,
-    output,
-    dtype,
-    floatBytes,
-    quantizedBytes,
-    inputFileBytes,
-    outputFileBytes: statSync(output).size,
-    layers: reports,
-    assumptions,
-  };
-  return json ? JSON.stringify(result, null, 2) : text(result);
+  const { layers, floatLayers } = reports;
+  const outputFileBytes = statSync(output).size;
+  const sizes = { floatBytes, quantizedBytes, inputFileBytes, outputFileBytes };
+  const result = { input: file, output, dtype, ...sizes, layers, floatLayers, assumptions };
+  const passed = !options.strict || floatLayers.every(({ chosen }) => chosen);
+  return { text: json ? JSON.stringify(result, null, 2) : text(result, options.input), passed };
 }
 
 /** Quantizes layers of a state, one after the other. */
 async function quantizeLayers(
   state: nn.StateDict,
-  layers: readonly Layer[],
-  qconfig: quantization.QConfig,
+  choices: readonly Choice[],
+  inputs: Inputs,
   bar: ProgressBar,
-): Promise<LayerReport[]> {
+): Promise<{ layers: LayerReport[]; floatLayers: FloatLayer[] }> {
   const sizeOf = (keys: Iterable<string>): number => {
     let total = 0;
     for (const key of keys) total += state.get(key)!.data.byteLength;
     return total;
   };
-  const allBytes = layers.reduce((sum, { keys }) => sum + sizeOf(keys.values()), 0);
-  const reports: LayerReport[] = [];
+  const choiceOf = new Map(choices.map((choice) => [dottedName(choice.layer), choice]));
+  const allBytes = sizeOf(state.keys());
+  const layers: LayerReport[] = [];
+  const floatLayers: FloatLayer[] = [];
   let done = 0;
-  for (const layer of layers) {
+  for (const layer of layersOf(state)) {
     bar.update(done / allBytes, titleOf(layer));
     await breathe();
+    const { name, layer: number } = layer;
     const bytes = sizeOf(layer.keys.values());
-    const { type, keys, ...errors } = await quantizeLayer(state, layer, qconfig);
-    reports.push({
-      name: layer.name,
-      layer: layer.layer,
-      type,
-      bytes,
-      quantizedBytes: sizeOf(keys.values()),
-      ...errors,
-    });
+    const { qconfig, reason = '', chosen = false } = choiceOf.get(dottedName(layer)) ?? {};
+    if (qconfig) {
+      const { type, keys, ...errors } = await quantizeLayer(state, layer, qconfig, inputs);
+      layers.push({ name, layer: number, type, bytes, quantizedBytes: sizeOf(keys.values()), ...errors });
+    } else {
+      if (inputs.isPassed(layer))
+        inputs.pass(layer, run(moduleOf(state, layer, true), inputs.of(layer).input!).output);
+      const { type } = layer.metadata;
+      if (qconfig === null) floatLayers.push({ name, layer: number, type, bytes, reason, chosen });
+    }
     done += bytes;
   }
-  return reports;
+  return { layers, floatLayers };
 }
 
 /**
@@ -174,7 +171,8 @@ async function quantizeLayer(
   state: nn.StateDict,
   layer: Layer,
   qconfig: quantization.QConfig,
-): Promise<Difference & { type: string; keys: ReadonlyMap<string, string> }> {
+  inputs: Inputs,
+): Promise<Omit<LayerReport, 'name' | 'layer' | 'bytes' | 'quantizedBytes'> & Pick<Layer, 'keys'>> {
   try {
     const isWeight = (local: string): boolean => local.startsWith('weight');
     for (const [local, key] of layer.keys) {
@@ -182,8 +180,9 @@ async function quantizeLayer(
         throw rangeError('ERR_NOT_FINITE', `${local} should be finite, but holds NaN or infinity`);
       }
     }
-    const input = randomInput(layer.metadata)!;
-    const { float, metadata, table } = convert(moduleOf(state, layer), input, qconfig);
+    const { input, isReal } = inputs.of(layer);
+    const { float, metadata, table } = convert(moduleOf(state, layer, isReal), input!, qconfig);
+    inputs.pass(layer, float.output);
     await breathe();
     for (const [local, key] of layer.keys) {
       if (isWeight(local)) state.set(key, table ?? quantizeWeight(local, state.get(key)!, qconfig));
@@ -195,8 +194,9 @@ async function quantizeLayer(
     };
     state.metadata.set(layer.name, sized({ ...layer.metadata, ...state.metadata.get(layer.name)! }));
     const keys = layer.metadata.type === 'LinearReLU' ? unite(state, layer) : layer.keys;
-    const quantized = moduleOf(state, { ...layer, keys, metadata: sized(layer.metadata) });
-    return { type: metadata.type, keys, ...difference(run(quantized, input), float) };
+    const quantized = moduleOf(state, { ...layer, keys, metadata: sized(layer.metadata) }, isReal);
+    const errors = difference(run(quantized, input!).numbers, float.numbers);
+    return { type: metadata.type, keys, ...errors, input: isReal ? 'real' : 'random' };
   } catch (error) {
     throw rangeError('ERR_INVALID_ARG_VALUE', `${titleOf(layer)}: ${(error as Error).message}`, {
       cause: error,
@@ -209,9 +209,7 @@ function unite(state: nn.StateDict, { name, keys }: Layer): Map<string, string> 
   const prefix = name === '' ? '' : `${name}.`;
   const united = new Map(Array.from(keys.keys(), (local) => [local, prefix + local]));
   const renamed = new Map(Array.from(keys, ([local, key]) => [key, prefix + local]));
-  const entries = [...state];
-  state.clear();
-  for (const [key, tensor] of entries) state.set(renamed.get(key) ?? key, tensor);
+  rename(state, renamed);
   for (const child of ['0', '1']) state.metadata.delete(prefix + child);
   return united;
 }
@@ -221,7 +219,7 @@ function convert(
   module: nn.Module,
   input: Tensor,
   qconfig: quantization.QConfig,
-): { float: Float32Array[]; metadata: nn.ModuleMetadata; table: Tensor | undefined } {
+): { float: Results; metadata: nn.ModuleMetadata; table: Tensor | undefined } {
   const float = run(module, input);
   const options = { inplace: true };
   const state = quantization.quantizeDynamic(module, new Map([['', qconfig]]), options).stateDict();
@@ -230,24 +228,29 @@ function convert(
   return { float, metadata, table: isTable ? state.get('weight') : undefined };
 }
 
-function text(result: {
-  input: string;
-  output: string;
-  dtype: string;
-  floatBytes: number;
-  quantizedBytes: number;
-  inputFileBytes: number;
-  outputFileBytes: number;
-  layers: LayerReport[];
-  assumptions: string[];
-}): string {
+function text(
+  result: {
+    input: string;
+    output: string;
+    inputFileBytes: number;
+    outputFileBytes: number;
+    layers: LayerReport[];
+    floatLayers: FloatLayer[];
+    assumptions: string[];
+  },
+  inputFile: string | undefined,
+): string {
   const { input, output, inputFileBytes, outputFileBytes } = result;
   const rows = result.layers.map((layer) => [
     titleOf(layer),
     layer.type,
     `${formatBytes(layer.bytes)} to ${formatBytes(layer.quantizedBytes)}`,
-    `error ${formatPercent(layer.error)}`,
+    `error ${formatPercent(layer.error)}${inputFile === undefined ? '' : ` on ${layer.input} input`}`,
   ]);
+  for (const layer of result.floatLayers) {
+    const stays = `stays float${layer.chosen ? ',' : ':'} ${layer.reason}`;
+    rows.push([titleOf(layer), layer.type, formatBytes(layer.bytes), stays]);
+  }
   const lines = [columns(rows.map((row) => row.map(printable))), ''];
   if (result.assumptions.length > 0) {
     lines.push('Assumed:', ...result.assumptions.map((each) => `  ${printable(each)}`), '');

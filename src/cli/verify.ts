@@ -1,4 +1,5 @@
 import type { nn } from '../index.js';
+import { inputHelp, Inputs } from './inputs.js';
 import {
   difference,
   floatType,
@@ -6,26 +7,30 @@ import {
   moduleOf,
   numbersOf,
   openModel,
-  randomInput,
   run,
+  stack,
   titleOf,
   type Difference,
   type Layer,
 } from './layers.js';
 import { breathe, columns, formatPercent, printable, ProgressBar, UsageError } from './terminal.js';
 
-export const verifyHelp = `Usage: dynaquant verify FLOAT QUANT [--tolerance E] [--json]
+export const verifyHelp = `Usage: dynaquant verify FLOAT QUANT [--input FILE] [--tolerance E] [--json]
 
-Compares a quantized checkpoint with the float one it was made of: runs each layer of both on the same random input
-and prints how far the results are apart, in % of the float output's magnitude. Exit code 1 if a layer is further
-off than the tolerance, missing, or of another kind or size.
+Compares a quantized checkpoint with the float one it was made of: runs each layer of both on the same input, which is
+random, and prints how far the results are apart, in % of the float output's magnitude. Exit code 1 if a layer is
+further off than the tolerance, missing, or of another kind or size.
 
   --tolerance E   the largest mean error, as a part of the mean magnitude (default 0.2; an LSTM in INT8 has some
                   0.01, in float16 0.0002; embeddings in 4 bits have 0.1)
+  --input FILE    run layers on real input instead: random numbers lack the long tails that real input may have
   --json          one JSON document instead of text
+
+${inputHelp}
 
 Examples
   dynaquant verify model.pt model.int8.safetensors
+  dynaquant verify model.pt model.int8.safetensors --input mels.npy
   dynaquant verify model.pt model.int8.safetensors --tolerance 0.02 --json
 `;
 
@@ -36,15 +41,18 @@ interface LayerReport extends Partial<Difference> {
   type: string | null;
   passed: boolean;
   problem?: string;
+  /** What it was run on; absent if it was not run. */
+  input?: 'random' | 'real';
 }
 
 /** The report, and whether everything passed. */
 export async function verify(
   floatFile: string,
   quantizedFile: string,
-  tolerance: string | undefined,
+  options: { tolerance?: string | undefined; input?: string | undefined },
   json: boolean,
 ): Promise<{ output: string; passed: boolean }> {
+  const { tolerance } = options;
   const limit = tolerance === undefined ? 0.2 : Number(tolerance);
   if (!(limit >= 0) || tolerance === '') {
     throw new UsageError(`--tolerance should be a number from 0 on, got '${tolerance}'`);
@@ -54,6 +62,9 @@ export async function verify(
   const { state: float } = await openModel(floatFile);
   bar.update(0, `reading ${quantizedFile}`);
   const { state: quantized } = await openModel(quantizedFile);
+  const inputs = await Inputs.read(options.input, float);
+  for (const [name, { type }] of quantized.metadata)
+    if (type === 'RNNStack' && Number(float.metadata.get(name)?.['numLayers']) > 1) stack(float, name);
   const others = new Map(layersOf(quantized).map((layer) => [titleOf(layer), layer]));
   const layers = layersOf(float);
   const reports: LayerReport[] = [];
@@ -65,7 +76,7 @@ export async function verify(
     others.delete(title);
     const { name, layer: number } = layer;
     const report = { name, layer: number, type: other?.metadata.type ?? null };
-    reports.push({ ...report, ...compare(float, layer, quantized, other, limit) });
+    reports.push({ ...report, ...compare(float, layer, quantized, other, { limit, inputs }) });
   }
   bar.end();
   for (const { name, layer, metadata } of others.values()) {
@@ -81,8 +92,8 @@ function compare(
   layer: Layer,
   quantized: nn.StateDict,
   other: Layer | undefined,
-  limit: number,
-): Partial<Difference> & { passed: boolean; problem?: string } {
+  { limit, inputs }: { limit: number; inputs: Inputs },
+): Omit<LayerReport, 'name' | 'layer' | 'type'> {
   const fail = (problem: string): { passed: boolean; problem: string } => ({ passed: false, problem });
   if (other === undefined) return fail('is missing in the quantized file');
   if (floatType(layer.metadata) !== floatType(other.metadata)) {
@@ -92,18 +103,32 @@ function compare(
     return fail('has other tensors');
   }
   try {
-    const input = randomInput(layer.metadata);
+    const { input, isReal } = inputs.of(layer);
     // A module of an unknown class cannot be run, so its tensors are compared.
-    const results = (state: nn.StateDict, each: Layer): Float32Array[] =>
+    const tensorsOf = (state: nn.StateDict, each: Layer): Float32Array[] =>
+      [...layer.keys.keys()].map((local) => numbersOf(state.get(each.keys.get(local)!)!));
+    let expected: Float32Array[];
+    if (input === undefined) expected = tensorsOf(float, layer);
+    else {
+      const { output, numbers } = run(moduleOf(float, layer, isReal), input);
+      inputs.pass(layer, output);
+      expected = numbers;
+    }
+    const actual =
       input === undefined
-        ? [...layer.keys.keys()].map((local) => numbersOf(state.get(each.keys.get(local)!)!))
-        : run(moduleOf(state, each), input);
-    const expected = results(float, layer);
-    const actual = results(quantized, other);
+        ? tensorsOf(quantized, other)
+        : run(moduleOf(quantized, other, isReal), input).numbers;
     if (expected.some(({ length }, k) => actual[k]?.length !== length)) return fail('has other sizes');
     const { error, maxError } = difference(actual, expected);
     const passed = error <= limit;
-    return { error, maxError, passed, ...(!passed && { problem: 'is further off than the tolerance' }) };
+    const ran = input !== undefined && { input: isReal ? ('real' as const) : ('random' as const) };
+    return {
+      error,
+      maxError,
+      ...ran,
+      passed,
+      ...(!passed && { problem: 'is further off than the tolerance' }),
+    };
   } catch (error) {
     return fail((error as Error).message);
   }
@@ -116,12 +141,14 @@ function text(result: {
   passed: boolean;
   layers: LayerReport[];
 }): string {
-  const rows = result.layers.map(({ name, layer, type, error, maxError, passed, problem }) => [
+  const isReal = result.layers.some(({ input }) => input === 'real');
+  const rows = result.layers.map(({ name, layer, type, error, maxError, input, passed, problem }) => [
     passed ? 'ok' : 'FAILED',
     titleOf({ name, layer }),
     type ?? '',
     error === undefined ? '' : `error ${formatPercent(error)}`,
     maxError === undefined ? '' : `largest ${maxError.toPrecision(2)}`,
+    isReal && input !== undefined ? `on ${input} input` : '',
     problem ?? '',
   ]);
   const failed = result.layers.filter(({ passed }) => !passed).length;

@@ -23,6 +23,7 @@ import { LSTM } from './lstm.js';
 import type { Module } from './module.js';
 import { LayerNorm, normParameters, normSizes, type NormSizes } from './normalization.js';
 import { RNN } from './rnn.js';
+import { RNNStack } from './rnn-stack.js';
 
 // What each class of modules is, for everything that handles modules of any class: modelFromStateDict,
 // quantizeDynamic and the command line. A new class needs a record here, or in quantized/catalogue.ts. Nothing in nn
@@ -137,6 +138,11 @@ function container(
   return { ...plain(type, Class), rowByRow: false, fromChildren };
 }
 
+/** Whether children are named `'0'`, `'1'`, … */
+function isRow(children: ReadonlyMap<string, Module>): boolean {
+  return [...children.keys()].every((key, i) => key === String(i));
+}
+
 export const linear: CatalogueEntry = {
   type: 'Linear',
   Class: Linear,
@@ -193,10 +199,12 @@ export const floatCatalogue: readonly CatalogueEntry[] = [
   linearReLU,
   container('Sequential', Sequential, (children) => new Sequential(children)),
   container('ModuleDict', ModuleDict, (children) => new ModuleDict(children)),
-  container('ModuleList', ModuleList, (children) => {
-    const isRow = [...children.keys()].every((key, i) => key === String(i));
-    return isRow ? new ModuleList(children.values()) : undefined;
-  }),
+  container('ModuleList', ModuleList, (children) =>
+    isRow(children) ? new ModuleList(children.values()) : undefined,
+  ),
+  container('RNNStack', RNNStack, (children) =>
+    isRow(children) ? new RNNStack(...children.values()) : undefined,
+  ),
 
   plain('Dropout', Dropout),
   plain('Identity', activations.Identity),

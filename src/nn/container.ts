@@ -5,7 +5,7 @@ import { isForwardReplaced, missingForward, withoutHooks } from './hooks.js';
 import { isModule, Module } from './module.js';
 
 /** A module that holds others by name. They are in a Map, because names come from files too. */
-abstract class Container extends Module {
+export abstract class Container extends Module {
   declare protected readonly items: Map<string, Module>;
 
   constructor() {

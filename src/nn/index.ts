@@ -51,6 +51,7 @@ export type { RNNMode } from '../native/handles.js';
 export type { LSTMOptions, RNNBaseOptions, RNNOptions } from './rnn-config.js';
 export type { LSTMState, OutputOf } from './rnn-forward.js';
 export { RNN } from './rnn.js';
+export { RNNStack } from './rnn-stack.js';
 export type { AsyncArguments, AsyncOptions } from '../async-options.js';
 export { Streams, type StreamIds } from './streams/streams.js';
 /** Functions around modules, as PyTorch's `torch.nn.utils`. */

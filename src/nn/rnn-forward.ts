@@ -339,6 +339,23 @@ function checkState(
   ];
 }
 
+/**
+ * Checks a state before the input, which another module checks.
+ *
+ * @returns false for input of a wrong kind or rank, with which no state can be checked
+ */
+export function checkInitialState(module: RNNConfig, input: unknown, state: LSTMState | Tensor): boolean {
+  if (!isTensor(input)) {
+    if (!isPackedSequence(input)) return false;
+    checkState(module, state, checkPacked(input).batchSizes[0]!, false);
+    return true;
+  }
+  const rank = input.dim();
+  if (rank !== 2 && rank !== 3) return false;
+  checkState(module, state, rank === 2 ? null : input.shape[module.batchFirst ? 0 : 1]!, true);
+  return true;
+}
+
 function wrongRank(rank: number, expected: string, got: string): RangeError {
   return rangeError(
     'ERR_SHAPE',

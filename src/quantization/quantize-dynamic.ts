@@ -15,6 +15,7 @@ import { copyHooks, isInstanceOf, isModule, type Module } from '../nn/module.js'
 import { freeHandle } from '../nn/native-weights.js';
 import { quantizedCatalogue } from '../nn/quantized/catalogue.js';
 import { checkQConfig } from '../nn/quantized/qconfig.js';
+import { countLayers, stackOf } from './recurrent-layers.js';
 import { qint8, type DType } from '../tensor/index.js';
 import {
   defaultDynamicQConfig,
@@ -86,7 +87,9 @@ function defaultTypes(dtype: DType): ModuleClass[] {
  *
  * A module's qconfig is, in rising priority: its parent's, the spec's entry for its exact type, the entry
  * for its dotted name (the root's is `''`), its own property `qconfig`, which the result no longer has. `null`
- * excludes. A module is converted when it has one and its exact type is in the mapping: subclasses are left alone,
+ * excludes. The spec names a layer of a stacked LSTM, GRU or RNN too, as `lstm.0` (both directions of layer 0): it has
+ * priority over what the module has. A module whose layers then differ becomes an `nn.RNNStack`, whose layers are
+ * modules of these names; PyTorch cannot do that. A module is converted when it has one and its exact type is in the mapping: subclasses are left alone,
  * as in PyTorch, and a LinearReLU is converted as a unit or not at all. Forward hooks go over to the quantized
  * module. The result is in evaluation mode.
  *
@@ -157,10 +160,11 @@ function planOf(
     const source = ownSource(module, name, qconfigs) ?? inherited;
     const target = mapping.get(module.constructor as ModuleClass);
     if (!fusedClasses.has(above.at(-1)?.constructor)) {
-      if (source.qconfig !== null && target !== undefined) {
-        if (source.key !== undefined) plan.used.add(source.key);
+      const sources = target === undefined ? [source] : layerSources(plan, module, name, source, qconfigs);
+      if (target !== undefined && sources.some(({ qconfig }) => qconfig !== null)) {
+        for (const { qconfig, key } of sources) if (qconfig !== null && key !== undefined) plan.used.add(key);
         if (!plan.conversions.has(module)) {
-          plan.conversions.set(module, conversionOf(target, module, source.qconfig));
+          plan.conversions.set(module, conversionOf(target, module, sources));
         }
       } else {
         plan.others.add(module);
@@ -174,18 +178,48 @@ function planOf(
   return plan;
 }
 
-function conversionOf(target: QuantizedModuleClass, module: Module, qconfig: QConfig): Conversion {
-  const convert = (): Module => {
-    const result: unknown = target.fromFloat(module, qconfig);
-    if (isModule(result)) return result;
-    throw typeError(
-      'ERR_INVALID_ARG_TYPE',
-      `fromFloat of mapping's ${module.constructor.name} should give a Module, got ${describe(result)}`,
-    );
-  };
+/**
+ * Where the qconfigs of a module's layers come from. A name such as `lstm.0` has priority over what the LSTM has. One
+ * source if none is named, or if the module has no layers.
+ */
+function layerSources(
+  { named }: Plan,
+  module: Module,
+  name: string,
+  source: Source,
+  qconfigs: ResolvedSpec,
+): Source[] {
+  const sources = Array.from({ length: countLayers(module) }, (_, i) => {
+    const key = name === '' ? String(i) : `${name}.${i}`;
+    named.set(key, module);
+    const qconfig = qconfigs.get(key);
+    return qconfig === undefined ? source : { qconfig, key };
+  });
+  return sources.some((each) => each !== source) ? sources : [source];
+}
+
+/** @param sources - of the module's qconfig, or of those of its layers */
+function conversionOf(target: QuantizedModuleClass, module: Module, sources: readonly Source[]): Conversion {
+  const [first, ...others] = sources.map(({ qconfig }) => qconfig);
+  const convert = others.every((qconfig) => qconfig === first)
+    ? (): Module => fromFloat(target, module, first!)
+    : (): Module =>
+        stackOf(module, (layer, i) => {
+          const { qconfig } = sources[i]!;
+          return qconfig === null ? layer : fromFloat(target, layer, qconfig);
+        });
   // A trial of this package's classes packs nothing. Other classes may do anything, so they just run.
   const trial = ownClasses.has(target) ? (): unknown => onMeta(convert) : convert;
   return { trial, convert };
+}
+
+function fromFloat(target: QuantizedModuleClass, module: Module, qconfig: QConfig): Module {
+  const result: unknown = target.fromFloat(module, qconfig);
+  if (isModule(result)) return result;
+  throw typeError(
+    'ERR_INVALID_ARG_TYPE',
+    `fromFloat of mapping's ${module.constructor.name} should give a Module, got ${describe(result)}`,
+  );
 }
 
 /** Bytes of replaced float weights after which garbage is collected. */

@@ -1,5 +1,7 @@
 import { CheckpointError, checkString, describe } from '../errors.js';
-import { entriesOf, metadataOf, type Module, type StateDictLike } from '../nn/module.js';
+import { metadataOf, type Module, type ModuleMetadata, type StateDictLike } from '../nn/module.js';
+import { composed } from '../nn/utils/reparametrize.js';
+import type { Tensor } from '../tensor/index.js';
 import { Builder, type Node } from './build.js';
 
 export { StateDictModule } from './state-dict-module.js';
@@ -29,6 +31,8 @@ export interface ModelFromStateDict {
  * const rnn = model.getSubmodule('encoder.rnn') as nn.RNN;
  * ```
  *
+ * Reparametrized weights (`weight_norm`, `spectral_norm`, `prune`) are composed as {@link composeReparametrizations} does.
+ *
  * The float32 tensors of float modules become the parameters, without a copy; other floating types are widened. Before
  * you quantize a large model in place, clear the state (`state.clear()`), because memory that it holds stays taken.
  *
@@ -36,21 +40,21 @@ export interface ModelFromStateDict {
  * @throws {CheckpointError} for names that no module can have, or where tensors and metadata contradict each other
  */
 export function modelFromStateDict(state: StateDictLike): ModelFromStateDict {
-  const root = treeOf(state);
+  const { entries, sentences } = composed(state);
+  const root = treeOf(entries, metadataOf(state));
   const builder = new Builder(root);
   const model = builder.build(root, '');
-  return { model: model.eval(), assumptions: builder.assumptions };
+  return { model: model.eval(), assumptions: [...sentences, ...builder.assumptions] };
 }
 
-function treeOf(state: StateDictLike): Node {
-  const metadata = metadataOf(state);
+function treeOf(entries: ReadonlyMap<string, Tensor>, metadata: ReadonlyMap<string, ModuleMetadata>): Node {
   const root = newNode();
   for (const [name, about] of metadata) {
     checkString('a name in the metadata of state', name);
     const node = nodeOf(root, name);
     if (typeof about?.type === 'string') node.metadata = about;
   }
-  for (const [key, tensor] of entriesOf(state)) {
+  for (const [key, tensor] of entries) {
     const at = key.lastIndexOf('.');
     const node = at < 0 ? root : nodeOf(root, key.slice(0, at));
     const name = key.slice(at + 1);

@@ -9,6 +9,7 @@ import { isModule, type Module } from '../module.js';
 import { isPackedSequence, PackedSequence } from '../packed-sequence.js';
 import { quantizedCatalogue } from '../quantized/catalogue.js';
 import type { RNNConfig } from '../rnn-config.js';
+import { RNNStack } from '../rnn-stack.js';
 
 // Which modules serve live streams, and how the rows of many streams go through one of them.
 
@@ -37,7 +38,7 @@ function forwardOf(module: Module): unknown {
 }
 
 /**
- * The modules of a stack in their order, those of a Sequential one by one.
+ * The modules of a stack in their order, those of a Sequential or an RNNStack one by one.
  *
  * @throws {TypeError | RangeError} saying why a module cannot serve live streams
  */
@@ -49,7 +50,8 @@ export function stagesOf(model: unknown): Stage[] {
       const expected = 'a Module, or an array of Modules';
       throw typeError('ERR_INVALID_ARG_TYPE', `model should be ${expected}, got ${describe(module)}`);
     }
-    if (forwardOf(module) !== Sequential.prototype.forward)
+    const forward = forwardOf(module);
+    if (forward !== Sequential.prototype.forward && forward !== RNNStack.prototype.forward)
       stages.push(stageOf(module, `${label} (${module.constructor.name})`));
     else for (const [name, child] of module.namedChildren()) add(child, `${label}.${name}`);
   };

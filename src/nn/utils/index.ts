@@ -1,2 +1,3 @@
 /** Sequences of unequal length, as PyTorch's `torch.nn.utils.rnn`. */
 export * as rnn from './rnn.js';
+export { composeReparametrizations } from './reparametrize.js';
