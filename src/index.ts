@@ -43,6 +43,7 @@ export {
   qint8,
   quint4x2,
   quint8,
+  RawTensor,
   stack,
   Tensor,
   tensor,

@@ -1,5 +1,5 @@
 import { describe, isMap, listOf, typeError } from '../errors.js';
-import { isTensor, type Tensor } from '../tensor/index.js';
+import { isTensor, type RawTensor, type Tensor } from '../tensor/index.js';
 
 /** What a state dict says about one module: its type, sizes and options, as JSON values. */
 export type ModuleMetadata = {
@@ -14,6 +14,11 @@ export class StateDict extends Map<string, Tensor> {
   readonly metadata = new Map<string, ModuleMetadata>();
   /** Texts that travel with the file (a safetensors file's own metadata): a vocabulary, say. */
   readonly notes = new Map<string, string>();
+  /**
+   * Tensors of dtypes with which this library does not compute (float8, uint16, complex…), in the order of the file.
+   * `save` writes them too; to a module they are unexpected keys.
+   */
+  readonly raw = new Map<string, RawTensor>();
 
   /** @throws {TypeError} when `entries` holds no tensors by name */
   constructor(entries?: StateDictLike | null) {
