@@ -1,2 +1,3 @@
+export { consumePrefixInStateDictIfPresent } from './consume-prefix.js';
 /** Sequences of unequal length, as PyTorch's `torch.nn.utils.rnn`. */
 export * as rnn from './rnn.js';
