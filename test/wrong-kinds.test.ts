@@ -912,7 +912,16 @@ const modules: Rows = {
     (m) => m.toString(),
     {},
   ),
-  modelFromStateDict: { call: dynaquant.modelFromStateDict, args: { state: arg(state, 'object', /state/) } },
+  modelFromStateDict: [
+    {
+      call: dynaquant.modelFromStateDict,
+      args: { state: arg(state, 'object', /state/), options: options() },
+    },
+    {
+      call: (metadata: never) => dynaquant.modelFromStateDict(state(), { metadata }),
+      args: { metadata: arg(() => ({ '*': { bias: true } }), 'undefined object') },
+    },
+  ],
   StateDictModule: { call: () => dynaquant.modelFromStateDict(state()).model, args: {} },
   CheckpointError: { call: (message: never) => new CheckpointError(message), args: {} },
 };
@@ -956,6 +965,10 @@ const streams: Rows = {
 
 const file = join(folder, 'state.safetensors');
 const files: Rows = {
+  'nn.utils.consumePrefixInStateDictIfPresent': {
+    call: nn.utils.consumePrefixInStateDictIfPresent,
+    args: { state: arg(state), prefix: arg(() => 'linear.', 'string') },
+  },
   saveSync: {
     call: dynaquant.saveSync,
     args: { state: arg(state, '', /state/), path: arg(() => file, '', /path/) },

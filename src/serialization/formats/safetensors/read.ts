@@ -16,6 +16,7 @@ import {
 import { readInto, type Budget, type OpenFile, type Steps } from '../../file.js';
 import type { Format } from '../format.js';
 import { readHeader } from './header.js';
+import { restoreTied } from './tied.js';
 
 export const safetensors: Format = {
   name: 'safetensors',
@@ -46,6 +47,7 @@ export function assemble(tensors: ReadonlyMap<string, Tensor>, state: StateDict)
     if (isCompanion(tensors, key)) continue;
     state.set(key, isQuantized(tensors, key) ? quantizedTensor(key, tensors) : tensor);
   }
+  restoreTied(state);
   return state;
 }
 

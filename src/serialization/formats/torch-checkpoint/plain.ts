@@ -70,7 +70,7 @@ class Converter {
   }
 
   private *convertDict(dict: Dict): Steps<Map<unknown, unknown>> {
-    const { entries, metadata } = unpackModules(dict, this.source);
+    const { entries, metadata, assumptions, outputs } = unpackModules(dict, this.source);
     this.spend(dictCost + slotCost * dict.entries.size);
     const map = new StateDict() as Map<unknown, unknown>;
     let items = 1;
@@ -80,10 +80,33 @@ class Converter {
     }
     this.items = items;
     const named = [...map].every(([key, value]) => typeof key === 'string' && isTensor(value));
+    for (const [sentence, output] of outputs) if (yield* this.isStatic(output)) assumptions.push(sentence);
     // A state dict of a module without parameters still has its metadata.
-    if (!named || (map.size === 0 && dict.attributes === null)) return new Map(map);
+    if (!named || (map.size === 0 && dict.attributes === null)) {
+      const plain = new Map(map);
+      // Extra state beside quantized modules makes it no state dict, but must not cost them their activation modes.
+      if (metadata.size === 0) return plain;
+      return Object.defineProperties(plain, {
+        metadata: { value: metadata },
+        assumptions: { value: assumptions },
+      });
+    }
     metadata.forEach((entry, name) => (map as StateDict).metadata.set(name, entry));
+    (map as StateDict).assumptions.push(...assumptions);
     return map;
+  }
+
+  /** Whether a module's scale and zero point of the output are those of a static quantization. */
+  private *isStatic(output: readonly unknown[]): Steps<boolean> {
+    const items = this.items;
+    const values: unknown[] = [];
+    for (const value of output) {
+      const plain = yield* this.convert(value);
+      values.push(isTensor(plain) && plain.numel === 1 ? Number(plain.data[0]) : plain);
+    }
+    this.items = items;
+    const [scale = 1, zeroPoint = 0] = values;
+    return scale !== 1 || zeroPoint !== 0;
   }
 
   private *convertItem(key: unknown, value: unknown): Steps<unknown> {
