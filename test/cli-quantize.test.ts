@@ -132,6 +132,8 @@ test('--json', () => {
       layer('decoder.1', null, 'Linear', 4 * 27, 27),
     ],
     assumptions: [],
+    keys: [],
+    prefix: '',
   });
   for (const { name, error } of result.layers)
     expect([name, error > 1e-4 && error < 0.1]).toEqual([name, true]);

@@ -9,7 +9,6 @@ import {
   layersOf,
   moduleOf,
   numbersOf,
-  openModel,
   randomInput,
   run,
   select,
@@ -18,6 +17,7 @@ import {
   type Difference,
   type Layer,
 } from './layers.js';
+import { foundLines, modelOptionsHelp, openModel, type ModelOptions } from './open-model.js';
 import {
   breathe,
   columns,
@@ -42,6 +42,7 @@ and the quantized one on random input and prints how far they are apart, in % of
   --best            all three: the most accurate
   --only NAME       quantize this module and what is in it, nothing else; may be repeated
   --exclude NAME    leave this module and what is in it as it is; may be repeated
+${modelOptionsHelp}
   --json            one JSON document instead of text
 
 Examples
@@ -53,7 +54,7 @@ In Node, the result loads into a model of your own class that quantizeDynamic ha
   const { model } = modelFromStateDict(await load('model.int8.safetensors'));
 `;
 
-export interface QuantizeOptions {
+export interface QuantizeOptions extends ModelOptions {
   output: string;
   dtype: string;
   perChannel: boolean;
@@ -102,7 +103,7 @@ export async function quantize(input: string, options: QuantizeOptions, json: bo
   const inputFileBytes = statSync(input).size;
   const bar = new ProgressBar();
   bar.update(0, `reading ${input}`);
-  const { state, assumptions } = await openModel(input);
+  const { state, assumptions, keys, prefix } = await openModel(input, options);
   const layers = select(state, layersOf(state), only, exclude).filter(({ metadata }) =>
     isQuantizable(metadata, dtype as DType),
   );
@@ -129,6 +130,8 @@ export async function quantize(input: string, options: QuantizeOptions, json: bo
     outputFileBytes: statSync(output).size,
     layers: reports,
     assumptions,
+    keys,
+    prefix,
   };
   return json ? JSON.stringify(result, null, 2) : text(result);
 }
@@ -240,6 +243,8 @@ function text(result: {
   outputFileBytes: number;
   layers: LayerReport[];
   assumptions: string[];
+  keys: readonly string[];
+  prefix: string;
 }): string {
   const { input, output, inputFileBytes, outputFileBytes } = result;
   const rows = result.layers.map((layer) => [
@@ -248,7 +253,7 @@ function text(result: {
     `${formatBytes(layer.bytes)} to ${formatBytes(layer.quantizedBytes)}`,
     `error ${formatPercent(layer.error)}`,
   ]);
-  const lines = [columns(rows.map((row) => row.map(printable))), ''];
+  const lines = [...foundLines(result), columns(rows.map((row) => row.map(printable))), ''];
   if (result.assumptions.length > 0) {
     lines.push('Assumed:', ...result.assumptions.map((each) => `  ${printable(each)}`), '');
   }

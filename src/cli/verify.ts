@@ -1,28 +1,38 @@
 import type { nn } from '../index.js';
+import { findStateDicts } from '../serialization/find-state-dicts.js';
 import {
   difference,
   floatType,
   layersOf,
   moduleOf,
   numbersOf,
-  openModel,
   randomInput,
   run,
   titleOf,
   type Difference,
   type Layer,
 } from './layers.js';
+import {
+  foundLines,
+  loadFile,
+  modelOptionsHelp,
+  openModel,
+  recognise,
+  type ModelFile,
+  type ModelOptions,
+} from './open-model.js';
 import { breathe, columns, formatPercent, printable, ProgressBar, UsageError } from './terminal.js';
 
-export const verifyHelp = `Usage: dynaquant verify FLOAT QUANT [--tolerance E] [--json]
+export const verifyHelp = `Usage: dynaquant verify FLOAT QUANT [options]
 
 Compares a quantized checkpoint with the float one it was made of: runs each layer of both on the same random input
 and prints how far the results are apart, in % of the float output's magnitude. Exit code 1 if a layer is further
 off than the tolerance, missing, or of another kind or size.
 
-  --tolerance E   the largest mean error, as a part of the mean magnitude (default 0.2; an LSTM in INT8 has some
-                  0.01, in float16 0.0002; embeddings in 4 bits have 0.1)
-  --json          one JSON document instead of text
+  --tolerance E     the largest mean error, as a part of the mean magnitude (default 0.2; an LSTM in INT8 has some
+                    0.01, in float16 0.0002; embeddings in 4 bits have 0.1)
+${modelOptionsHelp}
+  --json            one JSON document instead of text
 
 Examples
   dynaquant verify model.pt model.int8.safetensors
@@ -38,11 +48,15 @@ interface LayerReport extends Partial<Difference> {
   problem?: string;
 }
 
+export interface VerifyOptions extends ModelOptions {
+  tolerance?: string | undefined;
+}
+
 /** The report, and whether everything passed. */
 export async function verify(
   floatFile: string,
   quantizedFile: string,
-  tolerance: string | undefined,
+  { tolerance, ...options }: VerifyOptions,
   json: boolean,
 ): Promise<{ output: string; passed: boolean }> {
   const limit = tolerance === undefined ? 0.2 : Number(tolerance);
@@ -51,9 +65,10 @@ export async function verify(
   }
   const bar = new ProgressBar();
   bar.update(0, `reading ${floatFile}`);
-  const { state: float } = await openModel(floatFile);
+  const opened = await openModel(floatFile, { ...options, bidirectional: [], stripOwn: true });
+  const { state: float, keys, prefix } = opened;
   bar.update(0, `reading ${quantizedFile}`);
-  const { state: quantized } = await openModel(quantizedFile);
+  const { state: quantized, assumptions } = await openQuantized(quantizedFile, options);
   const others = new Map(layersOf(quantized).map((layer) => [titleOf(layer), layer]));
   const layers = layersOf(float);
   const reports: LayerReport[] = [];
@@ -72,8 +87,25 @@ export async function verify(
     reports.push({ name, layer, type: metadata.type, passed: false, problem: 'is not in the float file' });
   }
   const passed = reports.every((report) => report.passed);
-  const result = { float: floatFile, quantized: quantizedFile, tolerance: limit, passed, layers: reports };
+  const result = {
+    float: floatFile,
+    quantized: quantizedFile,
+    tolerance: limit,
+    passed,
+    layers: reports,
+    assumptions: { float: opened.assumptions, quantized: assumptions },
+    keys,
+    prefix,
+  };
   return { output: json ? JSON.stringify(result, null, 2) : text(result), passed };
+}
+
+/** The other file is most often one state dict of this library, with the classes in its metadata. */
+async function openQuantized(path: string, { key, set, bidirectional }: ModelOptions): Promise<ModelFile> {
+  const options = { key, set: set.filter((each) => !/^([^=]*\.)?type=/.test(each)), bidirectional };
+  const loaded = await loadFile(path, options);
+  const isOne = findStateDicts(loaded).length === 1;
+  return recognise(path, loaded, { ...options, key: isOne ? [] : key, stripOwn: true });
 }
 
 function compare(
@@ -115,6 +147,8 @@ function text(result: {
   tolerance: number;
   passed: boolean;
   layers: LayerReport[];
+  keys: readonly string[];
+  prefix: string;
 }): string {
   const rows = result.layers.map(({ name, layer, type, error, maxError, passed, problem }) => [
     passed ? 'ok' : 'FAILED',
@@ -128,5 +162,5 @@ function text(result: {
   const verdict = result.passed
     ? `${result.quantized} agrees with ${result.float} within ${formatPercent(result.tolerance)}`
     : `${failed} of ${result.layers.length} layers of ${result.quantized} do not agree with ${result.float} within ${formatPercent(result.tolerance)}`;
-  return [columns(rows.map((row) => row.map(printable))), '', verdict].join('\n');
+  return [...foundLines(result), columns(rows.map((row) => row.map(printable))), '', verdict].join('\n');
 }
