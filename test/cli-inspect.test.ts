@@ -22,6 +22,8 @@ test('--json: modules, shapes, dtypes, sizes, what would be quantized', () => {
   expect(json(folder, 'inspect', 'bare.safetensors')).toEqual({
     file: 'bare.safetensors',
     fileBytes: expect.any(Number),
+    keys: [],
+    prefix: '',
     tensorBytes: 4 * (8 * 3 + 8 * 2 + 8 + 8 + 12),
     quantizedBytes: 8 * 3 + 8 * 2 + 2 * 8 + 4 * 16 + 4 * 12,
     modules: [

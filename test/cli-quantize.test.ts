@@ -143,6 +143,8 @@ test('--json', () => {
       },
     ],
     assumptions: [],
+    keys: [],
+    prefix: '',
   });
   for (const { name, error } of result.layers)
     expect([name, error > 1e-4 && error < 0.1]).toEqual([name, true]);

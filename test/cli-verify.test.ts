@@ -35,6 +35,9 @@ test('--json: each layer on random input', () => {
     float: 'float',
     quantized: 'int8',
     tolerance: 0.2,
+    assumptions: { float: [], quantized: [] },
+    keys: [],
+    prefix: '',
     passed: true,
     layers: [
       { ...layer('embedding', 'Embedding'), error: 0, maxError: 0 },

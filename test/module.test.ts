@@ -184,7 +184,8 @@ describe('loadStateDict', () => {
   });
   test('what is no state dict', () => {
     expect(() => fresh().loadStateDict(5 as never)).toThrow(/Map of tensors, got 5/);
-    expect(() => fresh().loadStateDict({ a: 1 } as never)).toThrow(/\[name, Tensor\] pairs, got 1/);
+    expect(() => fresh().loadStateDict(['a'] as never)).toThrow(/\[name, Tensor\] pairs, got 'a'/);
+    expect(() => fresh().loadStateDict(new Map([[1, zeros(1)]]) as never)).toThrow(/got the name 1/);
   });
 });
 

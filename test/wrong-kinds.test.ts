@@ -925,7 +925,16 @@ const modules: Rows = {
     (m) => m.toString(),
     {},
   ),
-  modelFromStateDict: { call: dynaquant.modelFromStateDict, args: { state: arg(state, 'object', /state/) } },
+  modelFromStateDict: [
+    {
+      call: dynaquant.modelFromStateDict,
+      args: { state: arg(state, 'object', /state/), options: options() },
+    },
+    {
+      call: (metadata: never) => dynaquant.modelFromStateDict(state(), { metadata }),
+      args: { metadata: arg(() => ({ '*': { bias: true } }), 'undefined object') },
+    },
+  ],
   StateDictModule: { call: () => dynaquant.modelFromStateDict(state()).model, args: {} },
   CheckpointError: { call: (message: never) => new CheckpointError(message), args: {} },
 };
@@ -969,6 +978,10 @@ const streams: Rows = {
 
 const file = join(folder, 'state.safetensors');
 const files: Rows = {
+  'nn.utils.consumePrefixInStateDictIfPresent': {
+    call: nn.utils.consumePrefixInStateDictIfPresent,
+    args: { state: arg(state), prefix: arg(() => 'linear.', 'string') },
+  },
   saveSync: {
     call: dynaquant.saveSync,
     args: { state: arg(state, '', /state/), path: arg(() => file, '', /path/), options: options() },

@@ -34,6 +34,9 @@ const flag = { type: 'boolean', default: false } as const;
 const text = { type: 'string' } as const;
 const list = { type: 'string', multiple: true, default: [] as string[] } as const;
 
+/** How to open a file, in every command. */
+const modelOptions = { key: list, set: list, bidirectional: list } as const;
+
 function parse<T extends NonNullable<ParseArgsConfig['options']>>(args: string[], options: T) {
   try {
     const config = { args, options: { ...options, json: flag, help: flag }, allowPositionals: true } as const;
@@ -50,10 +53,10 @@ function expectFiles(files: readonly string[], names: readonly string[]): void {
 }
 
 async function runInspect(args: string[]): Promise<number> {
-  const { values, positionals } = parse(args, {});
+  const { values, positionals } = parse(args, modelOptions);
   if (values.help) return print(inspectHelp);
   expectFiles(positionals, ['FILE']);
-  return print(`${await inspect(positionals[0]!, values.json)}\n`);
+  return print(`${await inspect(positionals[0]!, values, values.json)}\n`);
 }
 
 async function runQuantize(args: string[]): Promise<number> {
@@ -69,6 +72,7 @@ async function runQuantize(args: string[]): Promise<number> {
     layer: list,
     strict: flag,
     input: text,
+    ...modelOptions,
   });
   if (values.help) return print(quantizeHelp);
   expectFiles(positionals, ['IN']);
@@ -85,6 +89,9 @@ async function runQuantize(args: string[]): Promise<number> {
     layer: values.layer,
     strict: values.strict,
     input: values.input,
+    key: values.key,
+    set: values.set,
+    bidirectional: values.bidirectional,
   };
   const report = await quantize(positionals[0]!, options, values.json);
   print(`${report.text}\n`);
@@ -92,7 +99,7 @@ async function runQuantize(args: string[]): Promise<number> {
 }
 
 async function runVerify(args: string[]): Promise<number> {
-  const { values, positionals } = parse(args, { tolerance: text, input: text });
+  const { values, positionals } = parse(args, { tolerance: text, input: text, ...modelOptions });
   if (values.help) return print(verifyHelp);
   expectFiles(positionals, ['FLOAT', 'QUANT']);
   const [float, quantized] = positionals as [string, string];

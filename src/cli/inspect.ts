@@ -1,20 +1,32 @@
 import { statSync } from 'node:fs';
 
 import { modelFromStateDict, qint8, type nn, type Tensor } from '../index.js';
-import { bytesOf, isQuantizable, openModel, ownerOf, totalBytes, type ModelFile } from './layers.js';
+import { findStateDicts, type FoundStateDict } from '../serialization/find-state-dicts.js';
+import { bytesOf, isQuantizable, ownerOf, totalBytes } from './layers.js';
+import {
+  foundLines,
+  loadFile,
+  modelOptionsHelp,
+  recognise,
+  type ModelFile,
+  type ModelOptions,
+} from './open-model.js';
 import { columns, formatBytes, printable } from './terminal.js';
 
-export const inspectHelp = `Usage: dynaquant inspect FILE [--json]
+export const inspectHelp = `Usage: dynaquant inspect FILE [options]
 
 Shows the modules of a checkpoint: what they are, the shapes, dtypes and sizes of their tensors, and what
 'dynaquant quantize' would make of each. The file may be safetensors, or what torch.save wrote.
 
-A checkpoint does not say everything of a module (batchFirst, for one): what was assumed is listed last.
+A checkpoint does not say everything of a module (batchFirst, for one): what was assumed is listed last. Of a file
+with several state dicts it shows their keys. Prefixes such as 'module.' are left out of all names.
 
-  --json   one JSON document instead of text
+${modelOptionsHelp}
+  --json            one JSON document instead of text
 
 Examples
   dynaquant inspect model.pt
+  dynaquant inspect checkpoint.pt --key model_state
   dynaquant inspect model.safetensors --json | jq '.modules[].name'
 `;
 
@@ -29,12 +41,17 @@ interface ModuleReport {
   tensors: { name: string; shape: number[]; dtype: string; bytes: number }[];
 }
 
-export async function inspect(file: string, json: boolean): Promise<string> {
-  const opened = await openModel(file);
+export async function inspect(file: string, options: ModelOptions, json: boolean): Promise<string> {
+  const loaded = await loadFile(file, options);
+  const found = options.key.length === 0 ? findStateDicts(loaded) : [];
+  if (found.length > 1) return overview(file, found, json);
+  const opened = recognise(file, loaded, options);
   const modules = report(opened);
   const result = {
     file,
     fileBytes: statSync(file).size,
+    keys: opened.keys,
+    prefix: opened.prefix,
     tensorBytes: totalBytes(opened.state),
     quantizedBytes: modules.reduce((sum, { bytes, quantizedBytes }) => sum + (quantizedBytes ?? bytes), 0),
     modules,
@@ -42,6 +59,23 @@ export async function inspect(file: string, json: boolean): Promise<string> {
     notes: Object.fromEntries(opened.state.notes),
   };
   return json ? JSON.stringify(result, null, 2) : text(result);
+}
+
+/** The state dicts of a file with several. */
+function overview(file: string, found: readonly FoundStateDict[], json: boolean): string {
+  const stateDicts = found.map(({ key, tensors }) => ({
+    key,
+    tensors: tensors.size,
+    bytes: totalBytes(tensors),
+  }));
+  if (json) return JSON.stringify({ file, fileBytes: statSync(file).size, stateDicts }, null, 2);
+  const rows = stateDicts.map(({ key, tensors, bytes }) => [
+    key === '' ? '(the file itself)' : printable(key),
+    tensors === 1 ? '1 tensor' : `${tensors} tensors`,
+    formatBytes(bytes),
+  ]);
+  const title = `${file}: ${formatBytes(statSync(file).size)}, ${found.length} state dicts; choose with --key`;
+  return [title, '', columns(rows)].join('\n');
 }
 
 function report({ state }: ModelFile): ModuleReport[] {
@@ -92,6 +126,8 @@ function text(result: {
   modules: ModuleReport[];
   assumptions: string[];
   notes: Record<string, string>;
+  keys: readonly string[];
+  prefix: string;
 }): string {
   const rows: string[][] = [];
   for (const { name, repr, bytes, quantizedBytes: after, tensors } of result.modules) {
@@ -112,6 +148,7 @@ function text(result: {
   const { fileBytes, tensorBytes, quantizedBytes: after } = result;
   const lines = [
     `${result.file}: ${formatBytes(fileBytes)}, weights ${formatBytes(tensorBytes)}, quantized to INT8 ${formatBytes(after)}`,
+    ...foundLines(result),
     '',
     columns(rows.map((row) => row.map(printable))),
   ];

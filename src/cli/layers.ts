@@ -1,39 +1,6 @@
-import { CheckpointError, isMap, rangeError } from '../errors.js';
-import { float32, load, modelFromStateDict, nn, Tensor, type DType } from '../index.js';
+import { CheckpointError } from '../errors.js';
+import { float32, modelFromStateDict, nn, Tensor, type DType } from '../index.js';
 import { entryOf, isQuantized, twinOf } from '../nn/quantized/catalogue.js';
-import { isTensor } from '../tensor/index.js';
-
-/** A model from a file: its state, whose `metadata` say what each module is, and what had to be assumed. */
-export interface ModelFile {
-  readonly state: nn.StateDict;
-  readonly assumptions: string[];
-}
-
-/** Reads a checkpoint and recognises its modules. */
-export async function openModel(path: string): Promise<ModelFile> {
-  const loaded = stateDictOf(path, await load<unknown>(path));
-  const { model, assumptions } = modelFromStateDict(loaded);
-  const state = model.stateDict();
-  for (const [key, text] of loaded.notes ?? []) state.notes.set(key, text);
-  return { state, assumptions };
-}
-
-/** The keys under which training scripts keep the weights, beside other things. */
-const usualKeys = ['model_state_dict', 'state_dict', 'model', 'net', 'weights'];
-
-function stateDictOf(path: string, loaded: unknown): nn.StateDict {
-  const isState = (value: unknown): value is nn.StateDict =>
-    isMap(value) && value.size > 0 && [...value.values()].every(isTensor);
-  if (isState(loaded)) return loaded;
-  const inside = isMap(loaded) ? loaded : new Map<unknown, unknown>();
-  const key = usualKeys.find((each) => isState(inside.get(each)));
-  if (key === undefined)
-    throw rangeError(
-      'ERR_INVALID_ARG_VALUE',
-      `${path} holds no state dict, alone or as ${usualKeys.join(', ')}`,
-    );
-  return inside.get(key) as nn.StateDict;
-}
 
 /**
  * A module with tensors of its own, or one layer of a recurrent module. The command quantizes, runs and compares
@@ -260,7 +227,7 @@ export function bytesOf({ data, scales, zeroPoints }: Tensor): number {
   return data.byteLength + (scales === undefined ? 0 : 4 * scales.length + zeroPoints!.byteLength);
 }
 
-export function totalBytes(state: nn.StateDict): number {
+export function totalBytes(state: ReadonlyMap<string, Tensor>): number {
   let total = 0;
   for (const tensor of state.values()) total += bytesOf(tensor);
   return total;

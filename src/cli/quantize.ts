@@ -11,7 +11,6 @@ import {
   layersOf,
   moduleOf,
   numbersOf,
-  openModel,
   rename,
   run,
   stack,
@@ -21,6 +20,7 @@ import {
   type Layer,
   type Results,
 } from './layers.js';
+import { foundLines, modelOptionsHelp, openModel, type ModelOptions } from './open-model.js';
 import {
   breathe,
   columns,
@@ -49,6 +49,7 @@ and the quantized one on the same input and prints how far they are apart, in % 
                     best, float16, quint8 or quint4x2; may be repeated
   --strict          exit code 1 if a layer stays float that no --only, --exclude or --layer leaves so
   --input FILE      run layers on real input instead of random numbers
+${modelOptionsHelp}
   --json            one JSON document instead of text
 
 NAME may be a layer of a stacked LSTM, GRU or RNN: lstm.0 is the first of lstm. Layers of different modes become modules
@@ -66,7 +67,7 @@ In Node, the result loads into a model of your own class that quantizeDynamic ha
   const { model } = modelFromStateDict(await load('model.int8.safetensors'));
 `;
 
-export interface QuantizeOptions extends ChoiceOptions {
+export interface QuantizeOptions extends ChoiceOptions, ModelOptions {
   output: string;
   input: string | undefined;
   strict: boolean;
@@ -106,7 +107,7 @@ export async function quantize(
   const inputFileBytes = statSync(file).size;
   const bar = new ProgressBar();
   bar.update(0, `reading ${file}`);
-  const { state, assumptions } = await openModel(file);
+  const { state, assumptions, keys, prefix } = await openModel(file, options);
   const choices = choose(state, layersOf(state), options);
   checkChoices(file, dtype, choices);
   const inputs = await Inputs.read(options.input, state);
@@ -121,7 +122,7 @@ export async function quantize(
   const { layers, floatLayers } = reports;
   const outputFileBytes = statSync(output).size;
   const sizes = { floatBytes, quantizedBytes, inputFileBytes, outputFileBytes };
-  const result = { input: file, output, dtype, ...sizes, layers, floatLayers, assumptions };
+  const result = { input: file, output, dtype, ...sizes, layers, floatLayers, assumptions, keys, prefix };
   const passed = !options.strict || floatLayers.every(({ chosen }) => chosen);
   return { text: json ? JSON.stringify(result, null, 2) : text(result, options.input), passed };
 }
@@ -237,6 +238,8 @@ function text(
     layers: LayerReport[];
     floatLayers: FloatLayer[];
     assumptions: string[];
+    keys: readonly string[];
+    prefix: string;
   },
   inputFile: string | undefined,
 ): string {
@@ -251,7 +254,7 @@ function text(
     const stays = `stays float${layer.chosen ? ',' : ':'} ${layer.reason}`;
     rows.push([titleOf(layer), layer.type, formatBytes(layer.bytes), stays]);
   }
-  const lines = [columns(rows.map((row) => row.map(printable))), ''];
+  const lines = [...foundLines(result), columns(rows.map((row) => row.map(printable))), ''];
   if (result.assumptions.length > 0) {
     lines.push('Assumed:', ...result.assumptions.map((each) => `  ${printable(each)}`), '');
   }

@@ -1,4 +1,5 @@
 import type { nn } from '../index.js';
+import { findStateDicts } from '../serialization/find-state-dicts.js';
 import { inputHelp, Inputs } from './inputs.js';
 import {
   difference,
@@ -6,25 +7,34 @@ import {
   layersOf,
   moduleOf,
   numbersOf,
-  openModel,
   run,
   stack,
   titleOf,
   type Difference,
   type Layer,
 } from './layers.js';
+import {
+  foundLines,
+  loadFile,
+  modelOptionsHelp,
+  openModel,
+  recognise,
+  type ModelFile,
+  type ModelOptions,
+} from './open-model.js';
 import { breathe, columns, formatPercent, printable, ProgressBar, UsageError } from './terminal.js';
 
-export const verifyHelp = `Usage: dynaquant verify FLOAT QUANT [--input FILE] [--tolerance E] [--json]
+export const verifyHelp = `Usage: dynaquant verify FLOAT QUANT [options]
 
 Compares a quantized checkpoint with the float one it was made of: runs each layer of both on the same input, which is
 random, and prints how far the results are apart, in % of the float output's magnitude. Exit code 1 if a layer is
 further off than the tolerance, missing, or of another kind or size.
 
-  --tolerance E   the largest mean error, as a part of the mean magnitude (default 0.2; an LSTM in INT8 has some
-                  0.01, in float16 0.0002; embeddings in 4 bits have 0.1)
-  --input FILE    run layers on real input instead: random numbers lack the long tails that real input may have
-  --json          one JSON document instead of text
+  --tolerance E     the largest mean error, as a part of the mean magnitude (default 0.2; an LSTM in INT8 has some
+                    0.01, in float16 0.0002; embeddings in 4 bits have 0.1)
+  --input FILE      run layers on real input instead: random numbers lack the long tails that real input may have
+${modelOptionsHelp}
+  --json            one JSON document instead of text
 
 ${inputHelp}
 
@@ -45,24 +55,29 @@ interface LayerReport extends Partial<Difference> {
   input?: 'random' | 'real';
 }
 
+export interface VerifyOptions extends ModelOptions {
+  tolerance?: string | undefined;
+  input?: string | undefined;
+}
+
 /** The report, and whether everything passed. */
 export async function verify(
   floatFile: string,
   quantizedFile: string,
-  options: { tolerance?: string | undefined; input?: string | undefined },
+  { tolerance, input, ...options }: VerifyOptions,
   json: boolean,
 ): Promise<{ output: string; passed: boolean }> {
-  const { tolerance } = options;
   const limit = tolerance === undefined ? 0.2 : Number(tolerance);
   if (!(limit >= 0) || tolerance === '') {
     throw new UsageError(`--tolerance should be a number from 0 on, got '${tolerance}'`);
   }
   const bar = new ProgressBar();
   bar.update(0, `reading ${floatFile}`);
-  const { state: float } = await openModel(floatFile);
+  const opened = await openModel(floatFile, { ...options, bidirectional: [], stripOwn: true });
+  const { state: float, keys, prefix } = opened;
   bar.update(0, `reading ${quantizedFile}`);
-  const { state: quantized } = await openModel(quantizedFile);
-  const inputs = await Inputs.read(options.input, float);
+  const { state: quantized, assumptions } = await openQuantized(quantizedFile, options);
+  const inputs = await Inputs.read(input, float);
   for (const [name, { type }] of quantized.metadata)
     if (type === 'RNNStack' && Number(float.metadata.get(name)?.['numLayers']) > 1) stack(float, name);
   const others = new Map(layersOf(quantized).map((layer) => [titleOf(layer), layer]));
@@ -83,8 +98,25 @@ export async function verify(
     reports.push({ name, layer, type: metadata.type, passed: false, problem: 'is not in the float file' });
   }
   const passed = reports.every((report) => report.passed);
-  const result = { float: floatFile, quantized: quantizedFile, tolerance: limit, passed, layers: reports };
+  const result = {
+    float: floatFile,
+    quantized: quantizedFile,
+    tolerance: limit,
+    passed,
+    layers: reports,
+    assumptions: { float: opened.assumptions, quantized: assumptions },
+    keys,
+    prefix,
+  };
   return { output: json ? JSON.stringify(result, null, 2) : text(result), passed };
+}
+
+/** The other file is most often one state dict of this library, with the classes in its metadata. */
+async function openQuantized(path: string, { key, set, bidirectional }: ModelOptions): Promise<ModelFile> {
+  const options = { key, set: set.filter((each) => !/^([^=]*\.)?type=/.test(each)), bidirectional };
+  const loaded = await loadFile(path, options);
+  const isOne = findStateDicts(loaded).length === 1;
+  return recognise(path, loaded, { ...options, key: isOne ? [] : key, stripOwn: true });
 }
 
 function compare(
@@ -140,6 +172,8 @@ function text(result: {
   tolerance: number;
   passed: boolean;
   layers: LayerReport[];
+  keys: readonly string[];
+  prefix: string;
 }): string {
   const isReal = result.layers.some(({ input }) => input === 'real');
   const rows = result.layers.map(({ name, layer, type, error, maxError, input, passed, problem }) => [
@@ -155,5 +189,5 @@ function text(result: {
   const verdict = result.passed
     ? `${result.quantized} agrees with ${result.float} within ${formatPercent(result.tolerance)}`
     : `${failed} of ${result.layers.length} layers of ${result.quantized} do not agree with ${result.float} within ${formatPercent(result.tolerance)}`;
-  return [columns(rows.map((row) => row.map(printable))), '', verdict].join('\n');
+  return [...foundLines(result), columns(rows.map((row) => row.map(printable))), '', verdict].join('\n');
 }

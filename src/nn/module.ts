@@ -15,8 +15,9 @@ import { dispose } from './dispose.js';
 import { addHook, missingForward, withoutHooks, type Hook, type RemovableHandle } from './hooks.js';
 import { freeHandle } from './native-weights.js';
 import { isParameter, type Parameter } from './parameter.js';
+import { keyProblems, refuseOthers } from './key-problems.js';
 import {
-  entriesOf,
+  givenState,
   metadataOf,
   sizeMismatch,
   StateDict,
@@ -31,7 +32,9 @@ export { copyHooks, type RemovableHandle } from './hooks.js';
 export { emptyParameter, isParameter, Parameter, parameterData } from './parameter.js';
 export { pythonFloat } from './repr.js';
 export {
+  assumptionsOf,
   entriesOf,
+  givenState,
   metadataOf,
   sizeMismatch,
   StateDict,
@@ -237,15 +240,18 @@ export abstract class Module {
    * Quantized modules also take their activation mode from the metadata of a {@link StateDict}, so that a file
    * gives the same bits wherever it is loaded. From anything else they keep the mode they have.
    *
+   * What is no tensor (a module's extra state, a text, a dict) is an unexpected key.
+   *
    * @param options.strict - whether missing and unexpected keys are errors. Default: true
-   * @throws {TypeError} when `state` holds no tensors
-   * @throws {RangeError} (`ERR_STATE_DICT`) with PyTorch's sentence when keys (if strict), shapes or dtypes do not fit
+   * @throws {TypeError} when `state` does not list names and values, or holds no tensor for a parameter
+   * @throws {RangeError} (`ERR_STATE_DICT`) with PyTorch's sentence when keys (if strict), shapes or dtypes do not fit.
+   * Where most keys would fit with or without a prefix (`module.`), it names that, and the call that mends it
    */
   loadStateDict(state: StateDictLike, options: { strict?: boolean } = {}): IncompatibleKeys {
     checkOptions('loadStateDict', options, ['strict']);
     const { strict = true } = options;
     checkBoolean('strict', strict);
-    const given = entriesOf(state);
+    const { tensors: given, others } = givenState(state);
     const allMetadata = metadataOf(state);
     const known = new Set<string>();
     const missingKeys: string[] = [];
@@ -265,13 +271,9 @@ export abstract class Module {
       problems.push(...module.checkOwnState(own, prefix === '' ? '' : `${prefix}.`, metadata));
       loads.push([module, own, metadata]);
     });
-    const unexpectedKeys = [...given.keys()].filter((key) => !known.has(key));
-    if (strict) {
-      const list = (keys: string[]): string => keys.map((key) => `"${key}"`).join(', ');
-      if (missingKeys.length > 0) problems.unshift(`Missing key(s) in state_dict: ${list(missingKeys)}. `);
-      if (unexpectedKeys.length > 0)
-        problems.unshift(`Unexpected key(s) in state_dict: ${list(unexpectedKeys)}. `);
-    }
+    refuseOthers(others, known);
+    const unexpectedKeys = [...given.keys(), ...others.keys()].filter((key) => !known.has(key));
+    if (strict) problems.unshift(...keyProblems(missingKeys, unexpectedKeys, others));
     if (problems.length > 0) {
       throw rangeError(
         'ERR_STATE_DICT',

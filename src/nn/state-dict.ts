@@ -51,31 +51,60 @@ export function sizeMismatch(name: string, given: readonly number[], own: readon
 
 /** Names and tensors of a state dict. @throws {TypeError} when it holds something else */
 export function entriesOf(state: StateDictLike, name = 'state'): Map<string, Tensor> {
+  const entries = namedValues(state, name);
+  for (const entry of entries) if (!isTensor(entry[1])) throw wrongEntry(name, entry);
+  return new Map(entries as [string, Tensor][]);
+}
+
+/** What a state dict holds: tensors, and what is none under a name of its own (None, a text, a dict…). */
+export interface GivenState {
+  readonly tensors: Map<string, Tensor>;
+  readonly others: Map<string, unknown>;
+}
+
+/** Everything in a state dict. @throws {TypeError} when it does not list names and values */
+export function givenState(state: object): GivenState {
+  const tensors = new Map<string, Tensor>();
+  const others = new Map<string, unknown>();
+  for (const [key, value] of namedValues(state, 'state')) {
+    if (isTensor(value)) tensors.set(key, value);
+    else others.set(key, value);
+  }
+  const { raw } = state as Partial<StateDict>;
+  if (isMap(state) && isMap(raw)) for (const [key, value] of raw) others.set(String(key), value);
+  return { tensors, others };
+}
+
+function namedValues(state: object, name: string): [string, unknown][] {
   const sentence = `${name} should be a Map of tensors, got ${describe(state)}`;
   if (typeof state !== 'object' || state === null || isTensor(state)) {
     throw typeError('ERR_INVALID_ARG_TYPE', sentence);
   }
   const entries = Symbol.iterator in state ? listOf(name, state, sentence) : Object.entries(state);
   for (const entry of entries) {
-    if (!Array.isArray(entry) || typeof entry[0] !== 'string' || !isTensor(entry[1])) {
-      throw typeError(
-        'ERR_INVALID_ARG_TYPE',
-        `${name} should hold [name, Tensor] pairs, got ${wrongEntry(entry)}`,
-      );
-    }
+    if (!Array.isArray(entry) || typeof entry[0] !== 'string') throw wrongEntry(name, entry);
   }
-  return new Map(entries as [string, Tensor][]);
+  return entries as [string, unknown][];
 }
 
 /** What is wrong with an entry of a state dict. */
-function wrongEntry(entry: unknown): string {
-  if (!Array.isArray(entry)) return describe(entry);
-  const [key, value] = entry as unknown[];
-  return typeof key === 'string' ? `${describe(value)} under ${describe(key)}` : `the name ${describe(key)}`;
+function wrongEntry(name: string, entry: unknown): Error {
+  const [key, value] = Array.isArray(entry) ? (entry as unknown[]) : [];
+  const named =
+    typeof key === 'string' ? `${describe(value)} under ${describe(key)}` : `the name ${describe(key)}`;
+  const got = Array.isArray(entry) ? named : describe(entry);
+  return typeError('ERR_INVALID_ARG_TYPE', `${name} should hold [name, Tensor] pairs, got ${got}`);
 }
 
 /** The metadata of a {@link StateDict} (of any copy of the package). A plain Map or object has none. */
 export function metadataOf(state: StateDictLike): ReadonlyMap<string, ModuleMetadata> {
   const metadata = (state as Partial<StateDict> | null | undefined)?.metadata;
   return isMap(metadata) ? (metadata as ReadonlyMap<string, ModuleMetadata>) : new Map();
+}
+
+/** What the reader of a {@link StateDict} assumed. A plain Map or object has none. */
+export function assumptionsOf(state: object): readonly string[] {
+  const { assumptions } = state as Partial<StateDict>;
+  if (!isMap(state) || !Array.isArray(assumptions)) return [];
+  return assumptions.filter((sentence) => typeof sentence === 'string');
 }

@@ -5,6 +5,8 @@ import { onMeta } from '../nn/meta.js';
 import { isParameter, Parameter, type Module, type ModuleMetadata } from '../nn/module.js';
 import { defaultsOf, entryOf, isQuantized } from '../nn/quantized/catalogue.js';
 import { float32, type Tensor } from '../tensor/index.js';
+import { Assumptions } from './assumptions.js';
+import type { Corrections } from './corrections.js';
 import { Recogniser, type Found } from './recognise.js';
 import { StateDictModule } from './state-dict-module.js';
 
@@ -17,16 +19,25 @@ export interface Node {
 
 /** Builds the modules of a state dict, children first. */
 export class Builder {
-  readonly assumptions: string[] = [];
+  readonly assumptions = new Assumptions();
   private readonly recogniser: Recogniser;
-  private readonly parameters = new Map<Tensor, Parameter>();
+  /** The classes that modules are said to be of. */
+  private readonly types = new Map<string, string>();
+  /** By the memory of their tensors. */
+  private readonly parameters = new Map<ArrayBufferLike, Map<string, Parameter>>();
 
-  constructor(root: Node) {
+  constructor(
+    root: Node,
+    private readonly corrections: Corrections,
+  ) {
     this.recogniser = new Recogniser(tensorsBelow(root));
   }
 
   build(node: Node, name: string): Module {
-    const { metadata, tensors } = node;
+    const { tensors } = node;
+    const type = this.corrections.typeOf(name);
+    const metadata = type === undefined ? node.metadata : { ...node.metadata, type };
+    if (metadata !== undefined) this.types.set(name, metadata.type);
     const children = new Map<string, Module>();
     for (const [part, child] of node.children) {
       children.set(part, this.build(child, name === '' ? part : `${name}.${part}`));
@@ -45,6 +56,21 @@ export class Builder {
       if (module !== undefined) return module;
     }
     return new StateDictModule(children, tensors, metadata);
+  }
+
+  /** Adds what the state's reader assumed, unless the caller has said something else since. */
+  addAssumptions(sentences: readonly string[]): void {
+    for (const sentence of sentences) {
+      this.assumptions.addSentence(sentence, (name, type, text) => {
+        const said = this.corrections.typeOf(name);
+        const [, option] = /^assumed (\w+) = /.exec(text) ?? [];
+        if (option !== undefined && this.corrections.says(name, option)) return true;
+        return (
+          (this.types.get(name) ?? type) !== type ||
+          (said !== undefined && /has the same tensors$/.test(text))
+        );
+      });
+    }
   }
 
   /** A module with tensors and without children. */
@@ -79,8 +105,10 @@ export class Builder {
   private optionsOf(name: string, metadata: ModuleMetadata | undefined, found: Found): Options {
     const { entry, options: shown, because } = found;
     const defaults = defaultsOf(entry, shown['dtype']);
+    const has = (option: string): boolean => Object.hasOwn(defaults, option) || Object.hasOwn(shown, option);
+    const corrected = this.corrections.optionsOf(name, entry.type, has);
     const told: Record<string, unknown> = {};
-    for (const [key, value] of Object.entries(metadata ?? {})) {
+    for (const [key, value] of Object.entries({ ...metadata, ...corrected })) {
       if (Object.hasOwn(defaults, key)) told[key] = value;
       else if (Object.hasOwn(shown, key) && !sameValue(shown[key], value)) {
         throw new CheckpointError(
@@ -91,22 +119,25 @@ export class Builder {
     const assumed = entry.announced
       .filter((key) => Object.hasOwn(defaults, key) && !Object.hasOwn(told, key))
       .map((key) => `${key} = ${JSON.stringify(defaults[key])}`);
-    if (because !== undefined || assumed.length > 0) {
+    if (assumed.length > 0 || because !== undefined) {
       const reasons = [because, assumed.length > 0 && `assumed ${assumed.join(', ')}`];
-      const subject = `${name === '' ? 'the model' : name} (${entry.type})`;
-      this.assumptions.push(`${subject}: ${reasons.filter(Boolean).join('; ')}`);
+      this.assumptions.add(name, entry.type, reasons.filter(Boolean).join('; '));
     }
     return { ...defaults, ...told, ...shown };
   }
 
-  /** Makes tensors the parameters of a module, without a copy. A tensor with two names stays one parameter. */
+  /** Makes tensors the parameters of a module, without a copy. Tensors of the same memory are one parameter. */
   private adopt(module: Module, tensors: Tensors): void {
     for (const [name, tensor] of tensors) {
-      let parameter = this.parameters.get(tensor);
+      const { buffer, byteOffset } = tensor.data;
+      const inBuffer = this.parameters.get(buffer) ?? new Map<string, Parameter>();
+      this.parameters.set(buffer, inBuffer);
+      const place = `${byteOffset} ${tensor.dtype} ${tensor.shape.join()}`;
+      let parameter = inBuffer.get(place);
       if (parameter === undefined) {
         const float = tensor.to(float32);
         parameter = isParameter(float) ? float : new Parameter(float.checked(name), float.shape);
-        this.parameters.set(tensor, parameter);
+        inBuffer.set(place, parameter);
       }
       (module as unknown as Record<string, Parameter>)[name] = parameter;
     }
@@ -117,9 +148,8 @@ export class Builder {
     if (metadata !== undefined) return;
     const list = Array.from(tensors, ([key, { shape }]) => `${key} [${shape.join(', ')}]`);
     const shown = list.length > 4 ? [...list.slice(0, 3), `${list.length - 3} more`] : list;
-    this.assumptions.push(
-      `${name === '' ? 'the model' : name}: no known module has these tensors, which are kept as they are: ${shown.join(', ')}`,
-    );
+    const text = 'no known module has these tensors, which are kept as they are';
+    this.assumptions.add(name, '', text, `: ${shown.join(', ')}`);
   }
 }
 

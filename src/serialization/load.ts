@@ -17,7 +17,8 @@ import { bytesIn, openSource, openSourceSync, type LoadSource, type SyncLoadSour
 export interface LoadOptions {
   /**
    * Names of LSTMs and GRUs, quantized by PyTorch, that have one layer of two directions. Only needed if `inputSize`
-   * equals `hiddenSize`: such a file does not tell two directions from two layers, and `load` assumes two layers.
+   * equals `hiddenSize`: such a file does not tell two directions from two layers. `load` then assumes two layers, and
+   * says so in the state dict's `assumptions`.
    */
   bidirectional?: Iterable<string>;
   /**

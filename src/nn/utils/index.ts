@@ -1,3 +1,4 @@
+export { consumePrefixInStateDictIfPresent } from './consume-prefix.js';
 /** Sequences of unequal length, as PyTorch's `torch.nn.utils.rnn`. */
 export * as rnn from './rnn.js';
 export { composeReparametrizations } from './reparametrize.js';

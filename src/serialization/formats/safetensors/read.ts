@@ -21,6 +21,7 @@ import { readInto, type Budget, type OpenFile, type Steps } from '../../file.js'
 import type { Format } from '../format.js';
 import { joinInt8Weights } from '../torchao.js';
 import { beginsAsSafetensors, readHeader } from './header.js';
+import { restoreTied } from './tied.js';
 
 export const safetensors: Format = {
   name: 'safetensors',
@@ -70,6 +71,7 @@ export function assemble(tensors: Parts, state: StateDict): StateDict {
     if (!isTensor(tensor)) state.raw.set(key, tensor);
     else state.set(key, isQuantized(tensors, key) ? quantizedTensor(key, tensor, tensors) : tensor);
   }
+  restoreTied(state);
   return joinInt8Weights(state);
 }
 

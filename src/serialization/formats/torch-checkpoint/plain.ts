@@ -125,21 +125,43 @@ class Converter {
   }
 
   private *convertDict(dict: Dict): Steps<Map<unknown, unknown>> {
-    const { entries, metadata } = unpackModules(dict, this.source);
+    const { entries, metadata, assumptions, outputs } = unpackModules(dict, this.source);
     const map = yield* this.convertEntries(entries, dict.entries.size);
+    for (const [sentence, output] of outputs) if (yield* this.isStatic(output)) assumptions.push(sentence);
     const isNamed = [...map].every(
       ([key, value]) => typeof key === 'string' && (isTensor(value) || isRawTensor(value)),
     );
     // A state dict of a module without parameters still has its metadata.
-    if (!isNamed || (map.size === 0 && dict.attributes === null)) return map;
+    if (!isNamed || (map.size === 0 && dict.attributes === null)) {
+      // Extra state beside quantized modules makes it no state dict, but must not cost them their activation modes.
+      if (metadata.size === 0) return map;
+      return Object.defineProperties(map, {
+        metadata: { value: metadata },
+        assumptions: { value: assumptions },
+      });
+    }
     const state = new StateDict();
     for (const [key, value] of map as Map<string, unknown>) {
       if (isTensor(value)) state.set(key, value);
       else if (isRawTensor(value)) state.raw.set(key, value);
     }
     metadata.forEach((entry, name) => state.metadata.set(name, entry));
+    state.assumptions.push(...assumptions);
     if (this.int8Weights.size > 0) describeInt8Weights(state, this.int8Weights);
     return state;
+  }
+
+  /** Whether a module's scale and zero point of the output are those of a static quantization. */
+  private *isStatic(output: readonly unknown[]): Steps<boolean> {
+    const items = this.items;
+    const values: unknown[] = [];
+    for (const value of output) {
+      const plain = yield* this.convert(value);
+      values.push(isTensor(plain) && plain.numel === 1 ? Number(plain.data[0]) : plain);
+    }
+    this.items = items;
+    const [scale = 1, zeroPoint = 0] = values;
+    return scale !== 1 || zeroPoint !== 0;
   }
 
   private *convertEntries(

@@ -48,17 +48,27 @@ interface UnpackedModule {
   readonly keys: readonly string[];
   readonly tensors: readonly (readonly [key: string, value: TensorRef | HalfRef])[];
   readonly metadata: ModuleMetadata;
+  /** What the file does not tell. */
+  readonly assumed?: string | undefined;
+  /** Scale and zero point of the output, as the file has them: 1 and 0 where it was quantized dynamically. */
+  readonly output?: readonly unknown[];
 }
 
 /** A dict after unpacking: its entries in order, and the metadata of the modules that were unpacked. */
 interface Unpacked {
   readonly entries: Iterable<readonly [unknown, unknown]>;
   readonly metadata: ReadonlyMap<string, ModuleMetadata>;
+  /** Sentences for {@link StateDict.assumptions}. */
+  readonly assumptions: string[];
+  /** The `output` of each module that has one, with the sentence that holds if it is not 1 and 0. */
+  readonly outputs: readonly (readonly [sentence: string, output: readonly unknown[]])[];
 }
 
 export function unpackModules(dict: Dict, context: ReadContext): Unpacked {
   const metadata = new Map<string, ModuleMetadata>();
   const moduleOf = new Map<unknown, UnpackedModule>();
+  const assumptions: string[] = [];
+  const outputs: [string, readonly unknown[]][] = [];
   for (const key of dict.entries.keys()) {
     if (typeof key !== 'string') continue;
     const packed = packedModules.find((known) => key.endsWith(known.key));
@@ -69,9 +79,16 @@ export function unpackModules(dict: Dict, context: ReadContext): Unpacked {
     if (metadata.has(name)) fail(key, `module ${describe(name)} is packed twice`);
     metadata.set(name, module.metadata);
     for (const ownKey of module.keys) moduleOf.set(ownKey, module);
+    const title = `${name === '' ? 'the model' : name} (${module.metadata.type})`;
+    if (module.assumed !== undefined) assumptions.push(`${title}: ${module.assumed}`);
+    if (module.output !== undefined) outputs.push([`${title}: ${wasStatic}`, module.output]);
   }
-  return { entries: metadata.size === 0 ? dict.entries : replacedEntries(dict, moduleOf), metadata };
+  const entries = metadata.size === 0 ? dict.entries : replacedEntries(dict, moduleOf);
+  return { entries, metadata, assumptions, outputs };
 }
+
+const wasStatic =
+  'quantized statically, taken for dynamic: its output is not rounded to the scale and zero point in the file, nor cut off at the ends of their range (where a fused ReLU is)';
 
 /** The entries of a dict. Each module's tensors take the place of the first of its keys. */
 function replacedEntries(
@@ -110,9 +127,15 @@ function linear(dict: Dict, { name, prefix }: Place): UnpackedModule {
   const half = plainName(dict.entries.get(dtypeKey)) === float16;
   if (half !== (matrix.dtype === float32)) fail(dtypeKey, `should fit a weight of ${matrix.dtype}`);
   // Before version 4 the input had 255 levels. A copied dict has lost its versions; then the layout tells.
-  const version = versionOf(dict, name) ?? (packed === undefined ? 1 : 4);
+  const told = versionOf(dict, name);
+  const version = told ?? (packed === undefined ? 1 : 4);
+  const lost = told === undefined && packed !== undefined && !half;
   return {
     keys: [...parts, ...leftovers],
+    assumed: lost
+      ? 'assumed reduceRange = true, as since PyTorch 1.7; the dict has lost its versions'
+      : undefined,
+    output: leftovers.map((key) => dict.entries.get(key)),
     tensors: [
       [`${prefix}weight`, half ? new HalfRef(matrix) : matrix],
       ...(bias === null ? [] : [[`${prefix}bias`, bias] as const]),
@@ -179,9 +202,13 @@ function recurrent(dict: Dict, { name, prefix }: Place, { bidirectional }: ReadC
       'should have the other direction, and one range for all cells',
     );
   }
+  const isEither = cells.length === 2 && directions === 1 && inputSize === hiddenSize;
   return {
     keys,
     tensors,
+    assumed: isEither
+      ? 'taken for two layers; two directions of one layer look the same (option bidirectional of load)'
+      : undefined,
     metadata: {
       type: `DynamicQuantized${kind}`,
       inputSize,
@@ -216,6 +243,7 @@ function embedding(dict: Dict, { prefix }: Place): UnpackedModule {
   return {
     keys: [key, dtypeKey],
     tensors: [[`${prefix}weight`, weight]],
+    assumed: dtype === quint8 ? 'an EmbeddingBag has the same tensors' : undefined,
     metadata: {
       // PyTorch has no 4-bit Embedding, and saves both classes alike with 8 bits.
       type: dtype === quint4x2 ? 'QuantizedEmbeddingBag' : 'QuantizedEmbedding',
