@@ -912,6 +912,15 @@ const modules: Rows = {
     (m) => m.toString(),
     {},
   ),
+  OpaqueValue: {
+    call: (...args: never[]) => new dynaquant.OpaqueValue(...(args as unknown as [never, never])),
+    args: { type: arg(() => 'pathlib.Path', 'string'), args: arg(() => [], 'undefined array') },
+  },
+  'OpaqueValue.toString': method(
+    () => new dynaquant.OpaqueValue('pathlib.Path'),
+    (m) => m.toString(),
+    {},
+  ),
   modelFromStateDict: { call: dynaquant.modelFromStateDict, args: { state: arg(state, 'object', /state/) } },
   StateDictModule: { call: () => dynaquant.modelFromStateDict(state()).model, args: {} },
   CheckpointError: { call: (message: never) => new CheckpointError(message), args: {} },

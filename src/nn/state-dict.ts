@@ -1,4 +1,4 @@
-import { describe, isMap, listOf, typeError } from '../errors.js';
+import { describe, isMap, listOf, opaqueAdvice, typeError } from '../errors.js';
 import { isTensor, type RawTensor, type Tensor } from '../tensor/index.js';
 
 /** What a state dict says about one module: its type, sizes and options, as JSON values. */
@@ -51,8 +51,8 @@ export function sizeMismatch(name: string, given: readonly number[], own: readon
 
 /** Names and tensors of a state dict. @throws {TypeError} when it holds something else */
 export function entriesOf(state: StateDictLike, name = 'state'): Map<string, Tensor> {
-  const sentence = `${name} should be a Map of tensors, got ${describe(state)}`;
-  if (typeof state !== 'object' || state === null || isTensor(state)) {
+  const sentence = `${name} should be a Map of tensors, got ${describe(state)}${opaqueAdvice(state)}`;
+  if (typeof state !== 'object' || state === null || isTensor(state) || opaqueAdvice(state) !== '') {
     throw typeError('ERR_INVALID_ARG_TYPE', sentence);
   }
   const entries = Symbol.iterator in state ? listOf(name, state, sentence) : Object.entries(state);
