@@ -11,7 +11,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { gunzipSync } from 'node:zlib';
 
-import { load, loadSync, saveSync, Tensor } from '../dist/index.mjs';
+import { load, loadSync, OpaqueValue, RawTensor, saveSync, Tensor } from '../dist/index.mjs';
 
 const { values } = parseArgs({
   options: { count: { type: 'string', default: '100000' }, seed: { type: 'string', default: '1' } },
@@ -97,7 +97,7 @@ const fixtures = join(import.meta.dirname, '..', 'test', 'fixtures');
 const folder = mkdtempSync(join(tmpdir(), 'dynaquant-fuzz-'));
 const originals = [];
 const add = (name, bytes) => originals.push({ name, bytes, ...coreOf(bytes) });
-for (const name of ['ckpt', 'ckpt-2.15', 'checkpoints']) {
+for (const name of ['ckpt', 'ckpt-2.15', 'checkpoints', 'stray']) {
   for (const file of readdirSync(join(fixtures, name))) {
     const bytes = readFileSync(join(fixtures, name, file));
     add(`${name}/${file}`, bytes);
@@ -212,6 +212,11 @@ function problemOf(value, seen = new Set()) {
     }
     return undefined;
   }
+  if (value instanceof OpaqueValue)
+    return problemOf([value.type, value.args, value.state, value.items], seen);
+  if (Object.prototype.toString.call(value) === '[object Set]') return problemOf([...value], seen);
+  if (ArrayBuffer.isView(value)) return undefined;
+  if (value instanceof RawTensor) return problemOf(value.shape, seen);
   if (!Array.isArray(value)) return `a ${value.constructor?.name}`;
   for (const item of value) {
     const problem = problemOf(item, seen);

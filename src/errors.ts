@@ -105,7 +105,16 @@ function description(value: unknown): string {
   if (typeof value !== 'object') return String(value);
   if (Array.isArray(value)) return `an array of ${value.length}`;
   const name: unknown = (value as { constructor?: { name?: unknown } }).constructor?.name;
+  if (name === 'OpaqueValue')
+    return `OpaqueValue(${String((value as { type?: unknown }).type).slice(0, 100)})`;
   return typeof name === 'string' && name !== '' ? name : 'an object';
+}
+
+/** What to do with an OpaqueValue that stands where tensors should; `''` for any other value. */
+export function opaqueAdvice(value: unknown): string {
+  return describe(value).startsWith('OpaqueValue(')
+    ? ', which only Python could make: save a state dict, torch.save(model.state_dict(), path), or take the tensors out of its state'
+    : '';
 }
 
 /** What kind of object a value is, in any realm: `Map`, `Set`, `URL`… */

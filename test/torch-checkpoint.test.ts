@@ -157,10 +157,10 @@ describe.each([new Expected('ckpt'), new Expected('ckpt-2.15')])('PyTorch’s fi
     const path = join(fixtures, expected.folder, file);
     const { must_fail, entries } = expected.files[file];
     if (must_fail === true) {
-      expect(() => loadSync(path)).toThrow(
+      expect(() => loadSync(path, { strict: true })).toThrow(
         /'torch\.\S+' is refused: a checkpoint holds tensors and plain data.*torch\.save\(model\.state_dict\(\)/,
       );
-      await expect(load(path)).rejects.toMatchObject({ name: 'CheckpointError' });
+      await expect(load(path, { strict: true })).rejects.toMatchObject({ name: 'CheckpointError' });
       return;
     }
     for (const state of [loadSync(path), loadSync(readFileSync(path)), await load(path)]) {
@@ -559,9 +559,9 @@ describe('what is refused', () => {
     ['an extension', () => checkpoint('\x82\x01'), /opcode 0x82 \(EXT1\) is refused/],
     ['LONG4', () => checkpoint('\x8b\xff\xff\xff\x7f'), /opcode 0x8b \(LONG4\) is refused/],
     [
-      'BYTEARRAY8',
+      'BYTEARRAY8 beyond the file',
       () => checkpoint('\x96\xff\xff\xff\xff\xff\xff\xff\x7f'),
-      /opcode 0x96 \(BYTEARRAY8\) is refused/,
+      /the pickle is cut off/,
     ],
     ['an opcode that is none', () => checkpoint('\xff'), /opcode 0xff is refused/],
     ['a call of a string', () => checkpoint(`${text('os')})R`), /REDUCE should call a function, got 'os'/],
@@ -573,22 +573,13 @@ describe('what is refused', () => {
     [
       'NEWOBJ of another class',
       () => checkpoint(`${name('torch', 'Size')})\x81`),
-      /NEWOBJ should make a torch.ScriptObject, got torch.Size/,
+      /NEWOBJ should make an object of a class, got torch.Size/,
     ],
-    [
-      'state for a list',
-      () => checkpoint(']}b'),
-      /BUILD should give state to a dict or a torch.ScriptObject, got List/,
-    ],
+    ['state for a list', () => checkpoint(']}b'), /BUILD should give state to a dict or an object, got List/],
     [
       'a function as a value',
       () => checkpoint(name('torch._utils', '_rebuild_tensor_v2')),
       /is no tensor or plain data, but torch._utils._rebuild_tensor_v2/,
-    ],
-    [
-      'a storage as a value',
-      () => checkpoint(dict(text('a'), two), eight),
-      /key 'a': is no tensor or plain data/,
     ],
     ['a whole module', () => stream(`${tuple(text('module'), 'N', 'N', 'N')}Q`), /a whole module is refused/],
     [
@@ -597,14 +588,6 @@ describe('what is refused', () => {
       /TorchScript archive is refused.*save the state dict/,
     ],
     ['a function', () => fixture('checkpoints', 'function.pt'), /'__builtin__.print' is refused/],
-    ['a sparse tensor', () => fixture('checkpoints', 'sparse.pt'), /_rebuild_sparse_tensor' is refused/],
-    ['a conjugate view', () => fixture('checkpoints', 'conjugate.pt'), /conjugate or negated view/],
-    ['uint16', () => fixture('checkpoints', 'uint16.pt'), /tensors of uint16 are not supported/],
-    [
-      'qint32',
-      () => checkpoint(tensor(storage('0', 2, 'QInt32'), 0, [2], [1]), eight),
-      /tensors of qint32 are not supported/,
-    ],
     [
       'a script object of another class',
       () =>
@@ -713,7 +696,11 @@ describe('what is refused', () => {
       () => checkpoint(dict(text('a'), 'N', text('a'), 'N')),
       /offset \d+: key 'a' stands twice/,
     ],
-    ['a key that is a list', () => checkpoint(dict(']', 'N')), /a key of a dict should be .*, got List/],
+    [
+      'a key that is a list',
+      () => checkpoint(dict(']', 'N')),
+      /a key of a dict, .* should be hashable, got List/,
+    ],
 
     // Tensors.
     [
@@ -1036,9 +1023,9 @@ describe('what is refused', () => {
   ])('%s', async (_, make, message) => {
     const bytes = make();
     const start = performance.now();
-    expect(() => loadSync(bytes)).toThrow(message);
+    expect(() => loadSync(bytes, { strict: true })).toThrow(message);
     expect(performance.now() - start).toBeLessThan(1000);
-    await expect(load(bytes)).rejects.toMatchObject({ name: 'CheckpointError' });
+    await expect(load(bytes, { strict: true })).rejects.toMatchObject({ name: 'CheckpointError' });
   });
 
   test('a long key is not written out for each tensor beneath it', () => {

@@ -925,6 +925,15 @@ const modules: Rows = {
     (m) => m.toString(),
     {},
   ),
+  OpaqueValue: {
+    call: (...args: never[]) => new dynaquant.OpaqueValue(...(args as unknown as [never, never])),
+    args: { type: arg(() => 'pathlib.Path', 'string'), args: arg(() => [], 'undefined array') },
+  },
+  'OpaqueValue.toString': method(
+    () => new dynaquant.OpaqueValue('pathlib.Path'),
+    (m) => m.toString(),
+    {},
+  ),
   modelFromStateDict: [
     {
       call: dynaquant.modelFromStateDict,

@@ -1,4 +1,4 @@
-import { describe, isMap, listOf, typeError } from '../errors.js';
+import { describe, isMap, listOf, opaqueAdvice, typeError } from '../errors.js';
 import { isTensor, type RawTensor, type Tensor } from '../tensor/index.js';
 
 /** What a state dict says about one module: its type, sizes and options, as JSON values. */
@@ -76,8 +76,8 @@ export function givenState(state: object): GivenState {
 }
 
 function namedValues(state: object, name: string): [string, unknown][] {
-  const sentence = `${name} should be a Map of tensors, got ${describe(state)}`;
-  if (typeof state !== 'object' || state === null || isTensor(state)) {
+  const sentence = `${name} should be a Map of tensors, got ${describe(state)}${opaqueAdvice(state)}`;
+  if (typeof state !== 'object' || state === null || isTensor(state) || opaqueAdvice(state) !== '') {
     throw typeError('ERR_INVALID_ARG_TYPE', sentence);
   }
   const entries = Symbol.iterator in state ? listOf(name, state, sentence) : Object.entries(state);

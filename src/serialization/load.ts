@@ -27,9 +27,9 @@ export interface LoadOptions {
    */
   strict?: boolean;
   /**
-   * The bytes that values may take in memory. Default: the file's size, 32 MiB, and 48 bytes for each byte of its
-   * pickles, headers and directories, which is enough for what PyTorch writes. More lets a file that you trust unfold
-   * further.
+   * The bytes that values may take in memory. Default: the file's size, and 32 MiB or 64 bytes for each byte of its
+   * pickles, headers and directories, whichever is more; it is enough for what PyTorch writes. More lets a file that you
+   * trust unfold further.
    */
   memoryLimit?: number;
 }

@@ -13,6 +13,7 @@ import {
   quint8,
   uint8,
 } from '../../../tensor/index.js';
+import { isBytes } from '../../../errors.js';
 import type { Fail } from '../../file.js';
 import { Storage, StorageType } from './storages.js';
 import { isTensorRef, tensorRef, type Quantizer, type TensorRef } from './tensor-ref.js';
@@ -25,7 +26,7 @@ import {
   List,
   nameOf,
   Opaque,
-  PySet,
+  Distinct,
   setItem,
   Tuple,
   UnknownGlobal,
@@ -165,7 +166,7 @@ function dictOf(parts: Readonly<Record<string, unknown>>): Dict {
 }
 
 const newSet: Call = ([items], fail) => {
-  const set = new PySet();
+  const set = new Distinct();
   for (const item of items === undefined ? [] : itemsOf(items)) {
     checkHashable(item, fail);
     set.items.add(item);
@@ -187,7 +188,7 @@ const encode: Call = ([text, encoding], fail) => {
 const newBytes: Call = (args, fail) => {
   const [value] = args;
   if (value === undefined) return new Uint8Array(0);
-  return value instanceof Uint8Array ? value : encode(args, fail);
+  return isBytes(value) ? value : encode(args, fail);
 };
 /** A complex number as an element of a complex tensor: its two parts. */
 const newComplex: Call = ([real, imaginary = 0], fail) =>
@@ -225,6 +226,12 @@ const calls: Readonly<Record<string, Call>> = {
   'builtins.bytearray': newBytes,
   'builtins.complex': newComplex,
   '_codecs.encode': encode,
+  // TorchScript's lists.
+  ...Object.fromEntries(
+    ['build_intlist', 'build_doublelist', 'build_boollist', 'build_tensorlist', 'restore_type_tag'].map(
+      (name) => [`torch.jit._pickle.${name}`, ([list]: readonly unknown[]) => list ?? null],
+    ),
+  ),
   'torch.Size': newSize,
   'torch.device': newDevice,
 };

@@ -1,4 +1,4 @@
-import { CheckpointError, describe } from '../../../errors.js';
+import { CheckpointError, describe, isBytes } from '../../../errors.js';
 import { readBytes, type Budget, type Fail, type OpenFile, type Steps } from '../../file.js';
 import { findGlobal } from './globals.js';
 import {
@@ -12,7 +12,7 @@ import {
   nameOf,
   objectCost,
   Opaque,
-  PySet,
+  Distinct,
   scalarCost,
   ScriptObject,
   setItem,
@@ -73,14 +73,14 @@ export function* readPickle(
   for (let length = 512; ; length *= 4) {
     const rest = Math.max(end - position, 0);
     const bytes = yield* readBytes(file, position, Math.min(length, rest));
-    const before = context.budget.left;
+    const undo = context.budget.mark();
     context.budget.earn(bytes.length);
     const machine = new Machine(bytes, position, context);
     try {
       return { value: machine.run(), end: position + machine.position };
     } catch (error) {
       if (length >= rest || !(error instanceof Unfinished)) throw error;
-      context.budget.left = before;
+      undo();
     }
   }
 }
@@ -162,7 +162,7 @@ class Machine {
     0x7d: (m) => m.push(new Dict(), dictCost), // EMPTY_DICT
     0x73: (m) => m.setItems(m.popSome(2)), // SETITEM
     0x75: (m) => m.setItems(m.popMark()), // SETITEMS
-    0x8f: (m) => m.push(new PySet(), dictCost), // EMPTY_SET
+    0x8f: (m) => m.push(new Distinct(), dictCost), // EMPTY_SET
     0x90: (m) => m.addItems(m.popMark()), // ADDITEMS
     0x91: (m) => m.frozenSet(m.popMark()), // FROZENSET
     // The memo
@@ -204,8 +204,8 @@ class Machine {
     this.push(value, tensorCost);
     // The parts of a value may be memoised, and so be copied many times.
     if (value instanceof Dict) this.spend(2 * slotCost * value.entries.size);
-    if (value instanceof PySet) this.spend(2 * slotCost * value.items.size);
-    if (value instanceof Uint8Array) this.spend(value.length);
+    if (value instanceof Distinct) this.spend(2 * slotCost * value.items.size);
+    if (isBytes(value)) this.spend(value.length);
     if (value instanceof Opaque) this.spend(slotCost * value.args.length);
   }
   private call(callee: unknown, args: readonly unknown[]): unknown {
@@ -217,6 +217,8 @@ class Machine {
   private newObject([callee, ...args]: readonly unknown[]): void {
     const [items, named] = args;
     if (items instanceof Tuple && (named === undefined || named instanceof Dict)) {
+      if (callee instanceof UnknownGlobal && callee.name.startsWith('__torch__.torch.classes.'))
+        return this.push(new ScriptObject(callee.name), tensorCost);
       if (callee instanceof UnknownGlobal) {
         const given = named === undefined || named.entries.size === 0 ? items.items : [...items.items, named];
         return this.push(new Opaque(callee.name, given), tensorCost);
@@ -229,6 +231,8 @@ class Machine {
   private build(state: unknown): void {
     const object = this.top();
     if (object instanceof Opaque) {
+      object.state = state;
+    } else if (object instanceof ScriptObject && object.type !== '') {
       object.state = state;
     } else if (object instanceof Dict && state instanceof Dict) {
       object.attributes = state;
@@ -259,7 +263,7 @@ class Machine {
   }
   private addItems(items: readonly unknown[]): void {
     const set = this.top();
-    if (!(set instanceof PySet)) return this.fail(`ADDITEMS should extend a set, got ${nameOf(set)}`);
+    if (!(set instanceof Distinct)) return this.fail(`ADDITEMS should extend a set, got ${nameOf(set)}`);
     this.spend(slotCost * items.length);
     for (const item of items) {
       checkHashable(item, this.fail);

@@ -1,4 +1,4 @@
-import { CheckpointError, describe } from '../../../errors.js';
+import { CheckpointError, describe, isBytes } from '../../../errors.js';
 import { StateDict } from '../../../nn/module.js';
 import { float16, isRawTensor, isTensor, Tensor, uint8 } from '../../../tensor/index.js';
 import type { Steps } from '../../file.js';
@@ -17,7 +17,7 @@ import {
   nameOf,
   objectCost,
   Opaque,
-  PySet,
+  Distinct,
   ScriptObject,
   slotCost,
   tensorCost,
@@ -92,18 +92,18 @@ class Converter {
   private *convertObject(value: object): Steps<unknown> {
     if (value instanceof Dict) return yield* this.convertDict(value);
     if (value instanceof List || value instanceof Tuple) return yield* this.convertArray(value.items);
-    if (value instanceof PySet) return new Set(yield* this.convertArray([...value.items]));
+    if (value instanceof Distinct) return new Set(yield* this.convertArray([...value.items]));
     if (value instanceof Opaque) return yield* this.convertOpaque(value);
     this.items = 1;
-    if (value instanceof Uint8Array) return value;
+    if (isBytes(value)) return value;
     this.spend(tensorCost);
     if (isTensorRef(value)) return yield* readTensor(value, this.source, this.where);
     if (value instanceof HalfRef)
       return this.half((yield* readTensor(value.ref, this.source, this.where)) as Tensor);
+    if (value instanceof Storage) return yield* this.convertStorage(value);
     const text = textOf(value);
     if (text !== undefined) return text;
     if (this.source.strict) this.fail(`is no tensor or plain data, but ${nameOf(value)}`);
-    if (value instanceof Storage) return yield* this.convertStorage(value);
     if (value instanceof Global) return new OpaqueValue(value.name);
     if (value instanceof ScriptObject) return yield* this.convertScriptObject(value);
     return this.fail(`is no tensor or plain data, but ${nameOf(value)}`);

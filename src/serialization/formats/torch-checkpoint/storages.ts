@@ -103,8 +103,10 @@ export class Storages {
   /** `('storage', type, key, location, numel)`; in a stream followed by None or a view `(key, offset, numel)`. */
   readonly persistentLoad = (id: unknown, fail: Fail): Storage | Global => {
     const [kind, type, key, , count, view] = id instanceof Tuple ? id.items : [];
-    // The class of a whole module.
-    if (kind === 'module' && type instanceof Global) return type;
+    if (kind === 'module') {
+      if (type instanceof Global) return type;
+      fail('a whole module is refused: save its state dict, torch.save(model.state_dict(), path)');
+    }
     if (kind !== 'storage') fail(`a persistent id should be that of a storage, got ${nameOf(kind)}`);
     const storage = this.declare(key, type, count, fail);
     if (!(view instanceof Tuple)) return storage;

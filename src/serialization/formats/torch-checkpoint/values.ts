@@ -15,7 +15,7 @@ export class Dict {
   attributes: Dict | null = null;
 }
 /** Python's set. */
-export class PySet {
+export class Distinct {
   readonly items = new Set<unknown>();
 }
 /** What a class or function that files may not call would have made: how it would have been made, and what of. */
@@ -32,8 +32,10 @@ export class Opaque {
 }
 /** A TorchScript object: the name of its class, and what its `__getstate__` returned. */
 export class ScriptObject {
-  type = '';
   state: unknown = null;
+
+  /** @param type - in a TorchScript archive; elsewhere its state brings it */
+  constructor(public type = '') {}
 }
 /** A name that files may mention, and its function if files may call it. */
 export class Global {
@@ -51,7 +53,7 @@ export const dictCost = 224;
 export const tensorCost = 320;
 export const objectCost = 96;
 export const slotCost = 32;
-export const memoCost = 64;
+export const memoCost = 72;
 export const scalarCost = 16;
 /** What a mark takes until it is closed. */
 export const markCost = 128;
@@ -65,7 +67,7 @@ export function setItem(dict: Dict | Opaque, key: unknown, value: unknown, fail:
 
 /** Refuses what Python cannot have in a set, or as the key of a dict. */
 export function checkHashable(key: unknown, fail: Fail): void {
-  if (key instanceof List || key instanceof Dict || key instanceof PySet)
+  if (key instanceof List || key instanceof Dict || key instanceof Distinct)
     fail(`a key of a dict, or an item of a set, should be hashable, got ${nameOf(key)}`);
 }
 
