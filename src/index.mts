@@ -31,6 +31,7 @@ export {
   randint,
   randn,
   randperm,
+  RawTensor,
   save,
   saveSync,
   setNumThreads,
@@ -55,6 +56,7 @@ export {
   type Saveable,
   type SharedModel,
   type SizeArguments,
+  type SyncLoadSource,
   type TensorData,
   type TensorOptions,
 } from './index.js';
