@@ -59,6 +59,7 @@ export {
   type SaveTarget,
   type SharedModel,
   type SizeArguments,
+  type SyncLoadSource,
   type TensorData,
   type TensorOptions,
 } from './index.js';

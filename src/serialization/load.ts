@@ -44,8 +44,10 @@ export interface LoadSettings {
 /**
  * Reads a file of weights. Its content says what it is:
  *
- * - safetensors; or the `*.safetensors.index.json` of one in parts, which lie beside it
+ * - safetensors
  * - what `torch.save` writes: zip archives (PyTorch 1.6 and newer), streams (before), tar archives (0.1)
+ * - the `*.safetensors.index.json` or `*.bin.index.json` of weights in parts, which lie beside it
+ * - NumPy's `.npz`, a state dict, and `.npy`, one Tensor or RawTensor
  * - Keras's weights, 2 and 3: `.keras`, `.weights.h5`, `.h5`, as a state dict of PyTorch's names and layouts; what they
  *   do not say, or what has no counterpart, is in its `assumptions`
  *
@@ -73,6 +75,8 @@ export interface LoadSettings {
  *
  * Nothing in a file is ever run or imported.
  *
+ * @throws {TypeError} when `source` is none of these
+ * @throws {RangeError} when it is an address of the web, a response without success, or a buffer that was detached
  * @throws {CheckpointError} when the file is broken, truncated or hostile, or holds what is refused; the sentence names
  * offset or key
  */
