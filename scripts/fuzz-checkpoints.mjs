@@ -110,6 +110,8 @@ for (const name of ['ckpt', 'ckpt-2.15', 'checkpoints']) {
   }
 }
 rmSync(folder, { recursive: true });
+for (const file of readdirSync(join(fixtures, 'onnx')))
+  if (file.endsWith('.onnx')) add(`onnx/${file}`, readFileSync(join(fixtures, 'onnx', file)));
 add('an index', Buffer.from('{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}'));
 
 const edges = [
