@@ -378,6 +378,19 @@ describe('Gemm, MatMul and Gather', () => {
     expect(state.assumptions[0]).toMatch(/^no layer here is what Gemm does/);
   });
 
+  test('names are made up where those of the file cannot be', () => {
+    const linear = (name: string, i: number): Buffer[] => [
+      floats(`val_${i}`, 2, 2),
+      node('MatMul', ['x', `val_${i}`], [`y${i}`], { name: `${name}/MatMul` }),
+    ];
+    const parts = ['/a', '/a', '/a/b', '/c/d', '/c', ''].flatMap(linear);
+    const state = loadSync(model(...parts));
+    expect([...state.metadata.keys()]).toEqual(['a', 'a_1', 'linear', 'c.d', 'c_1', 'linear_1']);
+    expect(state.assumptions).toEqual([
+      'the file does not name these modules, whose names are made up: a_1, linear, c_1, linear_1',
+    ]);
+  });
+
   test('tied weights stay one tensor', () => {
     const state = loadSync(
       model(

@@ -56,7 +56,9 @@ export class ModuleNames {
     const told = paths.filter((path) => path !== '' || isOnly);
     const free = told.find((path) => !this.isTaken(path));
     const isTold = free !== undefined;
-    const wanted = free ?? told[0] ?? kind.toLowerCase();
+    // A number behind its name does not bring a module out of another one.
+    const numbered = told.find((path) => !this.isInside(path));
+    const wanted = free ?? numbered ?? kind.toLowerCase();
     let name = wanted;
     while (this.isTaken(name)) {
       const count = (this.counts.get(wanted) ?? 0) + 1;
@@ -70,7 +72,10 @@ export class ModuleNames {
   }
 
   private isTaken(name: string): boolean {
-    if (this.taken.has(name) || this.around.has(name)) return true;
+    return this.taken.has(name) || this.around.has(name) || this.isInside(name);
+  }
+
+  private isInside(name: string): boolean {
     for (const outer of outerNames(name)) if (this.taken.has(outer)) return true;
     return false;
   }
