@@ -209,6 +209,19 @@ describe('what PyTorch’s layers cannot compute is refused', () => {
       'lstm_1: keeps its state between calls in Keras; the state is not in the file',
     );
   });
+  test('masks and classes of one’s own are noted', () => {
+    const masked = loadSync(patched('sequence.keras', '"mask_zero": false', '"mask_zero" : true'));
+    expect(masked.assumptions[0]).toMatch(/^table: masks steps in Keras/);
+    const own = loadSync(patched('sequence.h5', '"class_name": "LSTM"', '"class_name": "Mine"'));
+    expect(own.metadata.get('lstm_1')).toMatchObject({ type: 'LSTM', hiddenSize: 4 });
+    expect(own.assumptions[0]).toMatch(/^lstm_1: LSTM by the shapes of its tensors/);
+  });
+  test('weights that are missing are noted', () => {
+    const shared = loadSync(
+      patched('sequence.keras', '"class_name": "SimpleRNN"', '"class_name": "Embedding"'),
+    );
+    expect(shared.assumptions[0]).toMatch(/^simple: its weights are not there/);
+  });
   test('classes of cuDNN', () => {
     refused(
       patched('sequence.h5', '"class_name": "SimpleRNN"', '"class_name": "CuDNNGRUs"'),

@@ -8,7 +8,7 @@ import type { LayerArray } from './model.js';
 // Arrays of the file as tensors. Keras multiplies from the left, so its matrices are PyTorch's transposed ones.
 
 /** How much of a matrix is read at once before it is transposed. */
-const pieceBytes = 2 ** 22;
+const pieceBytes = 2 ** 20;
 
 /** The dtype of an array, if tensors have it. */
 export function dtypeOf({ dataset: { type } }: LayerArray): DType | undefined {
@@ -54,9 +54,9 @@ export function* readTransposed(array: LayerArray, key: string, order?: readonly
     const count = Math.min(most, rows - first);
     const piece = emptyArray(dtypeOf(array)!, count * columns);
     yield* readInto(hdf5.file, bytesOf(piece), hdf5.begin + at + first * rowBytes);
-    for (let row = 0; row < count; row++) {
-      for (let column = 0; column < columns; column++)
-        data[target(column) * rows + first + row] = piece[row * columns + column]!;
+    for (let column = 0; column < columns; column++) {
+      const begin = target(column) * rows + first;
+      for (let row = 0; row < count; row++) data[begin + row] = piece[row * columns + column]!;
     }
   }
   return new Tensor(data, [columns, rows], { dtype: dtypeOf(array)! });

@@ -6,12 +6,8 @@ import { entryOf, textOf, type Config, type KerasLayer, type Notes } from './mod
 
 // What Keras's recurrent layers can do that PyTorch's cannot: it is refused where the numbers would be others, else noted.
 
-/** The metadata of a recurrent layer, whose arrays are known to fit. Undefined if its class is another one. */
-export function recurrentMetadata(
-  layer: KerasLayer,
-  found: Recurrent,
-  notes: Notes,
-): ModuleMetadata | undefined {
+/** The metadata of a recurrent layer, whose arrays are known to fit. */
+export function recurrentMetadata(layer: KerasLayer, found: Recurrent, notes: Notes): ModuleMetadata {
   const { name, className, config } = layer;
   const { kind, cells, bidirectional, inputSize, hiddenSize } = found;
   const hasBias = cells[0]!.bias !== undefined;
@@ -24,8 +20,12 @@ export function recurrentMetadata(
     refuse(name, className ?? kind, 'its cells have different activations');
   if (config === undefined) noteUnknown(name, kind, bidirectional, hasBias, notes);
   else noteOptions(name, className, config, notes);
-  if (className !== undefined && !known.has(className))
-    notes.add(`${kind} by the shapes of its tensors; what its own class computes is not in the file`, name);
+  const classes = [className, ...(config === undefined ? [] : innerClasses(config))];
+  if (classes.some((each) => each !== undefined && !known.has(each)))
+    notes.add(
+      `${kind} by the shapes of its tensors; what a class of one’s own computes is not in the file`,
+      name,
+    );
   const numLayers = bidirectional ? 1 : cells.length;
   return {
     type: kind,
@@ -40,15 +40,18 @@ export function recurrentMetadata(
 }
 
 const known = new Set([
-  'LSTM',
-  'GRU',
-  'SimpleRNN',
-  'RNN',
-  'Bidirectional',
-  'LSTMCell',
-  'GRUCell',
-  'SimpleRNNCell',
+  ...['LSTM', 'GRU', 'SimpleRNN', 'RNN', 'Bidirectional'],
+  ...['LSTMCell', 'GRUCell', 'SimpleRNNCell', 'StackedRNNCells'],
 ]);
+
+/** The classes of the layers and cells in a Bidirectional or RNN. */
+function innerClasses(config: Config): string[] {
+  const inner = [entryOf(config['layer']), entryOf(config['backward_layer'])];
+  const configs = [config, ...inner.map((entry) => entry?.config ?? {})];
+  const cells = configs.flatMap((each) => [each['cell']].flat()).map(entryOf);
+  const stacked = cells.flatMap((cell) => [cell?.config['cells']].flat()).map(entryOf);
+  return [...inner, ...cells, ...stacked].flatMap((entry) => entry?.className ?? []);
+}
 
 const resetAfter =
   'reset_after is false, so it resets the state before it multiplies; PyTorch’s GRU, and Keras’s by default, reset after';

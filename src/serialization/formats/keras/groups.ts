@@ -38,7 +38,7 @@ function snakeCase(className: string): string {
 }
 
 /**
- * The layers with weights below a model's group.
+ * The layers below a model's group; without a configuration only those with weights.
  *
  * @param entries - the model's layers, if the file has its configuration
  * @param prefix - what their names begin with
@@ -82,6 +82,8 @@ function* configuredLayers(list: Hdf5Object, entries: readonly Entry[], prefix: 
     counts.set(key, count + 1);
     const group = yield* list.member(count === 0 ? key : `${key}_${count}`);
     if (group !== undefined) layers.push(...(yield* layersAt(group, key, prefix, outer)));
+    // Of a layer in several models only the first has a group.
+    else layers.push({ ...outer, name: `${prefix}${outer.name}`, arrays: [] });
   }
   return layers;
 }
@@ -101,7 +103,8 @@ function* layersAt(group: Hdf5Object, key: string, prefix: string, outer?: Entry
   const arrays = yield* arraysBelow(target, isLayer ? members : ['vars'], '');
   const className = entry?.className ?? classNamed(wrapped ? '' : key) ?? classNamed(own);
   const layers: KerasLayer[] = [];
-  if (arrays.length > 0) layers.push({ name, className, config: entry?.config, arrays });
+  if (arrays.length > 0 || entry !== undefined)
+    layers.push({ name, className, config: entry?.config, arrays });
   if (!isLayer) layers.push(...(yield* groupLayers(target, undefined, `${name}.`)));
   return layers;
 }

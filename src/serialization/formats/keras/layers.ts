@@ -26,23 +26,22 @@ export function* addLayer(state: StateDict, layer: KerasLayer, notes: Notes): St
   if (className?.startsWith('CuDNN') === true)
     refuse(name, className, 'its weights are in cuDNN’s order; load it in Keras 2, which converts it');
   const found = recurrentOf(layer);
-  if (found !== undefined) {
-    const metadata = recurrentMetadata(layer, found, notes);
-    if (metadata !== undefined) {
-      yield* addRecurrent(state, name, found, metadata);
-      return;
-    }
-  } else if (isDense(layer)) {
-    yield* addDense(state, layer, notes);
-    return;
-  } else if (isEmbedding(layer)) {
-    yield* addEmbedding(state, layer, notes);
-    return;
-  } else if (isLayerNorm(layer)) {
-    yield* addLayerNorm(state, layer, notes);
-    return;
-  }
-  yield* addArrays(state, layer, notes);
+  if (layer.arrays.length === 0) noteEmpty(layer, notes);
+  else if (found !== undefined)
+    yield* addRecurrent(state, name, found, recurrentMetadata(layer, found, notes));
+  else if (isDense(layer)) yield* addDense(state, layer, notes);
+  else if (isEmbedding(layer)) yield* addEmbedding(state, layer, notes);
+  else if (isLayerNorm(layer)) yield* addLayerNorm(state, layer, notes);
+  else yield* addArrays(state, layer, notes);
+}
+
+const masked = 'masks steps in Keras: at these, recurrent layers repeat the last valid output';
+
+function noteEmpty({ name, className = '', config }: KerasLayer, notes: Notes): void {
+  if (className === 'Masking') notes.add(masked, name);
+  const hasWeights = /^(LSTM|GRU|SimpleRNN|RNN|Bidirectional|Dense|Embedding)$/.test(className);
+  if (hasWeights && config !== undefined)
+    notes.add('its weights are not there; a model that shares it may have them', name);
 }
 
 // Recurrent layers ------------------------------------------------------------------------------------------
@@ -188,9 +187,7 @@ function* addEmbedding(state: StateDict, { name, config, arrays }: KerasLayer, n
   const [numEmbeddings, embeddingDim] = table.dataset.shape;
   state.metadata.set(name, { type: 'Embedding', numEmbeddings, embeddingDim });
   put(state, `${name}.weight`, yield* readArray(table, `${name}.weight`));
-  if (config?.['mask_zero'] === true) {
-    notes.add('index 0 is masked in Keras: at masked steps it repeats the last valid output', name);
-  }
+  if (config?.['mask_zero'] === true) notes.add(masked, name);
 }
 
 function isLayerNorm(layer: KerasLayer): boolean {
@@ -215,7 +212,7 @@ function* addLayerNorm(state: StateDict, { name, config, arrays }: KerasLayer, n
   const hasGamma = config?.['scale'] !== false;
   const eps = typeof config?.['epsilon'] === 'number' ? config['epsilon'] : 1e-3;
   if (config === undefined) notes.add(`the file does not say epsilon: assumed ${eps}, Keras’s default`, name);
-  if (![-1].includes(Number(config?.['axis'] ?? -1))) notes.add('its axis should be the last', name);
+  if (Number(config?.['axis'] ?? -1) !== -1) notes.add('its axis is taken for the last', name);
   const bias = second !== undefined || !hasGamma;
   const normalizedShape = tensor.shape;
   state.metadata.set(name, { type: 'LayerNorm', normalizedShape, eps, elementwiseAffine: true, bias });

@@ -31,7 +31,6 @@ export function* legacyLayers(group: Hdf5Object, entries: readonly Entry[] | und
     const own = yield* group.find(name);
     if (own === undefined) throw new CheckpointError(`layer ${describe(name)}: its group is missing`);
     const arrays = yield* arraysOf(own, name);
-    if (arrays.length === 0) continue;
     const entry = byName.get(name);
     layers.push(...(entry === undefined ? unknownLayers(name, arrays) : knownLayers(entry, name, arrays)));
   }

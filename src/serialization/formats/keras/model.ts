@@ -14,7 +14,7 @@ export interface LayerArray {
   readonly dataset: Dataset;
 }
 
-/** A layer with weights. */
+/** A layer of the file. */
 export interface KerasLayer {
   /** Its name in the state dict: Keras's name, after the names of the models that it is in. */
   readonly name: string;
