@@ -18,13 +18,14 @@ export * as nn from './nn/index.js';
 /** From float modules to dynamically quantized ones, as PyTorch's `torch.ao.quantization`. */
 export * as quantization from './quantization/index.js';
 export { Generator, manualSeed, rand, randint, randn, randperm, type RandomOptions } from './random.js';
-export { load, loadSync, type LoadOptions, type LoadSource } from './serialization/load.js';
+export { load, loadSync, type LoadOptions } from './serialization/load.js';
 export {
   modelFromStateDict,
   StateDictModule,
   type ModelFromStateDict,
 } from './serialization/model-from-state-dict.js';
 export { save, saveSync, type Saveable, type SaveOptions, type SaveTarget } from './serialization/save.js';
+export type { LoadSource, SyncLoadSource } from './serialization/source.js';
 export { fromShared, share, type FromSharedOptions, type SharedModel } from './serialization/share.js';
 export {
   arange,
@@ -43,6 +44,7 @@ export {
   qint8,
   quint4x2,
   quint8,
+  RawTensor,
   stack,
   Tensor,
   tensor,

@@ -899,6 +899,19 @@ const modules: Rows = {
     call: (posted: never) => Tensor.from(posted),
     args: { posted: arg(() => structuredClone(vector()), 'dtype', /data/) },
   },
+  RawTensor: {
+    call: (...args: never[]) => new dynaquant.RawTensor(...(args as unknown as [never, never, never])),
+    args: {
+      dtype: arg(() => 'uint16', 'string'),
+      shape: arg(() => [2]),
+      bytes: arg(() => new Uint8Array(4)),
+    },
+  },
+  'RawTensor.toString': method(
+    () => new dynaquant.RawTensor('uint16', [], new Uint8Array(2)),
+    (m) => m.toString(),
+    {},
+  ),
   modelFromStateDict: { call: dynaquant.modelFromStateDict, args: { state: arg(state, 'object', /state/) } },
   StateDictModule: { call: () => dynaquant.modelFromStateDict(state()).model, args: {} },
   CheckpointError: { call: (message: never) => new CheckpointError(message), args: {} },

@@ -1,5 +1,5 @@
 import { describe, isMap, listOf, typeError } from '../errors.js';
-import { isTensor, type Tensor } from '../tensor/index.js';
+import { isTensor, type RawTensor, type Tensor } from '../tensor/index.js';
 
 /** What a state dict says about one module: its type, sizes and options, as JSON values. */
 export type ModuleMetadata = {
@@ -12,8 +12,18 @@ export type ModuleMetadata = {
 export class StateDict extends Map<string, Tensor> {
   /** What is known about each module, by its dotted name; `''` is the root. */
   readonly metadata = new Map<string, ModuleMetadata>();
+  /**
+   * What the file could not tell and its reader assumed, a sentence each; one about a module begins with its name and
+   * type, as in `encoder.rnn (LSTM): …`. {@link modelFromStateDict} returns them among its own.
+   */
+  readonly assumptions: string[] = [];
   /** Texts that travel with the file (a safetensors file's own metadata): a vocabulary, say. */
   readonly notes = new Map<string, string>();
+  /**
+   * Tensors of dtypes with which this library does not compute (float8, uint16, complex…), in the order of the file.
+   * `save` writes them too; to a module they are unexpected keys.
+   */
+  readonly raw = new Map<string, RawTensor>();
 
   /** @throws {TypeError} when `entries` holds no tensors by name */
   constructor(entries?: StateDictLike | null) {

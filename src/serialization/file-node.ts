@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { CheckpointError, describe, rangeError, tagOf, typeError } from '../errors.js';
 import type { OpenFile } from './file.js';
 import { kindOf } from './file-node-replace.js';
+import { inflate, inflateSync } from './inflate.js';
 
 // Files of Node's file system. Of this room only the files file-node*.ts need Node. `promises` is read where it
 // is used, because Node then loads that part of itself only for those who need it (1.5 ms; node:crypto would be 4.5).
@@ -44,6 +45,7 @@ export function openFileSync(path: string): OpenFile {
       size: sizeOf(path, fstatSync(fd)),
       read: (target, position) => readSync(fd, target, 0, target.length, position),
       close: () => closeSync(fd),
+      inflate: inflateSync,
       openBeside: (name) => openFileSync(join(dirname(path), name)),
     };
   } catch (error) {
@@ -76,6 +78,7 @@ export async function handleFile(handle: FileHandle, name = 'the file'): Promise
     size: sizeOf(name, stats as Stats),
     read: async (target, position) => (await handle.read(target, 0, target.length, position)).bytesRead,
     close: () => handle.close(),
+    inflate,
     openBeside: null,
   };
 }
@@ -86,6 +89,9 @@ export function isHandle(value: unknown): value is FileHandle {
 }
 
 function sizeOf(name: string, stats: Stats): number {
-  if (!stats.isFile()) throw new CheckpointError(`${name} is no regular file, but ${kindOf(stats)}`);
+  if (!stats.isFile()) {
+    const advice = stats.isDirectory() ? ': load the file of weights in it' : '';
+    throw new CheckpointError(`${name} is no regular file, but ${kindOf(stats)}${advice}`);
+  }
   return stats.size;
 }

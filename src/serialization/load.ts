@@ -1,32 +1,26 @@
-import {
-  CheckpointError,
-  checkOptions,
-  describe,
-  isBytes,
-  listOf,
-  rangeError,
-  typeError,
-} from '../errors.js';
+import { CheckpointError, checkOptions, describe, listOf, typeError } from '../errors.js';
 import type { StateDict } from '../nn/module.js';
-import { bytesOf } from '../tensor/index.js';
-import { fileName, handleFile, isHandle, openFile, openFileSync, type FileHandle } from './file-node.js';
-import { Budget, bytesFile, readBytes, runAsync, runSync, type OpenFile, type Steps } from './file.js';
-import { headSize, type Format } from './formats/format.js';
-import { barePickle, lfsPointer } from './formats/refused.js';
+import { Budget, runAsync, runSync, type OpenFile, type Steps } from './file.js';
+import { formatOf, type Format } from './formats/format.js';
+import { npy } from './formats/numpy/npy.js';
+import { npz } from './formats/numpy/npz.js';
+import { refused } from './formats/refused.js';
 import { safetensors } from './formats/safetensors/read.js';
-import { shardedSafetensors } from './formats/safetensors/shards.js';
+import { sharded } from './formats/sharded.js';
 import { torchStream } from './formats/torch-checkpoint/stream.js';
 import { torchTar } from './formats/torch-checkpoint/tar.js';
 import { torchZip } from './formats/torch-checkpoint/zip.js';
+import { bytesIn, openSource, openSourceSync, type LoadSource, type SyncLoadSource } from './source.js';
 
 /** The formats in the order in which they are asked. safetensors has no magic number, so it comes last. */
 export const formats: readonly Format[] = [
+  npy,
+  npz,
   torchZip,
   torchStream,
   torchTar,
-  shardedSafetensors,
-  barePickle,
-  lfsPointer,
+  sharded,
+  refused,
   safetensors,
 ];
 
@@ -38,9 +32,6 @@ export interface LoadOptions {
    */
   bidirectional?: Iterable<string>;
 }
-
-/** A path, a file URL, the bytes themselves, or an open file (which stays open). */
-export type LoadSource = string | URL | Uint8Array | FileHandle;
 
 /**
  * Reads a file of weights. Its content says what it is:
@@ -66,21 +57,15 @@ export type LoadSource = string | URL | Uint8Array | FileHandle;
  * offset or key
  */
 export async function load<T = StateDict>(source: LoadSource, options: LoadOptions = {}): Promise<T> {
-  if (isBytes(source)) return loadSync<T>(source, options);
+  if (bytesIn(source) !== undefined) return loadSync<T>(source as SyncLoadSource, options);
   const bidirectional = bidirectionalOf(options);
-  const steps = isHandle(source)
-    ? readFile(await handleFile(source), bidirectional)
-    : readAndClose(await openFile(fileName(source)), bidirectional);
-  return (await runAsync(steps)) as T;
+  return (await runAsync(readAndClose(await openSource(source), bidirectional))) as T;
 }
 
-/** {@link load}, synchronously. */
-export function loadSync<T = StateDict>(source: string | URL | Uint8Array, options: LoadOptions = {}): T {
+/** {@link load}, synchronously: of a path, a file URL or bytes. */
+export function loadSync<T = StateDict>(source: SyncLoadSource, options: LoadOptions = {}): T {
   const bidirectional = bidirectionalOf(options);
-  const steps = isBytes(source)
-    ? readFile(bytesFile(checkBytes(source)), bidirectional)
-    : readAndClose(openFileSync(fileName(source)), bidirectional);
-  return runSync(steps) as T;
+  return runSync(readAndClose(openSourceSync(source), bidirectional)) as T;
 }
 
 function* readAndClose(file: OpenFile, bidirectional: ReadonlySet<string>): Steps<unknown> {
@@ -97,13 +82,9 @@ export function* readFile(
   bidirectional: ReadonlySet<string> = new Set(),
   among: readonly Format[] = formats,
 ): Steps<unknown> {
-  const head = yield* readBytes(file, 0, Math.min(file.size, headSize));
-  for (const format of among) {
-    const answer = format.recognises(head, file);
-    const recognised = typeof answer === 'boolean' ? answer : yield* answer;
-    if (recognised) return yield* format.read(file, { budget: new Budget(file), bidirectional });
-  }
-  throw new CheckpointError('offset 0: no file of weights begins like this');
+  const format = yield* formatOf(file, among);
+  if (format === undefined) throw new CheckpointError('offset 0: no file of weights begins like this');
+  return yield* format.read(file, { budget: new Budget(file), bidirectional });
 }
 
 function bidirectionalOf(options: LoadOptions): ReadonlySet<string> {
@@ -115,13 +96,4 @@ function bidirectionalOf(options: LoadOptions): ReadonlySet<string> {
   for (const name of names)
     if (typeof name !== 'string') throw typeError('ERR_INVALID_ARG_TYPE', sentenceOf(name));
   return new Set(names as string[]);
-}
-
-/** A plain view of the bytes. Refuses a detached buffer, which would look like an empty file. */
-function checkBytes(source: Uint8Array): Uint8Array {
-  try {
-    return bytesOf(source);
-  } catch (error) {
-    throw rangeError('ERR_DETACHED', 'source has lost its data (its buffer was detached)', { cause: error });
-  }
 }

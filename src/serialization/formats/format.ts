@@ -1,4 +1,4 @@
-import type { Budget, OpenFile, Steps } from '../file.js';
+import { readBytes, type Budget, type OpenFile, type Steps } from '../file.js';
 
 /** What readers get beside the file. */
 export interface ReadContext {
@@ -29,4 +29,14 @@ export interface Format {
    * @throws {CheckpointError} for everything that is wrong with the file
    */
   read(file: OpenFile, context: ReadContext): Steps<unknown>;
+}
+
+/** The first of some formats that recognises a file; undefined if none does. */
+export function* formatOf(file: OpenFile, among: readonly Format[]): Steps<Format | undefined> {
+  const head = yield* readBytes(file, 0, Math.min(file.size, headSize));
+  for (const format of among) {
+    const answer = format.recognises(head, file);
+    if (typeof answer === 'boolean' ? answer : yield* answer) return format;
+  }
+  return undefined;
 }

@@ -1,5 +1,6 @@
 import { describe } from '../../errors.js';
-import { failAt, readBytes, type Budget, type Fail, type OpenFile, type Steps } from '../file.js';
+import { crc32 } from '../inflate.js';
+import { bytesFile, failAt, readBytes, type Budget, type Fail, type OpenFile, type Steps } from '../file.js';
 
 // Zip archives. Sizes come from the central directory at the end, because local headers need not have them.
 
@@ -10,6 +11,11 @@ export interface ZipRecord {
   readonly size: number;
   /** Whether it is neither compressed nor encrypted. */
   readonly plain: boolean;
+  /** Whether it is compressed by deflate, and not encrypted. */
+  readonly deflated: boolean;
+  /** The size and CRC-32 of what it holds. */
+  readonly unpacked: number;
+  readonly crc: number;
   /** Where the next record, or the central directory, begins. */
   limit: number;
 }
@@ -69,14 +75,17 @@ function readEntry(
   budget.spend(recordCost + 2 * (nameEnd - at), () => `offset ${begin + at}`);
   const name = utf8.decode(new Uint8Array(directory.buffer, at + entrySize, nameEnd - at - entrySize));
   if (/\\|\0|^\/|(^|\/)\.{1,2}(\/|$)/.test(name)) fail(`record name ${describe(name)} is refused`);
-  const plain =
-    (directory.getUint16(at + 8, true) & 0x2041) === 0 && directory.getUint16(at + 10, true) === 0;
+  const method = directory.getUint16(at + 10, true);
+  const isEncrypted = (directory.getUint16(at + 8, true) & 0x2041) !== 0;
+  const plain = !isEncrypted && method === 0;
+  const deflated = !isEncrypted && method === 8;
   const extra = new DataView(directory.buffer, nameEnd, extraEnd - nameEnd);
   const fields = [24, 20, 42].map((field) => directory.getUint32(at + field, true));
   const [size, stored, offset] = zip64Fields(fields, extra, fail) as [number, number, number];
   if (plain && size !== stored) fail(`record ${describe(name)} has two sizes, ${size} and ${stored}`);
   if (!(offset + localSize + stored <= begin)) fail(`record ${describe(name)} should end before ${begin}`);
-  return { record: { name, offset, size: stored, plain, limit: begin }, next };
+  const crc = directory.getUint32(at + 16, true);
+  return { record: { name, offset, size: stored, plain, deflated, unpacked: size, crc, limit: begin }, next };
 }
 
 /** A field with all bits set is in the zip64 extra field instead. They are there in this order. */
@@ -157,6 +166,41 @@ export function* locateRecord(file: OpenFile, record: ZipRecord): Steps<number> 
   const begin = record.offset + bytes.length + header.getUint16(28, true);
   checkEnd(record, begin + record.size);
   return begin;
+}
+
+/** How often its own size a compressed record may unfold to without taking from the budget: weights pack badly. */
+const honestRatio = 4;
+
+/** What a record holds, as a file. If it is compressed it is unpacked, into `bytes` that nobody else has. */
+export function* openRecord(
+  file: OpenFile,
+  record: ZipRecord,
+  budget: Budget,
+): Steps<{ file: OpenFile; bytes: Uint8Array | null }> {
+  const { name, size, plain, deflated, unpacked, offset } = record;
+  const fail = failAt(offset);
+  if (!plain && !deflated) fail(`record ${describe(name)} is encrypted, or compressed in a rare way`);
+  const begin = yield* locateRecord(file, record);
+  if (plain) return { file: partOf(file, begin, size), bytes: null };
+  budget.allow((honestRatio - 1) * size);
+  budget.spend(unpacked, () => `record ${describe(name)}`);
+  const packed = yield* readBytes(file, begin, size);
+  let bytes: Uint8Array;
+  try {
+    bytes = (yield file.inflate(packed, unpacked)) as Uint8Array;
+  } catch (error) {
+    return fail(`record ${describe(name)} cannot be unpacked: ${(error as Error).message}`);
+  }
+  if (bytes.length !== unpacked) fail(`record ${describe(name)} should unpack to ${unpacked} bytes`);
+  if (crc32(bytes) !== record.crc) fail(`record ${describe(name)} is damaged (its CRC-32 differs)`);
+  return { file: bytesFile(bytes), bytes };
+}
+
+/** A part of a file as a file of its own. */
+function partOf(file: OpenFile, begin: number, size: number): OpenFile {
+  const read = (target: Uint8Array, position: number): unknown =>
+    file.read(target.subarray(0, Math.max(size - position, 0)), begin + position);
+  return { ...file, size, read, close: () => undefined, openBeside: null };
 }
 
 function checkEnd({ name, limit, offset }: ZipRecord, end: number): void {

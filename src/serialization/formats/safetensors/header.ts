@@ -1,6 +1,6 @@
 import { CheckpointError, describe } from '../../../errors.js';
 import type { ModuleMetadata, StateDict } from '../../../nn/module.js';
-import { emptyArray, type DType } from '../../../tensor/index.js';
+import { emptyArray, maxRank, rawBits, type DType } from '../../../tensor/index.js';
 import { readBytes, type Budget, type OpenFile, type Steps } from '../../file.js';
 import { isRecord, parseJson } from './json.js';
 
@@ -25,18 +25,39 @@ export const dtypeNames: Readonly<Record<string, DType>> = {
   U8: 'uint8',
   BOOL: 'bool',
 };
+/** The names of dtypes that tensors here do not have, in {@link RawTensor} and in files. */
+export const rawNames: Readonly<Record<string, string>> = {
+  F4: 'float4_e2m1fn_x2',
+  F6_E2M3: 'F6_E2M3',
+  F6_E3M2: 'F6_E3M2',
+  F8_E4M3: 'float8_e4m3fn',
+  F8_E4M3FNUZ: 'float8_e4m3fnuz',
+  F8_E5M2: 'float8_e5m2',
+  F8_E5M2FNUZ: 'float8_e5m2fnuz',
+  F8_E8M0: 'float8_e8m0fnu',
+  U16: 'uint16',
+  U32: 'uint32',
+  U64: 'uint64',
+  C64: 'complex64',
+};
 export const metadataKey = '__metadata__';
 /** The name of the note that holds the metadata of modules. */
 export const modulesKey = 'dynaquant';
 
 /** The reference implementation's limit on the header, 100 MB. */
 export const maxHeader = 100_000_000;
+/** Whether a file begins with the length of a header below that limit, and with what begins one. */
+export function beginsAsSafetensors(head: Uint8Array): boolean {
+  const [high = 1, ...rest] = head.subarray(3, 8).values();
+  return high < 6 && rest.every((byte) => byte === 0) && [0x7b, 0x20, 9, 10, 13].includes(head[8] ?? 0);
+}
 /** Roughly what a tensor takes in memory in addition to its data. */
 const tensorCost = 512;
 
 /** A tensor in the file. */
 export interface Entry {
-  readonly dtype: DType;
+  /** The name in PyTorch, that of a {@link RawTensor} included. */
+  readonly dtype: string;
   readonly shape: number[];
   /** Bytes from the beginning of the data. */
   readonly begin: number;
@@ -54,6 +75,10 @@ export function* readHeader(file: OpenFile, budget: Budget, state: StateDict): S
   if (file.size < 8) throw new CheckpointError(`a safetensors file has at least 8 bytes, got ${file.size}`);
   const length = new DataView((yield* readBytes(file, 0, 8)).buffer).getBigUint64(0, true);
   const limit = Math.min(file.size - 8, maxHeader);
+  if (length > BigInt(maxHeader)) {
+    const what = `no file of weights begins like this (a header of safetensors would have ${length} bytes)`;
+    throw new CheckpointError(`offset 0: ${what}`);
+  }
   if (length > BigInt(limit)) {
     throw new CheckpointError(`offset 0: the header should have at most ${limit} bytes, got ${length}`);
   }
@@ -77,12 +102,13 @@ function checkEntry(key: string, value: unknown, dataLength: number): Entry {
   };
   if (!isRecord(value)) return fail('should be an object');
   const { dtype: name, shape, data_offsets: offsets } = value;
-  const dtype = typeof name === 'string' && Object.hasOwn(dtypeNames, name) ? dtypeNames[name]! : undefined;
-  if (dtype === undefined) {
-    return fail(`dtype should be one of ${Object.keys(dtypeNames).join(', ')}, got ${describe(name)}`);
-  }
+  const known = { ...dtypeNames, ...rawNames };
+  const dtype = typeof name === 'string' && Object.hasOwn(known, name) ? known[name] : undefined;
+  if (dtype === undefined)
+    return fail(`dtype should be one of ${Object.keys(known).join(', ')}, got ${describe(name)}`);
   const isSize = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0;
-  if (!Array.isArray(shape) || !shape.every(isSize)) return fail('shape should be an array of sizes');
+  if (!Array.isArray(shape) || shape.length > maxRank || !shape.every(isSize))
+    return fail(`shape should be an array of at most ${maxRank} sizes`);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) {
     return fail('data_offsets should be two sizes');
   }
@@ -90,13 +116,19 @@ function checkEntry(key: string, value: unknown, dataLength: number): Entry {
   if (begin > end || end > dataLength) {
     return fail(`data_offsets should be within 0 and ${dataLength}, got [${begin}, ${end}]`);
   }
-  const size = shape.reduce(
-    (product: number, n: number) => product * n,
-    emptyArray(dtype, 0).BYTES_PER_ELEMENT,
-  );
+  const sizes = name === 'F4' ? pairs(shape as number[], fail) : (shape as number[]);
+  const bits = rawBits(dtype) ?? 8 * emptyArray(dtype as DType, 0).BYTES_PER_ELEMENT;
+  const size = sizes.reduce((product, n) => product * n, bits) / 8;
   if (size !== end - begin)
     return fail(`shape [${shape.join(', ')}] needs ${size} bytes, got ${end - begin}`);
-  return { dtype, shape: shape as number[], begin, end };
+  return { dtype, shape: sizes, begin, end };
+}
+
+/** The shape in PyTorch of a tensor whose bytes hold two values each: it counts bytes, the file counts values. */
+function pairs(shape: readonly number[], fail: (what: string) => never): number[] {
+  const last = shape.at(-1);
+  if (last === undefined || last % 2 !== 0) fail('the last size of an F4 tensor should be even');
+  return [...shape.slice(0, -1), last! / 2];
 }
 
 /** Every byte of the data belongs to exactly one tensor. */
@@ -120,6 +152,7 @@ function checkCoverage(entries: ReadonlyMap<string, Entry>, dataLength: number):
 }
 
 function readNotes(value: unknown, state: StateDict): void {
+  if (value === null) return;
   if (!isRecord(value) || !Object.values(value).every((text) => typeof text === 'string')) {
     throw new CheckpointError(`${metadataKey} should map strings to strings`);
   }

@@ -6,9 +6,13 @@ import {
   int32,
   int64,
   int8,
+  isTensor,
+  numelOf,
   qint8,
   quint4x2,
   quint8,
+  rawBits,
+  RawTensor,
   Tensor,
   uint8,
   type DType,
@@ -27,29 +31,45 @@ export const safetensors: Format = {
   },
 };
 
+/** A tensor as the file has it; a quantized tensor consists of several. */
+export type Part = Tensor | RawTensor;
+export type Parts = ReadonlyMap<string, Part>;
+
 /** The tensors as the file has them. The whole header is checked before the first tensor is made. */
-export function* readTensors(file: OpenFile, budget: Budget, state: StateDict): Steps<Map<string, Tensor>> {
+export function* readTensors(
+  file: OpenFile,
+  budget: Budget,
+  state: StateDict,
+  isWanted: (key: string) => boolean = () => true,
+): Steps<Parts> {
   const { entries, dataAt } = yield* readHeader(file, budget, state);
-  const tensors = new Map<string, Tensor>();
-  for (const [key, { dtype, shape, begin }] of entries) {
-    const count = shape.reduce((product, n) => product * n, 1);
-    const data = emptyArray(dtype, count);
+  const tensors = new Map<string, Part>();
+  for (const [key, { dtype, shape, begin, end }] of entries) {
+    if (!isWanted(key)) continue;
+    const isRaw = rawBits(dtype) !== undefined;
+    const data = isRaw ? new Uint8Array(end - begin) : emptyArray(dtype as DType, numelOf(shape));
     yield* readInto(file, data, dataAt + begin);
-    tensors.set(key, new Tensor(data, shape, { dtype }));
+    tensors.set(
+      key,
+      isRaw
+        ? new RawTensor(dtype, shape, data as Uint8Array)
+        : new Tensor(data, shape, { dtype: dtype as DType }),
+    );
   }
   return tensors;
 }
 
 /** Adds the tensors to `state`. Parts of a quantized tensor are put together. */
-export function assemble(tensors: ReadonlyMap<string, Tensor>, state: StateDict): StateDict {
+export function assemble(tensors: Parts, state: StateDict): StateDict {
   for (const [key, tensor] of tensors) {
     if (isCompanion(tensors, key)) continue;
-    state.set(key, isQuantized(tensors, key) ? quantizedTensor(key, tensors) : tensor);
+    if (!isTensor(tensor)) state.raw.set(key, tensor);
+    else state.set(key, isQuantized(tensors, key) ? quantizedTensor(key, tensor, tensors) : tensor);
   }
   return state;
 }
 
-function isQuantized(tensors: ReadonlyMap<string, Tensor>, key: string): boolean {
+function isQuantized(tensors: Parts, key: string): boolean {
   const dtype = tensors.get(key)?.dtype;
   return (
     (dtype === int8 || dtype === uint8) && (tensors.has(`${key}.scale`) || tensors.has(`${key}.zero_point`))
@@ -57,24 +77,24 @@ function isQuantized(tensors: ReadonlyMap<string, Tensor>, key: string): boolean
 }
 
 /** Whether this is the scale, zero point or shape of a quantized tensor. */
-function isCompanion(tensors: ReadonlyMap<string, Tensor>, key: string): boolean {
+function isCompanion(tensors: Parts, key: string): boolean {
   const [, owner, part] = /^(.*)\.(scale|zero_point|shape)$/s.exec(key) ?? [];
   if (owner === undefined || !isQuantized(tensors, owner)) return false;
   return part !== 'shape' || tensors.get(owner)!.dtype === uint8;
 }
 
-function quantizedTensor(key: string, tensors: ReadonlyMap<string, Tensor>): Tensor {
-  const { data, shape: stored, dtype } = tensors.get(key)!;
+function quantizedTensor(key: string, { data, shape: stored, dtype }: Tensor, tensors: Parts): Tensor {
   const sizes = dtype === uint8 ? tensors.get(`${key}.shape`) : undefined;
-  if (sizes !== undefined && (sizes.dtype !== int64 || sizes.dim() !== 1)) {
+  if (sizes !== undefined && !(isTensor(sizes) && sizes.dtype === int64 && sizes.dim() === 1)) {
     throw new CheckpointError(`key ${describe(`${key}.shape`)}: should be int64 of one dimension`);
   }
   const shape = sizes === undefined ? stored : Array.from(sizes.data as BigInt64Array, Number);
   const companion = (name: string, dtypes: readonly DType[]): Tensor => {
     const tensor = tensors.get(`${key}.${name}`);
     if (tensor === undefined) throw new CheckpointError(`key ${describe(key)}: its ${name} is missing`);
-    const perChannel = tensor.dim() === 1 && tensor.shape[0] === shape[0];
-    if (!dtypes.includes(tensor.dtype) || (!perChannel && tensor.dim() !== 0)) {
+    const perChannel = tensor.shape.length === 1 && tensor.shape[0] === shape[0];
+    const fits = perChannel || tensor.shape.length === 0;
+    if (!isTensor(tensor) || !dtypes.includes(tensor.dtype) || !fits) {
       throw new CheckpointError(
         `key ${describe(`${key}.${name}`)}: should be ${dtypes.join(' or ')} of shape [] or [${shape[0]}], got ${tensor.dtype} of [${tensor.shape.join(', ')}]`,
       );

@@ -3,26 +3,34 @@ import { metadataOf, type ModuleMetadata, type StateDict } from '../../../nn/mod
 import {
   byteLengthOf,
   bytesOf,
+  isRawTensor,
   isTensor,
   quint4x2,
+  rawBits,
+  RawTensor,
   Tensor,
   type Quantization,
   type TensorData,
 } from '../../../tensor/index.js';
 import { pause, type Steps } from '../../file.js';
-import { dtypeNames, metadataKey, modulesKey } from './header.js';
+import { dtypeNames, metadataKey, modulesKey, rawNames } from './header.js';
 
-const nameOfDType = new Map(Object.entries(dtypeNames).map(([name, dtype]) => [dtype, name]));
+const nameOfDType = new Map<string, string>(
+  Object.entries({ ...dtypeNames, ...rawNames }).map(([name, dtype]) => [dtype, name]),
+);
 
 /** A piece of the file has at most so many bytes: a copy takes a millisecond, and no system refuses to write it. */
 const largestPiece = 2 ** 22;
 /** So many tensors, or texts of the header, take a millisecond. */
 const mostAtOnce = 256;
 
-/** A tensor of the file. */
-interface Entry {
+interface Keyed {
   readonly key: string;
-  readonly tensor: Tensor;
+  readonly tensor: Tensor | RawTensor;
+}
+
+/** A tensor of the file. */
+interface Entry extends Keyed {
   /** Bytes of its elements. */
   readonly size: number;
   /** Where they begin, from the beginning of the data. */
@@ -57,17 +65,21 @@ function* laidOut(entries: readonly Entry[]): Steps<Entry[]> {
   const order: Entry[] = [];
   let steps = 0;
   let begin = 0;
-  for (const bytes of [8, 4, 2, 1]) {
+  for (const bytes of [16, 8, 4, 2, 1, 0]) {
     for (const entry of entries) {
       if (++steps % mostAtOnce === 0) yield pause;
-      const comesLater = bytes > 1 && entry.tensor.data.BYTES_PER_ELEMENT !== bytes;
-      if (entry.begin !== unplaced || comesLater) continue;
+      if (entry.begin !== unplaced || elementSize(entry.tensor) < bytes) continue;
       entry.begin = begin;
       begin += entry.size;
       order.push(entry);
     }
   }
   return order;
+}
+
+/** Bytes of an element, less than 1 for some raw ones. */
+function elementSize(tensor: Tensor | RawTensor): number {
+  return isTensor(tensor) ? tensor.data.BYTES_PER_ELEMENT : (rawBits(tensor.dtype) ?? 0) / 8;
 }
 
 /** The header, in texts that follow each other. */
@@ -89,8 +101,9 @@ function* headerTexts(
     before = ',';
   }
   for (const { key, tensor, begin, size } of entries) {
-    const { dtype, shape } = tensor;
-    const fields = { dtype: nameOfDType.get(dtype), shape, data_offsets: [begin, begin + size] };
+    const dtype = nameOfDType.get(tensor.dtype)!;
+    const shape = dtype === 'F4' ? [...tensor.shape.slice(0, -1), 2 * tensor.shape.at(-1)!] : tensor.shape;
+    const fields = { dtype, shape, data_offsets: [begin, begin + size] };
     yield `${before}${JSON.stringify(key)}:${JSON.stringify(fields)}`;
     before = ',';
   }
@@ -128,7 +141,7 @@ function* encoded(texts: Iterable<string>): Steps<Uint8Array[]> {
  * tensor's memory while the operating system reads it.
  */
 function* pieces(
-  parts: readonly (TensorData | Entry)[],
+  parts: readonly (TensorData | Keyed)[],
   size: number,
 ): Generator<Uint8Array, undefined, undefined> {
   const piece = new Uint8Array(size);
@@ -156,14 +169,24 @@ function* pieces(
   if (filled > 0) yield piece.subarray(0, filled);
 }
 
-function dataOf(part: TensorData | Entry): TensorData {
-  return 'tensor' in part ? part.tensor.checked(part.key) : part;
+function dataOf(part: TensorData | Keyed): TensorData {
+  if (!('tensor' in part)) return part;
+  return isTensor(part.tensor) ? part.tensor.checked(part.key) : part.tensor.bytes;
 }
 
-/** The tensors of the file: those of a state dict, with quantized ones taken apart. */
+/** The tensors of the file: those of a state dict, with quantized ones taken apart, and its raw ones. */
 function* entriesToWrite(state: unknown): Steps<Entry[]> {
   const entries: Entry[] = [];
   const keys = new Set<string>([metadataKey]);
+  const add = (key: string, tensor: Tensor | RawTensor): void => {
+    if (keys.has(key))
+      throw rangeError('ERR_INVALID_ARG_VALUE', `key ${describe(key)} stands twice or is reserved`);
+    if (!nameOfDType.has(tensor.dtype))
+      throw rangeError('ERR_UNSUPPORTED', `key ${describe(key)}: ${tensor.dtype} cannot be saved`);
+    keys.add(key);
+    const size = byteLengthOf(dataOf({ key, tensor }));
+    entries.push({ key, tensor, size, begin: unplaced });
+  };
   let checked = 0;
   for (const entry of itemsOf('state', state, `state should be a Map of tensors, got ${describe(state)}`)) {
     if (!Array.isArray(entry) || typeof entry[0] !== 'string' || !isTensor(entry[1])) {
@@ -171,16 +194,16 @@ function* entriesToWrite(state: unknown): Steps<Entry[]> {
     }
     const [key, tensor] = entry as [string, Tensor];
     const { quantization } = tensor;
-    const parts =
-      quantization === undefined ? [[key, tensor] as const] : quantizedParts(key, tensor, quantization);
-    for (const [name, part] of parts) {
-      if (keys.has(name))
-        throw rangeError('ERR_INVALID_ARG_VALUE', `key ${describe(name)} stands twice or is reserved`);
-      if (!nameOfDType.has(part.dtype))
-        throw rangeError('ERR_UNSUPPORTED', `key ${describe(name)}: ${part.dtype} cannot be saved`);
-      keys.add(name);
-      entries.push({ key: name, tensor: part, size: byteLengthOf(part.checked(name)), begin: unplaced });
-    }
+    if (quantization === undefined) add(key, tensor);
+    else for (const [name, part] of quantizedParts(key, tensor, quantization)) add(name, part);
+    if (++checked % mostAtOnce === 0) yield pause;
+  }
+  const { raw } = state as Partial<StateDict>;
+  for (const [name, tensor] of isMap(raw) ? raw : []) {
+    if (typeof name !== 'string' || !isRawTensor(tensor))
+      throw typeError('ERR_INVALID_ARG_TYPE', 'raw of state should map names to RawTensors');
+    // Checked again, because it may be another copy's.
+    add(name, new RawTensor(tensor.dtype, tensor.shape, tensor.bytes));
     if (++checked % mostAtOnce === 0) yield pause;
   }
   return entries;

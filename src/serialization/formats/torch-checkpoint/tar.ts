@@ -57,7 +57,9 @@ class Archive {
   member(name: string): Member {
     const member = this.members.get(name);
     if (member === undefined) {
-      throw new CheckpointError(`a tar archive without ${describe(name)} is no checkpoint of PyTorch's`);
+      throw new CheckpointError(
+        `a tar archive without ${describe(name)} is no checkpoint of PyTorch's: if it holds one, unpack it first`,
+      );
     }
     return member;
   }

@@ -2,6 +2,7 @@ import { CheckpointError, describe } from '../../../errors.js';
 import { failAt, readBytes, type OpenFile, type Steps } from '../../file.js';
 import type { Format, ReadContext } from '../format.js';
 import { isZip, locateRecord, readDirectory, type ZipRecord } from '../zip-archive.js';
+import { whatZipIs } from '../refused.js';
 import { findGlobal } from './globals.js';
 import { readPickle } from './pickle.js';
 import { toPlain } from './plain.js';
@@ -50,9 +51,7 @@ function checkRecords(records: ReadonlyMap<string, ZipRecord>): string {
     );
   }
   if (!records.has(`${root}/data.pkl`)) {
-    throw new CheckpointError(
-      `a zip archive without ${describe(`${root}/data.pkl`)} is no checkpoint of PyTorch's`,
-    );
+    throw new CheckpointError(whatZipIs(names));
   }
   for (const [name, { plain, offset }] of records) {
     if (!plain) {
