@@ -24,10 +24,13 @@ const largestPiece = 2 ** 22;
 /** So many tensors, or texts of the header, take a millisecond. */
 const mostAtOnce = 256;
 
-/** A tensor of the file. */
-interface Entry {
+interface Keyed {
   readonly key: string;
   readonly tensor: Tensor | RawTensor;
+}
+
+/** A tensor of the file. */
+interface Entry extends Keyed {
   /** Bytes of its elements. */
   readonly size: number;
   /** Where they begin, from the beginning of the data. */
@@ -62,11 +65,10 @@ function* laidOut(entries: readonly Entry[]): Steps<Entry[]> {
   const order: Entry[] = [];
   let steps = 0;
   let begin = 0;
-  for (const bytes of [16, 8, 4, 2, 1]) {
+  for (const bytes of [16, 8, 4, 2, 1, 0]) {
     for (const entry of entries) {
       if (++steps % mostAtOnce === 0) yield pause;
-      const comesLater = bytes > 1 && elementSize(entry.tensor) !== bytes;
-      if (entry.begin !== unplaced || comesLater) continue;
+      if (entry.begin !== unplaced || elementSize(entry.tensor) < bytes) continue;
       entry.begin = begin;
       begin += entry.size;
       order.push(entry);
@@ -99,7 +101,7 @@ function* headerTexts(
     before = ',';
   }
   for (const { key, tensor, begin, size } of entries) {
-    const dtype = nameOfDType.get(tensor.dtype);
+    const dtype = nameOfDType.get(tensor.dtype)!;
     const shape = dtype === 'F4' ? [...tensor.shape.slice(0, -1), 2 * tensor.shape.at(-1)!] : tensor.shape;
     const fields = { dtype, shape, data_offsets: [begin, begin + size] };
     yield `${before}${JSON.stringify(key)}:${JSON.stringify(fields)}`;
@@ -139,7 +141,7 @@ function* encoded(texts: Iterable<string>): Steps<Uint8Array[]> {
  * tensor's memory while the operating system reads it.
  */
 function* pieces(
-  parts: readonly (TensorData | Entry)[],
+  parts: readonly (TensorData | Keyed)[],
   size: number,
 ): Generator<Uint8Array, undefined, undefined> {
   const piece = new Uint8Array(size);
@@ -167,48 +169,44 @@ function* pieces(
   if (filled > 0) yield piece.subarray(0, filled);
 }
 
-function dataOf(part: TensorData | Entry): TensorData {
-  return 'tensor' in part ? dataOfTensor(part.key, part.tensor) : part;
-}
-
-function dataOfTensor(key: string, tensor: Tensor | RawTensor): TensorData {
-  return isTensor(tensor) ? tensor.checked(key) : tensor.bytes;
+function dataOf(part: TensorData | Keyed): TensorData {
+  if (!('tensor' in part)) return part;
+  return isTensor(part.tensor) ? part.tensor.checked(part.key) : part.tensor.bytes;
 }
 
 /** The tensors of the file: those of a state dict, with quantized ones taken apart, and its raw ones. */
 function* entriesToWrite(state: unknown): Steps<Entry[]> {
   const entries: Entry[] = [];
   const keys = new Set<string>([metadataKey]);
-  let checked = 0;
-  for (const [key, tensor] of tensorsToWrite(state)) {
+  const add = (key: string, tensor: Tensor | RawTensor): void => {
     if (keys.has(key))
       throw rangeError('ERR_INVALID_ARG_VALUE', `key ${describe(key)} stands twice or is reserved`);
     if (!nameOfDType.has(tensor.dtype))
       throw rangeError('ERR_UNSUPPORTED', `key ${describe(key)}: ${tensor.dtype} cannot be saved`);
     keys.add(key);
-    entries.push({ key, tensor, size: byteLengthOf(dataOfTensor(key, tensor)), begin: unplaced });
-    if (++checked % mostAtOnce === 0) yield pause;
-  }
-  return entries;
-}
-
-function* tensorsToWrite(state: unknown): Generator<readonly [string, Tensor | RawTensor]> {
+    const size = byteLengthOf(dataOf({ key, tensor }));
+    entries.push({ key, tensor, size, begin: unplaced });
+  };
+  let checked = 0;
   for (const entry of itemsOf('state', state, `state should be a Map of tensors, got ${describe(state)}`)) {
     if (!Array.isArray(entry) || typeof entry[0] !== 'string' || !isTensor(entry[1])) {
       throw typeError('ERR_INVALID_ARG_TYPE', 'state should hold [name, Tensor] pairs');
     }
     const [key, tensor] = entry as [string, Tensor];
     const { quantization } = tensor;
-    if (quantization === undefined) yield [key, tensor];
-    else yield* quantizedParts(key, tensor, quantization);
+    if (quantization === undefined) add(key, tensor);
+    else for (const [name, part] of quantizedParts(key, tensor, quantization)) add(name, part);
+    if (++checked % mostAtOnce === 0) yield pause;
   }
   const { raw } = state as Partial<StateDict>;
-  for (const [key, tensor] of isMap(raw) ? raw : []) {
-    if (typeof key !== 'string' || !isRawTensor(tensor))
+  for (const [name, tensor] of isMap(raw) ? raw : []) {
+    if (typeof name !== 'string' || !isRawTensor(tensor))
       throw typeError('ERR_INVALID_ARG_TYPE', 'raw of state should map names to RawTensors');
     // Checked again, because it may be another copy's.
-    yield [key, new RawTensor(tensor.dtype, tensor.shape, tensor.bytes)];
+    add(name, new RawTensor(tensor.dtype, tensor.shape, tensor.bytes));
+    if (++checked % mostAtOnce === 0) yield pause;
   }
+  return entries;
 }
 
 function quantizedParts(
