@@ -31,7 +31,7 @@ export interface ModelFromStateDict {
  * const rnn = model.getSubmodule('encoder.rnn') as nn.RNN;
  * ```
  *
- * Reparametrized weights (`weight_norm`, `spectral_norm`, `prune`) are composed as {@link composeReparametrizations} does.
+ * Reparametrized weights (`weight_norm`, `spectral_norm`, `prune`) are composed as `nn.utils.composeReparametrizations` does.
  *
  * The float32 tensors of float modules become the parameters, without a copy; other floating types are widened. Before
  * you quantize a large model in place, clear the state (`state.clear()`), because memory that it holds stays taken.
