@@ -38,6 +38,7 @@ export class RNNStack extends Container {
   declare readonly inputSize: number;
   /** The number of units, which is the width of the cell state, and of the hidden state unless it is projected. */
   declare readonly hiddenSize: number;
+  /** Features to which the hidden state is projected; 0 without projection. */
   declare readonly projSize: number;
   /** The number of layers. */
   declare readonly numLayers: number;
