@@ -82,6 +82,13 @@ describe('a choice for each layer gives the file that quantizeDynamic and save w
     expect(String(modelFromStateDict(await load(path('out'))).model)).toBe(String(expected));
     expect(json(folder, 'verify', 'model', 'out')).toMatchObject({ passed: true });
   });
+  test('of the only layer', () => {
+    const lstm = new nn.LSTM(3, 4);
+    write('lstm', lstm.stateDict());
+    json(folder, 'quantize', 'lstm', '-o', 'out', '--layer', '0=float16');
+    write('expected', quantizeDynamic(lstm, new Map([['0', float16DynamicQConfig]])).stateDict());
+    expect(readFileSync(path('out')).equals(readFileSync(path('expected')))).toBe(true);
+  });
   test('of a lone module', () => {
     const gru = new nn.GRU(3, 4, { numLayers: 3 });
     write('gru', gru.stateDict());

@@ -69,9 +69,9 @@ export function choose(state: nn.StateDict, layers: readonly Layer[], options: C
   checkNames(state, layers, [...only, ...exclude, ...own.map(({ name }) => name)]);
   const used = new Set<string>();
   const choices = layers.flatMap((layer): Choice[] => {
-    const name = dottedName(layer);
-    const mine = own.filter((each) => within(name, each.name)).sort((a, b) => b.name.length - a.name.length);
-    const selected = (only.length === 0 || isListed(name, only)) && !isListed(name, exclude);
+    const isIn = (module: string): boolean => namesOf(layer).some((name) => within(name, module));
+    const mine = own.filter(({ name }) => isIn(name)).sort((a, b) => b.name.length - a.name.length);
+    const selected = (only.length === 0 || only.some(isIn)) && !exclude.some(isIn);
     const qconfig = mine.length > 0 ? mine[0]!.qconfig : selected ? base : null;
     if (qconfig !== null && isQuantizable(layer.metadata, dtypeOf(qconfig))) {
       if (mine.length > 0) used.add(mine[0]!.name);
@@ -101,7 +101,7 @@ function parse(text: string): { name: string; mode: string; qconfig: quantizatio
 }
 
 function checkNames(state: nn.StateDict, layers: readonly Layer[], names: readonly string[]): void {
-  const known = new Set([...state.metadata.keys(), ...layers.map(dottedName)]);
+  const known = new Set([...state.metadata.keys(), ...layers.flatMap(namesOf)]);
   for (const name of names) {
     if (known.has(name)) continue;
     const others = [...state.metadata.keys()].filter((each) => each !== '');
@@ -114,8 +114,11 @@ function within(name: string, module: string): boolean {
   return module === '' || name === module || name.startsWith(`${module}.`);
 }
 
-function isListed(name: string, list: readonly string[]): boolean {
-  return list.some((each) => within(name, each));
+/** What a layer may be called. The only one of a recurrent module has two names. */
+function namesOf(layer: Layer): string[] {
+  const name = dottedName(layer);
+  const isOnly = layer.layer === null && layer.metadata['numLayers'] === 1;
+  return isOnly ? [name, dottedName({ ...layer, layer: 0 })] : [name];
 }
 
 function holdsFloatMatrix(state: nn.StateDict, { metadata, keys }: Layer): boolean {

@@ -29,7 +29,7 @@ const common = ['mode', 'hiddenSize', 'projSize', 'batchFirst', 'bidirectional']
  * const quantized = quantizeDynamic(model, spec);
  * ```
  */
-export class RNNStack extends Container implements RNNConfig {
+export class RNNStack extends Container {
   /** @internal */
   declare readonly [fixed]: RNNConfig;
   /** `LSTM`, `GRU`, `RNN_TANH` or `RNN_RELU`, as in PyTorch. */
@@ -38,6 +38,7 @@ export class RNNStack extends Container implements RNNConfig {
   declare readonly inputSize: number;
   /** The number of units, which is the width of the cell state, and of the hidden state unless it is projected. */
   declare readonly hiddenSize: number;
+  /** Features to which the hidden state is projected; 0 without projection. */
   declare readonly projSize: number;
   /** The number of layers. */
   declare readonly numLayers: number;
@@ -66,7 +67,7 @@ export class RNNStack extends Container implements RNNConfig {
    */
   override forward<X extends Tensor | PackedSequence>(
     input: X,
-    state?: State,
+    state?: LSTMState | Tensor | null,
   ): [OutputOf<X>, Tensor | [Tensor, Tensor]] {
     const states = this.statesOfLayers(input, state);
     const last: RNNResult[1][] = [];
@@ -82,7 +83,7 @@ export class RNNStack extends Container implements RNNConfig {
   /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
   override async forwardAsync<X extends Tensor | PackedSequence>(
     input: X,
-    ...rest: AsyncArguments<[state?: State]>
+    ...rest: AsyncArguments<[state?: LSTMState | Tensor | null]>
   ): Promise<[OutputOf<X>, Tensor | [Tensor, Tensor]]> {
     const args: unknown[] = [input, ...rest];
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as never;

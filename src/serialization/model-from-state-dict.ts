@@ -53,7 +53,7 @@ export interface ModelFromStateDictOptions {
  * ```
  *
  * It takes a whole checkpoint too, if there is one state dict in it, under whatever key. What is no tensor is left out.
- * Reparametrized weights (`weight_norm`, `spectral_norm`, `prune`) are composed as {@link composeReparametrizations} does.
+ * Reparametrized weights (`weight_norm`, `spectral_norm`, `prune`) are composed as `nn.utils.composeReparametrizations` does.
  *
  * The float32 tensors of float modules become the parameters, without a copy; other floating types are widened. Tensors
  * of the same memory are one parameter. Before you quantize a large model in place, clear the state (`state.clear()`),

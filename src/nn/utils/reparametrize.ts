@@ -12,34 +12,64 @@ export interface Composed {
   readonly sentences: string[];
 }
 
-/** One tensor's parts by what follows its name, and the tensor; undefined if these are not its parts. */
 interface Kind {
   readonly title: string;
-  /** The key of a part: the tensor's name (with its module's), then the part's. */
-  readonly key: RegExp;
+  /** A part's key as the tensor's name (with its module's) and the part's. */
+  split(key: string): readonly [target: string, part: string] | undefined;
+  /** The tensor that these parts make up; undefined if they are something else. */
   compose(parts: ReadonlyMap<string, Tensor>): Tensor | undefined;
 }
 
 // Old hooks may lie upon each other: what prune has masked may be a part of the others. Hence the order.
 const kinds: readonly Kind[] = [
-  { title: 'prune: weight * mask', key: /^(.+)_(orig|mask)$/, compose: pruned },
-  { title: 'weight_norm: g * v / |v|', key: /^(.*(?:weight|bias)[^.]*)_([gv])$/, compose: oldWeightNorm },
+  { title: 'prune: weight * mask', split: (key) => splitEnd(key, ['orig', 'mask'], /./), compose: pruned },
+  {
+    title: 'weight_norm: g * v / |v|',
+    split: (key) => splitEnd(key, ['g', 'v'], /weight|bias/),
+    compose: oldWeightNorm,
+  },
   {
     title: 'spectral_norm: weight / (u W v)',
-    key: /^(.*(?:weight|bias)[^.]*)_(orig|u|v)$/,
+    split: (key) => splitEnd(key, ['orig', 'u', 'v'], /weight|bias/),
     compose: oldSpectralNorm,
   },
   {
     title: 'parametrizations (weight_norm, spectral_norm)',
-    key: /^((?:.+\.)?parametrizations\.[^.]+)\.(original\d*|\d+\..+)$/,
+    split: splitParametrized,
     compose: parametrized,
   },
 ];
 
+/** @param names - what a tensor of this kind is called */
+function splitEnd(
+  key: string,
+  parts: readonly string[],
+  names: RegExp,
+): readonly [target: string, part: string] | undefined {
+  const at = key.lastIndexOf('_');
+  const part = key.slice(at + 1);
+  const target = key.slice(0, Math.max(0, at));
+  return parts.includes(part) && names.test(target.slice(target.lastIndexOf('.') + 1))
+    ? [target, part]
+    : undefined;
+}
+
+const room = 'parametrizations.';
+
+/** `lstm.parametrizations.weight_hh_l0.original1` is a part of `lstm.weight_hh_l0`. */
+function splitParametrized(key: string): readonly [target: string, part: string] | undefined {
+  const at = key.lastIndexOf(room);
+  if (at < 0 || (at > 0 && key[at - 1] !== '.')) return undefined;
+  const end = key.indexOf('.', at + room.length);
+  const part = key.slice(end + 1);
+  if (end < 0 || !/^(original\d*$|\d+\.)/.test(part)) return undefined;
+  return [key.slice(0, at) + key.slice(at + room.length, end), part];
+}
+
 /**
  * Replaces the parts of reparametrized tensors by the tensors that PyTorch's modules compute with in evaluation mode, as
  * `remove_weight_norm`, `remove_spectral_norm`, `prune.remove` and `remove_parametrizations` do there. The state changes
- * in place. {@link modelFromStateDict} and the command do this by themselves; before `loadStateDict` it is yours to call.
+ * in place. `modelFromStateDict` and the command do this by themselves; before `loadStateDict` it is yours to call.
  *
  * - `weight_norm`: `weight_g`, `weight_v`, or `parametrizations.weight.original0`, `original1`, become
  *   `weight = v * (g / |v|)`. The shape of g tells over which dimensions the norm goes.
@@ -89,38 +119,33 @@ function listOf(names: readonly string[]): string {
 }
 
 function composeKind(
-  entries: ReadonlyMap<string, Tensor>,
-  { key, compose }: Kind,
+  entries: Map<string, Tensor>,
+  { split, compose }: Kind,
 ): { entries: Map<string, Tensor>; names: string[] } {
   const groups = new Map<string, Map<string, Tensor>>();
-  const groupOf = new Map<string, string>();
-  for (const [name, tensor] of entries) {
-    const match = key.exec(name);
-    if (match === null) continue;
-    const [, target, part] = match as unknown as [string, string, string];
+  const targetOf = new Map<string, string>();
+  for (const [key, tensor] of entries) {
+    const [target, part] = split(key) ?? [];
+    if (target === undefined || part === undefined) continue;
     const parts = groups.get(target) ?? new Map<string, Tensor>();
     groups.set(target, parts.set(part, tensor));
-    groupOf.set(name, target);
+    targetOf.set(key, target);
   }
   const results = new Map<string, Tensor>();
   for (const [target, parts] of groups) {
     const areNumbers = [...parts.values()].every(({ quantization }) => quantization === undefined);
-    const tensor = areNumbers && !entries.has(nameOf(target)) ? compose(parts) : undefined;
+    const tensor = areNumbers && !entries.has(target) ? compose(parts) : undefined;
     if (tensor !== undefined) results.set(target, tensor);
   }
+  if (results.size === 0) return { entries, names: [] };
   const out = new Map<string, Tensor>();
-  for (const [name, tensor] of entries) {
-    const target = groupOf.get(name);
+  for (const [key, tensor] of entries) {
+    const target = targetOf.get(key);
     const result = target === undefined ? undefined : results.get(target);
-    if (result === undefined) out.set(name, tensor);
-    else out.set(nameOf(target!), result); // at the place of its first part
+    if (result === undefined) out.set(key, tensor);
+    else out.set(target!, result); // at the place of its first part
   }
-  return { entries: out, names: Array.from(results.keys(), nameOf) };
-}
-
-/** `lstm.parametrizations.weight_hh_l0` is `lstm.weight_hh_l0`. */
-function nameOf(target: string): string {
-  return target.replace(/(^|\.)parametrizations\.([^.]+)$/, '$1$2');
+  return { entries: out, names: [...results.keys()] };
 }
 
 function has(parts: ReadonlyMap<string, Tensor>, ...names: string[]): boolean {
