@@ -39,7 +39,7 @@ export const onnx: Format = {
 
 /**
  * Whether a file begins as a model does: with field 1, an IR version from 3 on, then a text or the graph. Bytes 4 to 7
- * of a safetensors file are zero, which no field begins with.
+ * of a header's length, which other files begin with, are zero, but no field begins so.
  */
 function looksLikeModel(head: Uint8Array): boolean {
   const [first, version = 0, next, , ...after] = head;
