@@ -82,5 +82,6 @@ export function isSize(value: unknown): value is number {
 
 /** A value in an error sentence. */
 export function nameOf(value: unknown): string {
+  if (value instanceof Distinct) return 'a set';
   return value instanceof Global ? value.name : value instanceof Opaque ? value.type : describe(value);
 }
