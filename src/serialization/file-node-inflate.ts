@@ -1,5 +1,7 @@
 import type * as zlib from 'node:zlib';
 
+import { CheckpointError } from '../errors.js';
+
 // Node's zlib, loaded at its first use because few files need it.
 
 const loaded = (): typeof zlib => process.getBuiltinModule('node:zlib');
@@ -18,12 +20,12 @@ const optionsFor = ({ size }: Unpacked): zlib.ZlibOptions => ({
 });
 
 function checked(bytes: Uint8Array, { size, crc }: Unpacked): Uint8Array {
-  if (bytes.length !== size) throw new Error(`it should have ${size} bytes`);
-  if (loaded().crc32(bytes) !== crc) throw new Error('it is damaged: its CRC-32 differs');
+  if (bytes.length !== size) throw new CheckpointError(`it should have ${size} bytes`);
+  if (loaded().crc32(bytes) !== crc) throw new CheckpointError('it is damaged: its CRC-32 differs');
   return bytes;
 }
 
-/** What raw deflate data unpacks to. @throws {Error} when that is not what is claimed */
+/** What raw deflate data unpacks to. @throws {CheckpointError} when that is not what is claimed */
 export function inflateSync(packed: Uint8Array, claim: Unpacked): Uint8Array {
   return checked(loaded().inflateRawSync(packed, optionsFor(claim)), claim);
 }

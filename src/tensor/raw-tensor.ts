@@ -27,7 +27,7 @@ export function rawBits(dtype: string): number | undefined {
 
 /**
  * A tensor of a dtype with which this library does not compute, as a file has it: a name, a shape and bytes.
- * {@link StateDict.raw} holds those of a file.
+ * `StateDict.raw` holds those of a file.
  */
 export class RawTensor {
   /**
