@@ -1,19 +1,29 @@
 // Loads mutated files of every format. Each must load or be refused with a CheckpointError, within one second and with
 // 64 MB beyond its own size. The seed determines every file. The file of a failure is kept and named.
 //
-//   node scripts/fuzz-checkpoints.mjs [--count 100000] [--seed 1]
+//   node scripts/fuzz-checkpoints.mjs [--count 100000] [--seed 1] [--only NAME]
+//
+// A new format has its line in `folders`. `--only` takes the files whose name holds NAME.
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 
-import { load, loadSync, saveSync, Tensor } from '../dist/index.mjs';
+import { load, loadSync, saveSync } from '../dist/index.mjs';
+import file from '../dist/serialization/file.js';
+import loading from '../dist/serialization/load.js';
+import tensors from '../dist/tensor/index.js';
 
 const { values } = parseArgs({
-  options: { count: { type: 'string', default: '100000' }, seed: { type: 'string', default: '1' } },
+  options: {
+    count: { type: 'string', default: '100000' },
+    seed: { type: 'string', default: '1' },
+    only: { type: 'string', default: '' },
+  },
 });
 const count = Number(values.count);
 const mostMilliseconds = 1000;
@@ -32,25 +42,27 @@ function random(n) {
 }
 const pick = (list) => list[random(list.length)];
 
-/** The part of a file that holds its structure, and how to build a file around it. */
-function coreOf(bytes) {
+/** The parts of a file that hold its structure, and how to build a file around another such part. */
+function coresOf(bytes) {
   if (bytes.toString('latin1', 0, 4) === 'PK\x03\x04') {
     const records = recordsOf(bytes);
-    const core = records.find(({ name }) => name.endsWith('/data.pkl'));
-    const others = records.filter((record) => record !== core);
-    return { core: core.data, around: (data) => zip([{ name: core.name, data }, ...others]) };
+    const pickle = records.find(({ name }) => name.endsWith('/data.pkl'));
+    return (pickle === undefined ? records : [pickle]).map((core) => ({
+      core: core.data,
+      around: (data) => zip(records.map((record) => (record === core ? { ...core, data } : record))),
+    }));
   }
   const length = bytes.length >= 8 ? Number(bytes.readBigUInt64LE()) : Infinity;
-  if (8 + length > bytes.length) return { core: bytes, around: (data) => data };
+  if (8 + length > bytes.length) return [{ core: bytes, around: (data) => data }];
   const around = (header) => {
     const size = Buffer.alloc(8);
     size.writeBigUInt64LE(BigInt(header.length));
     return Buffer.concat([size, header, bytes.subarray(8 + length)]);
   };
-  return { core: bytes.subarray(8, 8 + length), around };
+  return [{ core: bytes.subarray(8, 8 + length), around }];
 }
 
-/** The records of a good zip. */
+/** The records of a good zip, unpacked. */
 function recordsOf(bytes) {
   const records = [];
   let at = bytes.readUInt32LE(bytes.length - 6);
@@ -59,7 +71,9 @@ function recordsOf(bytes) {
     const name = bytes.toString('latin1', at + 46, at + 46 + length);
     const local = bytes.readUInt32LE(at + 42);
     const begin = local + 30 + bytes.readUInt16LE(local + 26) + bytes.readUInt16LE(local + 28);
-    records.push({ name, data: bytes.subarray(begin, begin + bytes.readUInt32LE(at + 20)) });
+    const stored = bytes.subarray(begin, begin + bytes.readUInt32LE(at + 20));
+    const method = bytes.readUInt16LE(at + 10);
+    records.push({ name, method, data: method === 8 ? inflateRawSync(stored) : stored });
     at += 46 + length + bytes.readUInt16LE(at + 30) + bytes.readUInt16LE(at + 32);
   }
   return records;
@@ -69,19 +83,22 @@ function zip(records) {
   const parts = [];
   const directory = [];
   let offset = 0;
-  for (const { name, data } of records) {
+  for (const { name, method, data } of records) {
+    const stored = method === 8 ? deflateRawSync(data) : data;
     const local = Buffer.alloc(30);
     local.write('PK\x03\x04', 'latin1');
     local.writeUInt16LE(name.length, 26);
     const entry = Buffer.alloc(46);
     entry.write('PK\x01\x02', 'latin1');
-    entry.writeUInt32LE(data.length, 20);
+    entry.writeUInt16LE(method, 10);
+    entry.writeUInt32LE(crc32(data), 16);
+    entry.writeUInt32LE(stored.length, 20);
     entry.writeUInt32LE(data.length, 24);
     entry.writeUInt16LE(name.length, 28);
     entry.writeUInt32LE(offset, 42);
-    parts.push(local, Buffer.from(name), data);
+    parts.push(local, Buffer.from(name), stored);
     directory.push(entry, Buffer.from(name));
-    offset += 30 + name.length + data.length;
+    offset += 30 + name.length + stored.length;
   }
   const end = Buffer.alloc(22);
   end.write('PK\x05\x06', 'latin1');
@@ -92,25 +109,54 @@ function zip(records) {
   return Buffer.concat([...parts, ...directory, end]);
 }
 
+// Good files -------------------------------------------------------------------------------------------------
+
+/** The folders of good files in test/fixtures. A format whose files name others has all of them in one. */
+const folders = [
+  'ckpt', // torch.save
+  'ckpt-2.15',
+  'checkpoints',
+  'formats', // NumPy, safetensors, parts, and what is refused
+];
+
 const fixtures = join(import.meta.dirname, '..', 'test', 'fixtures');
 const folder = mkdtempSync(join(tmpdir(), 'dynaquant-fuzz-'));
 const originals = [];
-const add = (name, bytes) => originals.push({ name, bytes, ...coreOf(bytes) });
-for (const name of ['ckpt', 'ckpt-2.15', 'checkpoints']) {
-  for (const file of readdirSync(join(fixtures, name))) {
-    const bytes = readFileSync(join(fixtures, name, file));
-    add(`${name}/${file}`, bytes);
+/** `beside` is the folder in which the file finds others. */
+function add(name, bytes, beside) {
+  if (name.includes(values.only)) originals.push({ name, bytes, beside, cores: coresOf(bytes) });
+}
+for (const name of folders) {
+  const beside = join(fixtures, name);
+  for (const entry of readdirSync(beside, { withFileTypes: true })) {
+    const path = join(beside, entry.name);
+    // A large file, or JSON about the others, is none to mutate.
+    if (!entry.isFile() || statSync(path).size > 2 ** 20 || /^(expected|foreign)/.test(entry.name)) continue;
+    const bytes = readFileSync(path);
+    add(`${name}/${entry.name}`, bytes, beside);
     try {
-      const path = join(folder, 'state.safetensors');
-      saveSync(loadSync(bytes), path);
-      add(`${name}/${file} as safetensors`, readFileSync(path));
+      const written = join(folder, 'state.safetensors');
+      saveSync(loadSync(bytes), written);
+      add(`${name}/${entry.name} as safetensors`, readFileSync(written), beside);
     } catch {
       // The file holds plain data, or load refuses it.
     }
   }
 }
 rmSync(folder, { recursive: true });
-add('an index', Buffer.from('{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}'));
+add('an index', Buffer.from('{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}'), fixtures);
+const foreign = JSON.parse(readFileSync(join(fixtures, 'formats', 'foreign.json')));
+for (const [kind, [head, tail]] of Object.entries(foreign))
+  add(`formats/${kind}`, Buffer.from(head + tail, 'hex'), fixtures);
+if (originals.length === 0) throw new Error(`no file's name holds ${values.only}`);
+
+/** Bytes as a file that lies in a folder. */
+function fileIn(beside, bytes) {
+  const openBeside = (name) => file.bytesFile(readFileSync(join(beside, basename(name))));
+  return { ...file.bytesFile(bytes), openBeside };
+}
+
+// Mutations --------------------------------------------------------------------------------------------------
 
 const edges = [
   0n,
@@ -184,7 +230,7 @@ const mutations = {
     ]);
   },
   splice(bytes) {
-    const { core } = pick(originals);
+    const { core } = pick(pick(originals).cores);
     return Buffer.concat([bytes.subarray(0, place(bytes)), core.subarray(place(core))]);
   },
 };
@@ -198,7 +244,8 @@ function problemOf(value, seen = new Set()) {
   }
   if (seen.has(value)) return undefined;
   seen.add(value);
-  if (value instanceof Tensor) {
+  if (tensors.isRawTensor(value)) return undefined;
+  if (tensors.isTensor(value)) {
     value.checked();
     return value.shape.every((n) => Number.isSafeInteger(n) && n >= 0) ? undefined : 'a shape';
   }
@@ -217,20 +264,29 @@ function problemOf(value, seen = new Set()) {
   return undefined;
 }
 
+/** Loads bytes in one of all ways. */
+async function loaded(i, bytes, beside) {
+  if (i % 50 === 0) return load(bytes);
+  if (i % 50 === 1) return load(new Blob([bytes]));
+  if (i % 2 === 0) return loadSync(bytes);
+  return file.runSync(loading.readFile(fileIn(beside, bytes)));
+}
+
 const totals = { loaded: 0, refused: 0, failures: 0, slowest: 0, largest: 0 };
 for (let i = 0; i < count; i++) {
   const original = pick(originals);
   const inside = random(3) > 0;
   const applied = Array.from({ length: 1 + random(2) * random(3) }, () => pick(Object.keys(mutations)));
-  let bytes = Buffer.from(inside ? original.core : original.bytes);
+  const { core, around } = pick(original.cores);
+  let bytes = Buffer.from(inside ? core : original.bytes);
   for (const mutation of applied) if (bytes.length > 0) bytes = mutations[mutation](bytes);
-  if (inside) bytes = original.around(bytes);
+  if (inside) bytes = around(bytes);
 
   const before = process.memoryUsage.rss();
   const start = performance.now();
   let problem;
   try {
-    problem = problemOf(i % 50 === 0 ? await load(bytes) : loadSync(bytes));
+    problem = problemOf(await loaded(i, bytes, original.beside));
     totals.loaded++;
   } catch (error) {
     if (error?.name === 'CheckpointError') totals.refused++;

@@ -31,6 +31,7 @@ export {
   randint,
   randn,
   randperm,
+  RawTensor,
   save,
   saveSync,
   setNumThreads,
@@ -57,6 +58,7 @@ export {
   type SaveTarget,
   type SharedModel,
   type SizeArguments,
+  type SyncLoadSource,
   type TensorData,
   type TensorOptions,
 } from './index.js';

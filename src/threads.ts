@@ -29,7 +29,7 @@ export function setNumThreads(threads: number): void {
 /**
  * How many threads one call may use. By default this is the number of CPUs that this process may use: those of its
  * affinity mask or, if that is less, of its container's quota (cgroup v1 or v2, rounded up). {@link setNumThreads} and
- * the environment variable `DYNAQUANT_NUM_THREADS` change it.
+ * the environment variable `DYNAQUANT_NUM_THREADS` change it; `OMP_NUM_THREADS` lowers it, as in PyTorch.
  */
 export function getNumThreads(): number {
   return native().getNumThreads();

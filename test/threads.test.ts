@@ -8,8 +8,8 @@ import { runNode } from './support.js';
 const root = join(__dirname, '..');
 
 /** Runs a script with the built package and DYNAQUANT_NUM_THREADS set. */
-function run(threads: string, script: string): { status: number | null; output: string } {
-  const env = { ...process.env, DYNAQUANT_NUM_THREADS: threads };
+function run(threads: string, script: string, openMP = ''): { status: number | null; output: string } {
+  const env = { ...process.env, DYNAQUANT_NUM_THREADS: threads, OMP_NUM_THREADS: openMP };
   const { status, stdout, stderr } = runNode(['-e', script], { cwd: root, env });
   return { status, output: stdout + stderr };
 }
@@ -71,4 +71,24 @@ describe('DYNAQUANT_NUM_THREADS', () => {
       expect(run(threads, `require('dynaquant'); console.log('loaded')`).output.trim()).toBe('loaded');
     },
   );
+});
+
+describe('OMP_NUM_THREADS', () => {
+  const usual = Number(run('', print).output);
+  // What torch.get_num_threads() says of PyTorch 2.15 on two CPUs.
+  test.each<[string, number]>([
+    ['1', 1],
+    [' 1 ', 1],
+    ['1,2', 1],
+    ['0', usual],
+    ['abc', usual],
+    ['1.5', usual],
+    ['-1', usual],
+    ['99999999', availableParallelism()],
+  ])('%p gives %d threads', (openMP, threads) => {
+    expect(run('', print, openMP).output.trim()).toBe(String(threads));
+  });
+  test('counts less than DYNAQUANT_NUM_THREADS', () => {
+    expect(run('3', print, '1').output.trim()).toBe('3');
+  });
 });

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 
 import { setupError } from '../errors.js';
@@ -8,8 +9,8 @@ let addon: NativeAddon | undefined;
 
 /**
  * The addon, loaded at the first call. `DYNAQUANT_ISA` lowers the choice of instruction set,
- * `DYNAQUANT_NUM_THREADS` is the number of threads until `setNumThreads` changes it, `DYNAQUANT_PREBUILD` is another
- * folder with builds than the package's own.
+ * `DYNAQUANT_NUM_THREADS`, or else `OMP_NUM_THREADS`, is the number of threads until `setNumThreads` changes it,
+ * `DYNAQUANT_PREBUILD` is another folder with builds than the package's own.
  *
  * @throws {Error} when there is no build for this machine, `DYNAQUANT_ISA` names no instruction set that it
  * can run, or `DYNAQUANT_NUM_THREADS` is not a number of threads.
@@ -67,5 +68,10 @@ function obeyEnvironment({ isas, selectIsa, maxThreads, setDefaultNumThreads }: 
       );
     }
     setDefaultNumThreads(Number(threads));
+    return;
   }
+  // As in PyTorch: the first of a list counts, no more than there are CPUs, and what is no number is ignored.
+  const openMP = /^\s*(\d{1,9})\s*(,|$)/.exec(process.env['OMP_NUM_THREADS'] ?? '');
+  const most = Number(openMP?.[1] ?? 0);
+  if (most > 0) setDefaultNumThreads(Math.min(most, availableParallelism(), maxThreads));
 }

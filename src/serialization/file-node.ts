@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { CheckpointError, describe, rangeError, tagOf, typeError } from '../errors.js';
 import type { OpenFile } from './file.js';
 import { kindOf } from './file-node-replace.js';
-import { inflate, inflateSync } from './inflate.js';
+import { inflate, inflateSync } from './file-node-inflate.js';
 
 // Files of Node's file system. Of this room only the files file-node*.ts need Node. `promises` is read where it
 // is used, because Node then loads that part of itself only for those who need it (1.5 ms; node:crypto would be 4.5).

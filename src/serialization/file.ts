@@ -1,10 +1,10 @@
 import { CheckpointError } from '../errors.js';
 import { byteLengthOf, bytesOf, type TensorData } from '../tensor/index.js';
 import { nextTurn } from '../turn.js';
-import { inflateSync } from './inflate.js';
+import { inflateSync, type Unpacked } from './file-node-inflate.js';
 
 // Files as the readers of formats see them. Nothing here or in `formats/` knows where a file comes from or needs Node:
-// file-node.ts opens files of the file system and inflate.ts unpacks, another platform brings its own.
+// file-node.ts opens files of the file system and file-node-inflate.ts unpacks, another platform brings its own.
 
 /**
  * The steps of a reader. Readers are generators, written once for both ways to run: what they yield may be a promise.
@@ -42,8 +42,8 @@ export interface OpenFile {
   /** Reads at most `target.length` bytes from `position` on, and returns their number. */
   read(target: Uint8Array, position: number): unknown;
   close(): unknown;
-  /** Inflates raw deflate data of which `size` bytes should come out: they come in memory of their own. */
-  inflate(packed: Uint8Array, size: number): unknown;
+  /** What raw deflate data unpacks to, in memory of its own. Throws when that is not what is claimed. */
+  inflate(packed: Uint8Array, claim: Unpacked): unknown;
   /** Opens another file of the same folder. Null if the file is in no folder, as bytes in memory are not. */
   readonly openBeside: ((name: string) => unknown) | null;
 }

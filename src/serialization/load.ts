@@ -36,12 +36,14 @@ export interface LoadOptions {
 /**
  * Reads a file of weights. Its content says what it is:
  *
- * - safetensors; or the `*.safetensors.index.json` of one in parts, which lie beside it
+ * - safetensors
  * - what `torch.save` writes: zip archives (PyTorch 1.6 and newer), streams (before), tar archives (0.1)
+ * - the `*.safetensors.index.json` or `*.bin.index.json` of weights in parts, which lie beside it
+ * - NumPy's `.npz`, a state dict, and `.npy`, one Tensor or RawTensor
  *
- * A state dict comes as {@link StateDict}, a Map of tensors. Anything else that a checkpoint holds is plain data:
- * dict is a Map, list, tuple and Size are arrays, None is null, int a number (or a bigint if a number is not exact),
- * dtype and device are strings. The type parameter T is what the caller knows about the file; it is not checked.
+ * A state dict comes as {@link StateDict}, a Map of tensors; those of other dtypes are in its `raw`. Anything else that a
+ * checkpoint holds is plain data: dict is a Map, list, tuple and Size are arrays, None is null, int a number (or a bigint
+ * if a number is not exact), dtype and device are strings. The type parameter T is what the caller knows about the file; it is not checked.
  *
  * Modules that PyTorch quantized dynamically come in the form in which modules here are saved: the float module's
  * keys, quantized tensors with PyTorch's own integers, and metadata with the activation mode. So `loadStateDict`
@@ -53,6 +55,8 @@ export interface LoadOptions {
  *
  * Nothing in a file is ever run: functions, classes and whole modules are refused.
  *
+ * @throws {TypeError} when `source` is none of these
+ * @throws {RangeError} when it is an address of the web, a response without success, or a buffer that was detached
  * @throws {CheckpointError} when the file is broken, truncated or hostile, or holds what is refused; the sentence names
  * offset or key
  */

@@ -2,7 +2,7 @@ import { describe, isBytes, rangeError, tagOf, typeError } from '../errors.js';
 import { bytesOf } from '../tensor/index.js';
 import { fileName, handleFile, isHandle, openFile, openFileSync, type FileHandle } from './file-node.js';
 import { bytesFile, type OpenFile } from './file.js';
-import { inflate } from './inflate.js';
+import { inflate } from './file-node-inflate.js';
 
 // What `load` takes, and how each becomes a file for the readers.
 

@@ -29,5 +29,13 @@ export { unchecked, type TensorOptions } from './options.js';
 export { isFloatScale, type QScheme, type Quantization } from './quantization.js';
 export { isRawTensor, rawBits, RawTensor } from './raw-tensor.js';
 export type { NestedArray } from './rearrange.js';
-export { checkedShape, formatShape, maxRank, numelOf, sameShape, sizeArguments, type SizeArguments } from './shape.js';
+export {
+  checkedShape,
+  formatShape,
+  maxRank,
+  numelOf,
+  sameShape,
+  sizeArguments,
+  type SizeArguments,
+} from './shape.js';
 export { checkTensor, isTensor, resultTensor, Tensor } from './tensor.js';
