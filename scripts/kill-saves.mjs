@@ -39,7 +39,7 @@ async function saveForEver(path, elements) {
 
 async function killOften(count, seed) {
   const folder = mkdtempSync(join(tmpdir(), 'dynaquant-kill-'));
-  const path = join(folder, 'state.safetensors');
+  const path = join(folder, 'weights');
   const moments = { 'while it wrote': 0, 'between the last byte and the rename': 0, 'at another moment': 0 };
   let next = seed;
   const random = () => (next = (next * 48271) % 2147483647) / 2147483647;
@@ -53,7 +53,7 @@ async function killOften(count, seed) {
     const found = versionIn(path, elements);
     if (found !== over && found !== over + 1)
       throw new Error(`${path} has version ${found}, but ${over} was over`);
-    const left = readdirSync(folder).filter((name) => name !== 'state.safetensors');
+    const left = readdirSync(folder).filter((name) => name !== 'weights');
     const whole = left.length > 0 && statSync(join(folder, left[0])).size === size;
     const moment = whole ? 'between the last byte and the rename' : 'while it wrote';
     moments[left.length > 0 ? moment : 'at another moment']++;

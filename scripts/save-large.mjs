@@ -75,7 +75,7 @@ function measureAll() {
   const free = Number(/MemAvailable:\s+(\d+)/.exec(readFileSync('/proc/meminfo', 'utf8'))[1]) * 1024;
   if (free < size + 2 * gib) throw new Error(`${(free / gib).toFixed(1)} GiB of memory are free: too few`);
   const folder = mkdtempSync(join(tmpdir(), 'dynaquant-large-'));
-  const target = join(folder, 'state.safetensors');
+  const target = join(folder, 'weights');
   try {
     for (const name of Object.keys(tasks)) {
       const args = [import.meta.filename, '--gib', values.gib, '--task', name, '--path', target];
