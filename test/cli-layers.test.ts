@@ -1,4 +1,4 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import * as nn from '../src/nn/index.js';
@@ -17,6 +17,7 @@ import { modelFromStateDict } from '../src/serialization/model-from-state-dict.j
 import { saveSync } from '../src/serialization/save.js';
 import { ones, type Tensor } from '../src/tensor/index.js';
 import { dynaquant, expectFailure, json, newFolder, Small } from './cli.js';
+import { bytesOf } from './support.js';
 
 // A choice for each layer, and real input, in `quantize` and `verify`.
 
@@ -207,6 +208,17 @@ describe('real input', () => {
     return [errorOf(layers[0]!, float0, tail), errorOf(second[1]!, float1, y)];
   };
 
+  test('may be an array of NumPy', () => {
+    const header = `{'descr': '<f4', 'fortran_order': False, 'shape': (${tail.shape.join(', ')}), }`.padEnd(
+      117,
+    );
+    const begin = Buffer.concat([Buffer.from('\x93NUMPY\x01\0v\0', 'latin1'), Buffer.from(`${header}\n`)]);
+    writeFileSync(join(folder, 'tail.npy'), Buffer.concat([begin, Buffer.from(bytesOf(tail), 'hex')]));
+    const [array, tensors] = ['tail.npy', 'tail'].map((input) =>
+      json<Report>(folder, 'quantize', 'tagger', '-o', 'int8', '--input', input),
+    );
+    expect(array!.layers).toEqual(tensors!.layers);
+  });
   test('decides the errors of quantize and verify, from layer to layer', () => {
     const random = json<Report>(folder, 'quantize', 'tagger', '-o', 'int8');
     expect(random.layers.map(({ input }) => input)).toEqual(['random', 'random', 'random']);

@@ -130,7 +130,7 @@ describe('a user’s folder', () => {
   test('the readers of other formats than safetensors are loaded when such a file comes', () => {
     const files = [
       join(root, 'test', 'fixtures', 'formats', 'dtypes.safetensors'),
-      join(root, 'test', 'fixtures', 'checkpoints', 'cells.pt'),
+      join(root, 'test', 'fixtures', 'checkpoints', 'layers.pt'),
     ];
     const script = `
       const { loadSync, nn } = require('dynaquant');

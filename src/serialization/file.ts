@@ -146,7 +146,7 @@ export class Budget {
   }
   /** Gives room for what the file may honestly hold beyond its own size. */
   allow(bytes: number): void {
-    this.left += bytes;
+    if (this.limit === undefined) this.left += bytes;
   }
   /** Takes room, or throws. `where` returns the beginning of the sentence. */
   spend(bytes: number, where: () => string): void {

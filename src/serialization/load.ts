@@ -10,6 +10,7 @@ import {
 import type { StateDict } from '../nn/module.js';
 import { Budget, runAsync, runSync, type OpenFile, type Steps } from './file.js';
 import { formatOf, type Format } from './formats/format.js';
+import type * as others from './formats/index.js';
 import { certainSafetensors } from './formats/safetensors/read.js';
 import { bytesIn, openSource, openSourceSync, type LoadSource, type SyncLoadSource } from './source.js';
 
@@ -113,7 +114,7 @@ export function* readFile(file: OpenFile, settings: LoadSettings, among?: readon
 /** All formats. They are read when the first such file comes, because that takes as long as a small model. */
 function otherFormats(): readonly Format[] {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- an import would read them at the start
-  return (require('./formats/index.js') as typeof import('./formats/index.js')).formats;
+  return (require('./formats/index.js') as typeof others).formats;
 }
 
 function settingsOf(options: LoadOptions): LoadSettings {

@@ -73,9 +73,10 @@ export function modelFromStateDict(
   const { entries, sentences } = composed(found.tensors);
   const root = treeOf(entries, metadataOf(found.dict as StateDictLike));
   const builder = new Builder(root, corrections);
+  builder.addAssumptions(sentences);
   const model = builder.build(root, '');
   corrections.checkUsed();
-  builder.addAssumptions([...sentences, ...assumptionsOf(found.dict)]);
+  builder.addAssumptions(assumptionsOf(found.dict));
   return { model: model.eval(), assumptions: [...builder.assumptions.lines(), ...leftOut(found.others)] };
 }
 

@@ -6,6 +6,8 @@ export interface ReadContext {
   readonly budget: Budget;
   /** The names of recurrent modules whose two cells are two directions, not two layers. */
   readonly bidirectional: ReadonlySet<string>;
+  /** The caller's own limit of the memory, in bytes; each further file gets it too. */
+  readonly memoryLimit?: number;
   /** Whether a pickle that names unknown classes or functions is refused. */
   readonly strict: boolean;
 }

@@ -61,7 +61,10 @@ function* readParts(
     const file = yield* openPart(name, open);
     try {
       const isWanted = (key: string): boolean => index.get(key) === name;
-      parts.set(name, yield* readPart(file, { ...context, budget: new Budget(file) }, state, isWanted));
+      parts.set(
+        name,
+        yield* readPart(file, { ...context, budget: new Budget(file, context.memoryLimit) }, state, isWanted),
+      );
     } finally {
       yield file.close();
     }
