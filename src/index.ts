@@ -22,7 +22,9 @@ export { load, loadSync, type LoadOptions } from './serialization/load.js';
 export {
   modelFromStateDict,
   StateDictModule,
+  type MetadataOption,
   type ModelFromStateDict,
+  type ModelFromStateDictOptions,
 } from './serialization/model-from-state-dict.js';
 export { OpaqueValue } from './serialization/opaque-value.js';
 export type { LoadSource, SyncLoadSource } from './serialization/source.js';

@@ -186,12 +186,15 @@ describe('iterables without an end', () => {
     ['StateDict', () => new nn.StateDict(endless(['a', zeros(1)]))],
     ['loadStateDict', () => new nn.Linear(1, 1).loadStateDict(endless(['a', zeros(1)]))],
     ['modelFromStateDict', () => dynaquant.modelFromStateDict(endless(['a', zeros(1)]))],
-    ['saveSync', () => dynaquant.saveSync(endless(['a', zeros(1)]), '/nowhere/at/all')],
     ['padSequence', () => nn.utils.rnn.padSequence(endless(zeros(1)))],
     ['ModuleList', () => new nn.ModuleList(endless(new nn.ReLU()))],
     ['load', () => dynaquant.loadSync('/nowhere', { bidirectional: endless('a') })],
   ])('%s', (_, call) => {
     expectQuick(() => expect(call).toThrow(tooMany));
+  });
+  test('saveSync, which wants a new name each time', () => {
+    const call = (): void => dynaquant.saveSync(endless(['a', zeros(1)]), '/nowhere/at/all');
+    expectQuick(() => expect(call).toThrow(coded('RangeError', 'ERR_INVALID_ARG_VALUE', /stands twice/)));
   });
 });
 

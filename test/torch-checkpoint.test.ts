@@ -26,7 +26,7 @@ import {
   withZip64,
   zip,
 } from './checkpoint-files.js';
-import { bytesOf, expectClose, type GoldenCase } from './support.js';
+import { bytesOf, cpuMilliseconds, expectClose, type GoldenCase } from './support.js';
 
 const fixtures = join(__dirname, 'fixtures');
 const fixture = (...path: string[]): Buffer => readFileSync(join(fixtures, ...path));
@@ -1022,17 +1022,17 @@ describe('what is refused', () => {
     ],
   ])('%s', async (_, make, message) => {
     const bytes = make();
-    const start = performance.now();
+    const start = cpuMilliseconds();
     expect(() => loadSync(bytes, { strict: true })).toThrow(message);
-    expect(performance.now() - start).toBeLessThan(1000);
+    expect(cpuMilliseconds() - start).toBeLessThan(1000);
     await expect(load(bytes, { strict: true })).rejects.toMatchObject({ name: 'CheckpointError' });
   });
 
   test('a long key is not written out for each tensor beneath it', () => {
     const tensors = Array.from({ length: 2000 }, (_, i) => int(i) + tensor(two, 0, [2], [1]));
     const bytes = checkpoint(dict(text('k'.repeat(1_000_000)), dict(...tensors)), eight);
-    const start = performance.now();
+    const start = cpuMilliseconds();
     expect([...loadSync<Map<string, Map<number, Tensor>>>(bytes).values()][0]!.size).toBe(2000);
-    expect(performance.now() - start).toBeLessThan(1000);
+    expect(cpuMilliseconds() - start).toBeLessThan(1000);
   });
 });

@@ -10,7 +10,7 @@ import {
 import type { StateDict } from '../nn/module.js';
 import { Budget, runAsync, runSync, type OpenFile, type Steps } from './file.js';
 import { formatOf, type Format } from './formats/format.js';
-import type * as others from './formats/index.js';
+import type * as all from './formats/index.js';
 import { certainSafetensors } from './formats/safetensors/read.js';
 import { bytesIn, openSource, openSourceSync, type LoadSource, type SyncLoadSource } from './source.js';
 
@@ -105,16 +105,18 @@ function* readAndClose(file: OpenFile, settings: LoadSettings): Steps<unknown> {
 export function* readFile(file: OpenFile, settings: LoadSettings, among?: readonly Format[]): Steps<unknown> {
   const format =
     among === undefined
-      ? ((yield* formatOf(file, [certainSafetensors])) ?? (yield* formatOf(file, otherFormats())))
+      ? ((yield* formatOf(file, [certainSafetensors])) ?? (yield* formatOf(file, allFormats())))
       : yield* formatOf(file, among);
   if (format === undefined) throw new CheckpointError('offset 0: no file of weights begins like this');
   return yield* format.read(file, { ...settings, budget: new Budget(file, settings.memoryLimit) });
 }
 
+let formats: readonly Format[] | undefined;
+
 /** All formats. They are read when the first such file comes, because that takes as long as a small model. */
-function otherFormats(): readonly Format[] {
+function allFormats(): readonly Format[] {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- an import would read them at the start
-  return (require('./formats/index.js') as typeof others).formats;
+  return (formats ??= (require('./formats/index.js') as typeof all).formats);
 }
 
 function settingsOf(options: LoadOptions): LoadSettings {
