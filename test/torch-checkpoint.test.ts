@@ -1024,7 +1024,7 @@ describe('what is refused', () => {
     const bytes = make();
     const start = cpuMilliseconds();
     expect(() => loadSync(bytes, { strict: true })).toThrow(message);
-    expect(cpuMilliseconds() - start).toBeLessThan(1000);
+    expect(cpuMilliseconds() - start).toBeLessThan(3000); // a third of it outside of jest
     await expect(load(bytes, { strict: true })).rejects.toMatchObject({ name: 'CheckpointError' });
   });
 
@@ -1033,6 +1033,6 @@ describe('what is refused', () => {
     const bytes = checkpoint(dict(text('k'.repeat(1_000_000)), dict(...tensors)), eight);
     const start = cpuMilliseconds();
     expect([...loadSync<Map<string, Map<number, Tensor>>>(bytes).values()][0]!.size).toBe(2000);
-    expect(cpuMilliseconds() - start).toBeLessThan(1000);
+    expect(cpuMilliseconds() - start).toBeLessThan(3000); // a third of it outside of jest
   });
 });

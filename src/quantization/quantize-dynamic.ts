@@ -125,7 +125,7 @@ export function quantizeDynamic<M extends Module>(
   // The plan must not keep the float modules that are about to be replaced.
   plan.named.clear();
   // All conversions in place are tried first, so that one that fails leaves the model as it was.
-  if (inplace && plan.conversions.size > 1) for (const { trial } of plan.conversions.values()) trial();
+  if (inplace && plan.conversions.size > 1) tryAll(plan);
   return (replaceModules(root, plan, inplace) as M).eval();
 }
 
@@ -222,8 +222,19 @@ function fromFloat(target: QuantizedModuleClass, module: Module, qconfig: QConfi
   );
 }
 
-/** Bytes of replaced float weights after which garbage is collected. */
+/** Bytes of float weights, tried or replaced, after which garbage is collected. */
 const collectEvery = 2 ** 25;
+
+function tryAll({ conversions }: Plan): void {
+  let tried = 0;
+  for (const [module, { trial }] of conversions) {
+    trial();
+    tried += bytesOf(module);
+    if (tried <= collectEvery) continue;
+    collectIfExposed();
+    tried = 0;
+  }
+}
 
 /**
  * Replaces float modules by quantized ones and returns what replaces the root. Each float module is released as soon as
