@@ -14,7 +14,7 @@ import { verify, verifyHelp } from './verify.js';
 const help = `Usage: dynaquant COMMAND …
 
 Quantizes checkpoints of recurrent models as PyTorch's quantize_dynamic does, without Python or a model's class.
-Files are safetensors, or what torch.save wrote; nothing in them is ever run.
+Files are safetensors, or of PyTorch, NumPy, ONNX or Keras; nothing in them is ever run.
 
   inspect FILE            the modules of a checkpoint, and what would be quantized
   quantize IN -o OUT      quantize a checkpoint

@@ -16,7 +16,8 @@ import { columns, formatBytes, printable } from './terminal.js';
 export const inspectHelp = `Usage: dynaquant inspect FILE [options]
 
 Shows the modules of a checkpoint: what they are, the shapes, dtypes and sizes of their tensors, and what
-'dynaquant quantize' would make of each. The file may be safetensors, or what torch.save wrote.
+'dynaquant quantize' would make of each. The file may be safetensors, or of PyTorch,
+NumPy, ONNX or Keras.
 
 A checkpoint does not say everything of a module (batchFirst, for one): what was assumed is listed last. Of a file
 with several state dicts it shows their keys. Prefixes such as 'module.' are left out of all names.

@@ -34,8 +34,8 @@ import {
 export const quantizeHelp = `Usage: dynaquant quantize IN -o OUT [options]
 
 Quantizes the layers of a checkpoint that have a quantized class (or, to 8 or 4 bits, its embeddings), and
-writes everything as safetensors. IN may be safetensors, or what torch.save wrote. For each layer it runs the float
-and the quantized one on the same input and prints how far they are apart, in % of the output's magnitude.
+writes everything as safetensors. IN may be safetensors, or of PyTorch, NumPy, ONNX or Keras. For each layer it runs the
+float and the quantized one on the same input and prints how far they are apart, in % of the output's magnitude.
 
   -o, --output OUT  the file to write: to a temporary one beside it first, so that OUT is never half a file
   --dtype NAME      qint8 (default) or float16 for layers; quint8 or quint4x2 for embeddings
