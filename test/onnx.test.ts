@@ -18,7 +18,7 @@ import {
   varint,
   type NodeOptions,
 } from './onnx-files.js';
-import { bytesOf, expectClose, golden, type GoldenCase } from './support.js';
+import { bytesOf, cpuMilliseconds, expectClose, golden, type GoldenCase } from './support.js';
 
 const folder = join(__dirname, 'fixtures', 'onnx');
 const pathOf = (name: string): string => join(folder, `${name}.onnx`);
@@ -537,4 +537,57 @@ describe('recognition', () => {
     ],
     ['two tensors of one name', model(floats('w', 1), floats('w', 1)), /tensor 'w' stands twice/],
   ])('%s', (_, bytes, sentence) => expect(() => loadSync(bytes)).toThrow(sentence));
+});
+
+test('nodes in a circle come to an end', () => {
+  const state = loadSync(
+    model(
+      floats('w', 2, 3),
+      node('MatMul', ['x', 'w'], ['a'], { name: '/fc/MatMul' }),
+      node('Mul', ['a', 'b'], ['a']),
+    ),
+  );
+  expect(state.get('fc.weight')!.shape).toEqual([3, 2]);
+});
+
+test('many weights that no layer takes are listed at once', () => {
+  const count = 40_000;
+  const names = Array.from({ length: count }, (_, i) => `t.${i}`);
+  const parts = names.flatMap((name) => [floats(name, 2), node('Sin', [name], [`${name}.y`])]);
+  const start = cpuMilliseconds();
+  expect(loadSync(model(Buffer.concat(parts))).size).toBe(count);
+  expect(cpuMilliseconds() - start).toBeLessThan(5000); // a list copied for each name took 14 s
+});
+
+describe('weights of many MB', () => {
+  const rows = 4;
+  const raw = (bytes: number): Buffer => field(9, Buffer.alloc(bytes, 1));
+  const matrix = (dataType: number, count: number, ...fields: Buffer[]): Buffer =>
+    initializer('w', dataType, [count / rows, rows], ...fields);
+  const product = node('MatMul', ['x', 'w'], ['y'], { name: '/fc/MatMul' });
+  test('in half precision', () => {
+    expect(loadSync(model(matrix(10, 18e6, raw(36e6)), product)).get('fc.weight')!.numel).toBe(18e6);
+  });
+  test.each([
+    ['int8', 3, 0],
+    ['uint8, which becomes floats', 2, 1],
+  ])('in %s', (_, dataType, zero) => {
+    const integers = node('DynamicQuantizeMatMul', ['x', 'w', 's', 'z'], ['y'], {
+      name: '/fc/MatMul',
+      domain: 'com.microsoft',
+    });
+    const scale = initializer('s', 1, [], field(9, new Uint8Array(Float32Array.of(0.5).buffer)));
+    const zeroPoint = initializer('z', dataType, [], field(9, Uint8Array.of(zero)));
+    const state = loadSync(model(matrix(dataType, 9e6, raw(9e6)), scale, zeroPoint, integers));
+    expect(state.get('fc.weight')!.numel).toBe(9e6);
+  });
+  test('in a file beside', () => {
+    const beside = mkdtempSync(join(tmpdir(), 'dynaquant-test-'));
+    const entry = (key: string, value: string): Buffer => field(13, message(field(1, key), field(2, value)));
+    const external = [entry('location', 'w.data'), entry('length', String(40e6)), field(14, 1)];
+    writeFileSync(join(beside, 'w.onnx'), model(matrix(1, 10e6, ...external), product));
+    writeFileSync(join(beside, 'w.data'), Buffer.alloc(40e6));
+    expect(loadSync(join(beside, 'w.onnx')).get('fc.weight')!.numel).toBe(10e6);
+    rmSync(beside, { recursive: true });
+  });
 });

@@ -7,6 +7,7 @@ import {
   stateDictOf,
   type FoundStateDict,
 } from '../serialization/find-state-dicts.js';
+import { canSave } from '../serialization/formats/safetensors/header.js';
 import { isTensor } from '../tensor/index.js';
 import { printable, UsageError } from './terminal.js';
 
@@ -56,10 +57,15 @@ export function recognise(path: string, loaded: unknown, options: ModelOptions):
   // A file of this library has the names of the user's own class.
   const isOwn = given.metadata.has('');
   const prefix = isOwn && !stripOwn ? '' : stripPrefixes(given);
+  const raw = [...given.raw];
+  given.raw.clear();
   const { model, assumptions } = attempt(() => modelFromStateDict(given, { metadata: corrections(set) }));
   const state = model.stateDict();
   for (const [name, text] of given.notes) state.notes.set(name, text);
-  for (const [name, tensor] of given.raw) state.raw.set(name, tensor);
+  for (const [name, tensor] of raw) {
+    if (canSave(tensor.dtype)) state.raw.set(name, tensor);
+    else assumptions.push(`left out, because safetensors has no such dtype: ${name} (${tensor.dtype})`);
+  }
   const keys = found.map((each) => each.key).filter((each) => each !== '');
   return { state, assumptions, keys, prefix };
 }

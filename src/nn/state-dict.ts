@@ -21,7 +21,7 @@ export class StateDict extends Map<string, Tensor> {
   readonly notes = new Map<string, string>();
   /**
    * Tensors of dtypes with which this library does not compute (float8, uint16, complex…), in the order of the file.
-   * `save` writes them too; to a module they are unexpected keys.
+   * `save` writes those that safetensors has (complex32 and texts of NumPy it refuses); to a module they are unexpected keys.
    */
   readonly raw = new Map<string, RawTensor>();
 

@@ -49,7 +49,7 @@ export interface LoadSettings {
  * - what `torch.save` writes: zip archives (PyTorch 1.6 and newer), streams (before), tar archives (0.1)
  * - the `*.safetensors.index.json` or `*.bin.index.json` of weights in parts, which lie beside it
  * - NumPy's `.npz`, a state dict, and `.npy`, one Tensor or RawTensor
- * - Keras's weights, 2 and 3: `.keras`, `.weights.h5`, `.h5`, as a state dict of PyTorch's names and layouts; what they
+ * - ONNX, with external data beside it; and Keras's weights, 2 and 3: `.keras`, `.weights.h5`, `.h5`, as a state dict of PyTorch's names and layouts; what they
  *   do not say, or what has no counterpart, is in its `assumptions`
  *
  * A state dict comes as {@link StateDict}, a Map of tensors. Anything else that a checkpoint holds is plain data:

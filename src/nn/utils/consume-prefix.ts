@@ -27,7 +27,11 @@ export function consumePrefixInStateDictIfPresent(state: Map<string, Tensor>, pr
   if (isMap(raw)) renameKeys(raw, rename);
   const root = prefix.replace(/\.$/, '');
   if (isMap(metadata)) renameKeys(metadata, (key) => (key === root ? '' : rename(key)));
-  if (Array.isArray(assumptions)) assumptions.forEach((each, i) => (assumptions[i] = rename(each) as string));
+  if (!Array.isArray(assumptions)) return;
+  assumptions.forEach((each, i) => {
+    const isOfRoot = each.startsWith(`${root} (`);
+    assumptions[i] = isOfRoot ? `the model${each.slice(root.length)}` : (rename(each) as string);
+  });
 }
 
 function withoutPrefix(key: unknown, prefix: string): unknown {

@@ -1,7 +1,7 @@
 import { describe, isMap, typeError } from '../../errors.js';
 import { float32, Tensor } from '../../tensor/index.js';
 import { numelOf } from '../../tensor/shape.js';
-import { entriesOf, type StateDictLike } from '../state-dict.js';
+import { entriesOf, givenState, type StateDictLike } from '../state-dict.js';
 
 // PyTorch's reparametrizations keep parts of a weight in the state dict instead of the weight. What a module computes with
 // is composed here, in float32 and in the order of PyTorch's CPU kernels, because the order decides the last bits.
@@ -91,10 +91,13 @@ export function composeReparametrizations(state: Map<string, Tensor>): string[] 
   if (!isMap(state)) {
     throw typeError('ERR_INVALID_ARG_TYPE', `state should be a Map of tensors, got ${describe(state)}`);
   }
-  const { entries, sentences } = composed(state);
+  const given = givenState(state);
+  // What is no tensor, a module's extra state, say, is kept as it is.
+  const others = [...given.others].filter(([name]) => state.has(name)) as [string, never][];
+  const { entries, sentences } = composed(given.tensors);
   if (sentences.length > 0) {
     state.clear();
-    for (const [name, tensor] of entries) state.set(name, tensor);
+    for (const [name, tensor] of [...entries, ...others]) state.set(name, tensor);
   }
   return sentences;
 }

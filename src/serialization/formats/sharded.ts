@@ -90,5 +90,7 @@ function* readPart(
   const part = yield* format.read(file, context);
   if (!(part instanceof StateDict)) throw new CheckpointError('a part should be a state dict');
   for (const [name, metadata] of part.metadata) state.metadata.set(name, metadata);
+  for (const [name, note] of part.notes) state.notes.set(name, note);
+  state.assumptions.push(...part.assumptions);
   return new Map<string, Part>([...part, ...part.raw]);
 }

@@ -34,7 +34,7 @@ function bytesOf({ buffer, byteOffset, byteLength }: TensorData): Uint8Array {
 export function* readArray(array: LayerArray, key: string): Steps<Tensor> {
   const { hdf5, shape, at } = array.dataset;
   const data = allocate(array, key);
-  yield* readInto(hdf5.file, bytesOf(data), hdf5.begin + at);
+  yield* readInto(hdf5.file, data, hdf5.begin + at);
   return new Tensor(data, shape, { dtype: dtypeOf(array)! });
 }
 

@@ -1,5 +1,5 @@
 import { CheckpointError, describe } from '../../../errors.js';
-import { cat, emptyArray, numelOf, type Tensor, type DType } from '../../../tensor/index.js';
+import { cat, emptyArray, type Tensor, type DType } from '../../../tensor/index.js';
 import type { Steps } from '../../file.js';
 import type { Graph, Node } from './graph.js';
 import type { StoredTensor, TensorFiles } from './stored-tensor.js';
@@ -38,8 +38,9 @@ export class Constants {
   }
 
   *read(name: string, stored: StoredTensor): Steps<Tensor | undefined> {
-    this.spend(8 * numelOf(stored.shape));
-    return yield* this.files.read(name, stored);
+    const value = yield* this.files.read(name, stored);
+    this.spend(value?.data.byteLength ?? 0);
+    return value;
   }
 
   /** Forgets what was computed, because most weights are needed once. */
@@ -91,7 +92,7 @@ export class Constants {
     try {
       if (node.op === 'Concat') return yield* this.concatenate(node, input, depth);
       const value = apply(node, input, lists, output);
-      this.spend(8 * (value?.numel ?? 0));
+      this.spend(value?.data.byteLength ?? 0);
       return value;
     } catch (error) {
       return fail((error as Error).message);

@@ -19,6 +19,14 @@ export function onlyTaker(graph: Graph, name: string): Node | undefined {
   return takers?.length === 1 ? takers[0] : undefined;
 }
 
+/** The only node that takes a value, after nodes of these operations. */
+export function takerAfter(graph: Graph, name: string, passing: RegExp): Node | undefined {
+  let node = onlyTaker(graph, name);
+  for (let i = 0; i < longestWalk && node !== undefined && passing.test(node.op); i++)
+    node = onlyTaker(graph, node.outputs[0] ?? '');
+  return node;
+}
+
 /** Nodes that leave steps and batch where they are, or only exchange them. Recurrent ones hand on their input 0. */
 const keepsSteps =
   /^(Identity|Cast|Dropout|DequantizeLinear|Reshape|Squeeze|Unsqueeze|Slice|Split|Concat|Transpose|LSTM|GRU|RNN|DynamicQuantizeLSTM)$/;

@@ -1,7 +1,7 @@
 import { emptyArray, Tensor } from '../../../tensor/index.js';
 import type { Budget, Steps } from '../../file.js';
 import type { Constants } from './constants.js';
-import { makerBefore, onlyTaker } from './flow.js';
+import { makerBefore, onlyTaker, takerAfter } from './flow.js';
 import type { Graph, Node } from './graph.js';
 import { isFloating, refuse, type FoundModule } from './module.js';
 import { pathOfNode, pathOfParameter } from './names.js';
@@ -70,16 +70,7 @@ export class LayerReader {
 
   /** A table of integers, whose rows are made floats after the lookup. */
   private *tableOfCodes(node: Node, table: Tensor, used: string[]): Steps<Tensor | undefined> {
-    let name = node.outputs[0] ?? '';
-    let taker = onlyTaker(this.graph, name);
-    for (
-      let i = 0;
-      i < 8 && taker !== undefined && /^(Transpose|Reshape|Squeeze|Identity)$/.test(taker.op);
-      i++
-    ) {
-      name = taker.outputs[0] ?? '';
-      taker = onlyTaker(this.graph, name);
-    }
+    const taker = takerAfter(this.graph, node.outputs[0] ?? '', /^(Transpose|Reshape|Squeeze|Identity)$/);
     if (taker?.op !== 'DequantizeLinear') return undefined;
     const [, scaleName = '', zeroName = ''] = taker.inputs;
     const scale = yield* this.constants.value(scaleName);
@@ -196,9 +187,10 @@ export class LayerReader {
     const codes = codesOf(matrix, scale, yield* this.constants.value(zeroName), outputs);
     if (codes === undefined) return undefined;
     used.push(scaleName, zeroName);
-    this.spend(node, 5 * matrix.numel);
     try {
-      return weightOfCodes(codes, outputs, [0]);
+      const weight = weightOfCodes(codes, outputs, [0]);
+      this.spend(node, weight.data.byteLength);
+      return weight;
     } catch (error) {
       return refuse(node, (error as Error).message);
     }
@@ -218,9 +210,7 @@ export class LayerReader {
   private *biasOf(node: Node, product: Product, outputs: number, used: string[]): Steps<Tensor | undefined> {
     let name = node.inputs[product.bias ?? -1] ?? '';
     if (name === '' && node.op !== 'Gemm') {
-      let after: Node | undefined = node;
-      do after = onlyTaker(this.graph, after.outputs[0] ?? '');
-      while (after !== undefined && /^(Cast|Mul|Reshape|Squeeze)$/.test(after.op));
+      const after = takerAfter(this.graph, node.outputs[0] ?? '', /^(Cast|Mul|Reshape|Squeeze)$/);
       if (after?.op === 'Add') name = after.inputs.find((each) => this.isConstant(each)) ?? '';
     }
     const bias = yield* this.constants.value(name);
@@ -242,7 +232,7 @@ export class LayerReader {
   private kept(name: string, tensor: Tensor): Tensor {
     const known = this.tied.get(name);
     if (known !== undefined) return known;
-    this.budget.spend(4 * tensor.numel, () => `tensor '${name}'`);
+    this.budget.spend(tensor.data.byteLength, () => `tensor '${name}'`);
     this.tied.set(name, tensor);
     return tensor;
   }

@@ -164,11 +164,13 @@ class ModelReader {
       if (!isNumbers || (tensor !== undefined && !isOwn && isZero(tensor))) continue;
       const isKept = tensor !== undefined && isFloating(tensor) && isOwn && !this.state.has(name);
       if (isKept) {
-        this.context.budget.spend(4 * tensor.numel, () => `tensor ${describe(name)}`);
+        this.context.budget.spend(tensor.data.byteLength, () => `tensor ${describe(name)}`);
         this.state.set(name, tensor);
       }
-      const list = isKept ? kept : leftOut;
-      list.set(taker.op, [...(list.get(taker.op) ?? []), name]);
+      const lists = isKept ? kept : leftOut;
+      const list = lists.get(taker.op);
+      if (list === undefined) lists.set(taker.op, [name]);
+      else list.push(name);
     }
     for (const [op, names] of kept)
       this.assume(

@@ -93,7 +93,7 @@ export class RecurrentReader {
       return refuse(node, 'B should be a constant of the graph');
     if (b !== undefined && (b.shape.join() !== [directions, 2 * rows].join() || !isFloating(b)))
       return refuse(node, `B should be [${directions}, ${2 * rows}], got ${shapeOf(b)}`);
-    this.budget.spend(4 * (w!.numel + r!.numel), () => `node '${node.name}'`);
+    this.budget.spend(w!.data.byteLength + r!.data.byteLength, () => `node '${node.name}'`);
     const read = isQuantized ? this.quantizedWeights.bind(this) : this.weights.bind(this);
     const weights = yield* read(node, w!, r!, rows, gateOrder[kind]);
     const states = yield* this.states(node, hiddenSize);

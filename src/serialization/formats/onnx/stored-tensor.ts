@@ -15,7 +15,7 @@ import {
   type DType,
   type TensorData,
 } from '../../../tensor/index.js';
-import { Budget, failAt, readInto, type OpenFile, type Steps } from '../../file.js';
+import { failAt, readInto, type OpenFile, type Steps } from '../../file.js';
 import type { Cursor, MessageReader } from './protobuf.js';
 
 /** A TensorProto: what it is, and where its elements are. */
@@ -116,16 +116,21 @@ export function* readNote(reader: MessageReader, message: Cursor, notes: Map<str
   notes.set(key, value);
 }
 
+/** A byte of a file may be an integer that becomes a float, in addition to what it takes itself. */
+const asFloats = 4;
+
 /** Reads stored tensors, from this file and from those beside it. */
 export class TensorFiles {
-  private readonly opened = new Map<string, { file: OpenFile; budget: Budget }>();
+  private readonly opened = new Map<string, OpenFile>();
 
-  constructor(private readonly reader: MessageReader) {}
+  constructor(private readonly reader: MessageReader) {
+    reader.budget.allow(asFloats * reader.file.size);
+  }
 
   /** The size of all files opened so far. */
   get size(): number {
     let size = this.reader.file.size;
-    for (const { file } of this.opened.values()) size += file.size;
+    for (const file of this.opened.values()) size += file.size;
     return size;
   }
 
@@ -164,20 +169,20 @@ export class TensorFiles {
     const { openBeside } = this.reader.file;
     if (!/^[^/\\:\0]+$/.test(location) || /^\.+$/.test(location))
       return fail(`should be in a file of the same folder, got ${describe(location)}`);
-    let open = this.opened.get(location);
-    if (open === undefined) {
+    let file = this.opened.get(location);
+    if (file === undefined) {
       if (openBeside === null)
         return fail(`is in ${describe(location)} beside the file: load the file by its path`);
-      const file = yield* openPart(location, openBeside, fail);
-      this.opened.set(location, (open = { file, budget: new Budget(file) }));
+      this.opened.set(location, (file = yield* openPart(location, openBeside, fail)));
+      this.reader.budget.allow((1 + asFloats) * file.size);
     }
     const begin = Number(external.get('offset') ?? 0);
     const length = Number(external.get('length') ?? bytes);
-    if (!(Number.isSafeInteger(begin) && begin >= 0 && length === bytes && begin + bytes <= open.file.size)) {
+    if (!(Number.isSafeInteger(begin) && begin >= 0 && length === bytes && begin + bytes <= file.size)) {
       const found = `${describe(external.get('length') ?? 'the rest')} bytes from ${describe(external.get('offset') ?? '0')} on`;
-      return fail(`should have ${bytes} bytes in ${describe(location)}, got ${found} of ${open.file.size}`);
+      return fail(`should have ${bytes} bytes in ${describe(location)}, got ${found} of ${file.size}`);
     }
-    return { file: open.file, begin };
+    return { file, begin };
   }
 
   /** Writes listed elements, and returns how many there are now. */
@@ -207,13 +212,13 @@ export class TensorFiles {
   }
 
   *close(): Steps<void> {
-    for (const { file } of this.opened.values()) yield file.close();
+    for (const file of this.opened.values()) yield file.close();
   }
 }
 
 function* elementsAt(file: OpenFile, begin: number, dtype: DType, count: number): Steps<TensorData> {
   const data = emptyArray(dtype, count);
-  yield* readInto(file, new Uint8Array(data.buffer), begin);
+  yield* readInto(file, data, begin);
   return data;
 }
 

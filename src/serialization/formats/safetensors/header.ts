@@ -40,6 +40,10 @@ export const rawNames: Readonly<Record<string, string>> = {
   U64: 'uint64',
   C64: 'complex64',
 };
+/** Whether a file can hold tensors of this dtype. */
+export function canSave(dtype: string): boolean {
+  return [dtypeNames, rawNames].some((names) => Object.values(names).includes(dtype));
+}
 export const metadataKey = '__metadata__';
 /** The name of the note that holds the metadata of modules. */
 export const modulesKey = 'dynaquant';
