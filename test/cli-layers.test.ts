@@ -15,7 +15,7 @@ import { randint, randn } from '../src/random.js';
 import { load, loadSync } from '../src/serialization/load.js';
 import { modelFromStateDict } from '../src/serialization/model-from-state-dict.js';
 import { saveSync } from '../src/serialization/save.js';
-import { ones, type Tensor } from '../src/tensor/index.js';
+import { ones, RawTensor, type Tensor } from '../src/tensor/index.js';
 import { dynaquant, expectFailure, json, newFolder, Small } from './cli.js';
 import { bytesOf } from './support.js';
 
@@ -152,6 +152,14 @@ describe('layers that stay float', () => {
     const { status, stdout } = dynaquant(folder, 'quantize', 'conv', '-o', 'out', '--strict');
     expect(status).toBe(1);
     expect(stdout).toMatch(/^conv +Module +96 B +stays float: there is no quantized class for it$/m);
+  });
+  test('and weights of a dtype that nothing computes with', () => {
+    const state = new nn.Linear(4, 4).stateDict();
+    state.raw.set('fc.weight', new RawTensor('float8_e4m3fn', [2, 3], new Uint8Array(6)));
+    write('raw', state);
+    const { status, stdout } = dynaquant(folder, 'quantize', 'raw', '-o', 'out', '--strict');
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/^fc.weight +Tensor +6 B +stays float: float8_e4m3fn cannot be quantized$/m);
   });
   test('a reparametrized layer does not', () => {
     const states = loadSync<Map<string, nn.StateDict>>(join(__dirname, 'fixtures', 'reparametrized.pt'));

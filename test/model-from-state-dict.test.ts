@@ -374,3 +374,10 @@ describe('hostile state dicts', () => {
     expect(() => modelFromStateDict(state as never)).toThrow(TypeError);
   });
 });
+
+test('no sentence of a reader is lost', () => {
+  const state = new nn.Linear(2, 3).stateDict();
+  const sentences = ['dense: something', 'gru: another thing', 'a third'];
+  state.assumptions.push(...sentences, 'dense: something');
+  expect(modelFromStateDict(state).assumptions).toEqual(sentences);
+});

@@ -29,6 +29,16 @@ test('parts of both kinds, with raw tensors', () => {
   expect(contentsOf(state)['uint16']).toEqual(expected['dtypes.safetensors']!['uint16']);
 });
 
+test('a part with more than tensors in it', () => {
+  const part = join(__dirname, 'fixtures', 'names', 'extra_state.pt');
+  const whole = loadSync<Map<string, unknown>>(part);
+  const key = [...whole.keys()].find((each) => each.endsWith('weight'))!;
+  copyFileSync(part, join(folder, 'extra.bin'));
+  const path = join(folder, 'z.index.json');
+  writeFileSync(path, JSON.stringify({ weight_map: { [key]: 'extra.bin' } }));
+  expect([...loadSync(path)]).toEqual([[key, whole.get(key)]]);
+});
+
 test('a part that is no state dict', () => {
   copyFileSync(join(__dirname, 'fixtures', 'formats', 'version1.npy'), join(folder, 'array.bin'));
   const path = join(folder, 'y.index.json');

@@ -1,6 +1,6 @@
 import { isMap, rangeError } from '../errors.js';
 import { float32, load, type nn, type Tensor } from '../index.js';
-import { isTensor } from '../tensor/index.js';
+import { isRawTensor, isTensor } from '../tensor/index.js';
 import { dottedName, floatType, layersOf, randomInput, type Layer } from './layers.js';
 
 export const inputHelp = `FILE of --input holds real input, as safetensors or .npy: a tensor under the name of each module that takes it
@@ -90,6 +90,8 @@ function moduleName({ metadata }: nn.StateDict, { name }: Layer): string {
 /** The tensors of an input file by name. */
 function tensorsOf(file: string, loaded: unknown): [name: string, tensor: Tensor][] {
   if (isTensor(loaded)) return [['input', loaded]];
+  if (isRawTensor(loaded))
+    throw rangeError('ERR_INVALID_ARG_VALUE', `${file} holds ${loaded.dtype}: save it as int64 or float32`);
   const entries = isMap(loaded) ? [...loaded] : [];
   if (entries.length > 0 && entries.every(([name, value]) => typeof name === 'string' && isTensor(value)))
     return entries as [string, Tensor][];

@@ -38,9 +38,16 @@ export interface ModelFile {
   readonly prefix: string;
 }
 
-/** What `load` returns for a file, with the command's options. */
-export function loadFile(path: string, { bidirectional }: ModelOptions): Promise<unknown> {
-  return load<unknown>(path, { bidirectional });
+/** What `load` returns for a file, with the command's options. In the file, names have their prefixes, but no keys. */
+export function loadFile(path: string, { key, bidirectional }: ModelOptions): Promise<unknown> {
+  const names = bidirectional.flatMap((name) => {
+    const part = key.find((each) => name.startsWith(`${each}.`));
+    return part === undefined ? [name] : [name, name.slice(part.length + 1)];
+  });
+  const prefixes = ['', ...usualPrefixes, ...usualPrefixes.flatMap((a) => usualPrefixes.map((b) => a + b))];
+  return load<unknown>(path, {
+    bidirectional: names.flatMap((name) => prefixes.map((prefix) => prefix + name)),
+  });
 }
 
 /** Reads a checkpoint and recognises its modules. */
@@ -53,10 +60,10 @@ export function recognise(path: string, loaded: unknown, options: ModelOptions):
   const { key, set, bidirectional, stripOwn = false } = options;
   const found = key.length === 0 ? [theOnly(path, loaded)] : key.map((each) => at(path, loaded, each));
   const given = found.length === 1 ? stateDictOf(found[0]!) : together(found);
-  for (const name of bidirectional) checkQuantized(name, given);
   // A file of this library has the names of the user's own class.
   const isOwn = given.metadata.has('');
   const prefix = isOwn && !stripOwn ? '' : stripPrefixes(given);
+  for (const name of bidirectional) checkQuantized(name, given);
   const raw = [...given.raw];
   given.raw.clear();
   const { model, assumptions } = attempt(() => modelFromStateDict(given, { metadata: corrections(set) }));

@@ -161,6 +161,18 @@ async function quantizeLayers(
     }
     done += bytes;
   }
+  for (const [key, { dtype, shape, bytes }] of state.raw) {
+    if (shape.length < 2) continue;
+    const reason = `${dtype} cannot be quantized`;
+    floatLayers.push({
+      name: key,
+      layer: null,
+      type: 'Tensor',
+      bytes: bytes.byteLength,
+      reason,
+      chosen: false,
+    });
+  }
   return { layers, floatLayers };
 }
 

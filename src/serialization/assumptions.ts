@@ -19,7 +19,8 @@ export class Assumptions {
    * @param details - what is only said where no other module has the same text
    */
   add(name: string, type: string, text: string, details = ''): void {
-    const key = JSON.stringify([type, text]);
+    // A sentence of its own has no text beside it, and is no kind with others.
+    const key = JSON.stringify(text === '' ? [name] : [type, text]);
     const known = this.kinds.get(key);
     if (known === undefined) this.kinds.set(key, { type, text, details, names: new Set([name]) });
     else known.names.add(name);

@@ -1,5 +1,6 @@
-import { CheckpointError, describe } from '../../errors.js';
-import { StateDict } from '../../nn/module.js';
+import { CheckpointError, describe, isMap } from '../../errors.js';
+import { assumptionsOf, metadataOf, StateDict } from '../../nn/module.js';
+import { isRawTensor, isTensor } from '../../tensor/index.js';
 import { Budget, latin1, readBytes, type OpenFile, type Steps } from '../file.js';
 import { formatOf, type Format, type ReadContext } from './format.js';
 import { maxHeader } from './safetensors/header.js';
@@ -88,9 +89,13 @@ function* readPart(
   const format = yield* formatOf(file, [torchZip, torchStream, torchTar]);
   if (format === undefined) return yield* readTensors(file, context.budget, state, isWanted);
   const part = yield* format.read(file, context);
-  if (!(part instanceof StateDict)) throw new CheckpointError('a part should be a state dict');
-  for (const [name, metadata] of part.metadata) state.metadata.set(name, metadata);
-  for (const [name, note] of part.notes) state.notes.set(name, note);
-  state.assumptions.push(...part.assumptions);
-  return new Map<string, Part>([...part, ...part.raw]);
+  if (!isMap(part)) throw new CheckpointError('a part of the index should be a state dict');
+  const { notes, raw } = part as Partial<StateDict>;
+  for (const [name, metadata] of metadataOf(part as StateDict)) state.metadata.set(name, metadata);
+  for (const [name, note] of notes ?? []) state.notes.set(name, note);
+  state.assumptions.push(...assumptionsOf(part));
+  const tensors = new Map<string, Part>(raw);
+  for (const [name, value] of part)
+    if (typeof name === 'string' && (isTensor(value) || isRawTensor(value))) tensors.set(name, value);
+  return tensors;
 }
