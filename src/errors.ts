@@ -117,6 +117,22 @@ export function opaqueAdvice(value: unknown): string {
     : '';
 }
 
+/** At most so many items of a list; if there are more, the last says so, with their number where `more` has it. */
+export function someOf(
+  items: readonly string[],
+  most: number,
+  more: (rest: number) => string = () => '…',
+): string {
+  if (items.length <= most) return items.join(', ');
+  return [...items.slice(0, most - 1), more(items.length - most + 1)].join(', ');
+}
+
+/** So many names of a list, `and 3 more`. */
+export function firstOf(names: readonly string[], most: number): string {
+  const rest = names.length - most;
+  return names.slice(0, most).join(', ') + (rest > 0 ? ` and ${rest} more` : '');
+}
+
 /** What kind of object a value is, in any realm: `Map`, `Set`, `URL`… */
 export function tagOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice(8, -1);

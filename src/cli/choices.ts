@@ -1,6 +1,7 @@
-import { rangeError } from '../errors.js';
+import { rangeError, someOf } from '../errors.js';
 import { quantization, type DType, type nn } from '../index.js';
 import { entryOf, isQuantized, quantizedCatalogue } from '../nn/quantized/catalogue.js';
+import { isFloatingPoint } from '../tensor/index.js';
 import { dottedName, isQuantizable, type Layer } from './layers.js';
 import { UsageError } from './terminal.js';
 
@@ -105,8 +106,7 @@ function checkNames(state: nn.StateDict, layers: readonly Layer[], names: readon
   for (const name of names) {
     if (known.has(name)) continue;
     const others = [...state.metadata.keys()].filter((each) => each !== '');
-    const shown = others.length > 12 ? [...others.slice(0, 11), '…'] : others;
-    throw new UsageError(`there is no module '${name}'; there are ${shown.join(', ')}`);
+    throw new UsageError(`there is no module '${name}'; there are ${someOf(others, 12)}`);
   }
 }
 
@@ -125,7 +125,7 @@ function holdsFloatMatrix(state: nn.StateDict, { metadata, keys }: Layer): boole
   if (isQuantized(entryOf(metadata.type))) return false;
   return [...keys.values()].some((key) => {
     const { dtype, shape } = state.get(key)!;
-    return shape.length >= 2 && /^b?float/.test(dtype);
+    return shape.length >= 2 && isFloatingPoint(dtype);
   });
 }
 

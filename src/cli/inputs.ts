@@ -1,6 +1,6 @@
-import { isMap, rangeError } from '../errors.js';
+import { isMap, rangeError, someOf } from '../errors.js';
 import { float32, load, type nn, type Tensor } from '../index.js';
-import { isRawTensor, isTensor } from '../tensor/index.js';
+import { isFloatingPoint, isRawTensor, isTensor } from '../tensor/index.js';
 import { dottedName, floatType, layersOf, randomInput, type Layer } from './layers.js';
 
 export const inputHelp = `FILE of --input holds real input, as safetensors or .npy: a tensor under the name of each module that takes it
@@ -66,17 +66,16 @@ export class Inputs {
 
   /** The layer that takes a tensor of the file. */
   private takerOf(file: string, name: string, tensor: Tensor, isOnly: boolean): Layer {
-    const isInteger = !/^b?float/.test(tensor.dtype);
+    const isInteger = !isFloatingPoint(tensor.dtype);
     const runnable = this.layers.filter(({ metadata }) => randomInput(metadata) !== undefined);
     const found =
       runnable.find((layer) => moduleName(this.state, layer) === name || layer.name === name) ??
       (isOnly || name === 'input' ? runnable.find((layer) => takes(layer, isInteger)) : undefined);
     if (found !== undefined) return found;
     const names = [...new Set(runnable.map((layer) => moduleName(this.state, layer) || "''"))];
-    const shown = names.length > 12 ? [...names.slice(0, 11), '…'] : names;
     throw rangeError(
       'ERR_INVALID_ARG_VALUE',
-      `${file}: no module takes '${name}' (${tensor.dtype}); there are ${shown.join(', ')}`,
+      `${file}: no module takes '${name}' (${tensor.dtype}); there are ${someOf(names, 12)}`,
     );
   }
 }

@@ -1,4 +1,4 @@
-import { describe, isMap, rangeError } from '../errors.js';
+import { describe, isMap, rangeError, someOf } from '../errors.js';
 import { load, modelFromStateDict, nn } from '../index.js';
 import {
   findStateDicts,
@@ -161,8 +161,7 @@ function at(path: string, loaded: unknown, key: string): FoundStateDict {
 function contents(loaded: unknown): string {
   if (!isMap(loaded)) return `it is ${isTensor(loaded) ? 'a Tensor' : describe(loaded)}`;
   const keys = [...loaded.keys()].map((key) => (typeof key === 'string' ? key : describe(key)));
-  const shown = keys.length > 24 ? [...keys.slice(0, 23), '…'] : keys;
-  return keys.length === 0 ? 'it is empty' : `its keys are ${shown.join(', ')}`;
+  return keys.length === 0 ? 'it is empty' : `its keys are ${someOf(keys, 24)}`;
 }
 
 /** State dicts as one, the names of each below its key. */

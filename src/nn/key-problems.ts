@@ -1,5 +1,5 @@
 import { describe, isMap, typeError } from '../errors.js';
-import { isTensor } from '../tensor/index.js';
+import { isRawTensor, isTensor } from '../tensor/index.js';
 
 // What `loadStateDict` says of keys that do not fit.
 
@@ -7,10 +7,10 @@ import { isTensor } from '../tensor/index.js';
 export function refuseOthers(others: ReadonlyMap<string, unknown>, known: ReadonlySet<string>): void {
   for (const [key, value] of others) {
     if (!known.has(key)) continue;
-    const dtype = (value as { dtype?: unknown } | null | undefined)?.dtype;
-    const got = typeof dtype === 'string' ? `${describe(value)} of ${dtype}` : describe(value);
+    const isRaw = isRawTensor(value);
+    const got = isRaw ? `${describe(value)} of ${value.dtype}` : describe(value);
     throw typeError(
-      typeof dtype === 'string' ? 'ERR_DTYPE' : 'ERR_INVALID_ARG_TYPE',
+      isRaw ? 'ERR_DTYPE' : 'ERR_INVALID_ARG_TYPE',
       `While copying the parameter named "${key}", expected Tensor from checkpoint but received ${got}`,
     );
   }

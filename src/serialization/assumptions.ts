@@ -1,3 +1,5 @@
+import { firstOf } from '../errors.js';
+
 /** The most modules that a line names. */
 const maxNames = 24;
 
@@ -46,7 +48,5 @@ function lineOf({ type, text, details, names }: Kind): string {
     const title = first === '' ? 'the model' : first!;
     return `${title}${type === '' ? '' : ` (${type})`}: ${text}${details}`;
   }
-  const shown = [...names].slice(0, maxNames).join(', ');
-  const more = names.size > maxNames ? ` and ${names.size - maxNames} more` : '';
-  return `${names.size} modules (${type === '' ? '' : `${type}: `}${shown}${more}): ${text}`;
+  return `${names.size} modules (${type === '' ? '' : `${type}: `}${firstOf([...names], maxNames)}): ${text}`;
 }

@@ -1,4 +1,4 @@
-import { CheckpointError, describe } from '../errors.js';
+import { CheckpointError, describe, someOf } from '../errors.js';
 import { construct, type CatalogueEntry, type Options } from '../nn/catalogue.js';
 import type { Tensors } from '../nn/layer-parameters.js';
 import { onMeta } from '../nn/meta.js';
@@ -147,9 +147,8 @@ export class Builder {
   private keep(name: string, metadata: ModuleMetadata | undefined, tensors: Tensors): void {
     if (metadata !== undefined) return;
     const list = Array.from(tensors, ([key, { shape }]) => `${key} [${shape.join(', ')}]`);
-    const shown = list.length > 4 ? [...list.slice(0, 3), `${list.length - 3} more`] : list;
     const text = 'no known module has these tensors, which are kept as they are';
-    this.assumptions.add(name, '', text, `: ${shown.join(', ')}`);
+    this.assumptions.add(name, '', text, `: ${someOf(list, 4, (rest) => `${rest} more`)}`);
   }
 }
 

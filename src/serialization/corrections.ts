@@ -1,4 +1,4 @@
-import { describe, listOf, rangeError, tagOf, typeError } from '../errors.js';
+import { describe, listOf, rangeError, someOf, tagOf, typeError } from '../errors.js';
 import { isTensor } from '../tensor/index.js';
 
 /** What a caller says about modules: options by the module's dotted name, in which `*` is any text. */
@@ -55,11 +55,10 @@ export class Corrections {
       if (used) continue;
       const [known] = [...this.types].filter(([each]) => pattern.test(each));
       const names = [...this.types.keys()].map((each) => (each === '' ? "''" : each));
-      const shown = names.length > 12 ? [...names.slice(0, 11), '…'] : names;
       throw rangeError(
         'ERR_OUT_OF_RANGE',
         known === undefined
-          ? `there is no module ${describe(name)} of a known class; there are ${shown.join(', ')}`
+          ? `there is no module ${describe(name)} of a known class; there are ${someOf(names, 12)}`
           : `module ${describe(known[0])} is ${known[1]}, which has no option ${describe(option)}`,
       );
     }

@@ -90,6 +90,19 @@ export function* readBytes(file: OpenFile, position: number, length: number): St
   return target;
 }
 
+/** Opens another file of the same folder. `refuse` throws for one that cannot be opened. */
+export function* openPart(
+  open: NonNullable<OpenFile['openBeside']>,
+  name: string,
+  refuse: (cause: Error) => never,
+): Steps<OpenFile> {
+  try {
+    return (yield open(name)) as OpenFile;
+  } catch (error) {
+    return refuse(error as Error);
+  }
+}
+
 /** Throws a CheckpointError that names a place in the file. */
 export type Fail = (what: string) => never;
 

@@ -1,6 +1,6 @@
-import { describe, isMap, typeError } from '../errors.js';
+import { describe, isMap, someOf, typeError } from '../errors.js';
 import { assumptionsOf, givenState, metadataOf, StateDict, type StateDictLike } from '../nn/module.js';
-import { isTensor, type Tensor } from '../tensor/index.js';
+import { isRawTensor, isTensor, type Tensor } from '../tensor/index.js';
 
 /** A state dict somewhere in what `load` returned. */
 export interface FoundStateDict {
@@ -74,11 +74,9 @@ export function stateDictOf({ dict, tensors, others }: FoundStateDict): StateDic
 export function leftOut(others: ReadonlyMap<string, unknown>): string[] {
   if (others.size === 0) return [];
   const list = Array.from(others, ([key, value]) => {
-    const { dtype } = (value ?? {}) as { dtype?: unknown };
-    return `${key} (${typeof dtype === 'string' ? dtype : describe(value)})`;
+    return `${key} (${isRawTensor(value) ? value.dtype : describe(value)})`;
   });
-  const shown = list.length > 12 ? [...list.slice(0, 11), `${list.length - 11} more`] : list;
-  return [`left out, because no module can hold it: ${shown.join(', ')}`];
+  return [`left out, because no module can hold it: ${someOf(list, 12, (rest) => `${rest} more`)}`];
 }
 
 /** A value as one state dict; else what keeps it from being one. */

@@ -2,7 +2,7 @@ import { floatCatalogue, type CatalogueEntry, type Options } from '../nn/catalog
 import { rnnSizes, type RNNSizes, type Tensors } from '../nn/layer-parameters.js';
 import type { ModuleMetadata } from '../nn/module.js';
 import { entryOf, isQuantized, twinOf } from '../nn/quantized/catalogue.js';
-import { float16, float32, sameShape, type DType } from '../tensor/index.js';
+import { float16, float32, isFloatingPoint, sameShape, type DType } from '../tensor/index.js';
 
 /** What the tensors of a module tell about it. */
 export interface Found {
@@ -62,7 +62,7 @@ export class Recogniser {
       const sizes = sizesOf(float, tensors);
       if (sizes === undefined) continue;
       const twin = dtype === float32 ? undefined : twinOf(float.type, dtype);
-      if (twin === undefined && !isFloating(dtype)) continue;
+      if (twin === undefined && !isFloatingPoint(dtype)) continue;
       // A weight in float16 may be a float module's, even with biases in float32.
       const entry = twin ?? float;
       const found = { entry, options: optionsOf(entry, sizes, dtype) };
@@ -110,7 +110,7 @@ function fitting(
   tensors: Tensors,
   metadata: ModuleMetadata | undefined,
 ): Found | undefined {
-  const hasDType = isQuantized(entry) ? entry.dtypes.includes(dtype) : isFloating(dtype);
+  const hasDType = isQuantized(entry) ? entry.dtypes.includes(dtype) : isFloatingPoint(dtype);
   const sizes = hasDType ? sizesOf(entry, tensors, metadata) : undefined;
   return sizes && { entry, options: optionsOf(entry, sizes, dtype) };
 }
@@ -137,15 +137,11 @@ function weightsDType(tensors: Tensors, wanted: CatalogueEntry | undefined): DTy
   const biases = all.filter(([name]) => name.startsWith('bias')).map(([, { dtype }]) => dtype);
   const [first] = weights;
   if (first?.startsWith('q') === true && weights.every((dtype) => dtype === first)) return first;
-  if (!all.every(([, { dtype }]) => isFloating(dtype))) return undefined;
+  if (!all.every(([, { dtype }]) => isFloatingPoint(dtype))) return undefined;
   if (!weights.every((dtype) => dtype === float16)) return float32;
   // A model in half precision has half biases too; PyTorch's float16 quantization leaves them float32.
   const hasFloatBiases = biases.length > 0 && biases.every((dtype) => dtype === float32);
   const isQuantization =
     wanted === undefined ? hasFloatBiases : isQuantized(wanted) && wanted.dtypes.includes(float16);
   return isQuantization ? float16 : float32;
-}
-
-function isFloating(dtype: DType): boolean {
-  return /^b?float/.test(dtype);
 }

@@ -186,6 +186,11 @@ export function isFloat(dtype: DType): boolean {
   return dtype === float32 || dtype === float64;
 }
 
+/** Whether a dtype is of numbers with a fraction, as PyTorch's `is_floating_point`: half precisions too. */
+export function isFloatingPoint(dtype: DType): boolean {
+  return /^b?float/.test(dtype);
+}
+
 /** The dtype in which elements of two dtypes are computed. */
 export function promoted(a: DType, b: DType): DType {
   if (a === b) return a;

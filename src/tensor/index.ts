@@ -15,6 +15,7 @@ export {
   int64,
   int8,
   isFloat,
+  isFloatingPoint,
   isPlain,
   qint8,
   quint4x2,

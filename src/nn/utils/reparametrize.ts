@@ -1,4 +1,4 @@
-import { describe, isMap, typeError } from '../../errors.js';
+import { describe, firstOf, isMap, typeError } from '../../errors.js';
 import { float32, Tensor } from '../../tensor/index.js';
 import { numelOf } from '../../tensor/shape.js';
 import { entriesOf, givenState, type StateDictLike } from '../state-dict.js';
@@ -85,7 +85,7 @@ function splitParametrized(key: string): readonly [target: string, part: string]
  * and PyTorch's in the order of the BLAS that it has, so a spectral norm may differ by some ulp.
  *
  * @returns a sentence for each kind that was found, with the names
- * @throws {TypeError} when `state` is no Map, or holds anything but names and tensors
+ * @throws {TypeError} when `state` is no Map of names
  */
 export function composeReparametrizations(state: Map<string, Tensor>): string[] {
   if (!isMap(state)) {
@@ -110,15 +110,9 @@ export function composed(state: StateDictLike): Composed {
     const found = composeKind(entries, kind);
     if (found.names.length === 0) continue;
     entries = found.entries;
-    sentences.push(`composed from ${kind.title}: ${listOf(found.names)}`);
+    sentences.push(`composed from ${kind.title}: ${firstOf(found.names, 12)}`);
   }
   return { entries, sentences };
-}
-
-function listOf(names: readonly string[]): string {
-  const most = 12;
-  const rest = names.length - most;
-  return names.slice(0, most).join(', ') + (rest > 0 ? ` and ${rest} more` : '');
 }
 
 function composeKind(

@@ -1,7 +1,7 @@
 import { CheckpointError, describe, isMap } from '../../errors.js';
 import { assumptionsOf, metadataOf, StateDict } from '../../nn/module.js';
 import { isRawTensor, isTensor } from '../../tensor/index.js';
-import { Budget, latin1, readBytes, type OpenFile, type Steps } from '../file.js';
+import { Budget, latin1, openPart, readBytes, type OpenFile, type Steps } from '../file.js';
 import { formatOf, type Format, type ReadContext } from './format.js';
 import { maxHeader } from './safetensors/header.js';
 import { isRecord, parseJson } from './safetensors/json.js';
@@ -41,15 +41,6 @@ function* readIndex(file: OpenFile, budget: Budget): Steps<Map<string, string>> 
   return new Map(Object.entries(map as Record<string, string>));
 }
 
-function* openPart(name: string, open: NonNullable<OpenFile['openBeside']>): Steps<OpenFile> {
-  try {
-    return (yield open(name)) as OpenFile;
-  } catch (error) {
-    const sentence = `part ${describe(name)} of the index cannot be opened: ${(error as Error).message}`;
-    throw new CheckpointError(sentence, { cause: error });
-  }
-}
-
 /** Puts the tensors in the order of the index. */
 function* readParts(
   index: ReadonlyMap<string, string>,
@@ -59,7 +50,10 @@ function* readParts(
   const state = new StateDict();
   const parts = new Map<string, Parts>();
   for (const name of new Set(index.values())) {
-    const file = yield* openPart(name, open);
+    const file = yield* openPart(open, name, (cause) => {
+      const sentence = `part ${describe(name)} of the index cannot be opened: ${cause.message}`;
+      throw new CheckpointError(sentence, { cause });
+    });
     try {
       const isWanted = (key: string): boolean => index.get(key) === name;
       parts.set(

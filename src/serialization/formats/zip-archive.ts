@@ -1,5 +1,14 @@
 import { describe } from '../../errors.js';
-import { bytesFile, failAt, readBytes, type Budget, type Fail, type OpenFile, type Steps } from '../file.js';
+import {
+  bytesFile,
+  failAt,
+  latin1,
+  readBytes,
+  type Budget,
+  type Fail,
+  type OpenFile,
+  type Steps,
+} from '../file.js';
 
 // Zip archives. Sizes come from the central directory at the end, because local headers need not have them.
 
@@ -33,6 +42,13 @@ const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 /** Whether a file begins as a zip archive does: with a record or, if it has none, with the end record. */
 export function isZip([p, k, a, b]: Uint8Array): boolean {
   return p === 0x50 && k === 0x4b && ((a === 3 && b === 4) || (a === 5 && b === 6));
+}
+
+/** The name of a zip's first record, by the first bytes of the file. */
+export function firstName(head: Uint8Array): string {
+  if (head.length < localSize) return '';
+  const length = head[26]! + 256 * head[27]!;
+  return latin1(head.subarray(localSize, localSize + length));
 }
 
 /** The records of the central directory by name, in its order. Refuses records that overlap. */

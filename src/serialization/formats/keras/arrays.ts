@@ -1,6 +1,6 @@
 import { CheckpointError, describe } from '../../../errors.js';
 import type { StateDict } from '../../../nn/module.js';
-import { emptyArray, Tensor, type DType, type TensorData } from '../../../tensor/index.js';
+import { emptyArray, isFloatingPoint, Tensor, type DType, type TensorData } from '../../../tensor/index.js';
 import { readInto, type Steps } from '../../file.js';
 import type { Dataset } from './hdf5-messages.js';
 import type { LayerArray } from './model.js';
@@ -16,7 +16,8 @@ export function dtypeOf({ dataset: { type } }: LayerArray): DType | undefined {
 }
 
 export function isFloating(array: LayerArray): boolean {
-  return /^b?float/.test(dtypeOf(array) ?? '');
+  const dtype = dtypeOf(array);
+  return dtype !== undefined && isFloatingPoint(dtype);
 }
 
 /** Memory for an array, paid from the budget. */

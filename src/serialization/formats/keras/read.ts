@@ -3,7 +3,7 @@ import { StateDict } from '../../../nn/module.js';
 import { latin1, readBytes, type OpenFile, type Steps } from '../../file.js';
 import type { Format, ReadContext } from '../format.js';
 import { parseJson } from '../safetensors/json.js';
-import { isZip, locateRecord, readDirectory, type ZipRecord } from '../zip-archive.js';
+import { firstName, isZip, locateRecord, readDirectory, type ZipRecord } from '../zip-archive.js';
 import { groupLayers } from './groups.js';
 import { Hdf5, type Hdf5Object } from './hdf5.js';
 import { addLayer } from './layers.js';
@@ -17,8 +17,7 @@ const configRecord = 'config.json';
 export const kerasArchive: Format = {
   name: 'Keras',
   recognises(head) {
-    const name = latin1(head.subarray(30, 30 + (head[26] ?? 0)));
-    return isZip(head) && ['metadata.json', configRecord, weightsRecord].includes(name);
+    return isZip(head) && ['metadata.json', configRecord, weightsRecord].includes(firstName(head));
   },
   *read(file, context) {
     const records = yield* readDirectory(file, context.budget);

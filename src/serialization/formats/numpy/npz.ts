@@ -1,9 +1,8 @@
 import { CheckpointError, describe } from '../../../errors.js';
 import { StateDict } from '../../../nn/module.js';
 import { isTensor } from '../../../tensor/index.js';
-import { latin1 } from '../../file.js';
 import type { Format } from '../format.js';
-import { isZip, openRecord, readDirectory } from '../zip-archive.js';
+import { firstName, isZip, openRecord, readDirectory } from '../zip-archive.js';
 import { readArray } from './npy.js';
 
 /**
@@ -33,10 +32,3 @@ export const npz: Format = {
     return state;
   },
 };
-
-/** The name of a zip's first record. */
-function firstName(head: Uint8Array): string {
-  if (head.length < 30) return '';
-  const length = head[26]! + 256 * head[27]!;
-  return latin1(head.subarray(30, 30 + length));
-}

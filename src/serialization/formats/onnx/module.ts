@@ -1,6 +1,6 @@
 import { CheckpointError, describe } from '../../../errors.js';
 import type { ModuleMetadata } from '../../../nn/module.js';
-import type { Tensor } from '../../../tensor/index.js';
+import { isFloatingPoint, type Tensor } from '../../../tensor/index.js';
 import type { Node } from './graph.js';
 
 /** A module that nodes of the graph are. */
@@ -26,5 +26,5 @@ export function shapeOf(tensor: Tensor | undefined): string {
 
 /** Whether a tensor has floating numbers of any width. */
 export function isFloating({ dtype }: Tensor): boolean {
-  return /^b?float/.test(dtype);
+  return isFloatingPoint(dtype);
 }

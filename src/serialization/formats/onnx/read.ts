@@ -1,4 +1,4 @@
-import { CheckpointError, describe } from '../../../errors.js';
+import { CheckpointError, describe, firstOf } from '../../../errors.js';
 import { StateDict } from '../../../nn/module.js';
 import type { Steps } from '../../file.js';
 import type { Format, ReadContext } from '../format.js';
@@ -207,6 +207,8 @@ class ModelReader {
 }
 
 function shortList(names: readonly string[]): string {
-  const shown = names.slice(0, 8).map((name) => (isKey(name) ? name : describe(name)));
-  return names.length > 8 ? `${shown.join(', ')} and ${names.length - 8} more` : shown.join(', ');
+  return firstOf(
+    names.map((name) => (isKey(name) ? name : describe(name))),
+    8,
+  );
 }

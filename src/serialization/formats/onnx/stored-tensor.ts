@@ -15,7 +15,7 @@ import {
   type DType,
   type TensorData,
 } from '../../../tensor/index.js';
-import { failAt, readInto, type OpenFile, type Steps } from '../../file.js';
+import { failAt, openPart, readInto, type OpenFile, type Steps } from '../../file.js';
 import type { Cursor, MessageReader } from './protobuf.js';
 
 /** A TensorProto: what it is, and where its elements are. */
@@ -173,7 +173,10 @@ export class TensorFiles {
     if (file === undefined) {
       if (openBeside === null)
         return fail(`is in ${describe(location)} beside the file: load the file by its path`);
-      this.opened.set(location, (file = yield* openPart(location, openBeside, fail)));
+      file = yield* openPart(openBeside, location, ({ message }) =>
+        fail(`is in ${describe(location)}, which cannot be opened: ${message}`),
+      );
+      this.opened.set(location, file);
       this.reader.budget.allow((1 + asFloats) * file.size);
     }
     const begin = Number(external.get('offset') ?? 0);
@@ -220,16 +223,4 @@ function* elementsAt(file: OpenFile, begin: number, dtype: DType, count: number)
   const data = emptyArray(dtype, count);
   yield* readInto(file, data, begin);
   return data;
-}
-
-function* openPart(
-  name: string,
-  open: NonNullable<OpenFile['openBeside']>,
-  fail: (what: string) => never,
-): Steps<OpenFile> {
-  try {
-    return (yield open(name)) as OpenFile;
-  } catch (error) {
-    return fail(`is in ${describe(name)}, which cannot be opened: ${(error as Error).message}`);
-  }
 }
