@@ -26,6 +26,8 @@ export {
   type EmbeddingBagOptions,
   type EmbeddingOptions,
 } from './embedding.js';
+/** Operations as functions, as PyTorch's `torch.nn.functional`. */
+export * as functional from './functional/index.js';
 export { GRU } from './gru.js';
 /** Initial values of parameters, as PyTorch's `torch.nn.init`. */
 export * as init from './init.js';

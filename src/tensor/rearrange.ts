@@ -1,29 +1,21 @@
 import { describe, rangeError, typeError } from '../errors.js';
 import { emptyArray, type TensorData } from './dtype.js';
-import type { Elements, Numbers } from './elements.js';
+import type { Numbers } from './elements.js';
+import type { Result, Source } from './result.js';
 import { formatShape, numelOf, resized, splitAt, type Split } from './shape.js';
 
-/** What these functions need of a tensor. */
-interface Source extends Elements {
-  readonly shape: readonly number[];
-}
-interface Copy {
-  readonly data: TensorData;
-  readonly shape: readonly number[];
-}
-
 /** A copy with the dimensions `first` < `last` exchanged. */
-export function transposed(tensor: Source, first: number, last: number): Copy {
+export function transposed(tensor: Source, first: number, last: number): Result {
   const shape = [...tensor.shape];
   [shape[first], shape[last]] = [shape[last]!, shape[first]!];
   const data = tensor.checked();
   const out = emptyArray(tensor.dtype, data.length);
   transposeInto(out, data, tensor.shape, first, last);
-  return { data: out, shape };
+  return { data: out, shape, dtype: tensor.dtype };
 }
 
 /** A copy of the indices from `start` up to and without `end` of a dimension. Negative ones count from the end. */
-export function sliced(tensor: Source, at: number, start: number, end: number | undefined): Copy {
+export function sliced(tensor: Source, at: number, start: number, end: number | undefined): Result {
   if (!Number.isInteger(start) || (end !== undefined && !Number.isInteger(end))) {
     throw typeError(
       'ERR_INVALID_ARG_TYPE',
@@ -38,7 +30,7 @@ export function sliced(tensor: Source, at: number, start: number, end: number | 
   const data = tensor.checked();
   const out = emptyArray(tensor.dtype, numelOf(shape));
   sliceInto(out, data, split, from);
-  return { data: out, shape };
+  return { data: out, shape, dtype: tensor.dtype };
 }
 
 function transposeInto(

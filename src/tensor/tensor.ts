@@ -1,3 +1,4 @@
+/* eslint max-lines: ['error', 800] -- A class is one file. Each method that computes is one call of a function beside. */
 import { checkBoolean, checkNumber, checkOptions, describe, rangeError, typeError } from '../errors.js';
 import { broadcastShape, combine } from './broadcast.js';
 import {
@@ -32,6 +33,7 @@ import { checkedOptions, unchecked, type TensorOptions } from './options.js';
 import { dequantized, unpacked, type QScheme, type Quantization } from './quantization.js';
 import { isPrintable, nested, sliced, transposed, type NestedArray } from './rearrange.js';
 import { argmaxAlong, extremeOf, normalizeAlong, sumOf, type Normalization } from './reduce.js';
+import type { Result } from './result.js';
 import {
   completed,
   dimension,
@@ -244,8 +246,7 @@ export class Tensor {
     const b = dimension('dim1', dim1, this.dim());
     if (a === b) return this.clone();
     checkMovable('transpose', this);
-    const { data, shape } = transposed(this, Math.min(a, b), Math.max(a, b));
-    return this.like(data, shape);
+    return this.moved(transposed(this, Math.min(a, b), Math.max(a, b)));
   }
   /** The transpose of a matrix. */
   t(): Tensor {
@@ -262,8 +263,7 @@ export class Tensor {
   /** A copy of the indices `start` (default 0) up to and without `end` (default all) of a dimension. */
   slice(dim: number, start = 0, end?: number): Tensor {
     checkMovable('slice', this);
-    const { data, shape } = sliced(this, this.dimensionFor('slice', dim), start, end);
-    return this.like(data, shape);
+    return this.moved(sliced(this, this.dimensionFor('slice', dim), start, end));
   }
 
   // Comparison and access --------------------------------------------------------------------------------
@@ -390,6 +390,10 @@ export class Tensor {
   }
   private like(data: TensorData, shape: readonly number[]): Tensor {
     return new Tensor(data, shape, { dtype: this.dtype, ...this.quantization });
+  }
+  /** Some of this tensor's elements in another order. */
+  private moved({ data, shape }: Result): Tensor {
+    return this.like(data, shape);
   }
   /** The elements as numbers. Throws unless numbers can be written in this dtype. */
   private plainNumbers(name: string): Numbers {
