@@ -34,7 +34,7 @@ import { noData } from './meta.js';
 import { checkedOptions, unchecked, type TensorOptions } from './options.js';
 import { dequantized, unpacked, type QScheme, type Quantization } from './quantization.js';
 import { isPrintable, nested, sliced, transposed, type NestedArray } from './rearrange.js';
-import { argmaxAlong, extremeOf, normalizeAlong, sumOf, type Normalization } from './reduce.js';
+import { argmaxAlong, extremeOf, softmaxAlong, sumOf } from './reduce.js';
 import type { Result } from './result.js';
 import {
   completed,
@@ -212,14 +212,11 @@ export class Tensor {
   }
   /** `exp(x_i) / sum_j exp(x_j)` along `dim`. */
   softmax(dim: number): Tensor {
-    return this.normalized('softmax', dim, (max, sum) => (x) => Math.exp(x - max) / sum);
+    return made(softmaxAlong(this, dimension('dim', dim, this.dim()), false));
   }
   /** `x_i - log(sum_j exp(x_j))` along `dim`. */
   logSoftmax(dim: number): Tensor {
-    return this.normalized('logSoftmax', dim, (max, sum) => {
-      const logSum = Math.log(sum);
-      return (x) => x - max - logSum;
-    });
+    return made(softmaxAlong(this, dimension('dim', dim, this.dim()), true));
   }
 
   // Shapes -----------------------------------------------------------------------------------------------
@@ -443,14 +440,6 @@ export class Tensor {
   private extreme(name: string, better: (a: number, b: number) => boolean): Tensor {
     return scalar(extremeOf(name, this.plainNumbers(name), better), this.dtype);
   }
-  private normalized(name: string, dim: number, f: Normalization): Tensor {
-    checkFloat(name, this);
-    const split = splitAt(this.shape, dimension('dim', dim, this.dim()));
-    const values = this.checked() as Float32Array | Float64Array;
-    const out = emptyArray(this.dtype, values.length) as Float32Array | Float64Array;
-    normalizeAlong(values, split, f, out);
-    return new Tensor(out, this.shape, { dtype: this.dtype });
-  }
 }
 
 /** A layer's own result: a float32 Tensor that also keeps `shape`, not a copy, and checks nothing, to save time. */
@@ -519,6 +508,11 @@ export function checkTensor(name: string, value: unknown, dtype?: DType): assert
   throw isTensor(value)
     ? typeError('ERR_DTYPE', `${name} should be ${expected}, got ${value.dtype}`)
     : typeError('ERR_INVALID_ARG_TYPE', `${name} should be ${expected}, got ${describe(value)}`);
+}
+
+/** A tensor of what an operation gives. */
+function made({ data, shape, dtype }: Result): Tensor {
+  return new Tensor(data, shape, { dtype });
 }
 
 function scalar(value: number, dtype: DType): Tensor {
