@@ -9,10 +9,12 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 // What kernels are made of.
 #include "activations.inl.h"
 #include "copy_rows.inl.h"
+#include "functions.inl.h"
 #include "prefetch.inl.h"
 #include "products.inl.h"
 #include "tiles.inl.h"
 // Kernels.
+#include "elementwise.inl.h"
 #include "embedding.inl.h"
 #include "gemm.inl.h"
 #include "params.inl.h"
@@ -43,8 +45,7 @@ constexpr KernelTable make_table(const char* name) {
   add_steps<TanhRnn>(table, RnnMode::kTanh);
   add_steps<ReluRnn>(table, RnnMode::kRelu);
   table.gather_row = gather_row_kernel;
-  table.sigmoid = sigmoid_kernel;
-  table.tanh = tanh_kernel;
+  add_elementwise(table);
   return table;
 }
 
