@@ -2,7 +2,7 @@ import { checkBoolean, checkOptions, checkSize, checkNumber, rangeError } from '
 import { callNormalize } from '../native/call-reduce.js';
 import { checkedShape, formatShape } from '../tensor/shape.js';
 import { resultTensor, type Tensor } from '../tensor/tensor.js';
-import { floatInput } from './activation.js';
+import { floatInput } from './arguments.js';
 import { closed, fixed } from './closed.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';
 import { Module, pythonFloat, type ModuleMetadata } from './module.js';

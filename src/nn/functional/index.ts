@@ -1,1 +1,1 @@
-export {};
+export * from './activation.js';
