@@ -17,6 +17,7 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 #include "gemm.inl.h"
 #include "params.inl.h"
 #include "quantize.inl.h"
+#include "rearrange.inl.h"
 #include "recurrent.inl.h"
 
 template <typename Mode>
@@ -43,6 +44,7 @@ constexpr KernelTable make_table(const char* name) {
   add_steps<TanhRnn>(table, RnnMode::kTanh);
   add_steps<ReluRnn>(table, RnnMode::kRelu);
   table.gather_row = gather_row_kernel;
+  table.move = move_kernel;
   table.sigmoid = sigmoid_kernel;
   table.tanh = tanh_kernel;
   return table;
