@@ -849,6 +849,7 @@ const modules: Rows = {
       options: options(),
     }),
     method(model, (m, strict: never) => m.loadStateDict(state(), { strict }), { strict: flag() }),
+    method(model, (m, assign: never) => m.loadStateDict(state(), { assign }), { assign: flag() }),
     method(model, (m, weight: never) => m.loadStateDict(new Map([...state(), ['linear.weight', weight]])), {
       weight: arg(matrix, 'dtype', /linear\.weight/),
     }),
@@ -1059,6 +1060,13 @@ const files: Rows = {
   'nn.utils.consumePrefixInStateDictIfPresent': {
     call: nn.utils.consumePrefixInStateDictIfPresent,
     args: { state: arg(state), prefix: arg(() => 'linear.', 'string') },
+  },
+  'nn.utils.skipInit': {
+    call: (moduleClass: never, inFeatures: never) => nn.utils.skipInit(moduleClass, inFeatures, 2 as never),
+    args: {
+      moduleClass: arg(() => nn.Linear, '', /Module class/),
+      inFeatures: arg(() => 2, '', /in_features/),
+    },
   },
   saveSync: {
     call: dynaquant.saveSync,

@@ -163,6 +163,26 @@ struct Moves {
   ptrdiff_t out_column;
 };
 
+// What becomes of a line of numbers.
+enum class Reduction : uint8_t {
+  kSum,
+  kSumOfMagnitudes,
+  kSumOfSquares,
+  kSquaredDeviations,  // sum of (x - mean)^2
+  kProduct,
+  kLeast,  // a NaN if there is one, as in kLargest
+  kLargest,
+  kLogSumExp,  // log of the sum of exp(x)
+};
+constexpr size_t kReductions = 8;
+
+// Parameters of a row: element i has weight[i / repeat] and bias[i / repeat]. Null: no such.
+struct Affine {
+  const float* weight;
+  const float* bias;
+  size_t repeat;  // divides the row's length
+};
+
 struct KernelTable {
   const char* name;
   PanelLayout layout;
@@ -223,6 +243,30 @@ struct KernelTable {
   // 2e-38. NaN stays NaN.
   void (*sigmoid)(const float* x, size_t count, float* out);
   void (*tanh)(const float* x, size_t count, float* out);
+
+  // Lines have at least one element. A row's elements are neighbours: x[row * length + i], and
+  // out[row] is what `Reduction` says of it. Columns: x[i * stride + column], and out[column]. A
+  // line gives the same bits whatever lines are beside it. With u = 2^-24 and n elements, a sum (of
+  // whatever) is within (24 + log2(n / 256)) u of the sum of its terms' magnitudes, of a column
+  // (15 + log2(n / 16)) u; at least 24 and 15 u. kLogSumExp: 2e-7 + u * |result| more.
+  void (*reduce_rows[kReductions])(const float* x, size_t rows, size_t length, float* out);
+  void (*reduce_columns[kReductions])(const float* x, size_t length, size_t stride, size_t columns,
+                                      float* out);
+
+  // exp(x - max) / sum of that, of each line, or with [1] its logarithm. Where x is -inf it is 0
+  // and -inf; lines that are all -inf, or have a NaN or inf, are NaN.
+  void (*softmax_rows[2])(const float* x, size_t rows, size_t length, float* out);
+  void (*softmax_columns[2])(const float* x, size_t length, size_t stride, size_t columns,
+                             float* out);
+
+  // (x - mean) / sqrt(variance + eps) * weight + bias, of each row; normalize_rms without the mean.
+  void (*normalize)(const float* x, size_t rows, size_t length, const Affine& affine, float eps,
+                    float* out);
+  void (*normalize_rms)(const float* x, size_t rows, size_t length, const Affine& affine, float eps,
+                        float* out);
+  // fma(x - means[i / repeat], weight, bias).
+  void (*scale_channels)(const float* x, size_t rows, size_t length, const float* means,
+                         const Affine& affine, float* out);
 };
 
 }  // namespace dynaquant

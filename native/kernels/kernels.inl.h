@@ -19,6 +19,9 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 #include "quantize.inl.h"
 #include "rearrange.inl.h"
 #include "recurrent.inl.h"
+#include "reduce.inl.h"
+// On reduce.inl.h.
+#include "normalization.inl.h"
 
 template <typename Mode>
 constexpr void add_steps(KernelTable& table, RnnMode mode) {
@@ -26,6 +29,12 @@ constexpr void add_steps(KernelTable& table, RnnMode mode) {
   table.step_int8[i] = step_int8_kernel<Mode>;
   table.step_float[i] = step_float_kernel<Mode>;
   table.step_half[i] = step_half_kernel<Mode>;
+}
+
+template <typename Result>
+constexpr void add_reduction(KernelTable& table, Reduction reduction) {
+  table.reduce_rows[(size_t)reduction] = reduce_rows_kernel<Result>;
+  table.reduce_columns[(size_t)reduction] = reduce_columns_kernel<Result>;
 }
 
 constexpr KernelTable make_table(const char* name) {
@@ -47,6 +56,21 @@ constexpr KernelTable make_table(const char* name) {
   table.move = move_kernel;
   table.sigmoid = sigmoid_kernel;
   table.tanh = tanh_kernel;
+  add_reduction<Combined<Add>>(table, Reduction::kSum);
+  add_reduction<Combined<Add, Magnitude>>(table, Reduction::kSumOfMagnitudes);
+  add_reduction<Combined<Add, Square>>(table, Reduction::kSumOfSquares);
+  add_reduction<SquaredDeviations>(table, Reduction::kSquaredDeviations);
+  add_reduction<Combined<Multiply>>(table, Reduction::kProduct);
+  add_reduction<Combined<Least>>(table, Reduction::kLeast);
+  add_reduction<Combined<Largest>>(table, Reduction::kLargest);
+  add_reduction<LogSumExp>(table, Reduction::kLogSumExp);
+  table.softmax_rows[0] = softmax_rows_kernel<false>;
+  table.softmax_rows[1] = softmax_rows_kernel<true>;
+  table.softmax_columns[0] = softmax_columns_kernel<false>;
+  table.softmax_columns[1] = softmax_columns_kernel<true>;
+  table.normalize = normalize_kernel;
+  table.normalize_rms = normalize_rms_kernel;
+  table.scale_channels = scale_channels_kernel;
   return table;
 }
 

@@ -30,6 +30,12 @@ export interface CallLayout {
   readonly tableWidth: number;
   readonly bagMode: number;
   readonly bagPadding: number;
+  readonly reduceOuter: number;
+  readonly reduceLength: number;
+  readonly reduceInner: number;
+  readonly reduction: number;
+  readonly normGroups: number;
+  readonly normEps: number;
 }
 
 /** Memory that both sides know, so that a call need not ask for its address. */
@@ -170,6 +176,13 @@ export interface IndexBags {
   readonly weights: Float32Array | null;
 }
 
+/** An array as `outer` blocks of `length` rows of `inner` elements: its lines have `length` elements. */
+export interface Lines {
+  readonly outer: number;
+  readonly length: number;
+  readonly inner: number;
+}
+
 /** The states of a recurrent module for one stream: `layers` rows of h, then of c, in floats; `cell` 0 if it has no c. */
 export interface StreamPart {
   readonly layers: number;
@@ -277,6 +290,14 @@ export interface NativeAddon extends CallMemory {
     scales: Float32Array,
     zeroPoints: Float32Array,
   ): boolean;
+  /** `out` = a number for each line. The words hold the lines, none of them empty, and what becomes of one. */
+  reduce(x: Slotted, out: Slotted): void;
+  /** `out` = each line's softmax. The words hold the lines and, as the reduction, 1 for the logarithm. */
+  softmax(x: Slotted, out: Slotted): void;
+  /** `out` = normalized rows. The words hold rows, length, groups, elements to a weight, the kind of norm and eps. */
+  normalize(x: Slotted, weight: Slotted, bias: Slotted, out: Slotted): void;
+  /** `out` = `(x - mean) * weight + bias` of each channel. The words hold rows, channels and a channel's length. */
+  scaleChannels(x: Slotted, means: Slotted, weight: Slotted, bias: Slotted, out: Slotted): void;
   sigmoid(x: Float32Array, out: Float32Array): void;
   tanh(x: Float32Array, out: Float32Array): void;
 

@@ -42,6 +42,7 @@ export {
   type ForwardHook,
   type ForwardPreHook,
   type IncompatibleKeys,
+  type LoadStateDictOptions,
   type ModuleMetadata,
   type RemovableHandle,
   type StateDictLike,

@@ -1,4 +1,5 @@
 import { checkBoolean, checkOptions, checkSize, checkNumber, rangeError } from '../errors.js';
+import { callNormalize } from '../native/call-reduce.js';
 import { checkedShape, formatShape } from '../tensor/shape.js';
 import { resultTensor, type Tensor } from '../tensor/tensor.js';
 import { floatInput } from './activation.js';
@@ -19,7 +20,7 @@ export interface LayerNormOptions {
 
 /**
  * `y = (x - mean) / sqrt(variance + eps) * weight + bias`. Mean and (biased) variance are taken over the last
- * dimensions, those of `normalizedShape`, and accumulated in double.
+ * dimensions, those of `normalizedShape`. The same bits whatever other rows share the call.
  *
  * Shape: float32 `(*, ...normalizedShape)` to the same. `weight` and `bias` have `normalizedShape`. Sizes and options
  * are fixed at construction.
@@ -83,19 +84,10 @@ export class LayerNorm extends Module {
     }
     const weight = this.weight && parameterData('weight', this.weight, normalizedShape);
     const bias = this.bias && parameterData('bias', this.bias, normalizedShape);
-    const out = new Float32Array(x.length);
-    for (let begin = 0; begin < x.length; begin += size) {
-      let sum = 0;
-      for (let i = 0; i < size; i++) sum += x[begin + i]!;
-      const mean = sum / size;
-      let squares = 0;
-      for (let i = 0; i < size; i++) squares += (x[begin + i]! - mean) ** 2;
-      const factor = 1 / Math.sqrt(squares / size + eps);
-      for (let i = 0; i < size; i++) out[begin + i] = (x[begin + i]! - mean) * factor;
-      if (weight) for (let i = 0; i < size; i++) out[begin + i]! *= weight[i]!;
-      if (bias) for (let i = 0; i < size; i++) out[begin + i]! += bias[i]!;
-    }
-    return resultTensor(out, shape);
+    if (x.length === 0) return resultTensor(new Float32Array(0), shape.slice());
+    const rows = x.length / size;
+    const call = { norm: 'layer', rows, length: size, groups: 1, repeat: 1, weight, bias, eps } as const;
+    return resultTensor(callNormalize(x, call), shape.slice());
   }
 
   override extraRepr(): string {

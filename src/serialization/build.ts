@@ -129,6 +129,7 @@ export class Builder {
   /** Makes tensors the parameters of a module, without a copy. Tensors of the same memory are one parameter. */
   private adopt(module: Module, tensors: Tensors): void {
     for (const [name, tensor] of tensors) {
+      tensor.checked(name);
       const { buffer, byteOffset } = tensor.data;
       const inBuffer = this.parameters.get(buffer) ?? new Map<string, Parameter>();
       this.parameters.set(buffer, inBuffer);

@@ -39,4 +39,4 @@ export {
   sizeArguments,
   type SizeArguments,
 } from './shape.js';
-export { checkTensor, isTensor, resultTensor, Tensor } from './tensor.js';
+export { adopt, checkTensor, isAdopted, isTensor, resultTensor, Tensor, writable } from './tensor.js';

@@ -1,6 +1,9 @@
 import { rangeError } from '../errors.js';
-import type { Numbers } from './elements.js';
-import type { Split } from './shape.js';
+import { callSoftmax } from '../native/call-reduce.js';
+import { emptyArray, float32 } from './dtype.js';
+import { checkFloat, type Numbers } from './elements.js';
+import type { Result, Source } from './result.js';
+import { splitAt, type Split } from './shape.js';
 
 /** The sum, accumulated in double. */
 export function sumOf(values: Numbers): number {
@@ -40,27 +43,45 @@ export function argmaxAlong(values: Numbers, { outer, length, inner }: Split): B
   return out;
 }
 
-/** From a column's largest element and its sum of `exp(x - max)`, the function that normalizes each x of it. */
-export type Normalization = (max: number, sum: number) => (x: number) => number;
+/** The softmax along dimension `at`, or its logarithm. float32 natively, the other floats in double. */
+export function softmaxAlong(tensor: Source, at: number, log: boolean): Result {
+  checkFloat(log ? 'logSoftmax' : 'softmax', tensor);
+  const { dtype, shape } = tensor;
+  const split = splitAt(shape, at);
+  const values = tensor.checked() as Float32Array | Float64Array;
+  if (dtype === float32 && values.length > 0)
+    return { data: callSoftmax(log, values as Float32Array, split), shape, dtype };
+  const out = emptyArray(dtype, values.length) as Float32Array | Float64Array;
+  for (let line = 0; line < out.length / split.length; line++)
+    softmaxOf(values, lineAt(split, line), log, out);
+  return { data: out, shape, dtype };
+}
 
-/** Writes each column's normalized elements into `out`. */
-export function normalizeAlong(
-  values: Float32Array | Float64Array,
-  { outer, length, inner }: Split,
-  f: Normalization,
+/** Where the elements of a line are. */
+interface Line {
+  readonly first: number;
+  readonly end: number;
+  readonly step: number;
+}
+
+function lineAt({ length, inner }: Split, line: number): Line {
+  const first = Math.floor(line / inner) * length * inner + (line % inner);
+  return { first, end: first + length * inner, step: inner };
+}
+
+function softmaxOf(
+  values: ArrayLike<number>,
+  { first, end, step }: Line,
+  log: boolean,
   out: Float32Array | Float64Array,
 ): void {
-  if (values.length === 0) return;
-  for (let o = 0; o < outer; o++) {
-    for (let i = 0; i < inner; i++) {
-      const first = o * length * inner + i;
-      const end = first + length * inner;
-      let max = -Infinity;
-      for (let k = first; k < end; k += inner) max = Math.max(max, values[k]!);
-      let sum = 0;
-      for (let k = first; k < end; k += inner) sum += Math.exp(values[k]! - max);
-      const normalize = f(max, sum);
-      for (let k = first; k < end; k += inner) out[k] = normalize(values[k]!);
-    }
+  let max = -Infinity;
+  for (let k = first; k < end; k += step) max = Math.max(max, values[k]!);
+  let sum = 0;
+  for (let k = first; k < end; k += step) sum += Math.exp(values[k]! - max);
+  const logSum = Math.log(sum);
+  for (let k = first; k < end; k += step) {
+    const x = values[k]! - max;
+    out[k] = log ? x - logSum : Math.exp(x) / sum;
   }
 }

@@ -23,12 +23,14 @@ import {
   converted,
   fill,
   lostData,
+  notLoaded,
   numbersOf,
   refuseBool,
   refuseDimension,
   write,
   type Numbers,
 } from './elements.js';
+import { noData } from './meta.js';
 import { checkedOptions, unchecked, type TensorOptions } from './options.js';
 import { dequantized, unpacked, type QScheme, type Quantization } from './quantization.js';
 import { gathered, indexSelected, interleaved, takenAlong } from './index-select.js';
@@ -57,7 +59,7 @@ import {
   unflattened,
   windows,
 } from './rearrange.js';
-import { argmaxAlong, extremeOf, normalizeAlong, sumOf, type Normalization } from './reduce.js';
+import { argmaxAlong, extremeOf, softmaxAlong, sumOf } from './reduce.js';
 import type { Result } from './result.js';
 import {
   completed,
@@ -134,6 +136,11 @@ export class Tensor {
   /** The dimension that the scales belong to; undefined unless quantized. */
   get axis(): number | undefined {
     return this.quantization?.axis;
+  }
+
+  /** Whether the elements have no numbers yet, as on PyTorch's device `meta`: those of `nn.utils.skipInit`'s modules. */
+  get isMeta(): boolean {
+    return this.data === noData;
   }
 
   /** The number of elements. */
@@ -231,14 +238,11 @@ export class Tensor {
   }
   /** `exp(x_i) / sum_j exp(x_j)` along `dim`. */
   softmax(dim: number): Tensor {
-    return this.normalized('softmax', dim, (max, sum) => (x) => Math.exp(x - max) / sum);
+    return made(softmaxAlong(this, dimension('dim', dim, this.dim()), false));
   }
   /** `x_i - log(sum_j exp(x_j))` along `dim`. */
   logSoftmax(dim: number): Tensor {
-    return this.normalized('logSoftmax', dim, (max, sum) => {
-      const logSum = Math.log(sum);
-      return (x) => x - max - logSum;
-    });
+    return made(softmaxAlong(this, dimension('dim', dim, this.dim()), true));
   }
 
   // Shapes -----------------------------------------------------------------------------------------------
@@ -461,7 +465,7 @@ export class Tensor {
       );
     }
     const source = other.dtype === this.dtype ? other.checked('other') : converted(other, this.dtype);
-    this.checked().set(source as never);
+    writable(this).set(source as never);
     this.version++;
     return this;
   }
@@ -469,7 +473,7 @@ export class Tensor {
   fill_(value: number): this {
     checkNumber('value', value);
     checkPlain('fill_', this);
-    fill(this.checked(), value, this.dtype);
+    fill(writable(this), value, this.dtype);
     this.version++;
     return this;
   }
@@ -506,7 +510,7 @@ export class Tensor {
   checked(name = 'the tensor'): TensorData {
     const expected = this.dtype === quint4x2 ? Math.ceil(this.numel / 2) : this.numel;
     const length = trueLength(this.data);
-    if (length !== expected) throw lostData(name, length, expected);
+    if (length !== expected) throw this.isMeta ? notLoaded(name) : lostData(name, length, expected);
     if (this.quantization !== undefined) this.checkScales(name, this.quantization);
     return length > 0 && this.data.length === length ? this.data : plainView(this.data);
   }
@@ -579,19 +583,36 @@ export class Tensor {
   private extreme(name: string, better: (a: number, b: number) => boolean): Tensor {
     return scalar(extremeOf(name, this.plainNumbers(name), better), this.dtype);
   }
-  private normalized(name: string, dim: number, f: Normalization): Tensor {
-    checkFloat(name, this);
-    const split = splitAt(this.shape, dimension('dim', dim, this.dim()));
-    const values = this.checked() as Float32Array | Float64Array;
-    const out = emptyArray(this.dtype, values.length) as Float32Array | Float64Array;
-    normalizeAlong(values, split, f, out);
-    return new Tensor(out, this.shape, { dtype: this.dtype });
-  }
 }
 
 /** A layer's own result: a float32 Tensor that also keeps `shape`, not a copy, and checks nothing, to save time. */
 export function resultTensor(data: Float32Array, shape: readonly number[]): Tensor {
   return new Tensor(data, shape, unchecked);
+}
+
+/** The data of a tensor all of whose elements are written next. One on meta gets memory. */
+export function writable(tensor: Tensor): TensorData {
+  if (tensor.isMeta) setData(tensor, emptyArray(tensor.dtype, tensor.numel));
+  return tensor.checked();
+}
+
+/** Tensors whose memory is also that of another, which is not written when they get other numbers. */
+const adopted = new WeakSet<Tensor>();
+
+/** Makes the memory of `other` that of `tensor`; a conversion of it if it has another dtype. */
+export function adopt(tensor: Tensor, other: Tensor): void {
+  setData(tensor, other.dtype === tensor.dtype ? other.checked('other') : converted(other, tensor.dtype));
+  adopted.add(tensor);
+  tensor.version++;
+}
+
+/** Whether a tensor's memory is not its own to write: it has none, or also that of another tensor. */
+export function isAdopted(tensor: Tensor): boolean {
+  return tensor.isMeta || adopted.has(tensor);
+}
+
+function setData(tensor: Tensor, data: TensorData): void {
+  (tensor as { data: TensorData }).data = data;
 }
 
 /** The methods that this library calls on tensors that it is given. */
@@ -630,6 +651,11 @@ export function checkTensor(name: string, value: unknown, dtype?: DType): assert
   throw isTensor(value)
     ? typeError('ERR_DTYPE', `${name} should be ${expected}, got ${value.dtype}`)
     : typeError('ERR_INVALID_ARG_TYPE', `${name} should be ${expected}, got ${describe(value)}`);
+}
+
+/** A tensor of what an operation gives. */
+function made({ data, shape, dtype }: Result): Tensor {
+  return new Tensor(data, shape, { dtype });
 }
 
 function scalar(value: number, dtype: DType): Tensor {
