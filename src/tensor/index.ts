@@ -30,6 +30,7 @@ export { unchecked, type TensorOptions } from './options.js';
 export { isFloatScale, type QScheme, type Quantization } from './quantization.js';
 export { isRawTensor, rawBits, RawTensor } from './raw-tensor.js';
 export type { NestedArray } from './rearrange.js';
+export type { DeviationOptions, Dims, DTypeOptions } from './reduce.js';
 export {
   checkedShape,
   formatShape,
@@ -39,4 +40,5 @@ export {
   sizeArguments,
   type SizeArguments,
 } from './shape.js';
-export { checkTensor, isTensor, resultTensor, Tensor } from './tensor.js';
+export type { SortOptions, TopKOptions } from './sort.js';
+export { checkTensor, isTensor, resultTensor, Tensor, type ValuesAndIndices } from './tensor.js';

@@ -2,7 +2,39 @@ import { describe, rangeError, typeError } from '../errors.js';
 import { emptyArray, type TensorData } from './dtype.js';
 import type { Numbers } from './elements.js';
 import type { Result, Source } from './result.js';
-import { formatShape, numelOf, resized, splitAt, type Split } from './shape.js';
+import { dimension, formatShape, numelOf, resized, splitAt, type Split } from './shape.js';
+
+/** A copy with the dimensions in the order of `order`. */
+export function permuted(tensor: Source, order: readonly number[]): Result {
+  const { dtype } = tensor;
+  const shape = order.map((dim) => tensor.shape[dim]!);
+  const steps = order.map((dim) => numelOf(tensor.shape.slice(dim + 1)));
+  const data = tensor.checked();
+  const out = emptyArray(dtype, data.length);
+  const index = shape.map(() => 0);
+  let from = 0;
+  for (let to = 0; to < out.length; to++) {
+    out[to] = data[from]!;
+    for (let d = shape.length - 1; d >= 0; d--) {
+      from += steps[d]!;
+      if (++index[d]! < shape[d]!) break;
+      from -= steps[d]! * shape[d]!;
+      index[d] = 0;
+    }
+  }
+  return { data: out, shape, dtype };
+}
+
+/** Different dimensions, counted from 0. */
+export function distinct(dims: readonly unknown[], rank: number): number[] {
+  const known = dims.map((dim) => dimension('dims', dim, rank));
+  known.forEach((dim, i) => {
+    if (known.indexOf(dim) === i) return;
+    const sentence = `dim ${dim} appears multiple times in the list of dims`;
+    throw rangeError('ERR_INVALID_ARG_VALUE', sentence);
+  });
+  return known;
+}
 
 /** A copy with the dimensions `first` < `last` exchanged. */
 export function transposed(tensor: Source, first: number, last: number): Result {
