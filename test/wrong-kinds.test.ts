@@ -200,6 +200,13 @@ const alongOne = (call: Reduce): Row[] => [
   on((t, dim: never, options: never) => call(t, dim, options), { dim: dim(), options: options() }),
   on((t, dtype: never) => call(t, 0 as never, { dtype } as never), { dtype: dtype() }),
 ];
+const maybe = (): Argument => arg(vector, nullable);
+const batchNormOptions = {
+  eps: number(),
+  momentum: arg(() => 1, 'undefined null number'),
+  affine: flag(),
+  bias: flag(),
+};
 /** Of `sort` and `argsort`. */
 const order = (call: Reduce): Row[] => [
   on((t, dim: never, options: never) => call(t, dim, options), { dim: dim(optional), options: options() }),
@@ -574,6 +581,71 @@ const floatLayers: Rows = {
     (m, x: never) => m.forward(x),
     { input: input() },
   ),
+  'nn.RMSNorm': construct(
+    nn.RMSNorm,
+    { normalizedShape: arg(() => 2) },
+    { eps: arg(() => 1, 'undefined null number'), elementwiseAffine: flag() },
+  ),
+  'nn.RMSNorm.forward': method(
+    () => new nn.RMSNorm(2),
+    (m, x: never) => m.forward(x),
+    { input: input() },
+  ),
+  'nn.GroupNorm': construct(
+    nn.GroupNorm,
+    { numGroups: size(), numChannels: size() },
+    { eps: number(), affine: flag(), bias: flag() },
+  ),
+  'nn.GroupNorm.forward': method(
+    () => new nn.GroupNorm(1, 2),
+    (m, x: never) => m.forward(x),
+    { input: arg(matrix) },
+  ),
+  'nn.BatchNorm1d': construct(nn.BatchNorm1d, { numFeatures: size() }, batchNormOptions),
+  'nn.BatchNorm1d.forward': method(
+    () => new nn.BatchNorm1d(2),
+    (m, x: never) => m.forward(x),
+    { input: arg(matrix) },
+  ),
+  'nn.BatchNorm2d': construct(nn.BatchNorm2d, { numFeatures: size() }, batchNormOptions),
+  'nn.functional.softmax': alongOne(nn.functional.softmax),
+  'nn.functional.logSoftmax': alongOne(nn.functional.logSoftmax),
+  'nn.functional.normalize': [
+    { call: nn.functional.normalize, args: { input: arg(matrix), options: options() } },
+    {
+      call: (p: never, dim: never, eps: never) => nn.functional.normalize(matrix(), { p, dim, eps }),
+      args: { p: number(), dim: dims(), eps: number() },
+    },
+  ],
+  'nn.functional.layerNorm': {
+    call: nn.functional.layerNorm,
+    args: {
+      input: input(),
+      normalizedShape: arg(() => [2]),
+      weight: maybe(),
+      bias: maybe(),
+      options: options(),
+    },
+  },
+  'nn.functional.rmsNorm': {
+    call: nn.functional.rmsNorm,
+    args: { input: input(), normalizedShape: arg(() => [2]), weight: maybe(), options: options() },
+  },
+  'nn.functional.groupNorm': {
+    call: nn.functional.groupNorm,
+    args: { input: arg(matrix), numGroups: arg(() => 1), weight: maybe(), bias: maybe(), options: options() },
+  },
+  'nn.functional.batchNorm': {
+    call: nn.functional.batchNorm,
+    args: {
+      input: arg(matrix),
+      runningMean: arg(vector),
+      runningVar: arg(vector),
+      weight: maybe(),
+      bias: maybe(),
+      options: options(),
+    },
+  },
   'nn.Linear': construct(nn.Linear, { inFeatures: size(), outFeatures: size() }, { bias: flag() }),
   'nn.Linear.forward': method(linear, (m, x: never) => m.forward(x), { input: input() }),
   'nn.Linear.repack': method(linear, (m) => m.repack(), {}),

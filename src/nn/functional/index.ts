@@ -1,1 +1,12 @@
-export {};
+export {
+  batchNorm,
+  groupNorm,
+  layerNorm,
+  logSoftmax,
+  normalize,
+  rmsNorm,
+  softmax,
+  type NormalizeOptions,
+  type NormOptions,
+  type RMSNormOptions,
+} from './normalization.js';
