@@ -244,7 +244,7 @@ describe('files of PyTorch', () => {
 
 describe('what is no known module is kept', () => {
   test.each<[string, Record<string, number[]>]>([
-    ['a convolution', { weight: [4, 3, 5], bias: [4] }],
+    ['a convolution over three dimensions', { weight: [4, 3, 5, 5, 5], bias: [4] }],
     ['batch norm', { weight: [4], bias: [4], running_mean: [4], running_var: [4] }],
     ['a bias of another size', { weight: [4, 3], bias: [3] }],
     ['an RMSNorm', { weight: [4] }],

@@ -13,11 +13,13 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 #include "products.inl.h"
 #include "tiles.inl.h"
 // Kernels.
+#include "convolve.inl.h"
 #include "embedding.inl.h"
 #include "gemm.inl.h"
 #include "params.inl.h"
 #include "quantize.inl.h"
 #include "recurrent.inl.h"
+#include "windows.inl.h"
 
 template <typename Mode>
 constexpr void add_steps(KernelTable& table, RnnMode mode) {
@@ -43,6 +45,10 @@ constexpr KernelTable make_table(const char* name) {
   add_steps<TanhRnn>(table, RnnMode::kTanh);
   add_steps<ReluRnn>(table, RnnMode::kRelu);
   table.gather_row = gather_row_kernel;
+  table.convolve_run = convolve_run_kernel;
+  table.convolve_places = convolve_places_kernel;
+  table.window_max = window_max_kernel;
+  table.window_mean = window_mean_kernel;
   table.sigmoid = sigmoid_kernel;
   table.tanh = tanh_kernel;
   return table;
