@@ -213,7 +213,8 @@ PlaneLayout ConvolutionCall::layout() const {
 std::size_t ConvolutionCall::items() const {
   constexpr std::size_t kFloats = 24 * 1024;
   if (!layout_.copies) return in_.batch;
-  return std::clamp<std::size_t>(kFloats / item_floats(), 1, in_.batch);
+  return std::min(in_.batch,
+                  std::max<std::size_t>(1, kFloats / std::max<std::size_t>(1, item_floats())));
 }
 
 ConvolutionCall::Positions ConvolutionCall::positions_of(std::size_t part) const {
@@ -230,15 +231,17 @@ void ConvolutionCall::fill_offsets(std::size_t part, std::size_t* offsets) const
   const Convolution::Part& taps = convolution_.parts_[part];
   const ConvolutionAxis& axis = sizes_.columns;
   const std::size_t reach = axis.dilation * (axis.kernel - 1) / axis.stride;
-  for (std::size_t c = 0; c < convolution_.group_inputs(); ++c) {
-    for (std::size_t row = 0; row < taps.rows; ++row) {
-      const std::size_t line = c * layout_.plane + row * sizes_.rows.dilation * layout_.row_pitch;
-      for (const std::size_t column : taps.columns) {
-        const std::size_t at = column * axis.dilation;
-        *offsets++ =
-            line + (sizes_.transposed ? reach - (at - part) / axis.stride : layout_.column(at));
-      }
+  const std::size_t plane_taps = taps.rows * taps.columns.size();
+  std::size_t* to = offsets;
+  for (std::size_t row = 0; row < taps.rows; ++row) {
+    const std::size_t line = row * sizes_.rows.dilation * layout_.row_pitch;
+    for (const std::size_t column : taps.columns) {
+      const std::size_t at = column * axis.dilation;
+      *to++ = line + (sizes_.transposed ? reach - (at - part) / axis.stride : layout_.column(at));
     }
+  }
+  for (std::size_t i = plane_taps; i < taps.taps; ++i) {
+    offsets[i] = offsets[i - plane_taps] + layout_.plane;
   }
 }
 

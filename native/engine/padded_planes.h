@@ -74,6 +74,14 @@ class PlaneLayout {
 
  private:
   void copy_row(const float* from, float* to) const {
+    if (phases_ == 1) {
+      for (std::size_t j = 0; j < columns_.before; ++j) to[j] = padding(from, j);
+      std::copy_n(from, columns_.size, to + columns_.before);
+      for (std::size_t j = columns_.before + columns_.size; j < row_pitch; ++j) {
+        to[j] = padding(from, j);
+      }
+      return;
+    }
     for (std::size_t phase = 0; phase < phases_; ++phase, to += phase_pitch) {
       std::size_t i = 0, j = phase;  // column j of the padded row
       for (; j < columns_.before; ++i, j += phases_) to[i] = padding(from, j);

@@ -158,8 +158,9 @@ struct Offsets {
 Status pool(const KernelTable& kernels, const Pooling& pooling, std::size_t planes, const float* x,
             float* out, std::int64_t* indices) {
   const PoolingCall call(kernels, pooling);
-  const std::size_t windows = call.windows(), values = call.values();
+  const std::size_t windows = call.windows();
   if (planes == 0 || windows == 0) return Status::kOk;
+  const std::size_t values = call.values();
   const std::size_t size = pooling.rows.size * pooling.columns.size;
   // Ten values a nanosecond; a window takes some of its own.
   const double ns =

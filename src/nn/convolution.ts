@@ -232,7 +232,8 @@ export function convolutionParameters(sizes: ConvolutionWeights): LayerParameter
 }
 
 /**
- * The sizes that the parameters of a convolution show, with the groups that its metadata tell.
+ * The sizes that the parameters of a convolution show. The groups are in its metadata; a transposed one's bias shows
+ * them too.
  *
  * @param rank - the number of spatial dimensions
  */
@@ -242,16 +243,18 @@ export function convolutionWeights(
   transposed: boolean,
   metadata: object | undefined,
 ): Omit<ConvolutionWeights, 'transposed'> | undefined {
-  const { groups = 1 } = (metadata ?? {}) as { groups?: unknown };
-  const weight = tensors.get('weight');
-  if (weight?.dim() !== rank + 2 || !Number.isSafeInteger(groups)) return undefined;
+  const [weight, bias] = [tensors.get('weight'), tensors.get('bias')];
+  if (weight?.dim() !== rank + 2) return undefined;
   const [first, second, ...kernelSize] = weight.shape as [number, number, ...number[]];
+  const told = (metadata as { groups?: unknown } | undefined)?.groups ?? 1;
+  const groups = transposed && bias?.dim() === 1 ? bias.shape[0]! / second : told;
+  if (!Number.isSafeInteger(groups)) return undefined;
   const other = second * (groups as number);
   return {
     inChannels: transposed ? first : other,
     outChannels: transposed ? other : first,
     kernelSize,
     groups: groups as number,
-    bias: tensors.has('bias'),
+    bias: bias !== undefined,
   };
 }

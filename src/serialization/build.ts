@@ -123,7 +123,7 @@ export class Builder {
     }
     const assumed = entry.announced
       .filter((key) => Object.hasOwn(defaults, key) && !Object.hasOwn(told, key))
-      .map((key) => `${key} = ${JSON.stringify(defaults[key])}`);
+      .map((key) => `${key} = ${JSON.stringify(shown[key] ?? defaults[key])}`);
     if (assumed.length > 0 || because !== undefined) {
       const reasons = [because, assumed.length > 0 && `assumed ${assumed.join(', ')}`];
       this.assumptions.add(name, entry.type, reasons.filter(Boolean).join('; '));
