@@ -49,6 +49,12 @@ export interface TransposedSettings extends Omit<ConvolutionSettings, 'padding'>
   outputPadding?: SpatialSize;
 }
 
+/** A copy of a list of `rank` entries, or as many times what is no list; undefined for another list. */
+export function listOfSizes(value: unknown, rank: number): unknown[] | undefined {
+  if (!Array.isArray(value)) return Array<unknown>(rank).fill(value);
+  return value.length === rank ? Array.from({ length: rank }, (_, i) => (value as unknown[])[i]) : undefined;
+}
+
 /** A number for each of `rank` dimensions, at least `least`; `sentence` says what is wrong with a smaller one. */
 export function spatial(
   name: string,
@@ -57,9 +63,10 @@ export function spatial(
   least: number,
   sentence: string,
 ): readonly number[] {
-  const given = Array.isArray(value) ? (value as unknown[]).slice() : Array<unknown>(rank).fill(value);
-  if (given.length !== rank) {
-    throw rangeError('ERR_SHAPE', `${name} should be a number or ${rank} of them, got ${formatShape(given)}`);
+  const given = listOfSizes(value, rank);
+  if (given === undefined) {
+    const { length } = value as unknown[];
+    throw rangeError('ERR_SHAPE', `${name} should be a number or ${rank} of them, got ${length}`);
   }
   for (const each of given) {
     checkInteger(name, each);

@@ -3,7 +3,7 @@ import { callPooling } from '../native/call-pooling.js';
 import { emptyArray, float32, int64 } from '../tensor/dtype.js';
 import { formatShape, numelOf } from '../tensor/shape.js';
 import { checkTensor, resultTensor, Tensor } from '../tensor/tensor.js';
-import { spatial, type SpatialSize } from './convolution-sizes.js';
+import { listOfSizes, spatial, type SpatialSize } from './convolution-sizes.js';
 
 // What pooling as modules and as functions shares: the options, the shapes, the calls.
 
@@ -147,13 +147,12 @@ export function checkedOutputSize(
   rank: number,
   outputSize: unknown,
 ): readonly (number | null)[] {
-  const given = Array.isArray(outputSize)
-    ? (outputSize as unknown[]).slice()
-    : Array<unknown>(rank).fill(outputSize);
-  if (given.length !== rank) {
+  const given = listOfSizes(outputSize, rank);
+  if (given === undefined) {
+    const { length } = outputSize as unknown[];
     throw rangeError(
       'ERR_SHAPE',
-      `${name}() argument 'output_size' should contain ${rank === 1 ? 'one int' : `${rank} ints`} (got ${given.length})`,
+      `${name}() argument 'output_size' should contain ${rank === 1 ? 'one int' : `${rank} ints`} (got ${length})`,
     );
   }
   for (const each of given) {
@@ -165,7 +164,7 @@ export function checkedOutputSize(
       `${name}: elements of output_size must be greater than or equal to 0 but received {${given.join(', ')}}`,
     );
   }
-  return given as (number | null)[];
+  return Object.freeze(given as (number | null)[]);
 }
 
 /** Pools over windows that cover the input evenly. @throws {TypeError | RangeError} when it does not fit */

@@ -39,9 +39,9 @@ function python(size: SpatialSize | OutputSize): string {
   return list.length === 1 ? `(${list[0]},)` : `(${list.join(', ')})`;
 }
 
-/** What a user gave as a size, which nobody can change any more. */
-function kept<Size extends SpatialSize | OutputSize>(size: Size): Size {
-  return (Array.isArray(size) ? Object.freeze(size.slice()) : size) as Size;
+/** A size as a user gave it, a number or the checked list. */
+function kept<Size>(given: Size, checked: Size & readonly unknown[]): Size {
+  return Array.isArray(given) ? checked : given;
 }
 
 /** What maxima over one and two dimensions share. Not public. */
@@ -70,8 +70,12 @@ export abstract class MaxPool<Indices extends boolean> extends Module {
     const { padding = 0, dilation = 1, ceilMode = false } = settings;
     const stride = settings.stride ?? kernelSize;
     closed(this, {
-      kernelSize: kept(kernelSize),
-      ...{ stride: kept(stride), padding: kept(padding), dilation: kept(dilation), returnIndices, ceilMode },
+      kernelSize: kept(kernelSize, sizes.kernel),
+      stride: kept(stride, sizes.stride),
+      padding: kept(padding, sizes.padding),
+      dilation: kept(dilation, sizes.dilation),
+      returnIndices,
+      ceilMode,
     });
     record(this, { sizes });
   }
@@ -143,11 +147,12 @@ export abstract class AvgPool extends Module {
     const sizes = poolSizes(`avg_pool${rank}d`, rank, kernelSize, options);
     const { padding = 0, ceilMode = false, countIncludePad = true } = options;
     const stride = options.stride ?? kernelSize;
-    const given =
-      rank === 1 ? sizes : { kernel: kept(kernelSize), stride: kept(stride), padding: kept(padding) };
     closed(this, {
-      kernelSize: given.kernel,
-      ...{ stride: given.stride, padding: given.padding, ceilMode, countIncludePad },
+      kernelSize: rank === 1 ? sizes.kernel : kept(kernelSize, sizes.kernel),
+      stride: rank === 1 ? sizes.stride : kept(stride, sizes.stride),
+      padding: rank === 1 ? sizes.padding : kept(padding, sizes.padding),
+      ceilMode,
+      countIncludePad,
       ...(rank === 1 ? {} : { divisorOverride: options.divisorOverride ?? null }),
     });
     record(this, { sizes });
@@ -203,7 +208,7 @@ export abstract class AdaptivePool extends Module {
   protected constructor(name: string, rank: 1 | 2, outputSize: OutputSize) {
     super();
     const windows = checkedOutputSize(name, rank, outputSize);
-    closed(this, { outputSize: kept(outputSize) });
+    closed(this, { outputSize: kept(outputSize, windows) });
     record(this, { windows });
   }
 
