@@ -98,6 +98,7 @@ const generator = (): Argument => arg(() => new Generator(), optional);
 const options = (): Argument => arg(() => ({}), 'undefined object');
 // What PyTorch says of an input of another dtype.
 const dtypeSentence = /mat1 and mat2|scalar type Float|floating tensor/;
+const productSentence = /same dtype|lost its data/;
 const input = (accepts = ''): Argument => arg(vector, accepts, dtypeSentence);
 const operand = (): Argument => arg(vector, 'number dtype');
 const shape = (): Argument => arg(() => [2, 2], '', /sizes?\b/);
@@ -286,6 +287,17 @@ const tensorMethods: Rows = {
   }),
   'Tensor.softmax': on((t, dim: never) => t.softmax(dim), { dim: dim() }),
   'Tensor.logSoftmax': on((t, dim: never) => t.logSoftmax(dim), { dim: dim() }),
+  'Tensor.matmul': on((t, other: never) => t.matmul(other), { other: arg(matrix, '', productSentence) }),
+  'Tensor.mm': on((t, mat2: never) => t.mm(mat2), { mat2: arg(matrix, '', productSentence) }),
+  'Tensor.bmm': method(
+    () => dynaquant.ones(1, 2, 2),
+    (t, mat2: never) => t.bmm(mat2),
+    { mat2: arg(() => dynaquant.ones(1, 2, 2), '', productSentence) },
+  ),
+  'Tensor.mv': on((t, vec: never) => t.mv(vec), { vec: arg(vector, '', productSentence) }),
+  'Tensor.dot': method(vector, (t, other: never) => t.dot(other), {
+    other: arg(vector, '', productSentence),
+  }),
   'Tensor.reshape': on((t, shape: never) => t.reshape(shape), { shape: arg(() => [4]) }),
   'Tensor.view': on((t, shape: never) => t.view(shape), { shape: arg(() => [4]) }),
   'Tensor.flatten': on((t) => t.flatten()),
@@ -456,7 +468,44 @@ const activations: Rows = Object.fromEntries(
   ]),
 );
 
+const attentionSentence = /same dtype|query|attn_mask/;
+const attentionOptions = {
+  attnMask: arg(matrix, nullable, attentionSentence),
+  dropoutP: arg(() => 0, optional, /dropout/),
+  isCausal: flag(),
+  scale: arg(() => 1, 'undefined null number'),
+  enableGqa: arg(() => false, 'undefined boolean'),
+};
+const functions: Rows = {
+  'nn.functional.linear': {
+    call: (input: never, weight: never, bias: never) => nn.functional.linear(input, weight, bias),
+    args: {
+      input: arg(matrix, '', productSentence),
+      weight: arg(matrix, '', productSentence),
+      bias: arg(vector, nullable, productSentence),
+    },
+  },
+  'nn.functional.scaledDotProductAttention': [
+    {
+      call: (query: never, key: never, value: never, options: never) =>
+        nn.functional.scaledDotProductAttention(query, key, value, options),
+      args: {
+        query: arg(matrix, '', attentionSentence),
+        key: arg(matrix, '', attentionSentence),
+        value: arg(matrix, '', attentionSentence),
+        options: options(),
+      },
+    },
+    ...Object.entries(attentionOptions).map(([name, argument]) => ({
+      call: (value: never) =>
+        nn.functional.scaledDotProductAttention(matrix(), matrix(), matrix(), { [name]: value }),
+      args: { [name]: argument },
+    })),
+  ],
+};
+
 const floatLayers: Rows = {
+  ...functions,
   ...activations,
   'nn.Softmax': construct(nn.Softmax, { dim: dim() }).map(({ call, args }) => ({
     call,
@@ -1080,7 +1129,7 @@ test('nothing is left behind beside the file that was saved', () => {
 
 describe('a detached tensor', () => {
   // They answer from the shape, or refuse a tensor for it first.
-  const otherwise = ['dim', 'size', 'item', 'intRepr', 'dequantize', 'toString', 'float'];
+  const otherwise = ['dim', 'size', 'item', 'intRepr', 'dequantize', 'toString', 'float', 'bmm', 'dot'];
   test.each(Object.keys(tensorMethods).map((name) => name.slice('Tensor.'.length)))('%s', (name) => {
     const [row] = [tensorMethods[`Tensor.${name}`]!].flat();
     const detached = detachedTensor(matrix()) as unknown as Record<string, (...args: unknown[]) => unknown>;

@@ -35,6 +35,18 @@ DYNAQUANT_INLINE F32 one_plus_exp_minus(F32 x) {
   const F32 q = fma(u, set_f32(-1.66642960e-1f), set_f32(5.00064843e-1f));
   return fma(fma(fma(q, u, set_f32(-1.0f)), u, one), power_of(eighths), one);
 }
+// exp(x) of x <= 0: from -87.3 on within 1.4e-7 of itself, below that 0 to 1.2e-38, and from -88.03
+// on 0, because 2^(n / 8) is that bit pattern there. The polynomial is that of exp(-u) above.
+constexpr float kLn2EighthRest = -2.38081742e-10f;  // ln 2 / 8 minus its float
+DYNAQUANT_INLINE F32 exp_of_negative(F32 x) {
+  const F32 y = max(set_f32(-88.029694f), x);
+  const F32 eighths = fma(y, set_f32(kEighthsOfLn2), set_f32(kEighths));
+  const F32 n = sub(eighths, set_f32(kEighths));
+  const F32 u = fma(n, set_f32(-kLn2EighthRest), fma(n, set_f32(-kLn2Eighth), y));
+  const F32 q = fma(u, set_f32(1.66642960e-1f), set_f32(5.00064843e-1f));
+  const F32 power = power_of(eighths);
+  return fma(power, mul(fma(q, u, set_f32(1.0f)), u), power);
+}
 // tanh(|x|) = e / (e + 2), e = expm1(2|x|) = power * expm1(r) + (power - 1). Accurate near 0: there
 // e is expm1(r) = r + r^2 * q(r), minimax to 5.1e-9 of itself, or includes what the power's float
 // leaves out. From |x| = 9.02 on tanh is 1 in float32.

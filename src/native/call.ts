@@ -24,7 +24,7 @@ import type {
 let memory: CallMemory | undefined;
 
 /** The shared memory. Cached, because reading a property of the addon is slow: it has many. */
-function callMemory(): CallMemory {
+export function callMemory(): CallMemory {
   if (memory === undefined) {
     const { callSlots, callWords, callLayout, statusNames } = native();
     memory = { callSlots, callWords, callLayout, statusNames };
@@ -39,7 +39,7 @@ const heapSize = 16;
  * The i-th argument, an input: itself, or a copy in its slot. Copying so few floats costs less than asking for the
  * address of an array.
  */
-function input({ callSlots, callLayout }: CallMemory, i: number, data: Float32Array | null): Slotted {
+export function input({ callSlots, callLayout }: CallMemory, i: number, data: Float32Array | null): Slotted {
   if (data === null) return undefined;
   if (data.length > callLayout.slotFloats) return data;
   const slot = i * callLayout.slotFloats;
@@ -49,7 +49,7 @@ function input({ callSlots, callLayout }: CallMemory, i: number, data: Float32Ar
 }
 
 /** An output: a new array for `count` results, or `undefined` for its slot when they are few. */
-function output(count: number): Slotted {
+export function output(count: number): Slotted {
   return count <= heapSize ? undefined : newFloats(count);
 }
 
@@ -67,12 +67,12 @@ export function newFloats(count: number): Float32Array {
 const unzeroedFrom = 65536;
 
 /** The bit of the i-th argument if it is an array. */
-function arrayBit(argument: Slotted, i: number): number {
+export function arrayBit(argument: Slotted, i: number): number {
   return argument === undefined ? 0 : 1 << i;
 }
 
 /** The results of the i-th argument: its array, or a copy of what its slot holds. */
-function resultOf(
+export function resultOf(
   { callSlots, callLayout }: CallMemory,
   i: number,
   array: Slotted,
@@ -85,7 +85,7 @@ function resultOf(
   return copy;
 }
 
-function throwUnlessOk(status: Status, hidden: string): void {
+export function throwUnlessOk(status: Status, hidden: string): void {
   if (status !== 0) throw statusError(status, hidden);
 }
 

@@ -29,6 +29,7 @@ import {
   write,
   type Numbers,
 } from './elements.js';
+import { batchProduct, dotProduct, matrixProduct, plainProduct, vectorProduct } from './matrix.js';
 import { checkedOptions, unchecked, type TensorOptions } from './options.js';
 import { dequantized, unpacked, type QScheme, type Quantization } from './quantization.js';
 import { isPrintable, nested, sliced, transposed, type NestedArray } from './rearrange.js';
@@ -213,6 +214,40 @@ export class Tensor {
       const logSum = Math.log(sum);
       return (x) => x - max - logSum;
     });
+  }
+
+  // Matrices ---------------------------------------------------------------------------------------------
+
+  /**
+   * The matrix product, as PyTorch's: `(n) (n)` gives `()`, `(n, k) (k)` gives `(n)`, `(k) (k, m)` gives `(m)` and
+   * `(*, n, k) (*, k, m)` gives `(*, n, m)`, where the dimensions before the last two broadcast. Each float32 element
+   * is summed in float32, one fused multiply-add a term. Integers wrap around.
+   *
+   * @throws {TypeError} when the dtypes differ, or are half or bool @throws {RangeError} when the shapes do not fit
+   */
+  matmul(other: Tensor): Tensor {
+    checkTensor('other', other);
+    return tensorOf(matrixProduct(this, other));
+  }
+  /** {@link matmul} of two matrices: `(n, k) (k, m)` gives `(n, m)`. */
+  mm(mat2: Tensor): Tensor {
+    checkTensor('mat2', mat2);
+    return tensorOf(plainProduct(this, mat2));
+  }
+  /** {@link matmul} of two batches of matrices: `(b, n, k) (b, k, m)` gives `(b, n, m)`. */
+  bmm(mat2: Tensor): Tensor {
+    checkTensor('mat2', mat2);
+    return tensorOf(batchProduct(this, mat2));
+  }
+  /** {@link matmul} of a matrix and a vector: `(n, k) (k)` gives `(n)`. */
+  mv(vec: Tensor): Tensor {
+    checkTensor('vec', vec);
+    return tensorOf(vectorProduct(this, vec));
+  }
+  /** {@link matmul} of two vectors: `(n) (n)` gives `()`. */
+  dot(other: Tensor): Tensor {
+    checkTensor('other', other);
+    return tensorOf(dotProduct(this, other));
   }
 
   // Shapes -----------------------------------------------------------------------------------------------
@@ -487,6 +522,11 @@ export function checkTensor(name: string, value: unknown, dtype?: DType): assert
   throw isTensor(value)
     ? typeError('ERR_DTYPE', `${name} should be ${expected}, got ${value.dtype}`)
     : typeError('ERR_INVALID_ARG_TYPE', `${name} should be ${expected}, got ${describe(value)}`);
+}
+
+/** A Tensor of what an operation gives. */
+export function tensorOf({ data, shape, dtype }: Result): Tensor {
+  return dtype === float32 ? resultTensor(data as Float32Array, shape) : new Tensor(data, shape, { dtype });
 }
 
 function scalar(value: number, dtype: DType): Tensor {

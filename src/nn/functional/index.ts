@@ -1,1 +1,2 @@
-export {};
+export { scaledDotProductAttention, type AttentionOptions } from './attention.js';
+export { linear } from './linear.js';
