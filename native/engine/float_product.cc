@@ -22,7 +22,7 @@ struct Items {
   std::size_t count;
 
   Items(const FloatProduct& product, std::size_t threads)
-      : width(product.rows <= kFewRows ? 4 * kBlockColumns : kBlockColumns),
+      : width(product.rows <= kFewRows ? 16 * kBlockColumns : kBlockColumns),
         blocks((product.columns + width - 1) / width) {
     // Few columns leave threads idle unless the rows are shared out too. Fewer rows than these
     // would take as long to pack for as to multiply.
