@@ -504,8 +504,135 @@ const functions: Rows = {
   ],
 };
 
+const threeRows = (): dynaquant.Tensor => dynaquant.ones(3, 2);
+const mask = (): Argument => arg(() => dynaquant.zeros(3, 3), nullable, /mask/);
+const attentionInput = (accepts = ''): Argument => arg(threeRows, accepts, /mat1 and mat2|input/);
+const forwardOptions = {
+  keyPaddingMask: arg(() => dynaquant.zeros(3), nullable, /mask/i),
+  needWeights: flag(),
+  attnMask: mask(),
+  averageAttnWeights: flag(),
+  isCausal: arg(() => false, 'undefined boolean', /is_causal/),
+};
+const attentionSettings = {
+  dropout: arg(() => 0, optional, /dropout/),
+  bias: flag(),
+  addBiasKv: flag(),
+  addZeroAttn: flag(),
+  kdim: arg(() => 2, nullable),
+  vdim: arg(() => 2, nullable),
+  batchFirst: flag(),
+};
+const encoderSettings = {
+  dimFeedforward: arg(() => 2, optional),
+  dropout: arg(() => 0, optional, /dropout/),
+  activation: arg(() => 'gelu', optional),
+  layerNormEps: arg(() => 1, 'undefined number', /eps/),
+  batchFirst: flag(),
+  normFirst: flag(),
+  bias: flag(),
+};
+const attentionSizes = {
+  embedDim: arg(() => 2, '', /embed_dim/),
+  numHeads: arg(() => 1, '', /num_heads/),
+};
+const encoderSizes = { dModel: arg(() => 2, '', /embed_dim/), nhead: arg(() => 1, '', /num_heads/) };
+
+/** The rows of a MultiheadAttention's forward, with the arguments that it may leave out. */
+function attend(
+  make: () => dynaquant.nn.MultiheadAttention | InstanceType<typeof dynamic.MultiheadAttention>,
+): Row[] {
+  const args = { query: attentionInput(), key: attentionInput(optional), value: attentionInput(optional) };
+  const call = (...inputs: never[]): unknown =>
+    make().forward(...(inputs as unknown as [never, never, never]));
+  const x = threeRows();
+  return [
+    { call, args: { ...args, options: arg(() => ({}), 'undefined null object') } },
+    ...Object.entries(forwardOptions).map(([name, argument]) => ({
+      call: (value: never) => make().forward(x, x, x, { [name]: value }),
+      args: { [name]: argument },
+    })),
+  ];
+}
+const mha = (): dynaquant.nn.MultiheadAttention => new nn.MultiheadAttention(2, 1);
+const quantizedMha = (): InstanceType<typeof dynamic.MultiheadAttention> =>
+  new dynamic.MultiheadAttention(2, 1);
+const encoderLayer = (): dynaquant.nn.TransformerEncoderLayer =>
+  new nn.TransformerEncoderLayer(2, 1, { dimFeedforward: 2 });
+const encoder = (): dynaquant.nn.TransformerEncoder => new nn.TransformerEncoder(encoderLayer(), 1);
+const encode = (make: () => dynaquant.nn.Module, names: readonly string[]): Row[] => [
+  {
+    call: (src: never, options: never) => make().forward(src, options),
+    args: { src: attentionInput(), options: arg(() => ({}), 'undefined null object') },
+  },
+  ...names.map((name) => ({
+    call: (value: never) => make().forward(threeRows(), { [name]: value }),
+    args: {
+      [name]:
+        name === 'isCausal'
+          ? arg(() => false, 'undefined null boolean', /is_causal/)
+          : name === 'srcKeyPaddingMask'
+            ? forwardOptions.keyPaddingMask
+            : arg(() => dynaquant.zeros(3, 3), nullable, /mask/i),
+    },
+  })),
+];
+const transformers: Rows = {
+  'nn.MultiheadAttention': construct(nn.MultiheadAttention, attentionSizes, attentionSettings),
+  'nn.MultiheadAttention.forward': attend(mha),
+  'nn.MultiheadAttention.forwardAsync': {
+    call: (query: never) => mha().forwardAsync(query),
+    args: { query: attentionInput() },
+  },
+  'nn.MultiheadAttention.repack': method(mha, (m) => m.repack(), {}),
+  'nn.quantized.dynamic.MultiheadAttention': construct(dynamic.MultiheadAttention, attentionSizes, {
+    ...attentionSettings,
+    ...dynamicOptions,
+  }),
+  'nn.quantized.dynamic.MultiheadAttention.fromFloat': {
+    call: dynamic.MultiheadAttention.fromFloat.bind(dynamic.MultiheadAttention),
+    args: { module: arg(mha), qconfig: qconfig() },
+  },
+  'nn.quantized.dynamic.MultiheadAttention.forward': attend(quantizedMha),
+  'nn.quantized.dynamic.MultiheadAttention.forwardAsync': {
+    call: (query: never) => quantizedMha().forwardAsync(query),
+    args: { query: attentionInput() },
+  },
+  'nn.TransformerEncoderLayer': construct(nn.TransformerEncoderLayer, encoderSizes, encoderSettings),
+  'nn.TransformerEncoderLayer.forward': encode(encoderLayer, ['srcMask', 'srcKeyPaddingMask', 'isCausal']),
+  'nn.TransformerEncoderLayer.forwardAsync': {
+    call: (src: never) => encoderLayer().forwardAsync(src),
+    args: { src: attentionInput() },
+  },
+  'nn.TransformerEncoder': [
+    {
+      call: (layer: never, numLayers: never, options: never) =>
+        new nn.TransformerEncoder(layer, numLayers, options),
+      args: {
+        encoderLayer: arg(encoderLayer),
+        numLayers: arg(() => 1, '', /num_layers/),
+        options: options(),
+      },
+    },
+    {
+      call: (norm: never) => new nn.TransformerEncoder(encoderLayer(), 1, { norm }),
+      args: { norm: arg(() => new nn.LayerNorm(2), nullable) },
+    },
+  ],
+  'nn.TransformerEncoder.forward': encode(encoder, ['mask', 'srcKeyPaddingMask', 'isCausal']),
+  'nn.TransformerEncoder.forwardAsync': {
+    call: (src: never) => encoder().forwardAsync(src),
+    args: { src: attentionInput() },
+  },
+  'nn.generateSquareSubsequentMask': {
+    call: (size: never) => nn.generateSquareSubsequentMask(size),
+    args: { size: size() },
+  },
+};
+
 const floatLayers: Rows = {
   ...functions,
+  ...transformers,
   ...activations,
   'nn.Softmax': construct(nn.Softmax, { dim: dim() }).map(({ call, args }) => ({
     call,

@@ -17,23 +17,23 @@ enum ProductWord : std::size_t {
 };
 static_assert(kProductTransposed < kWords, "there is no such word");
 
-// The dimensions of the batch: [size, a_step, b_step] for each, or undefined for a single product.
-std::vector<BatchDim> batch_argument(Napi::Env env, const Napi::Value& value) {
-  std::vector<BatchDim> batch;
-  if (value.IsUndefined()) return batch;
+// Reads the dimensions of the batch: [size, a_step, b_step] for each, or undefined for none.
+void batch_argument(Napi::Env env, const Napi::Value& value, FloatProduct& product) {
+  product.batch_dims = 0;
+  if (value.IsUndefined()) return;
   const Span<double> span = typed_array<double>(env, value, "batch");
+  if (span.size > 3 * kMaxBatchDims) throw Napi::RangeError::New(env, "batch is too long");
   for (std::size_t i = 0; i + 2 < span.size; i += 3) {
     const auto number = [&](std::size_t j) { return size_number(env, span.data[i + j], "batch"); };
-    batch.push_back({number(0), number(1), number(2)});
+    product.batch[product.batch_dims++] = {number(0), number(1), number(2)};
   }
-  return batch;
 }
 
-// Floats from the first to the last element that the matrices of a batch have.
-std::size_t extent(const std::vector<BatchDim>& batch, std::size_t BatchDim::* step,
-                   std::size_t matrix) {
+// Floats from the first to the last element that the matrices of the batch have.
+std::size_t extent(const FloatProduct& wanted, std::size_t BatchDim::* step, std::size_t matrix) {
   std::size_t last = matrix;
-  for (const BatchDim& dim : batch) {
+  for (std::size_t i = 0; i < wanted.batch_dims; ++i) {
+    const BatchDim& dim = wanted.batch[i];
     if (dim.size == 0) return 0;
     last = sum({last, product({dim.size - 1, dim.*step})});
   }
@@ -44,18 +44,20 @@ std::size_t extent(const std::vector<BatchDim>& batch, std::size_t BatchDim::* s
 Napi::Value multiply_floats(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const CallReader call(info);
-  FloatProduct wanted = {};
+  FloatProduct wanted;
   wanted.rows = call.size(kProductRows, "rows");
   wanted.depth = call.size(kProductDepth, "depth");
   wanted.columns = call.size(kProductColumns, "columns");
   wanted.transposed = call.number(kProductTransposed) != 0;
-  wanted.batch = batch_argument(env, info[4]);
+  batch_argument(env, info[4], wanted);
   std::size_t results = product({wanted.rows, wanted.columns});
-  for (const BatchDim& dim : wanted.batch) results = product({results, dim.size});
-  wanted.a = call.floats(
-      0, "a", extent(wanted.batch, &BatchDim::a_step, product({wanted.rows, wanted.depth})));
+  for (std::size_t i = 0; i < wanted.batch_dims; ++i) {
+    results = product({results, wanted.batch[i].size});
+  }
+  wanted.a =
+      call.floats(0, "a", extent(wanted, &BatchDim::a_step, product({wanted.rows, wanted.depth})));
   wanted.b = call.floats(
-      1, "b", extent(wanted.batch, &BatchDim::b_step, product({wanted.depth, wanted.columns})));
+      1, "b", extent(wanted, &BatchDim::b_step, product({wanted.depth, wanted.columns})));
   wanted.out = call.floats(2, "out", results);
   wanted.bias = call.optional_floats(3, "bias", wanted.columns);
   return status_value(env,

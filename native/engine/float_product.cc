@@ -50,7 +50,7 @@ void multiply_item(const KernelTable& kernels, const FloatProduct& product, cons
   const std::size_t column = item / items.chunks % items.blocks * items.width;
   const std::size_t index = item / items.chunks / items.blocks;
   const float *a = product.a + row * depth, *b = product.b;
-  for (std::size_t i = product.batch.size(), left = index; i-- > 0;) {
+  for (std::size_t i = product.batch_dims, left = index; i-- > 0;) {
     const BatchDim& dim = product.batch[i];
     a += left % dim.size * dim.a_step;
     b += left % dim.size * dim.b_step;
@@ -80,7 +80,7 @@ void multiply_item(const KernelTable& kernels, const FloatProduct& product, cons
 
 std::size_t FloatProduct::count() const {
   std::size_t count = 1;
-  for (const BatchDim& dim : batch) count *= dim.size;
+  for (std::size_t i = 0; i < batch_dims; ++i) count *= batch[i].size;
   return count;
 }
 
@@ -136,7 +136,9 @@ Status multiply(const KernelTable& kernels, const FloatProduct& product) {
     std::swap(swapped.rows, swapped.columns);
     std::swap(swapped.a, swapped.b);
     swapped.transposed = true;
-    for (BatchDim& dim : swapped.batch) std::swap(dim.a_step, dim.b_step);
+    for (std::size_t i = 0; i < swapped.batch_dims; ++i) {
+      std::swap(swapped.batch[i].a_step, swapped.batch[i].b_step);
+    }
     return multiply(kernels, swapped);
   }
   const double ns = product.ns();

@@ -4,7 +4,6 @@
 #define DYNAQUANT_ENGINE_FLOAT_PRODUCT_H_
 
 #include <cstddef>
-#include <vector>
 
 #include "engine/product.h"
 #include "engine/status.h"
@@ -50,17 +49,21 @@ struct BatchDim {
   std::size_t b_step;
 };
 
+// As many dimensions as a tensor may have.
+constexpr std::size_t kMaxBatchDims = 64;
+
 // out[i] = a[i] b[i] + bias for each index of a batch.
 struct FloatProduct {
   std::size_t rows;
   std::size_t depth;
   std::size_t columns;
-  bool transposed;              // b is [columns][depth], not [depth][columns]
-  std::vector<BatchDim> batch;  // the last one changes fastest; empty for a single product
-  const float* a;               // [rows][depth] at each index
-  const float* b;               // [depth][columns] or [columns][depth] at each index
-  const float* bias;            // [columns]; null for none, or if b is not transposed
-  float* out;                   // [count][rows][columns]
+  bool transposed;    // b is [columns][depth], not [depth][columns]
+  const float* a;     // [rows][depth] at each index
+  const float* b;     // [depth][columns] or [columns][depth] at each index
+  const float* bias;  // [columns]; null for none, or if b is not transposed
+  float* out;         // [count][rows][columns]
+  std::size_t batch_dims;
+  BatchDim batch[kMaxBatchDims];  // the last one changes fastest; none for a single product
 
   std::size_t count() const;
   double ns() const;  // roughly, on one thread

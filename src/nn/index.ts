@@ -46,6 +46,8 @@ export {
   type RemovableHandle,
   type StateDictLike,
 } from './module.js';
+export type { AttentionForwardOptions } from './attention-forward.js';
+export { MultiheadAttention, type MultiheadAttentionOptions } from './multihead-attention.js';
 export { LayerNorm, type LayerNormOptions } from './normalization.js';
 /** Quantized modules, as PyTorch's `torch.ao.nn.quantized`. */
 export * as quantized from './quantized/index.js';
@@ -55,6 +57,15 @@ export type { LSTMState, OutputOf } from './rnn-forward.js';
 export { RNN } from './rnn.js';
 export { RNNStack } from './rnn-stack.js';
 export type { AsyncArguments, AsyncOptions } from '../async-options.js';
+export {
+  generateSquareSubsequentMask,
+  TransformerEncoder,
+  TransformerEncoderLayer,
+  type EncoderForwardOptions,
+  type EncoderLayerForwardOptions,
+  type TransformerEncoderLayerOptions,
+  type TransformerEncoderOptions,
+} from './transformer.js';
 export { Streams, type StreamIds } from './streams/streams.js';
 /** Functions around modules, as PyTorch's `torch.nn.utils`. */
 export * as utils from './utils/index.js';
