@@ -265,6 +265,18 @@ struct Windows {
   size_t values;  // of a window, at least 1
   size_t step;
 };
+// The scores of attention, q k^T: rows of queries, columns of keys.
+struct Scores {
+  float* data;
+  size_t stride;  // floats, at least `columns` and whole sixteens
+  size_t rows;
+  size_t columns;
+  float scale;
+  const float* mask;   // is added to the scaled scores; null for none
+  size_t mask_stride;  // floats; 0 if all rows share theirs
+  size_t visible;      // keys that the first row sees, 1..columns
+  bool causal;         // each later row sees one key more, until it sees all
+};
 
 struct KernelTable {
   const char* name;
@@ -298,6 +310,20 @@ struct KernelTable {
                      size_t out_stride, size_t columns, bool relu);
   void (*gemm_half)(const FloatRows& a, size_t rows, const HalfPanels& b, float* out,
                     size_t out_stride, size_t columns, bool relu);
+
+  // Packs a matrix of `depth` x `columns` into FloatPanels' weights, its last panel padded with
+  // zeros. The rows are the matrix's or, `transposed`, its columns. Exact.
+  void (*pack)(const FloatRows& b, size_t depth, size_t columns, bool transposed, float* panels);
+  // out[column] = sum_k x[k] * b[k][column], in order, as gemm_float does it without bias. Depth is
+  // at least 1.
+  void (*multiply_row)(const float* x, const FloatRows& b, size_t depth, size_t columns,
+                       float* out);
+
+  // score = exp(y - max) / sum of these, y = fma(score, scale, mask) or score * scale, over the
+  // keys that a row sees; 0 for the others, and everywhere if all y are -inf. Columns are written
+  // in whole sixteens. Each is within (columns / 16 + 10) * 2^-24 of itself, given y and if y - max
+  // > -87.
+  void (*softmax_scores)(const Scores& scores);
 
   // A step of each mode, for the groups [begin, end), `begin` at the start of a block. gi are the
   // input gates, gh = gemm(h):
