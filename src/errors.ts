@@ -19,6 +19,8 @@ export const errorCodes = {
   ERR_DETACHED:
     "A tensor's memory is gone or no longer fits its shape: its array was transferred or resized.",
   /** RangeError. */
+  ERR_NOT_LOADED: 'A parameter that `skipInit` left without numbers is used before it was loaded.',
+  /** RangeError. */
   ERR_SHAPE: 'The sizes of a tensor do not fit the module, the other arguments or its data.',
   /** RangeError. */
   ERR_TOO_LARGE: 'There is no memory for so many elements, or no array can hold them.',

@@ -15,6 +15,7 @@ import {
   sizeArguments,
   Tensor,
   trueLength,
+  writable,
   type DType,
   type SizeArguments,
 } from './tensor/index.js';
@@ -189,8 +190,8 @@ export function bernoulli(p: number, sizes: readonly number[], generator?: Gener
 export function fillUniform<T extends Tensor>(tensor: T, from: number, to: number, generator?: Generator): T {
   checkFloats('uniform_', tensor);
   checkBounds(tensor, from, to);
-  const data = tensor.checked();
   const state = stateOf(generator);
+  const data = writable(tensor);
   if (tensor.dtype === float32) native().randomUniform(state, data as Float32Array, from, to);
   else native().randomUniform64(state, data as Float64Array, from, to);
   tensor.version++;
@@ -204,8 +205,8 @@ export function fillNormal<T extends Tensor>(tensor: T, mean: number, std: numbe
   checkNumber('std', std);
   if (!(std >= 0))
     throw rangeError('ERR_INVALID_ARG_VALUE', `normal expects std >= 0.0, but found std ${std}`);
-  const data = tensor.checked();
   const state = stateOf(generator);
+  const data = writable(tensor);
   if (tensor.dtype === float32) native().randomNormal(state, data as Float32Array, mean, std);
   else native().randomNormal64(state, data as Float64Array, mean, std);
   tensor.version++;

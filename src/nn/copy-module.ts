@@ -1,5 +1,5 @@
 import { isMap } from '../errors.js';
-import { isTensor } from '../tensor/index.js';
+import { isTensor, unchecked } from '../tensor/index.js';
 import { copied, isModule, type Module } from './module.js';
 import { isParameter, Parameter } from './parameter.js';
 
@@ -14,10 +14,9 @@ export function copyModule<M extends Module>(module: M): M {
     const known = copies.get(value);
     if (known !== undefined) return known;
     if (isParameter(value)) {
-      const parameter = new Parameter(value.checked().slice(), value.shape, {
-        dtype: value.dtype,
-        ...value.quantization,
-      });
+      const parameter = value.isMeta
+        ? new Parameter(value.data, value.shape, unchecked)
+        : new Parameter(value.checked().slice(), value.shape, { dtype: value.dtype, ...value.quantization });
       copies.set(value, parameter);
       return parameter;
     }

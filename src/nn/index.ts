@@ -13,7 +13,6 @@ export {
   Softmax,
   Softplus,
   Tanh,
-  type GELUOptions,
 } from './activation.js';
 export { GRUCell, LSTMCell, RNNCell, type CellOptions, type RNNCellOptions } from './cells.js';
 export { ModuleDict, ModuleList, Sequential } from './container.js';
@@ -28,6 +27,7 @@ export {
 } from './embedding.js';
 /** Operations as functions, as PyTorch's `torch.nn.functional`. */
 export * as functional from './functional/index.js';
+export type { GELUOptions } from './functional/activation.js';
 export { GRU } from './gru.js';
 /** Initial values of parameters, as PyTorch's `torch.nn.init`. */
 export * as init from './init.js';
@@ -42,6 +42,7 @@ export {
   type ForwardHook,
   type ForwardPreHook,
   type IncompatibleKeys,
+  type LoadStateDictOptions,
   type ModuleMetadata,
   type RemovableHandle,
   type StateDictLike,

@@ -24,18 +24,19 @@ export function uniform_<T extends Tensor>(tensor: T, a = 0, b = 1, generator?: 
   checkTensor('tensor', tensor);
   checkNumber('a', a);
   checkNumber('b', b);
-  return isOnMeta() ? tensor : fillUniform(tensor, a, b, generator);
+  return isSkipped(tensor) ? tensor : fillUniform(tensor, a, b, generator);
 }
 
 /** Fills in place from N(mean, std^2). Default: N(0, 1). */
 export function normal_<T extends Tensor>(tensor: T, mean = 0, std = 1, generator?: Generator): T {
-  return isOnMeta() ? tensor : fillNormal(tensor, mean, std, generator);
+  checkTensor('tensor', tensor);
+  return isSkipped(tensor) ? tensor : fillNormal(tensor, mean, std, generator);
 }
 
 /** Fills with one value. */
 export function constant_<T extends Tensor>(tensor: T, value: number): T {
   checkTensor('tensor', tensor);
-  return tensor.fill_(value);
+  return isSkipped(tensor) ? tensor : tensor.fill_(value);
 }
 /** Fills with 0. */
 export function zeros_<T extends Tensor>(tensor: T): T {
@@ -90,6 +91,11 @@ export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
     case 'selu':
       return 3 / 4;
   }
+}
+
+/** Whether a tensor is to stay without numbers. */
+function isSkipped(tensor: Tensor): boolean {
+  return isOnMeta() && tensor.isMeta;
 }
 
 function kaimingStd(tensor: Tensor, options: KaimingOptions): number {

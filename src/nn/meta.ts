@@ -1,4 +1,5 @@
 let meta = false;
+let trial = false;
 
 /** Whether modules are being made {@link onMeta}. */
 export function isOnMeta(): boolean {
@@ -6,7 +7,7 @@ export function isOnMeta(): boolean {
 }
 
 /**
- * Makes a module whose parameters have a shape but no data, as on PyTorch's device `meta`: it takes no memory and
+ * Makes a module whose parameters have a shape but no numbers, as on PyTorch's device `meta`: it takes no memory and
  * draws no random numbers. The caller replaces the parameters.
  */
 export function onMeta<M>(build: () => M): M {
@@ -16,5 +17,21 @@ export function onMeta<M>(build: () => M): M {
     return build();
   } finally {
     meta = before;
+  }
+}
+
+/** Whether quantized modules are being made {@link onTrial}. */
+export function isOnTrial(): boolean {
+  return trial;
+}
+
+/** Makes quantized modules whose weights are checked but not packed. The caller throws them away. */
+export function onTrial(build: () => unknown): void {
+  const before = trial;
+  trial = true;
+  try {
+    build();
+  } finally {
+    trial = before;
   }
 }

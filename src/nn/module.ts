@@ -9,7 +9,7 @@ import {
   rangeError,
   typeError,
 } from '../errors.js';
-import { checkTensor, isPlain, isTensor, sameShape, type Tensor } from '../tensor/index.js';
+import { adopt, checkTensor, isAdopted, isPlain, isTensor, sameShape, type Tensor } from '../tensor/index.js';
 import { computeHere, hasTime, nextTurn } from '../turn.js';
 import { dispose } from './dispose.js';
 import { addHook, missingForward, withoutHooks, type Hook, type RemovableHandle } from './hooks.js';
@@ -22,6 +22,7 @@ import {
   sizeMismatch,
   StateDict,
   type IncompatibleKeys,
+  type LoadStateDictOptions,
   type ModuleMetadata,
   type StateDictLike,
 } from './state-dict.js';
@@ -39,6 +40,7 @@ export {
   sizeMismatch,
   StateDict,
   type IncompatibleKeys,
+  type LoadStateDictOptions,
   type ModuleMetadata,
   type StateDictLike,
 } from './state-dict.js';
@@ -242,15 +244,21 @@ export abstract class Module {
    *
    * What is no tensor (a module's extra state, a text, a dict) is an unexpected key.
    *
+   * A parameter that {@link nn.utils.skipInit} left without numbers takes the memory of the state dict's tensor, unless
+   * that is the parameter of another module; so a file is read once and nothing is copied.
+   *
    * @param options.strict - whether missing and unexpected keys are errors. Default: true
+   * @param options.assign - whether all parameters, buffers and quantized tables take the memory of the state dict's
+   * tensors, and share it with them from then on. Those of another dtype are converted. Default: false
    * @throws {TypeError} when `state` does not list names and values, or holds no tensor for a parameter
    * @throws {RangeError} (`ERR_STATE_DICT`) with PyTorch's sentence when keys (if strict), shapes or dtypes do not fit.
    * Where most keys would fit with or without a prefix (`module.`), it names that, and the call that mends it
    */
-  loadStateDict(state: StateDictLike, options: { strict?: boolean } = {}): IncompatibleKeys {
-    checkOptions('loadStateDict', options, ['strict']);
-    const { strict = true } = options;
+  loadStateDict(state: StateDictLike, options: LoadStateDictOptions = {}): IncompatibleKeys {
+    checkOptions('loadStateDict', options, ['strict', 'assign']);
+    const { strict = true, assign = false } = options;
     checkBoolean('strict', strict);
+    checkBoolean('assign', assign);
     const { tensors: given, others } = givenState(state);
     const allMetadata = metadataOf(state);
     const known = new Set<string>();
@@ -280,7 +288,7 @@ export abstract class Module {
         `Error(s) in loading state_dict for ${this.constructor.name}:\n\t${problems.join('\n\t')}`,
       );
     }
-    for (const [module, own, metadata] of loads) module.loadOwnState(own, metadata);
+    for (const [module, own, metadata] of loads) module.loadOwnState(own, metadata, assign);
     return { missingKeys, unexpectedKeys };
   }
 
@@ -371,7 +379,7 @@ export abstract class Module {
         problems.push(`${prefix}${name} should be ${own.dtype}, got ${value.dtype}.`);
       } else {
         value.checked(`${prefix}${name}`);
-        own.checked(`the model's ${prefix}${name}`);
+        if (!own.isMeta) own.checked(`the model's ${prefix}${name}`);
       }
     }
     return problems;
@@ -384,11 +392,19 @@ export abstract class Module {
   [pack](): void {}
   /** Called on a copy, which has the properties of the module that it was copied from. @internal */
   [copied](): void {}
-  /** Loads a state in which `checkOwnState` found no problem. */
-  protected loadOwnState(state: ReadonlyMap<string, Tensor>, _metadata?: ModuleMetadata): void {
+  /** Loads a state in which `checkOwnState` found no problem. `assign`: as {@link loadStateDict}'s. */
+  protected loadOwnState(
+    state: ReadonlyMap<string, Tensor>,
+    _metadata?: ModuleMetadata,
+    assign?: boolean,
+  ): void {
     for (const [name, own] of this.ownState()) {
       const value = state.get(name);
-      if (value !== undefined && value !== own) own.copy_(value);
+      if (value === undefined || value === own) continue;
+      if (assign === true) adopt(own, value);
+      // What another state dict lent is not written. A parameter is written where it is, so it is not lent.
+      else if (isAdopted(own)) adopt(own, isParameter(value) ? value.clone() : value);
+      else own.copy_(value);
     }
   }
   /** Children with their names; a shared child under each of them. */

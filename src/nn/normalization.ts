@@ -2,8 +2,8 @@ import { checkBoolean, checkNumber, checkOptions, checkSize, rangeError } from '
 import { int64 } from '../tensor/dtype.js';
 import { unchecked } from '../tensor/options.js';
 import { checkedShape, formatShape } from '../tensor/shape.js';
+import { floatInput } from './arguments.js';
 import { Tensor } from '../tensor/tensor.js';
-import { floatInput } from './activation.js';
 import { closed, fixed } from './closed.js';
 import { channelsScaled, float32Epsilon, groupsNormalized, overLast } from './functional/normalization.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';
@@ -258,9 +258,9 @@ abstract class BatchNorm extends Module {
     closed(this, { numFeatures, eps, momentum, affine });
     this.weight = affine ? onesParameter([numFeatures]) : null;
     this.bias = affine && bias ? emptyParameter([numFeatures]) : null;
-    const { data, shape } = emptyParameter([numFeatures]);
-    this.registerBuffer('running_mean', new Tensor(data, shape, unchecked));
-    this.registerBuffer('running_var', new Tensor(data.slice().fill(1 as never), shape, unchecked));
+    const shape = [numFeatures];
+    this.registerBuffer('running_mean', new Tensor(emptyParameter(shape).data, shape, unchecked));
+    this.registerBuffer('running_var', new Tensor(onesParameter(shape).data, shape, unchecked));
     this.registerBuffer('num_batches_tracked', new Tensor(new BigInt64Array(1), [], { dtype: int64 }));
   }
 

@@ -1,5 +1,6 @@
 import { describe, rangeError, typeError } from '../errors.js';
 import { emptyArray, float32 } from '../tensor/dtype.js';
+import { noData } from '../tensor/meta.js';
 import { unchecked } from '../tensor/options.js';
 import { sameShape } from '../tensor/shape.js';
 import { isTensor, Tensor } from '../tensor/tensor.js';
@@ -21,7 +22,7 @@ export function emptyParameter(shape: readonly number[]): Parameter {
   const count = shape.reduce((product, n) => product * n, 1);
   if (!Number.isSafeInteger(count))
     throw rangeError('ERR_SHAPE', `a parameter of shape [${shape.join(', ')}] is too large`);
-  if (isOnMeta()) return new Parameter(new Float32Array(0), shape, unchecked);
+  if (isOnMeta()) return new Parameter(noData, shape, unchecked);
   return new Parameter(emptyArray(float32, count), shape, { dtype: float32 });
 }
 

@@ -36,6 +36,14 @@ export class StateDict extends Map<string, Tensor> {
 /** What `loadStateDict` accepts. */
 export type StateDictLike = Iterable<readonly [string, Tensor]> | { readonly [name: string]: Tensor };
 
+/** Options of {@link Module.loadStateDict}. */
+export interface LoadStateDictOptions {
+  /** Whether missing and unexpected keys are errors. Default: true. */
+  strict?: boolean;
+  /** Whether all values take the memory of the state dict's tensors. Default: false. */
+  assign?: boolean;
+}
+
 /** What {@link Module.loadStateDict} did not find, or did not use. */
 export interface IncompatibleKeys {
   /** Keys that the module has and the state dict has not. */

@@ -9,7 +9,7 @@ import {
   typeError,
 } from '../errors.js';
 import { collectIfExposed } from '../garbage.js';
-import { onMeta } from '../nn/meta.js';
+import { onTrial } from '../nn/meta.js';
 import { copyModule } from '../nn/copy-module.js';
 import { copyHooks, isInstanceOf, isModule, type Module } from '../nn/module.js';
 import { freeHandle } from '../nn/native-weights.js';
@@ -209,7 +209,7 @@ function conversionOf(target: QuantizedModuleClass, module: Module, sources: rea
           return qconfig === null ? layer : fromFloat(target, layer, qconfig);
         });
   // A trial of this package's classes packs nothing. Other classes may do anything, so they just run.
-  const trial = ownClasses.has(target) ? (): unknown => onMeta(convert) : convert;
+  const trial = ownClasses.has(target) ? (): unknown => onTrial(convert) : convert;
   return { trial, convert };
 }
 

@@ -130,6 +130,7 @@ export class Builder {
   private adopt(module: Module, tensors: Tensors): void {
     const buffers = bufferNames(module);
     for (const [name, tensor] of tensors) {
+      tensor.checked(name);
       if (buffers.has(name)) {
         module.registerBuffer(name, isFloatingPoint(tensor.dtype) ? tensor.to(float32) : tensor);
         continue;

@@ -71,6 +71,13 @@ export function lostData(name: unknown, left: number, expected: number): Error {
   );
 }
 
+/** What is wrong with a tensor that has no numbers yet. */
+export function notLoaded(name: unknown): Error {
+  const subject = typeof name === 'string' ? name : 'the tensor';
+  const sentence = `${subject} has no numbers yet, because its module was built by skipInit: call loadStateDict first`;
+  return rangeError('ERR_NOT_LOADED', sentence);
+}
+
 /** Refuses what PyTorch does not compute with truth values. */
 export function refuseBool(name: string, dtype: DType): void {
   if (dtype === bool)

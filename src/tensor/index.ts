@@ -29,7 +29,7 @@ export { bfloat16ToNumber, halfToNumber, largestFloat32 } from './elements.js';
 export { unchecked, type TensorOptions } from './options.js';
 export { isFloatScale, type QScheme, type Quantization } from './quantization.js';
 export { isRawTensor, rawBits, RawTensor } from './raw-tensor.js';
-export type { NestedArray } from './rearrange.js';
+export type { NestedArray } from './nested.js';
 export type { DeviationOptions, Dims, DTypeOptions } from './reduce.js';
 export {
   checkedShape,
@@ -40,5 +40,14 @@ export {
   sizeArguments,
   type SizeArguments,
 } from './shape.js';
+export {
+  adopt,
+  checkTensor,
+  isAdopted,
+  isTensor,
+  resultTensor,
+  Tensor,
+  writable,
+  type ValuesAndIndices,
+} from './tensor.js';
 export type { SortOptions, TopKOptions } from './sort.js';
-export { checkTensor, isTensor, resultTensor, Tensor, type ValuesAndIndices } from './tensor.js';

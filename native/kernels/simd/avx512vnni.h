@@ -13,6 +13,9 @@ struct F32 {
 struct S32 {
   __m512i v;
 };
+struct Mask {
+  __mmask16 m;
+};
 struct Quad {
   __m512i u8x64;
 };
@@ -42,12 +45,53 @@ inline F32 load_first(const float* p, size_t count) {
   if (count == 8) return {_mm512_zextps256_ps512(_mm256_loadu_ps(p))};  // see store_first
   return {_mm512_maskz_loadu_ps(first_lanes(count), p)};
 }
+inline Mask load_mask(const uint8_t* p) {
+  const __m128i u8x16 = _mm_loadu_si128((const __m128i*)p);
+  return {_mm_test_epi8_mask(u8x16, u8x16)};
+}
+inline Mask load_mask_first(const uint8_t* p, size_t count) {
+  const __m128i u8x16 = _mm_maskz_loadu_epi8(first_lanes(count), p);
+  return {_mm_test_epi8_mask(u8x16, u8x16)};
+}
 inline void store(float* p, F32 v) { _mm512_storeu_ps(p, v.v); }
 inline void store_first(float* p, F32 v, size_t count) {
   if (count == 8) {  // plain stores forward to the next step's loads, masked ones do not
     _mm256_storeu_ps(p, _mm512_castps512_ps256(v.v));
   } else {
     _mm512_mask_storeu_ps(p, first_lanes(count), v.v);
+  }
+}
+inline __m128i ones_and_zeros(Mask m) { return _mm_maskz_set1_epi8(m.m, 1); }
+inline void store_mask(uint8_t* p, Mask m) { _mm_storeu_si128((__m128i*)p, ones_and_zeros(m)); }
+inline void store_mask_first(uint8_t* p, Mask m, size_t count) {
+  _mm_mask_storeu_epi8(p, first_lanes(count), ones_and_zeros(m));
+}
+inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_t out_stride) {
+  __m512 a[16], b[16];
+  for (size_t i = 0; i < 16; ++i) a[i] = _mm512_loadu_ps(in + i * in_stride);
+  for (int i = 0; i < 16; i += 2) {
+    b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+  }
+  // Quarter q of a[i + j] becomes column 4 q + j of the rows i..i + 3.
+  for (int i = 0; i < 16; i += 4) {
+    for (int j = 0; j < 2; ++j) {
+      const __m512d upper = _mm512_castps_pd(b[i + j]), lower = _mm512_castps_pd(b[i + j + 2]);
+      a[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(upper, lower));
+      a[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(upper, lower));
+    }
+  }
+  for (size_t j = 0; j < 4; ++j) {
+    // Quarters 0 and 2, and quarters 1 and 3, of the upper and lower eight rows.
+    const __m512 upper02 = _mm512_shuffle_f32x4(a[j], a[4 + j], 0x88);
+    const __m512 upper13 = _mm512_shuffle_f32x4(a[j], a[4 + j], 0xdd);
+    const __m512 lower02 = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0x88);
+    const __m512 lower13 = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0xdd);
+    float* column = out + j * out_stride;
+    _mm512_storeu_ps(column, _mm512_shuffle_f32x4(upper02, lower02, 0x88));
+    _mm512_storeu_ps(column + 4 * out_stride, _mm512_shuffle_f32x4(upper13, lower13, 0x88));
+    _mm512_storeu_ps(column + 8 * out_stride, _mm512_shuffle_f32x4(upper02, lower02, 0xdd));
+    _mm512_storeu_ps(column + 12 * out_stride, _mm512_shuffle_f32x4(upper13, lower13, 0xdd));
   }
 }
 inline void store_u8(uint8_t* p, S32 v) {
@@ -76,9 +120,6 @@ inline F32 total(HalfSum sum) {
 }
 inline F32 min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
-inline F32 nan_or(F32 a, F32 b) {
-  return {_mm512_mask_mov_ps(b.v, _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), a.v)};
-}
 inline F32 abs(F32 a) { return {_mm512_abs_ps(a.v)}; }
 inline F32 copy_sign(F32 magnitude, F32 sign) {
   return {_mm512_or_ps(magnitude.v, _mm512_and_ps(sign.v, _mm512_set1_ps(-0.0f)))};
@@ -96,6 +137,23 @@ inline F32 swap_lanes(F32 a) {
     return {_mm512_permute_ps(a.v, kOrder)};
   }
 }
+inline F32 round_even(F32 a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+inline F32 floor(F32 a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};
+}
+inline Mask equal(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
+inline Mask less(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+inline Mask less_equal(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
+inline Mask opposite(Mask m) { return {(__mmask16)~m.m}; }
+inline F32 select(Mask m, F32 yes, F32 no) { return {_mm512_mask_blend_ps(m.m, no.v, yes.v)}; }
+inline S32 bits_of(F32 a) { return {_mm512_castps_si512(a.v)}; }
+inline F32 float_of(S32 a) { return {_mm512_castsi512_ps(a.v)}; }
+template <int kShift>
+inline S32 shift_right(S32 a) {
+  return {_mm512_srai_epi32(a.v, kShift)};
+}
 inline S32 round_s32(F32 a) { return {_mm512_cvtps_epi32(a.v)}; }
 inline F32 to_f32(S32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
 template <typename Entry>
@@ -109,6 +167,7 @@ inline F32 add_shifted(F32 a, F32 b) {
       _mm512_castps_si512(a.v), _mm512_slli_epi32(_mm512_castps_si512(b.v), kShift)))};
 }
 inline S32 add(S32 a, S32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline S32 sub(S32 a, S32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 inline S32 mul(S32 a, S32 b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
 inline float reduce_min(F32 a) { return _mm512_reduce_min_ps(a.v); }
 inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }

@@ -1,3 +1,4 @@
+export * from './activation.js';
 export {
   batchNorm,
   groupNorm,

@@ -3,7 +3,7 @@ import { callNormalize, callScaleChannels } from '../../native/call-reduce.js';
 import type { Dims, DTypeOptions } from '../../tensor/index.js';
 import { checkedShape, formatShape, numelOf, sameShape } from '../../tensor/shape.js';
 import { checkTensor, resultTensor, type Tensor } from '../../tensor/tensor.js';
-import { floatInput } from '../activation.js';
+import { floatInput } from '../arguments.js';
 
 /** A parameter of a function: a tensor, or nothing. */
 type Optional = Tensor | null | undefined;

@@ -117,9 +117,13 @@ abstract class QuantizedTable extends Module {
     const none = new Float32Array(0);
     this.loaded = loadTable(tableTensor(new Uint8Array(0), shape, weight.dtype as TableDType, none, none));
   }
-  protected override loadOwnState(state: ReadonlyMap<string, Tensor>): void {
+  protected override loadOwnState(
+    state: ReadonlyMap<string, Tensor>,
+    _metadata?: ModuleMetadata,
+    assign?: boolean,
+  ): void {
     const weight = state.get('weight');
-    if (weight !== undefined) this.loaded = loadTable(weight.clone());
+    if (weight !== undefined) this.loaded = loadTable(assign === true ? weight : weight.clone());
   }
 }
 

@@ -2,7 +2,7 @@ import { rangeError } from '../../../errors.js';
 import { float16, Tensor } from '../../../tensor/index.js';
 import type { LayerParameter } from '../../layer-parameters.js';
 import type { NativeHandle } from '../../../native/handles.js';
-import { isOnMeta } from '../../meta.js';
+import { isOnTrial } from '../../meta.js';
 import { closedGetters } from '../../closed.js';
 import { checkAlive } from '../../dispose.js';
 import { copied, Module, pack, type ModuleMetadata } from '../../module.js';
@@ -192,8 +192,7 @@ export abstract class DynamicModule<Handle extends NativeHandle> extends Module 
       complete ? state : new Map([...this.ownState(), ...state]),
       quantization,
     );
-    // On meta this is a trial, which makes no handle.
-    if (!isOnMeta()) setHandle(loaded, this.newHandle(quantization, matrices));
+    if (!isOnTrial()) setHandle(loaded, this.newHandle(quantization, matrices));
     const before = this.loaded;
     this.loaded = loaded;
     freeHandle(before);
