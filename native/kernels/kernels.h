@@ -348,27 +348,35 @@ struct KernelTable {
   // `in` and the rows of `out` are (a transpose).
   void (*move)(const float* in, const Moves& moves, float* out);
 
-  // Lines have at least one element. A row's elements are neighbours: x[row * length + i], and
-  // out[row] is what `Reduction` says of it. Columns: x[i * stride + column], and out[column]. A
-  // line gives the same bits whatever lines are beside it. With u = 2^-24 and n elements, a sum (of
-  // whatever) is within (24 + log2(n / 256)) u of the sum of its terms' magnitudes, of a column
-  // (15 + log2(n / 16)) u; at least 24 and 15 u. kLogSumExp: 2e-7 + u * |result| more.
+  // Lines: rows, out[row] = what `Reduction` says of x[row * length + i], or columns, out[column]
+  // of x[i * stride + column]. A line has at least one element, and gives the same bits whatever
+  // lines are beside it. Buffers do not overlap. With u = 2^-24, n elements and r roundings of a
+  // term, at most 24 + log2(n / 256) in a row, 15 + log2(n / 16) in a column, and never less than
+  // 24 and 15:
+  //   kSum, kSumOfMagnitudes   within r u times the sum of magnitudes
+  //   kSumOfSquares            within (r + 1) u of itself; kProduct n u
+  //   kSquaredDeviations       within (60 + 3 r) u of itself, wherever the mean is
+  //   kLogSumExp               within (40 + 2 log2(n) + 3 |result|) u
+  // kLeast and kLargest are exact, but the sign of a zero is not defined.
   void (*reduce_rows[kReductions])(const float* x, size_t rows, size_t length, float* out);
   void (*reduce_columns[kReductions])(const float* x, size_t length, size_t stride, size_t columns,
                                       float* out);
 
-  // exp(x - max) / sum of that, of each line, or with [1] its logarithm. Where x is -inf it is 0
-  // and -inf; lines that are all -inf, or have a NaN or inf, are NaN.
+  // exp(x - max) / sum of that along the same lines, or with [1] its logarithm. The first is within
+  // (40 + 2 log2(n) + max - x) u of itself or 1.2e-38, and 0 where x is -inf; the second within
+  // (40 + 2 log2(n) + 4 |result|) u. A line of -inf alone is NaN, as is one with a NaN or inf.
   void (*softmax_rows[2])(const float* x, size_t rows, size_t length, float* out);
   void (*softmax_columns[2])(const float* x, size_t length, size_t stride, size_t columns,
                              float* out);
 
-  // (x - mean) / sqrt(variance + eps) * weight + bias, of each row; normalize_rms without the mean.
+  // y * weight + bias of each row, y = (x - mean) / sqrt(variance + eps); for normalize_rms
+  // y = x / sqrt(mean of x^2 + eps). Within (64 + 2 log2(n / 256)) u, at least 64 u, times
+  // (|y| + 1) |weight| + |bias|. A row gives the same bits whatever rows are beside it.
   void (*normalize)(const float* x, size_t rows, size_t length, const Affine& affine, float eps,
                     float* out);
   void (*normalize_rms)(const float* x, size_t rows, size_t length, const Affine& affine, float eps,
                         float* out);
-  // fma(x - means[i / repeat], weight, bias).
+  // fma(x - means[i / repeat], weight, bias), exact as written.
   void (*scale_channels)(const float* x, size_t rows, size_t length, const float* means,
                          const Affine& affine, float* out);
   // out[i] = f(x[i]); `out` may be x. `Unary` has the errors.

@@ -90,7 +90,9 @@ import { bestAlong, sorted, topK, type Chosen, type SortOptions, type TopKOption
 
 /** Elements along a dimension, and their indices (int64) there. */
 export interface ValuesAndIndices {
+  /** The elements. */
   values: Tensor;
+  /** Where they are along the dimension. */
   indices: Tensor;
 }
 
