@@ -40,3 +40,4 @@ export {
   type SizeArguments,
 } from './shape.js';
 export { checkTensor, isTensor, resultTensor, Tensor } from './tensor.js';
+export { where } from './where.js';
