@@ -72,6 +72,7 @@ const exact: Partial<Record<UnaryName, (x: number) => number>> = {
   abs: Math.abs,
   neg: (x) => -x,
   square: (x) => f(x * x),
+  cube: (x) => f(f(x * x) * x),
   sqrt: (x) => f(Math.sqrt(x)),
   rsqrt: (x) => f(1 / f(Math.sqrt(x))),
   reciprocal: (x) => f(1 / x),

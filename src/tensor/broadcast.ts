@@ -4,7 +4,8 @@ import { numelOf, sameShape } from './shape.js';
 /** The shape of the result of two operands. */
 export function broadcastShape(a: readonly number[], b: readonly number[]): number[] {
   const rank = Math.max(a.length, b.length);
-  return Array.from({ length: rank }, (_, i) => {
+  const shape = new Array<number>(rank);
+  for (let i = 0; i < rank; i++) {
     const x = a[i - rank + a.length] ?? 1;
     const y = b[i - rank + b.length] ?? 1;
     if (x !== y && x !== 1 && y !== 1) {
@@ -13,8 +14,9 @@ export function broadcastShape(a: readonly number[], b: readonly number[]): numb
         `The size of tensor a (${x}) must match the size of tensor b (${y}) at non-singleton dimension ${i}`,
       );
     }
-    return x === 1 ? y : x;
-  });
+    shape[i] = x === 1 ? y : x;
+  }
+  return shape;
 }
 
 /** A result's shape, its number of elements, and how operands are walked: see {@link axesOf}. */
@@ -50,23 +52,30 @@ export function broadcastTriple(a: readonly number[], b: readonly number[], c: r
  */
 function axesOf(shape: readonly number[], operands: readonly (readonly number[])[]): number[] {
   const each = 1 + operands.length;
-  const strides = operands.map(() => 1);
-  const axes: number[][] = []; // the innermost first
+  // Filled from its end. Loops, because small tensors take less time than closures.
+  const axes = new Array<number>(each * Math.max(shape.length, 1)).fill(1);
+  const strides = new Array<number>(operands.length).fill(1);
+  let begin = axes.length;
   for (let d = 1; d <= shape.length; d++) {
     const size = shape[shape.length - d]!;
     if (size === 1) continue;
-    const axis = [size];
-    operands.forEach((sizes, i) => {
-      const own = sizes[sizes.length - d] ?? 1;
-      axis.push(own === 1 ? 0 : strides[i]!);
+    // The dimension continues the one within it if every operand's elements do.
+    let continues = begin < axes.length;
+    for (let i = 0; i < operands.length; i++) {
+      const sizes = operands[i]!;
+      const own = d <= sizes.length ? sizes[sizes.length - d]! : 1;
+      const stride = own === 1 ? 0 : strides[i]!;
       strides[i]! *= own;
-    });
-    const inner = axes.at(-1);
-    if (inner !== undefined && axis.every((stride, i) => i === 0 || stride === inner[i]! * inner[0]!)) {
-      inner[0]! *= size;
-    } else axes.push(axis);
+      axes[begin - each + 1 + i] = stride;
+      continues &&= stride === axes[begin + 1 + i]! * axes[begin]!;
+    }
+    if (continues) axes[begin]! *= size;
+    else {
+      begin -= each;
+      axes[begin] = size;
+    }
   }
-  return axes.length === 0 ? new Array<number>(each).fill(1) : axes.reverse().flat();
+  return axes.slice(Math.min(begin, axes.length - each));
 }
 
 /** Calls `visit` with the index of each of `count` results and those of its operands; two of them, or three. */

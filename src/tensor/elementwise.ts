@@ -9,17 +9,7 @@ import {
   type UnaryName,
 } from '../native/call-elementwise.js';
 import { broadcastPair, broadcastTriple, walk } from './broadcast.js';
-import {
-  bool,
-  emptyArray,
-  float32,
-  float64,
-  int64,
-  isFloat,
-  promoted,
-  type DType,
-  type TensorData,
-} from './dtype.js';
+import { bool, emptyArray, float32, float64, int64, isFloat, promoted, type DType } from './dtype.js';
 import {
   checkPlain,
   checkIntegerOperand,
@@ -42,6 +32,7 @@ const keeping = {
   abs: Math.abs,
   neg: (x: number) => -x,
   square: (x: number) => x * x,
+  cube: (x: number) => x * x * x,
   floor: Math.floor,
   ceil: Math.ceil,
   round: roundToEven,
@@ -65,7 +56,7 @@ const real = {
 export function mapped(name: keyof typeof keeping, x: Source): Result {
   checkPlain(name, x);
   if (x.dtype === float32) return mappedFloats(name, x);
-  if (name === 'neg' || name === 'square') refuseBool(name, x.dtype);
+  if (name === 'neg' || name === 'square' || name === 'cube') refuseBool(name, x.dtype);
   return mappedNumbers(x, x.dtype, keeping[name]);
 }
 
@@ -123,16 +114,16 @@ const comparisons: Record<ComparisonName, (a: number, b: number) => number> = {
 
 /** A function of each pair of elements, broadcasting. */
 export function combined(name: BinaryName, a: Source, other: Operand): Result {
-  const b = sourceOf(name, other, a.dtype);
+  const b = sourceOf(name, other, name === 'div' ? realOf(a.dtype) : a.dtype);
   checkPlain(name, a);
   checkPlain(name, b);
+  if (name === 'sub') for (const { dtype: own } of [a, b]) refuseBool(name, own);
   const dtype = name === 'div' ? realOf(resultDType(a, b)) : resultDType(a, b);
   if (dtype === float32) {
     const { shape, count, axes } = broadcastPair(a.shape, b.shape);
     const [x, y] = [floatsOf(a), floatsOf(b)];
     return floats(count === 0 ? new Float32Array(0) : callBinary(name, x, y, axes, count), shape);
   }
-  if (name === 'sub') refuseBool(name, dtype);
   const f = arithmetic[name];
   // Of two bools, the sum is whether there is any, the product whether there are both.
   return combinedNumbers(a, b, dtype === bool ? (x, y) => Number(f(x, y) !== 0) : f, dtype);
@@ -159,17 +150,23 @@ export function scaledSum(name: 'add' | 'sub', a: Source, other: Operand, alpha:
 /** `a / b` without its fraction, in the dtype of the operands. */
 export function roundedQuotient(a: Source, other: Operand, mode: 'trunc' | 'floor'): Result {
   const b = sourceOf('div', other, a.dtype);
-  const f = mode === 'trunc' ? Math.trunc : Math.floor;
-  return combinedNumbers(a, b, (x, y) => f(x / y), divisionDType('div', a, b));
+  const f = mode === 'trunc' ? (x: number, y: number) => Math.trunc(x / y) : floorOfQuotient;
+  return combinedNumbers(a, b, f, divisionDType('div', a, b));
+}
+
+/** As Python has it: the quotient of what the remainder leaves, so that an infinite one is NaN. */
+function floorOfQuotient(x: number, y: number): number {
+  return y === 0 ? x / y : Math.round((x - remainder(x, y)) / y);
+}
+
+function remainder(x: number, y: number): number {
+  const rest = x % y;
+  return rest !== 0 && rest < 0 !== y < 0 ? rest + y : rest;
 }
 
 /** What `a / b`, rounded down, leaves: it has the sign of b. */
 export function remainderOf(a: Source, other: Operand): Result {
   const b = sourceOf('remainder', other, a.dtype);
-  const remainder = (x: number, y: number): number => {
-    const rest = x % y;
-    return rest !== 0 && rest < 0 !== y < 0 ? rest + y : rest;
-  };
   return combinedNumbers(a, b, remainder, divisionDType('remainder', a, b));
 }
 
@@ -184,32 +181,30 @@ function divisionDType(name: string, a: Source, b: Source): DType {
   return dtype;
 }
 
-/** `a^b`, broadcasting. */
+/** `a^b`, broadcasting; rounded once but for the powers that PyTorch computes by other functions. */
 export function power(a: Source, exponent: Operand): Result {
-  if (a.dtype === float32 && typeof exponent === 'number') {
-    const name = powers.get(exponent);
-    if (name !== undefined) return mappedFloats(name, a);
+  checkPlain('pow', a);
+  if (isFloat(a.dtype) && typeof exponent === 'number') {
+    if (exponent === 2) return mapped('square', a);
+    if (exponent === 3) return mapped('cube', a);
+    const name = realPowers.get(exponent);
+    if (name !== undefined) return mappedReal(name, a);
   }
   const b = sourceOf('pow', exponent, a.dtype);
-  checkPlain('pow', a);
   checkPlain('pow', b);
   const dtype = resultDType(a, b);
   refuseBool('pow', dtype);
-  if (!isFloat(dtype) && !numbersOf(b).every((y) => y >= 0))
+  const isNegative = typeof exponent === 'number' ? exponent < 0 : !numbersOf(b).every((y) => y >= 0);
+  if (!isFloat(dtype) && isNegative)
     throw rangeError('ERR_INVALID_ARG_VALUE', 'Integers to negative integer powers are not allowed.');
   // In PyTorch 1 to any power is 1, and so is -1 to an infinite one.
-  return combinedNumbers(
-    a,
-    b,
-    (x, y) => (x === 1 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y),
-    dtype,
-  );
+  const f = (x: number, y: number): number =>
+    x === 1 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y;
+  return combinedNumbers(a, b, f, dtype);
 }
 
-/** Powers of float32 that are functions of their own. */
-const powers = new Map<number, UnaryName>([
+const realPowers = new Map<number, keyof typeof real>([
   [0.5, 'sqrt'],
-  [2, 'square'],
   [-0.5, 'rsqrt'],
   [-1, 'reciprocal'],
 ]);
@@ -315,9 +310,8 @@ function sourceOf(name: string, operand: Operand, among: DType): Source {
   if (!isFloat(among) && !Number.isInteger(operand)) dtype = float32;
   else if (among === bool) dtype = int64;
   if (!isFloat(dtype)) checkIntegerOperand(name, operand, dtype);
-  let data: TensorData;
-  if (dtype === float32) data = Float32Array.of(operand);
-  else data = dtype === int64 ? BigInt64Array.of(BigInt(operand)) : Float64Array.of(operand);
+  const data = emptyArray(dtype, 1);
+  write(data, 0, operand); // what does not fit wraps around, as in PyTorch
   return { dtype, shape: [], quantization: undefined, checked: () => data };
 }
 

@@ -226,16 +226,17 @@ export class Tensor {
     return made(power(this, operand('pow: exponent', exponent)));
   }
   /**
-   * `min(max(this, least), most)`, broadcasting; a bound that is missing does not bound. If `least` is above `most`, all
-   * become `most`. NaN where the element or a bound is.
+   * Each element, but `min` where it is less and `max` where it is more, broadcasting; all become `max` where `min` is
+   * above it. NaN where the element or a bound is.
    *
-   * @throws {TypeError} when both are missing
+   * @param min - undefined or null for none
+   * @param max - undefined or null for none
+   * @throws {TypeError} when there is neither
    */
-  clamp(least?: Tensor | number | null, most?: Tensor | number | null): Tensor {
-    const [from, to] = [least ?? undefined, most ?? undefined].map((bound, i) =>
-      bound === undefined ? bound : operand(i === 0 ? 'clamp: min' : 'clamp: max', bound),
-    );
-    return made(clamped(this, from, to));
+  clamp(min?: Tensor | number | null, max?: Tensor | number | null): Tensor {
+    const least = min === undefined || min === null ? undefined : operand('clamp: min', min);
+    const most = max === undefined || max === null ? undefined : operand('clamp: max', max);
+    return made(clamped(this, least, most));
   }
   /** `this + alpha * other`, broadcasting; `other` may be a number. @param options.alpha - Default: 1. */
   add(other: Tensor | number, options?: { alpha?: number }): Tensor {
