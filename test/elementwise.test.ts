@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { tensor, type Tensor, type DType } from '../src/tensor/index.js';
+import { tensor, type Tensor, where, type DType } from '../src/tensor/index.js';
 
 interface Shown {
   dtype: DType;
@@ -52,4 +52,38 @@ test.each([...byMethod.keys()])('%s equals PyTorch’s', (method) => {
     return found === undefined ? [] : [`${JSON.stringify(each)}: ${JSON.stringify(found)}`];
   });
   expect(faults).toEqual([]);
+});
+
+test('where of two numbers', () => {
+  const truth = tensor([true, false]);
+  expect(where(truth, 1, 2)).toMatchObject({ dtype: 'int64', data: BigInt64Array.of(1n, 2n) });
+  expect(where(truth, 1, 2.5)).toMatchObject({ dtype: 'float32', data: Float32Array.of(1, 2.5) });
+  expect(where(truth, 1, tensor([[3], [4]])).toArray()).toEqual([
+    [1, 3],
+    [1, 4],
+  ]);
+});
+
+test('large integers keep their digits', () => {
+  const [a, b] = [tensor([2n ** 60n]), tensor([2n ** 60n + 1n])];
+  expect([a.eq(b).item(), a.lt(b).item(), a.ge(b).item()]).toEqual([0, 1, 0]);
+  expect(where(tensor([true]), b, a).data).toEqual(BigInt64Array.of(2n ** 60n + 1n));
+  expect(a.maskedFill(tensor([false]), 0).data).toEqual(a.data);
+});
+
+test('an operand is not written, and its shape not shared', () => {
+  const x = tensor([1, -2, 3]);
+  for (const y of [x.neg(), x.exp(), x.add(x), x.add(1), x.where(x.gt(0), 0), x.maskedFill(x.gt(0), 0)]) {
+    expect(y.data.buffer).not.toBe(x.data.buffer);
+    expect(y.shape).not.toBe(x.shape);
+  }
+  expect(x.toArray()).toEqual([1, -2, 3]);
+});
+
+test('a clamp without bounds, and masks that are none', () => {
+  expect(() => tensor([1]).clamp()).toThrow(/At least one of 'min' or 'max'/);
+  expect(() => tensor([1]).maskedFill(tensor([1]), 0)).toThrow(/only supports boolean masks/);
+  expect(() => tensor([1]).where(tensor([1]), 0)).toThrow(
+    /boolean tensor, but got a tensor with dtype float32/,
+  );
 });

@@ -5,7 +5,19 @@ import type { NativeAddon } from './handles.js';
 
 /** In the order of native code's numbers for them: `Unary` in kernels.h says what each is. */
 export const unaryNames = [
-  ...(['abs', 'neg', 'square', 'cube', 'sqrt', 'rsqrt', 'reciprocal', 'floor', 'ceil', 'round', 'trunc'] as const),
+  ...([
+    'abs',
+    'neg',
+    'square',
+    'cube',
+    'sqrt',
+    'rsqrt',
+    'reciprocal',
+    'floor',
+    'ceil',
+    'round',
+    'trunc',
+  ] as const),
   ...(['sign', 'clamp', 'relu', 'leakyRelu', 'hardsigmoid', 'hardswish', 'exp', 'log', 'erf'] as const),
   ...(['sigmoid', 'tanh', 'gelu', 'geluTanh', 'silu', 'softplus', 'elu'] as const),
 ];
