@@ -156,7 +156,10 @@ export function roundedQuotient(a: Source, other: Operand, mode: 'trunc' | 'floo
 
 /** As Python has it: the quotient of what the remainder leaves, so that an infinite one is NaN. */
 function floorOfQuotient(x: number, y: number): number {
-  return y === 0 ? x / y : Math.round((x - remainder(x, y)) / y);
+  if (y === 0) return x / y;
+  const rest = x % y;
+  const quotient = (x - rest) / y;
+  return Math.round(rest !== 0 && rest < 0 !== y < 0 ? quotient - 1 : quotient);
 }
 
 function remainder(x: number, y: number): number {
@@ -227,11 +230,11 @@ export function clamped(x: Source, least: Operand | undefined, most: Operand | u
 export function compared(name: ComparisonName, a: Source, other: Operand): Result {
   const b = sourceOf(name, other, a.dtype);
   const { shape, count, axes } = broadcastPair(a.shape, b.shape);
+  const data = emptyArray(bool, count) as Uint8Array;
   if (a.dtype === float32 && b.dtype === float32 && count > 0) {
-    const [x, y] = [floatsOf(a), floatsOf(b)];
-    return { data: callCompare(name, x, y, axes, count), shape, dtype: bool };
+    callCompare(name, floatsOf(a), floatsOf(b), axes, data);
+    return { data, shape, dtype: bool };
   }
-  const data = emptyArray(bool, count);
   const f = comparisons[name];
   // Large integers differ in digits that a number does not have.
   const exact = a.dtype === int64 && b.dtype === int64;
@@ -279,10 +282,10 @@ export function filledWhere(x: Source, mask: Source, value: Operand): Result {
     throw rangeError('ERR_SHAPE', `masked_fill only supports a 0-dimensional value tensor, but got ${got}`);
   }
   checkPlain('maskedFill', x);
-  const element = emptyArray(x.dtype, 1);
-  if (typeof value === 'number' && isFloat(x.dtype)) element[0] = value;
-  else fill(element, typeof value === 'number' ? value : numbersOf(value)[0]!, x.dtype);
-  return selected(mask, sourceOfResult({ data: element, shape: [], dtype: x.dtype }), x, x.dtype);
+  if (typeof value !== 'number' && value.dtype === x.dtype) return selected(mask, value, x, x.dtype);
+  const data = emptyArray(x.dtype, 1);
+  fill(data, typeof value === 'number' ? value : numbersOf(value)[0]!, x.dtype);
+  return selected(mask, sourceOfResult({ data, shape: [], dtype: x.dtype }), x, x.dtype);
 }
 
 function selected(condition: Source, yes: Source, no: Source, dtype: DType): Result {
