@@ -185,7 +185,11 @@ const kinds = {
           const operands = strides.map((stride, i) => [x, y][i].subarray(0, stride === 0 ? 1 : length));
           const call = [...operands, [length, ...strides], length];
           for (const name of binaryNames) see(withoutNaN(callBinary(name, ...call)));
-          for (const name of comparisonNames) see(callCompare(name, ...call));
+          for (const name of comparisonNames) {
+            const out = new Uint8Array(length);
+            callCompare(name, ...operands, call[2], out);
+            see(out);
+          }
         }
         const condition = Uint8Array.from(part, (value) => Number(value > 0));
         see(withoutNaN(callSelect(condition, part, y.subarray(0, 1), [length, 1, 1, 0], length)));

@@ -42,6 +42,7 @@ export {
   Tensor,
   tensor,
   uint8,
+  where,
   zeros,
   type CreateOptions,
   type DType,

@@ -52,6 +52,7 @@ export {
   Tensor,
   tensor,
   uint8,
+  where,
   zeros,
   type CreateOptions,
   type DeviationOptions,

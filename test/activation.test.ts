@@ -1,5 +1,5 @@
 import * as nn from '../src/nn/index.js';
-import { tensor } from '../src/tensor/index.js';
+import { ones, tensor } from '../src/tensor/index.js';
 import { golden, optionsOf } from './support.js';
 
 const modules = golden('modules');
@@ -40,6 +40,19 @@ test('values', () => {
   expect(new nn.Softmax(-1).forward(x).sum().item()).toBeCloseTo(1, 6);
   expect(new nn.LogSoftmax(-1).forward(x).toArray()).toEqual(x.logSoftmax(1).toArray());
   expect(new nn.Identity().forward(x)).toBe(x);
+});
+test('functions', () => {
+  const { functional: F } = nn;
+  expect(F.hardtanh(x, { minVal: 1, maxVal: 1 }).toArray()).toEqual([[1, 1, 1]]);
+  expect(() => F.hardtanh(x, { minVal: 2 })).toThrow(/minVal should not be above maxVal, got 2 and 1/);
+  expect(F.gelu(x, { approximate: 'tanh' })).toEqual(new nn.GELU({ approximate: 'tanh' }).forward(x));
+  expect(F.gelu(x)).not.toEqual(F.gelu(x, { approximate: 'tanh' }));
+  expect(F.dropout(x, { training: false })).toBe(x);
+  expect(F.dropout(ones(100)).eq(0).sum().item()).toBeGreaterThan(10);
+  expect(F.dropout(ones(2), { p: 1 }).toArray()).toEqual([0, 0]);
+  const y = F.relu(x);
+  expect(y.shape).not.toBe(x.shape);
+  expect(x.toArray()).toEqual([[-1, 0, 2]]);
 });
 test('prints as PyTorch does', () => {
   const modules = [

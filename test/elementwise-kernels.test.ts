@@ -5,6 +5,7 @@ import {
   callSelect,
   comparisonNames,
   unaryNames,
+  type ComparisonName,
   type UnaryName,
 } from '../src/native/call-elementwise.js';
 import { everywhere, runUnary } from './native-calls.js';
@@ -72,6 +73,7 @@ const exact: Partial<Record<UnaryName, (x: number) => number>> = {
   abs: Math.abs,
   neg: (x) => -x,
   square: (x) => f(x * x),
+  cube: (x) => f(f(x * x) * x),
   sqrt: (x) => f(Math.sqrt(x)),
   rsqrt: (x) => f(1 / f(Math.sqrt(x))),
   reciprocal: (x) => f(1 / x),
@@ -150,6 +152,19 @@ describe.each(unaryNames)('%s', (name) => {
     }
   });
 });
+
+function comparison(
+  name: ComparisonName,
+  a: Float32Array,
+  b: Float32Array,
+  axes: readonly number[],
+  count: number,
+): Uint8Array {
+  const out = new Uint8Array(count + 1).fill(7);
+  callCompare(name, a, b, axes, out.subarray(0, count));
+  expect(out[count]).toBe(7);
+  return out.subarray(0, count);
+}
 
 /** An operand of three dimensions, of which each is broadcast where its size is 1. */
 interface Operand {
@@ -231,7 +246,7 @@ describe.each([
     const [bytes] = everywhere(() => [
       (binaryNames as readonly string[]).includes(name)
         ? withoutNaN(callBinary(name as 'add', a.data, b.data, axes, count))
-        : callCompare(name as 'eq', a.data, b.data, axes, count),
+        : comparison(name as 'eq', a.data, b.data, axes, count),
     ]);
     const out = bytes!.length === count ? bytes! : new Float32Array(bytes!.buffer);
     const want = Float32Array.from({ length: count }, (_, i) =>

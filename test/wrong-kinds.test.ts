@@ -88,6 +88,7 @@ const matrix = (): dynaquant.Tensor =>
     [3, 4],
   ]);
 const vector = (): dynaquant.Tensor => tensor([1, 2]);
+const truths = (): dynaquant.Tensor => vector().gt(1);
 const quantizedTensor = (): dynaquant.Tensor => new dynamic.Linear(2, 2).stateDict().get('weight')!;
 const size = (names?: RegExp): Argument => arg(() => 2, '', names);
 const flag = (): Argument => arg(() => true, 'undefined boolean');
@@ -238,6 +239,10 @@ const creators: Rows = {
   arange: { call: dynaquant.arange, args: { end: arg(() => 2), options: options() } },
   cat: { call: dynaquant.cat, args: { tensors: arg(() => [vector()]), dim: dim(optional) } },
   stack: { call: dynaquant.stack, args: { tensors: arg(() => [vector()]), dim: dim(optional) } },
+  where: {
+    call: dynaquant.where,
+    args: { condition: arg(truths), a: operand(), b: operand() },
+  },
   rand: { call: dynaquant.rand, args: { shape: shape(), options: options() } },
   randn: [
     { call: dynaquant.randn, args: { shape: shape(), options: options() } },
@@ -312,10 +317,21 @@ const tensorMethods: Rows = {
   'Tensor.size': on((t, dim: never) => t.size(dim), { dim: dim(optional) }),
   'Tensor.abs': on((t) => t.abs()),
   'Tensor.neg': on((t) => t.neg()),
-  'Tensor.add': on((t, other: never) => t.add(other), { other: operand() }),
-  'Tensor.sub': on((t, other: never) => t.sub(other), { other: operand() }),
+  'Tensor.add': [
+    on((t, other: never, options: never) => t.add(other, options), { other: operand(), options: options() }),
+    on((t, alpha: never) => t.add(1, { alpha }), { alpha: number() }),
+  ],
+  'Tensor.sub': [
+    on((t, other: never, options: never) => t.sub(other, options), { other: operand(), options: options() }),
+    on((t, alpha: never) => t.sub(1, { alpha }), { alpha: number() }),
+  ],
   'Tensor.mul': on((t, other: never) => t.mul(other), { other: operand() }),
-  'Tensor.div': on((t, other: never) => t.div(other), { other: operand() }),
+  'Tensor.div': [
+    on((t, other: never, options: never) => t.div(other, options), { other: operand(), options: options() }),
+    on((t, roundingMode: never) => t.div(1, { roundingMode }), {
+      roundingMode: arg(() => 'floor', nullable),
+    }),
+  ],
   'Tensor.eq': on((t, other: never) => t.eq(other), { other: operand() }),
   'Tensor.sum': reduction((t, ...args) => t.sum(...args)),
   'Tensor.mean': reduction((t, ...args) => t.mean(...args)),
@@ -335,6 +351,47 @@ const tensorMethods: Rows = {
   'Tensor.max': on((t, dim: never, keepdim: never) => t.max(dim, keepdim), {
     dim: dim(nullable),
     keepdim: flag(),
+  }),
+  'Tensor.square': on((t) => t.square()),
+  'Tensor.floor': on((t) => t.floor()),
+  'Tensor.ceil': on((t) => t.ceil()),
+  'Tensor.round': on((t) => t.round()),
+  'Tensor.trunc': on((t) => t.trunc()),
+  'Tensor.sign': on((t) => t.sign()),
+  'Tensor.relu': on((t) => t.relu()),
+  'Tensor.sqrt': on((t) => t.sqrt()),
+  'Tensor.rsqrt': on((t) => t.rsqrt()),
+  'Tensor.reciprocal': on((t) => t.reciprocal()),
+  'Tensor.exp': on((t) => t.exp()),
+  'Tensor.log': on((t) => t.log()),
+  'Tensor.erf': on((t) => t.erf()),
+  'Tensor.sigmoid': on((t) => t.sigmoid()),
+  'Tensor.tanh': on((t) => t.tanh()),
+  'Tensor.logicalNot': on((t) => t.logicalNot()),
+  'Tensor.isnan': on((t) => t.isnan()),
+  'Tensor.isfinite': on((t) => t.isfinite()),
+  'Tensor.pow': on((t, exponent: never) => t.pow(exponent), { exponent: operand() }),
+  'Tensor.clamp': on((t, min: never, max: never) => t.clamp(min, max), {
+    min: arg(() => 0, `${nullable} number dtype`),
+    max: arg(() => 1, `${nullable} number dtype`),
+  }),
+  'Tensor.remainder': on((t, other: never) => t.remainder(other), { other: operand() }),
+  'Tensor.minimum': on((t, other: never) => t.minimum(other), { other: arg(vector, 'dtype') }),
+  'Tensor.maximum': on((t, other: never) => t.maximum(other), { other: arg(vector, 'dtype') }),
+  'Tensor.logicalAnd': on((t, other: never) => t.logicalAnd(other), { other: arg(vector, 'dtype') }),
+  'Tensor.logicalOr': on((t, other: never) => t.logicalOr(other), { other: arg(vector, 'dtype') }),
+  'Tensor.ne': on((t, other: never) => t.ne(other), { other: operand() }),
+  'Tensor.lt': on((t, other: never) => t.lt(other), { other: operand() }),
+  'Tensor.le': on((t, other: never) => t.le(other), { other: operand() }),
+  'Tensor.gt': on((t, other: never) => t.gt(other), { other: operand() }),
+  'Tensor.ge': on((t, other: never) => t.ge(other), { other: operand() }),
+  'Tensor.where': on((t, condition: never, other: never) => t.where(condition, other), {
+    condition: arg(truths),
+    other: operand(),
+  }),
+  'Tensor.maskedFill': on((t, mask: never, value: never) => t.maskedFill(mask, value), {
+    mask: arg(truths),
+    value: arg(() => 1, 'number', /value/),
   }),
   'Tensor.argmax': on((t, dim: never, keepdim: never) => t.argmax(dim, keepdim), {
     dim: dim(nullable),
@@ -926,12 +983,46 @@ const transformers: Rows = {
     args: { size: size() },
   },
 };
+/** Functions of an input and options. */
+const functionals: Rows = Object.fromEntries(
+  (
+    [
+      ['relu', {}],
+      ['sigmoid', {}],
+      ['tanh', {}],
+      ['gelu', { approximate: arg(() => 'tanh', optional) }],
+      ['silu', {}],
+      ['leakyRelu', { negativeSlope: number() }],
+      ['elu', { alpha: number() }],
+      ['softplus', { beta: number(), threshold: number() }],
+      ['hardtanh', { minVal: arg(() => -1, 'undefined'), maxVal: arg(() => 2, 'undefined number') }],
+      ['hardsigmoid', {}],
+      ['hardswish', {}],
+      ['dropout', { p: arg(() => 0.5, optional, /dropout/), training: flag() }],
+    ] as const
+  ).map(([name, own]) => {
+    const call = nn.functional[name] as (input: dynaquant.Tensor, options?: object) => unknown;
+    const given = { input: name === 'dropout' ? input('dtype') : input() };
+    const more = Object.entries(own as Row['args']);
+    return [
+      `nn.functional.${name}`,
+      [
+        { call, args: more.length === 0 ? given : { ...given, options: options() } },
+        ...more.map(([option, argument]) => ({
+          call: (value: unknown) => call(vector(), { [option]: value }),
+          args: { [option]: argument },
+        })),
+      ],
+    ];
+  }),
+);
 
 const floatLayers: Rows = {
   ...functions,
   ...transformers,
   ...activations,
   ...convolutions,
+  ...functionals,
   'nn.Softmax': construct(nn.Softmax, { dim: dim() }).map(({ call, args }) => ({
     call,
     args: { dim: args['dim']! },

@@ -8,6 +8,7 @@
 DYNAQUANT_UNARY(Abs, abs(x));
 DYNAQUANT_UNARY(Neg, sub(set_f32(-0.0f), x));
 DYNAQUANT_UNARY(Square, mul(x, x));
+DYNAQUANT_UNARY(Cube, mul(mul(x, x), x));
 DYNAQUANT_UNARY(Sqrt, sqrt(x));
 DYNAQUANT_UNARY(Rsqrt, div(set_f32(1.0f), sqrt(x)));
 DYNAQUANT_UNARY(Reciprocal, div(set_f32(1.0f), x));
@@ -149,9 +150,9 @@ constexpr void add_comparisons(KernelTable& table) {
   ((table.comparison[i++] = binary_kernel<Functions, uint8_t>), ...);
 }
 constexpr void add_elementwise(KernelTable& table) {
-  add_unaries<Abs, Neg, Square, Sqrt, Rsqrt, Reciprocal, Floor, Ceil, Round, Trunc, Sign, Clamp,
-              Relu, LeakyRelu, Hardsigmoid, Hardswish, Exp, Log, Erf, Sigmoid, Tanh, Gelu, GeluTanh,
-              Silu, Softplus, Elu>(table);
+  add_unaries<Abs, Neg, Square, Cube, Sqrt, Rsqrt, Reciprocal, Floor, Ceil, Round, Trunc, Sign,
+              Clamp, Relu, LeakyRelu, Hardsigmoid, Hardswish, Exp, Log, Erf, Sigmoid, Tanh, Gelu,
+              GeluTanh, Silu, Softplus, Elu>(table);
   add_binaries<Add, Sub, Mul, Div, Minimum, Maximum>(table);
   add_comparisons<Equal, NotEqual, Less, LessEqual>(table);
   table.select = select_kernel;

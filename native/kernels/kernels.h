@@ -191,6 +191,7 @@ enum class Unary : uint8_t {
   kAbs,
   kNeg,
   kSquare,
+  kCube,  // (x x) x
   kSqrt,
   kRsqrt,       // 1 / sqrt(x)
   kReciprocal,  // 1 / x

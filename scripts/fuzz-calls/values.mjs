@@ -98,6 +98,7 @@ export function makeValues(dynaquant, random, pool) {
     if (chance(50)) return integers(shape());
     return dynaquant.ones(shape()).to(pick(['float64', 'int8', 'uint8', 'int16', 'bool']));
   };
+  const truths = () => float().to('bool');
   const sequence = () => float([1 + random(4), size(), 2]);
   const qconfig = () =>
     pick([...Object.values(quantization).filter((each) => each?.weight !== undefined), null]);
@@ -206,6 +207,11 @@ export function makeValues(dynaquant, random, pool) {
     x: sequence,
     other: () => (chance(80) ? ofPool('tensor', tensor) : number()),
     tensor: () => ofPool('tensor', tensor),
+    condition: truths,
+    mask: truths,
+    exponent: () => (chance(50) ? number() : ofPool('tensor', tensor)),
+    min: () => (chance(50) ? number() : ofPool('tensor', tensor)),
+    max: () => (chance(50) ? number() : ofPool('tensor', tensor)),
     state: () =>
       pick([
         state,
@@ -312,6 +318,9 @@ export function makeValues(dynaquant, random, pool) {
     totalLength: () => 5,
     rtol: () => 1e-5,
     atol: () => 1e-5,
+    alpha: number,
+    roundingMode: () => pick([null, 'trunc', 'floor']),
+    training: flag,
     approximate: () => pick(['none', 'tanh']),
     mapping: () => undefined,
     qscheme: () => pick([undefined, 'per_tensor_affine', 'per_channel_affine']),

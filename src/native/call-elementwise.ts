@@ -5,7 +5,19 @@ import type { NativeAddon } from './handles.js';
 
 /** In the order of native code's numbers for them: `Unary` in kernels.h says what each is. */
 export const unaryNames = [
-  ...(['abs', 'neg', 'square', 'sqrt', 'rsqrt', 'reciprocal', 'floor', 'ceil', 'round', 'trunc'] as const),
+  ...([
+    'abs',
+    'neg',
+    'square',
+    'cube',
+    'sqrt',
+    'rsqrt',
+    'reciprocal',
+    'floor',
+    'ceil',
+    'round',
+    'trunc',
+  ] as const),
   ...(['sign', 'clamp', 'relu', 'leakyRelu', 'hardsigmoid', 'hardswish', 'exp', 'log', 'erf'] as const),
   ...(['sigmoid', 'tanh', 'gelu', 'geluTanh', 'silu', 'softplus', 'elu'] as const),
 ];
@@ -75,23 +87,21 @@ export function callBinary(
   return resultOf(memory, 2, out, count);
 }
 
-/** 1 where `name` is true of a pair of elements, else 0. */
+/** `out` = 1 where `name` is true of a pair of elements, else 0; it is not empty. */
 export function callCompare(
   name: ComparisonName,
   a: Float32Array,
   b: Float32Array,
   axes: Axes,
-  count: number,
-): Uint8Array {
+  out: Uint8Array,
+): void {
   const memory = callMemory();
   const { callWords, callLayout } = memory;
   const aIn = input(memory, 0, a);
   const bIn = input(memory, 1, b);
-  const out = new Uint8Array(count);
   callWords[callLayout.arrays] = arrayBit(aIn, 0) + arrayBit(bIn, 1);
   callWords[callLayout.elementwiseFunction] = comparisonNumbers[name];
   functions().compare(aIn, bIn, out, passed(axes, 2));
-  return out;
 }
 
 /** `yes` where `condition` is not 0, else `no`. */

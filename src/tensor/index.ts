@@ -51,3 +51,4 @@ export {
   type ValuesAndIndices,
 } from './tensor.js';
 export type { SortOptions, TopKOptions } from './sort.js';
+export { where } from './where.js';

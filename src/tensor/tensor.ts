@@ -1,34 +1,33 @@
-/* eslint max-lines: ['error', 800] -- A class is one file. Each method that computes is one call of a function beside. */
-import { checkNumber, checkOptions, describe, rangeError, typeError } from '../errors.js';
-import { broadcastShape, combine } from './broadcast.js';
+/* eslint max-lines: ['error', 1000] -- A class is one file. Each method that computes is one call of a function beside. */
+import { checkNumber, checkOneOf, checkOptions, describe, rangeError, typeError } from '../errors.js';
 import {
-  bool,
   emptyArray,
   float32,
-  int64,
   isDType,
-  isFloat,
-  promoted,
   plainView,
   quint4x2,
   trueLength,
   type DType,
   type TensorData,
 } from './dtype.js';
+import { checkMovable, checkPlain, converted, fill, lostData, notLoaded, numbersOf } from './elements.js';
 import {
-  checkFloat,
-  checkIntegerOperand,
-  checkMovable,
-  checkPlain,
-  converted,
-  fill,
-  lostData,
-  notLoaded,
-  numbersOf,
-  refuseBool,
-  write,
-  type Numbers,
-} from './elements.js';
+  chosen,
+  clamped,
+  combined,
+  compared,
+  comparedBack,
+  filledWhere,
+  isFiniteOf,
+  isNaNOf,
+  logical,
+  mapped,
+  mappedReal,
+  power,
+  remainderOf,
+  roundedQuotient,
+  scaledSum,
+} from './elementwise.js';
 import { noData } from './meta.js';
 import { batchProduct, dotProduct, matrixProduct, plainProduct, vectorProduct } from './matrix.js';
 import { checkedOptions, unchecked, type TensorOptions } from './options.js';
@@ -189,33 +188,181 @@ export class Tensor {
 
   /** `|this|`. */
   abs(): Tensor {
-    return this.map('abs', (x) => Math.abs(x));
+    return made(mapped('abs', this));
   }
   /** `-this`. */
   neg(): Tensor {
-    refuseBool('neg', this.dtype);
-    return this.map('neg', (x) => -x);
+    return made(mapped('neg', this));
   }
-  /** `this + other`, broadcasting; `other` may be a number. */
-  add(other: Tensor | number): Tensor {
-    return this.combine(other, 'add', (a, b) => a + b);
+  /** `this * this`. */
+  square(): Tensor {
+    return made(mapped('square', this));
   }
-  /** `this - other`, broadcasting. */
-  sub(other: Tensor | number): Tensor {
-    return this.combine(other, 'sub', (a, b) => a - b);
+  /** The largest integer that is not above each element. */
+  floor(): Tensor {
+    return made(mapped('floor', this));
+  }
+  /** The smallest integer that is not below each element. */
+  ceil(): Tensor {
+    return made(mapped('ceil', this));
+  }
+  /** The nearest integer, of two the even one. */
+  round(): Tensor {
+    return made(mapped('round', this));
+  }
+  /** Each element without its fraction. */
+  trunc(): Tensor {
+    return made(mapped('trunc', this));
+  }
+  /** -1, 0 or 1, as each element is negative, zero (or NaN) or positive. */
+  sign(): Tensor {
+    return made(mapped('sign', this));
+  }
+  /** The larger of each element and 0; a NaN stays NaN. */
+  relu(): Tensor {
+    return made(mapped('relu', this));
+  }
+  /** The square root; here and in the functions below integers become float32. */
+  sqrt(): Tensor {
+    return made(mappedReal('sqrt', this));
+  }
+  /** `1 / sqrt(this)`. */
+  rsqrt(): Tensor {
+    return made(mappedReal('rsqrt', this));
+  }
+  /** `1 / this`. */
+  reciprocal(): Tensor {
+    return made(mappedReal('reciprocal', this));
+  }
+  /** `e^this`, in float32 within 2 ulp. */
+  exp(): Tensor {
+    return made(mappedReal('exp', this));
+  }
+  /** The natural logarithm, in float32 within 1 ulp. */
+  log(): Tensor {
+    return made(mappedReal('log', this));
+  }
+  /** `2 / sqrt(pi) * integral of exp(-t^2) from 0 to this`, in float32 within 2.5 ulp. */
+  erf(): Tensor {
+    return made(mappedReal('erf', this));
+  }
+  /** `1 / (1 + exp(-this))`, in float32 within 3.5 ulp, or 6 ulp below -20. */
+  sigmoid(): Tensor {
+    return made(mappedReal('sigmoid', this));
+  }
+  /** The hyperbolic tangent, in float32 within 3.5 ulp. */
+  tanh(): Tensor {
+    return made(mappedReal('tanh', this));
+  }
+  /** `this^exponent`, broadcasting. */
+  pow(exponent: Tensor | number): Tensor {
+    return made(power(this, operand('pow: exponent', exponent)));
+  }
+  /**
+   * Each element, but `min` where it is less and `max` where it is more, broadcasting; all become `max` where `min` is
+   * above it. NaN where the element or a bound is.
+   *
+   * @param min - undefined or null for none
+   * @param max - undefined or null for none
+   * @throws {TypeError} when there is neither
+   */
+  clamp(min?: Tensor | number | null, max?: Tensor | number | null): Tensor {
+    const least = min === undefined || min === null ? undefined : operand('clamp: min', min);
+    const most = max === undefined || max === null ? undefined : operand('clamp: max', max);
+    return made(clamped(this, least, most));
+  }
+  /** `this + alpha * other`, broadcasting; `other` may be a number. @param options.alpha - Default: 1. */
+  add(other: Tensor | number, options?: { alpha?: number }): Tensor {
+    return this.sumWith('add', other, options);
+  }
+  /** `this - alpha * other`, broadcasting. @param options.alpha - Default: 1. */
+  sub(other: Tensor | number, options?: { alpha?: number }): Tensor {
+    return this.sumWith('sub', other, options);
   }
   /** `this * other`, broadcasting. */
   mul(other: Tensor | number): Tensor {
-    return this.combine(other, 'mul', (a, b) => a * b);
+    return made(combined('mul', this, operand('mul: other', other)));
   }
-  /** `this / other`, broadcasting; floats only. */
-  div(other: Tensor | number): Tensor {
-    checkFloat('div', this);
-    return this.combine(other, 'div', (a, b) => a / b);
+  /**
+   * `this / other`, broadcasting; of integers float32.
+   *
+   * @param options.roundingMode - `'trunc'` leaves out the quotient's fraction, `'floor'` rounds it down; then integers
+   *   stay integers. Default: null, a true division.
+   * @throws {RangeError} when such an integer is divided by 0
+   */
+  div(other: Tensor | number, options?: { roundingMode?: 'trunc' | 'floor' | null }): Tensor {
+    const by = operand('div: other', other);
+    if (options !== undefined) checkOptions('div', options, ['roundingMode']);
+    const mode = options?.roundingMode ?? null;
+    if (mode === null) return made(combined('div', this, by));
+    checkOneOf('roundingMode', mode, ['trunc', 'floor']);
+    return made(roundedQuotient(this, by, mode));
   }
-  /** Elementwise equality as a bool tensor, broadcasting. */
+  /** `this - floor(this / other) * other`, broadcasting: with the sign of `other`. */
+  remainder(other: Tensor | number): Tensor {
+    return made(remainderOf(this, operand('remainder: other', other)));
+  }
+  /** The smaller of each pair of elements, broadcasting; NaN where one is. */
+  minimum(other: Tensor): Tensor {
+    return made(combined('minimum', this, tensorOperand('minimum: other', other)));
+  }
+  /** The larger of each pair of elements, broadcasting; NaN where one is. */
+  maximum(other: Tensor): Tensor {
+    return made(combined('maximum', this, tensorOperand('maximum: other', other)));
+  }
+  /** `this == other` as a bool tensor, broadcasting. */
   eq(other: Tensor | number): Tensor {
-    return this.combine(other, 'eq', (a, b) => (a === b ? 1 : 0), bool);
+    return made(compared('eq', this, operand('eq: other', other)));
+  }
+  /** `this != other` as a bool tensor, broadcasting. */
+  ne(other: Tensor | number): Tensor {
+    return made(compared('ne', this, operand('ne: other', other)));
+  }
+  /** `this < other` as a bool tensor, broadcasting. */
+  lt(other: Tensor | number): Tensor {
+    return made(compared('lt', this, operand('lt: other', other)));
+  }
+  /** `this <= other` as a bool tensor, broadcasting. */
+  le(other: Tensor | number): Tensor {
+    return made(compared('le', this, operand('le: other', other)));
+  }
+  /** `this > other` as a bool tensor, broadcasting. */
+  gt(other: Tensor | number): Tensor {
+    return made(comparedBack('lt', this, operand('gt: other', other)));
+  }
+  /** `this >= other` as a bool tensor, broadcasting. */
+  ge(other: Tensor | number): Tensor {
+    return made(comparedBack('le', this, operand('ge: other', other)));
+  }
+  /** Whether each element is 0, as a bool tensor. */
+  logicalNot(): Tensor {
+    return made(compared('eq', this, 0));
+  }
+  /** Whether both elements of a pair are not 0, as a bool tensor, broadcasting. */
+  logicalAnd(other: Tensor): Tensor {
+    return made(logical('and', this, tensorOperand('logicalAnd: other', other)));
+  }
+  /** Whether an element of a pair is not 0, as a bool tensor, broadcasting. */
+  logicalOr(other: Tensor): Tensor {
+    return made(logical('or', this, tensorOperand('logicalOr: other', other)));
+  }
+  /** Whether each element is NaN, as a bool tensor. */
+  isnan(): Tensor {
+    return made(isNaNOf(this));
+  }
+  /** Whether each element is neither NaN nor infinite, as a bool tensor. */
+  isfinite(): Tensor {
+    return made(isFiniteOf(this));
+  }
+  /** This where `condition`, a bool tensor, is true, else `other`, broadcasting. */
+  where(condition: Tensor, other: Tensor | number): Tensor {
+    return made(chosen(tensorOperand('where: condition', condition), this, operand('where: other', other)));
+  }
+  /** This, but `value` (a number or a tensor without dimensions) where `mask`, a bool tensor, is true, broadcasting. */
+  maskedFill(mask: Tensor, value: Tensor | number): Tensor {
+    return made(
+      filledWhere(this, tensorOperand('maskedFill: mask', mask), operand('maskedFill: value', value)),
+    );
   }
 
   // Reductions -------------------------------------------------------------------------------------------
@@ -648,43 +795,13 @@ export class Tensor {
   private moved({ data, shape }: Result): Tensor {
     return this.like(data, shape);
   }
-  /** The elements as numbers. Throws unless numbers can be written in this dtype. */
-  private plainNumbers(name: string): Numbers {
-    checkPlain(name, this);
-    return numbersOf(this);
-  }
-  private map(name: string, f: (x: number) => number, dtype = this.dtype): Tensor {
-    const values = dtype === this.dtype ? this.plainNumbers(name) : numbersOf(this);
-    const out = emptyArray(dtype, values.length);
-    for (let i = 0; i < values.length; i++) write(out, i, f(values[i]!));
-    return new Tensor(out, this.shape, { dtype });
-  }
-  private combine(
-    other: Tensor | number,
-    name: string,
-    f: (a: number, b: number) => number,
-    result?: DType,
-  ): Tensor {
-    if (typeof other === 'number') {
-      if (result === undefined && !isFloat(this.dtype)) checkIntegerOperand(name, other, this.dtype);
-      const b = this.dtype === float32 ? Math.fround(other) : other;
-      return this.map(name, (a) => f(a, b), result ?? (this.dtype === bool ? int64 : this.dtype));
-    }
-    if (!isTensor(other)) {
-      const sentence = `${name}: other should be a Tensor or a number, got ${describe(other)}`;
-      throw typeError('ERR_INVALID_ARG_TYPE', sentence);
-    }
-    const dtype = result ?? promoted(this.dtype, other.dtype);
-    if (dtype === bool && name === 'sub') refuseBool(name, dtype);
-    // Of two bools, the sum is whether there is any, the product whether there are both.
-    const g = dtype === bool ? (x: number, y: number) => Number(f(x, y) !== 0) : f;
-    const a = { values: numbersOf(this), shape: this.shape };
-    const b = { values: numbersOf(other, 'other'), shape: other.shape };
-    if (result === undefined) checkPlain(name, this);
-    const shape = broadcastShape(a.shape, b.shape);
-    const out = emptyArray(dtype, numelOf(shape));
-    combine(a, b, g, shape, out);
-    return new Tensor(out, shape, { dtype });
+  private sumWith(name: 'add' | 'sub', other: Tensor | number, options?: { alpha?: number }): Tensor {
+    const by = operand(`${name}: other`, other);
+    if (options === undefined) return made(combined(name, this, by));
+    checkOptions(name, options, ['alpha']);
+    const { alpha = 1 } = options;
+    checkNumber('alpha', alpha);
+    return made(alpha === 1 ? combined(name, this, by) : scaledSum(name, this, by, alpha));
   }
   private extreme(
     name: 'max' | 'min',
@@ -698,6 +815,28 @@ export class Tensor {
     if (dim !== undefined && dim !== null) return bothOf(bestAlong(name, this, dim, keepdim));
     return tensorOf(extremeAlong(name, this, dim, keepdim));
   }
+}
+
+/** A new tensor of what an operation gives. */
+export function made({ data, shape, dtype }: Result): Tensor {
+  return dtype === float32 ? new Tensor(data, shape, unchecked) : new Tensor(data, shape, { dtype });
+}
+
+/** An operand: a Tensor or a number. The name is that of the method and its parameter. */
+export function operand(name: string, value: Tensor | number): Tensor | number {
+  if (typeof value === 'number') return value;
+  if (isTensor(value)) {
+    value.checked(name);
+    return value;
+  }
+  throw typeError('ERR_INVALID_ARG_TYPE', `${name} should be a Tensor or a number, got ${describe(value)}`);
+}
+
+/** An operand that must be a Tensor. */
+export function tensorOperand(name: string, value: Tensor): Tensor {
+  checkTensor(name, value);
+  value.checked(name);
+  return value;
 }
 
 /** A layer's own result: a float32 Tensor that also keeps `shape`, not a copy, and checks nothing, to save time. */

@@ -32,7 +32,7 @@ export interface GELUOptions {
 export function gelu(input: Tensor, options?: GELUOptions): Tensor {
   if (options === undefined) return activation('gelu', 'gelu', input);
   checkOptions('gelu', options, ['approximate']);
-  const approximate = options.approximate ?? 'none';
+  const { approximate = 'none' } = options;
   checkOneOf('approximate', approximate, ['none', 'tanh']);
   return activation('gelu', approximate === 'tanh' ? 'geluTanh' : 'gelu', input);
 }
@@ -97,8 +97,7 @@ export function hardswish(input: Tensor): Tensor {
  */
 export function dropout(input: Tensor, options?: { p?: number; training?: boolean }): Tensor {
   if (options !== undefined) checkOptions('dropout', options, ['p', 'training']);
-  const p = options?.p ?? 0.5;
-  const training = options?.training ?? true;
+  const { p = 0.5, training = true } = options ?? {};
   checkTensor('input', input);
   input.checked('input');
   checkProbability(p);
