@@ -48,7 +48,7 @@ inline void window_max_kernel(const Windows& windows, size_t count, float* out) 
   check_windows(windows, out);
   each_windows(
       windows, count, set_f32(-__builtin_inff()),
-      [](F32 largest, F32 x) { return nan_or(x, max(x, largest)); }, [](F32 v) { return v; }, out);
+      [](F32 largest, F32 x) { return maximum(x, largest); }, [](F32 v) { return v; }, out);
 }
 
 inline void window_mean_kernel(const Windows& windows, size_t count, float divisor, float* out) {
