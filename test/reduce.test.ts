@@ -112,6 +112,12 @@ test.each<[string, () => unknown, string, string]>([
     "unknown option 'unbiased'",
   ],
   [
+    'sums of truth',
+    () => zeros(2).cumsum(0, { dtype: 'bool' }),
+    'ERR_DTYPE',
+    'cumsum is not supported on a bool',
+  ],
+  [
     'a half',
     () => new Tensor(new Uint16Array(2), [2], { dtype: 'float16' }).sum(0),
     'ERR_DTYPE',

@@ -11,7 +11,16 @@ import {
   type DType,
   type TensorData,
 } from './dtype.js';
-import { checkFloat, checkPlain, converted, isBigInt, numbersOf, write, type Numbers } from './elements.js';
+import {
+  checkFloat,
+  checkPlain,
+  converted,
+  isBigInt,
+  numbersOf,
+  refuseBool,
+  write,
+  type Numbers,
+} from './elements.js';
 import { distinct, permuted } from './rearrange.js';
 import type { Result, Source } from './result.js';
 import { dimension, numelOf, resized, splitAt, without, type Split } from './shape.js';
@@ -374,6 +383,7 @@ export function cumsumAlong(tensor: Source, dim: number, options?: DTypeOptions)
   const wanted = dtypeOption('cumsum', options);
   checkPlain('cumsum', tensor);
   const dtype = wanted ?? (isFloat(tensor.dtype) ? tensor.dtype : int64);
+  refuseBool('cumsum', dtype);
   const source = inDType(tensor, dtype);
   const { shape } = tensor;
   const split = splitAt(shape, dimension('dim', dim, shape.length));
