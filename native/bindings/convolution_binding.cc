@@ -93,7 +93,7 @@ class ConvolutionHandle : public Handle<ConvolutionHandle, Convolution> {
     };
     // What the layer computes with, and the largest input that it may copy.
     const auto spread = [](const ConvolutionAxis& axis, std::size_t size) {
-      return sum({axis.before, axis.after, axis.dilation * axis.kernel, size});
+      return sum({axis.before, axis.after, axis.dilation * axis.kernel, axis.stride, size});
     };
     const std::size_t padded = product(
         {sizes.in_channels, spread(sizes.rows, in.rows), spread(sizes.columns, in.columns)});
