@@ -104,7 +104,7 @@ struct RowParams {
 };
 
 // Quantized rows, as `quantize` of the same table wrote them. `stride` in bytes, of which 4 * quads
-// are read.
+// are read; rows may overlap.
 struct Int8Rows {
   const uint8_t* data;
   size_t stride;

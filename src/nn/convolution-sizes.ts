@@ -197,12 +197,8 @@ export function weightShape(
     : [outChannels, inChannels / groups, ...kernelSize];
 }
 
-/** A handle of these weights. */
-export function convolutionHandle(
-  sizes: ConvolutionSizes,
-  weight: Float32Array,
-  bias: Float32Array | null,
-): ConvolutionHandle {
+/** Sizes and options as native code takes them. */
+export function nativeSizes(sizes: ConvolutionSizes): Float64Array {
   const { kernelSize, stride, dilation, outputPadding } = sizes;
   const axis = (i: number): number[] => [
     kernelSize[i]!,
@@ -221,7 +217,16 @@ export function convolutionHandle(
     ...(rank === 2 ? axis(0) : [1, 1, 1, 0, 0, 0]),
     ...axis(rank - 1),
   ];
-  return new (native().FloatConvolution)(weight, bias, Float64Array.from(numbers));
+  return Float64Array.from(numbers);
+}
+
+/** A handle of these weights. */
+export function convolutionHandle(
+  sizes: ConvolutionSizes,
+  weight: Float32Array,
+  bias: Float32Array | null,
+): ConvolutionHandle {
+  return new (native().FloatConvolution)(weight, bias, nativeSizes(sizes));
 }
 
 /** How a convolution's handle is called with an input, and the shape of what it gives. */

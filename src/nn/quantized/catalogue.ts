@@ -66,6 +66,8 @@ export const quantizedCatalogue: readonly QuantizedEntry[] = [
     ['quint8', 'quint4x2'], // PyTorch has 4 bits for bags only
   ),
   { ...tableTwin('Embedding', Embedding, { paddingIdx: null }, ['quint8']), lookalike: 'an EmbeddingBag' },
+  // Float by default, as in PyTorch.
+  { ...dynamicTwin('Conv1d', dynamic.Conv1d), dtypes: ['qint8'], defaultDtypes: [], lookalike: undefined },
 ];
 
 const byType: ReadonlyMap<string, CatalogueEntry | QuantizedEntry> = new Map(
