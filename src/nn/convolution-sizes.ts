@@ -11,9 +11,10 @@ import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 /** A number for each spatial dimension, or one for all of them. */
 export type SpatialSize = number | readonly number[];
 
-export const paddingModes = ['zeros', 'reflect', 'replicate', 'circular'] as const;
 /** What lies beyond the input's ends. */
-export type PaddingMode = (typeof paddingModes)[number];
+export type PaddingMode = 'zeros' | 'reflect' | 'replicate' | 'circular';
+/** In the order of native code's numbers for them. */
+const paddingModes: readonly PaddingMode[] = ['zeros', 'reflect', 'replicate', 'circular'];
 
 /** What a convolution computes. Lists have an entry for each spatial dimension. */
 export interface ConvolutionSizes {
