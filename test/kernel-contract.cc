@@ -58,6 +58,14 @@ int main(int, char** argv) {
   step.hidden = 20;
   step.input_gates = lstm_gates;
   step.cell = cell;
+  const size_t offsets[] = {0, 1};
+  kernels.convolve_run(h, {float_weights, float_bias, offsets, 2, makes("width") ? 17u : 16u, 20},
+                       8, {out, 4, 1});
+  const float* places[] = {h, h + 1};
+  float* place_outputs[] = {out, out + 1};
+  kernels.convolve_places({places, place_outputs, 2, 2},
+                          {float_weights, float_bias, offsets, 2, makes("panels") ? 8u : 16u, 8});
+  kernels.window_max({h, offsets, makes("values") ? 0u : 2u, 2}, 4, out);
   cell[31] = makes("padding") ? 1 : 0;
   kernels.step_float[static_cast<size_t>(RnnMode::kLstm)](
       {h, kRow}, {float_weights, float_bias, 20, 8}, step, 0, 2);

@@ -29,6 +29,9 @@ testCompiled('builds with DYNAQUANT_CHECKS find a call that breaks the contract'
       ['infinity', 'q < 4194304 && q > -4194304'],
       ['columns', 'columns <= b.panels * kPanelColumns'],
       ['block', 'begin * Mode::kGates % block_panels(Mode::kGates) == 0'],
+      ['width', 'w.width >= 1 && w.width <= kPanelColumns'],
+      ['panels', 'w.width == kPanelColumns'],
+      ['values', 'windows.values >= 1'],
       ['padding', 'step.cell[row * step.cell_stride + unit] == 0'],
     ] as const) {
       expect([mistake, run(mistake)]).toEqual([mistake, [null, sentence]]);

@@ -1017,12 +1017,31 @@ const functionals: Rows = Object.fromEntries(
   }),
 );
 
+const quantizedConvolution = (): dynaquant.nn.quantized.dynamic.Conv1d => new dynamic.Conv1d(2, 2, 2);
+const quantizedConvolutions: Rows = {
+  'nn.quantized.dynamic.Conv1d': construct(dynamic.Conv1d, channels, {
+    ...convolutionOptions,
+    bias: flag(),
+    dtype: arg(() => 'qint8', optional),
+    activation: arg(() => 'perTensor', optional),
+    reduceRange: flag(),
+  }),
+  'nn.quantized.dynamic.Conv1d.fromFloat': {
+    call: dynamic.Conv1d.fromFloat.bind(dynamic.Conv1d) as Row['call'],
+    args: { module: arg(() => new nn.Conv1d(2, 2, 2)), qconfig: qconfig() },
+  },
+  'nn.quantized.dynamic.Conv1d.forward': method(quantizedConvolution, (m, x: never) => m.forward(x), {
+    input: arg(signal1d),
+  }),
+};
+
 const floatLayers: Rows = {
   ...functions,
   ...transformers,
   ...activations,
   ...convolutions,
   ...functionals,
+  ...quantizedConvolutions,
   'nn.Softmax': construct(nn.Softmax, { dim: dim() }).map(({ call, args }) => ({
     call,
     args: { dim: args['dim']! },

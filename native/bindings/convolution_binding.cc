@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include <memory>
+#include <string>
+#include <type_traits>
 
 #include "bindings/arguments.h"
 #include "bindings/async.h"
 #include "bindings/call.h"
 #include "bindings/environment.h"
 #include "bindings/handle.h"
+#include "bindings/matrix_argument.h"
 #include "engine/convolution.h"
+#include "engine/convolution_int8.h"
 
 namespace dynaquant {
 namespace {
@@ -62,16 +66,57 @@ std::unique_ptr<Convolution> make_convolution(const Napi::CallbackInfo& info) {
   return std::make_unique<Convolution>(selected_kernels(env), sizes, weight, bias);
 }
 
-class ConvolutionHandle : public Handle<ConvolutionHandle, Convolution> {
+// new Int8Convolution({ weight, scales, bias | null }, sizes, reduceRange)
+std::unique_ptr<Int8Convolution> make_int8_convolution(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const MatrixValues values(env, info[0]);
+  const ConvolutionSizes sizes = sizes_argument(env, info[1]);
+  ActivationMode mode;
+  mode.reduce_range = info[2].ToBoolean();
+  const std::size_t depth = product({sizes.in_channels / sizes.groups, sizes.columns.kernel});
+  if (depth > mode.max_depth() || sizes.rows.kernel != 1 || sizes.transposed) {
+    throw Napi::RangeError::New(env, "int8 weights are of one dimension, not too deep");
+  }
+  const std::int8_t* weight =
+      typed_array<std::int8_t>(env, values.weight, "weight", product({sizes.out_channels, depth}));
+  const Span<float> scales = typed_array<float>(env, values.scales, "scales");
+  if (scales.size != 1 && scales.size != sizes.out_channels) {
+    throw Napi::RangeError::New(env, "scales has neither one element nor one a channel");
+  }
+  const float* bias = optional_array<float>(env, values.bias, "bias", sizes.out_channels);
+  return std::make_unique<Int8Convolution>(selected_kernels(env), sizes, mode,
+                                           Int8Weight{weight, scales.data, scales.size, bias});
+}
+
+std::unique_ptr<Convolution> make(const Napi::CallbackInfo& info, const Convolution*) {
+  return make_convolution(info);
+}
+std::unique_ptr<Int8Convolution> make(const Napi::CallbackInfo& info, const Int8Convolution*) {
+  return make_int8_convolution(info);
+}
+
+template <typename Layer>
+class ConvolutionHandle : public Handle<ConvolutionHandle<Layer>, Layer> {
  public:
-  static void define(Napi::Env env, Napi::Object exports) {
-    Handle::define(env, exports, "FloatConvolution",
-                   {InstanceMethod<&ConvolutionHandle::forward>("forward"),
-                    InstanceMethod<&ConvolutionHandle::start>("start")});
+  using Base = Handle<ConvolutionHandle, Layer>;
+
+  static void define(Napi::Env env, Napi::Object exports, const char* name) {
+    typename Base::Methods methods = {
+        ConvolutionHandle::template InstanceMethod<&ConvolutionHandle::forward>("forward"),
+        ConvolutionHandle::template InstanceMethod<&ConvolutionHandle::start>("start")};
+    if constexpr (std::is_same<Layer, Int8Convolution>::value) {
+      methods.push_back(
+          ConvolutionHandle::template InstanceMethod<&ConvolutionHandle::unpack_weight>(
+              "unpackWeight"));
+    }
+    Base::define(env, exports, name, methods);
   }
 
-  explicit ConvolutionHandle(const Napi::CallbackInfo& info) : Handle(info, make_convolution) {
-    set_row_nanoseconds(info.This(), layer()->position_ns());
+  explicit ConvolutionHandle(const Napi::CallbackInfo& info)
+      : Base(info, [](const Napi::CallbackInfo& each) {
+          return make(each, static_cast<const Layer*>(nullptr));
+        }) {
+    set_row_nanoseconds(info.This(), this->layer()->position_ns());
   }
 
  private:
@@ -81,7 +126,7 @@ class ConvolutionHandle : public Handle<ConvolutionHandle, Convolution> {
     std::size_t out;
   };
   // Throws unless the planes are of possible sizes, and padding that repeats inputs has enough.
-  static Floats checked(Napi::Env env, const Convolution& layer, const PlaneSizes& in) {
+  static Floats checked(Napi::Env env, const Layer& layer, const PlaneSizes& in) {
     const ConvolutionSizes& sizes = layer.sizes();
     const std::size_t x = product({in.batch, sizes.in_channels, in.rows, in.columns});
     const auto repeats = [&](const ConvolutionAxis& axis, std::size_t size) {
@@ -93,7 +138,7 @@ class ConvolutionHandle : public Handle<ConvolutionHandle, Convolution> {
     };
     // What the layer computes with, and the largest input that it may copy.
     const auto spread = [](const ConvolutionAxis& axis, std::size_t size) {
-      return sum({axis.before, axis.after, axis.dilation * axis.kernel, size});
+      return sum({axis.before, axis.after, axis.dilation * axis.kernel, axis.stride, size});
     };
     const std::size_t padded = product(
         {sizes.in_channels, spread(sizes.rows, in.rows), spread(sizes.columns, in.columns)});
@@ -111,18 +156,18 @@ class ConvolutionHandle : public Handle<ConvolutionHandle, Convolution> {
     const CallReader call(info);
     const PlaneSizes in = {call.size(kBatch, "batch"), call.size(kRows, "rows"),
                            call.size(kColumns, "columns")};
-    const Floats floats = checked(info.Env(), *layer(), in);
+    const Floats floats = checked(info.Env(), *this->layer(), in);
     const float* x = call.floats(0, "x", floats.x);
     float* out = call.floats(1, "out", floats.out);
-    return status_value(info.Env(),
-                        with_memory(info.Env(), [&] { return layer()->forward(x, in, out); }));
+    return status_value(
+        info.Env(), with_memory(info.Env(), [&] { return this->layer()->forward(x, in, out); }));
   }
 
   // start(x, out, settle, batch, rows, columns): number
   Napi::Value start(const Napi::CallbackInfo& info) {
     return with_memory(info.Env(), [&] {
       AsyncArguments arguments(info, 2);
-      const std::shared_ptr<const Convolution>& convolution = layer();
+      const std::shared_ptr<const Layer>& convolution = this->layer();
       const PlaneSizes in = {arguments.size(kBatch, "batch"), arguments.size(kRows, "rows"),
                              arguments.size(kColumns, "columns")};
       const Floats floats = checked(info.Env(), *convolution, in);
@@ -132,12 +177,22 @@ class ConvolutionHandle : public Handle<ConvolutionHandle, Convolution> {
           [convolution, x, in, out = out] { return convolution->forward(x, in, out); }, false);
     });
   }
+
+  // unpackWeight(out)
+  void unpack_weight(const Napi::CallbackInfo& info) {
+    const Layer& layer = *this->layer();
+    const ConvolutionSizes& sizes = layer.sizes();
+    const std::size_t count = sizes.in_channels / sizes.groups * sizes.out_channels;
+    layer.unpack(
+        typed_array<std::int8_t>(info.Env(), info[0], "out", count * sizes.columns.kernel));
+  }
 };
 
 }  // namespace
 
 void init_convolution(Napi::Env env, Napi::Object exports) {
-  ConvolutionHandle::define(env, exports);
+  ConvolutionHandle<Convolution>::define(env, exports, "FloatConvolution");
+  ConvolutionHandle<Int8Convolution>::define(env, exports, "Int8Convolution");
   add_words(
       exports,
       {{"convolutionBatch", kBatch}, {"convolutionRows", kRows}, {"convolutionColumns", kColumns}});

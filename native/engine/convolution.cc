@@ -115,13 +115,20 @@ class ConvolutionCall {
         out_planes_(convolution.out_planes(in)),
         out_(out),
         by_place_(is_by_place()),
+        joins_(!by_place_ && out_planes_.rows > 1 && out_planes_.columns < kShortRow),
         layout_(layout()),
         items_(items()) {}
 
   Status run();
 
  private:
-  // The positions of a part: `count` in each of the output's rows, every `step` from `first` on.
+  // Rows of fewer positions are computed as one, with what lies between them, and then taken apart:
+  // 28 positions are not even two vectors.
+  static constexpr std::size_t kShortRow = 128;
+  // Places of a unit.
+  static constexpr std::size_t kPlaces = 48;
+
+  // The positions of a part in a row: `count` outputs, every `step` from `first` on.
   struct Positions {
     std::size_t first;
     std::size_t step;
@@ -129,39 +136,51 @@ class ConvolutionCall {
     std::size_t base;  // where the first one's taps begin in a row
   };
   struct Memory {
-    Memory(Scratch& scratch, const ConvolutionCall& call)
-        : planes(call.layout_.copies ? scratch.take<float>(call.items_ * call.item_floats())
-                                     : nullptr),
-          offsets(scratch.take<std::size_t>(call.most_taps())) {}
+    Memory(Scratch& scratch, const ConvolutionCall& call, std::size_t participants)
+        : planes(scratch.take<float>(call.layout_.copies ? call.items_ * call.item_floats() : 0)),
+          offsets(scratch.take<std::size_t>(call.most_taps())),
+          joined(scratch.take<float>(call.joins_ ? participants * call.joined_floats() : 0)) {}
     float* planes;
     std::size_t* offsets;
+    float* joined;  // rows before they are taken apart, of each participant
   };
-  // What the units of work of a part share.
+  // What the units of a part share.
   struct Work {
     const Convolution::Part& part;
     Positions positions;
     const float* planes;
-    const std::size_t* offsets;
+    const Memory& memory;
     std::size_t first_item;
     std::size_t items;
     std::size_t block;   // positions of a unit
+    std::size_t blocks;  // of all positions that a unit may be of
     std::size_t panels;  // of a unit
+
+    std::size_t block_at(std::size_t begin, std::size_t end) const {
+      return std::min(block, end - begin);
+    }
   };
 
   std::size_t lines() const { return out_planes_.rows; }
   std::size_t item_floats() const { return sizes_.in_channels * layout_.plane; }
   std::size_t most_taps() const;
+  std::size_t run_block() const;
+  std::size_t run_length(const Positions& positions) const;
+  std::size_t joined_floats() const { return convolution_.width_ * run_block(); }
+  std::size_t panels() const { return convolution_.padded_outputs() / convolution_.width_; }
   bool is_by_place() const;
   PlaneLayout layout() const;
   std::size_t items() const;
   Positions positions_of(std::size_t part) const;
   void fill_offsets(std::size_t part, std::size_t* offsets) const;
-  void run_part(Team& team, const Work& work) const;
+  void copy_items(Team& team, std::size_t first, std::size_t items, float* planes) const;
+  void run_part(Team& team, Work work) const;
   TapPanels taps_of(const Work& work, std::size_t group, std::size_t panel) const;
   const float* input_of(const Work& work, std::size_t item, std::size_t group) const;
   float* output_of(const Work& work, std::size_t item, std::size_t channel) const;
-  void run_unit(const Work& work, std::size_t unit) const;
+  void run_unit(const Work& work, std::size_t unit, std::size_t participant) const;
   void place_unit(const Work& work, std::size_t unit) const;
+  void take_apart(const float* joined, std::size_t begin, std::size_t count, float* out) const;
 
   const Convolution& convolution_;
   const ConvolutionSizes& sizes_;
@@ -170,6 +189,7 @@ class ConvolutionCall {
   PlaneSizes out_planes_;
   float* out_;
   bool by_place_;
+  bool joins_;
   PlaneLayout layout_;
   std::size_t items_;  // of the batch, that are computed together
 };
@@ -193,10 +213,22 @@ std::size_t ConvolutionCall::most_taps() const {
   return most;
 }
 
+// Positions whose taps fit the nearest cache, or their results if rows are joined.
+std::size_t ConvolutionCall::run_block() const {
+  constexpr std::size_t kNear = 6 * 1024, kLeast = 64, kMostJoined = 1024;
+  const std::size_t block = round_up(std::max(kNear / convolution_.group_inputs(), kLeast), kLeast);
+  return joins_ ? std::min(block, kMostJoined) : block;
+}
+
+// Positions of a run: of a row, or of all rows.
+std::size_t ConvolutionCall::run_length(const Positions& positions) const {
+  return joins_ ? (lines() - 1) * layout_.pitch + positions.count : positions.count;
+}
+
 PlaneLayout ConvolutionCall::layout() const {
   const ConvolutionAxis& rows = sizes_.rows;
   ConvolutionAxis columns = sizes_.columns;
-  std::size_t phases = by_place_ ? 1 : columns.stride;
+  std::size_t phases = columns.stride;
   if (sizes_.transposed) {
     // Position m of a phase takes the inputs m - q, q from 0 to `reach`.
     const std::size_t reach = columns.dilation * (columns.kernel - 1) / columns.stride;
@@ -206,15 +238,16 @@ PlaneLayout ConvolutionCall::layout() const {
     phases = 1;
   }
   return PlaneLayout({in_.rows, rows.before, rows.after},
-                     {in_.columns, columns.before, columns.after}, phases, sizes_.padding_mode);
+                     {in_.columns, columns.before, columns.after}, by_place_ ? 1 : rows.stride,
+                     by_place_ ? 1 : phases, sizes_.padding_mode);
 }
 
 // As many as fit what a thread keeps, if they are copied.
 std::size_t ConvolutionCall::items() const {
   constexpr std::size_t kFloats = 24 * 1024;
   if (!layout_.copies) return in_.batch;
-  return std::min(in_.batch,
-                  std::max<std::size_t>(1, kFloats / std::max<std::size_t>(1, item_floats())));
+  const std::size_t fit = kFloats / std::max<std::size_t>(1, item_floats());
+  return std::min(in_.batch, std::max<std::size_t>(1, fit));
 }
 
 ConvolutionCall::Positions ConvolutionCall::positions_of(std::size_t part) const {
@@ -234,10 +267,10 @@ void ConvolutionCall::fill_offsets(std::size_t part, std::size_t* offsets) const
   const std::size_t plane_taps = taps.rows * taps.columns.size();
   std::size_t* to = offsets;
   for (std::size_t row = 0; row < taps.rows; ++row) {
-    const std::size_t line = row * sizes_.rows.dilation * layout_.row_pitch;
     for (const std::size_t column : taps.columns) {
       const std::size_t at = column * axis.dilation;
-      *to++ = line + (sizes_.transposed ? reach - (at - part) / axis.stride : layout_.column(at));
+      *to++ = sizes_.transposed ? reach - (at - part) / axis.stride
+                                : layout_.at(row * sizes_.rows.dilation, at);
     }
   }
   for (std::size_t i = plane_taps; i < taps.taps; ++i) {
@@ -250,65 +283,64 @@ Status ConvolutionCall::run() {
   if (positions == 0) return Status::kOk;
   const double ns = static_cast<double>(positions) * convolution_.position_ns();
   Team team(threads_for(ns), static_cast<std::uint64_t>(ns));
-  WithScratch<Memory> memory(*this);
+  WithScratch<Memory> memory(*this, team.size());
+  const std::size_t parts = convolution_.parts_.size();
   for (std::size_t first = 0; first < in_.batch; first += items_) {
     const std::size_t items = std::min(items_, in_.batch - first);
-    const float* planes = x_ + first * item_floats();
-    if (layout_.copies) {
-      const std::size_t count = items * sizes_.in_channels;
-      const float* from = x_ + first * sizes_.in_channels * in_.rows * in_.columns;
-      const double copy_ns = static_cast<double>(count * layout_.plane) / 4;
-      team.run(count, grain_for(copy_ns, count),
-               [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
-                 for (std::size_t i = begin; i < end; ++i) {
-                   layout_.copy(from + i * in_.rows * in_.columns,
-                                memory->planes + i * layout_.plane);
-                 }
-               });
-      planes = memory->planes;
-    }
-    for (std::size_t part = 0; part < convolution_.parts_.size(); ++part) {
-      const Positions positions = positions_of(part);
-      if (positions.count == 0) continue;
-      if (first == 0 || convolution_.parts_.size() > 1) fill_offsets(part, memory->offsets);
-      run_part(team,
-               {convolution_.parts_[part], positions, planes, memory->offsets, first, items, 0, 0});
+    if (layout_.copies) copy_items(team, first, items, memory->planes);
+    const float* planes = layout_.copies ? memory->planes : x_ + first * item_floats();
+    for (std::size_t part = 0; part < parts; ++part) {
+      const Positions at = positions_of(part);
+      if (at.count == 0) continue;
+      if (first == 0 || parts > 1) fill_offsets(part, memory->offsets);
+      run_part(team, {convolution_.parts_[part], at, planes, *memory, first, items, 0, 0, 0});
     }
     if (team.stopped()) return Status::kStopped;
   }
   return Status::kOk;
 }
 
+void ConvolutionCall::copy_items(Team& team, std::size_t first, std::size_t items,
+                                 float* planes) const {
+  const std::size_t count = items * sizes_.in_channels, size = in_.rows * in_.columns;
+  const float* from = x_ + first * sizes_.in_channels * size;
+  const double ns = static_cast<double>(count * layout_.plane) / 4;
+  team.run(count, grain_for(ns, count),
+           [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
+             for (std::size_t i = begin; i < end; ++i) {
+               layout_.copy(from + i * size, planes + i * layout_.plane);
+             }
+           });
+}
+
 // Shares out a part. A unit by places is some panels of some places; one by runs is a block of a
-// row whose taps fit the nearest cache.
-void ConvolutionCall::run_part(Team& team, const Work& shared) const {
-  constexpr std::size_t kPlaces = 48, kNear = 6 * 1024, kLeast = 64;
-  Work work = shared;
-  const std::size_t panels = convolution_.padded_outputs() / convolution_.width_;
+// run, of one panel where there are few.
+void ConvolutionCall::run_part(Team& team, Work work) const {
   std::size_t units = sizes_.groups;
   if (by_place_) {
     work.block = kPlaces;
+    work.blocks = (work.items * lines() * work.positions.count + kPlaces - 1) / kPlaces;
     work.panels = kMaxBlock;
-    units *= (work.items * lines() * work.positions.count + kPlaces - 1) / kPlaces;
   } else {
-    work.block = round_up(std::max(kNear / convolution_.group_inputs(), kLeast), kLeast);
-    units *= work.items * lines() * ((work.positions.count + work.block - 1) / work.block);
-    work.panels = units < 4 * team.size() ? 1 : panels;
+    work.block = run_block();
+    work.blocks = (run_length(work.positions) + work.block - 1) / work.block;
+    units *= work.items * (joins_ ? 1 : lines());
+    work.panels = joins_ || units * work.blocks < 4 * team.size() ? 1 : panels();
   }
-  units *= (panels + work.panels - 1) / work.panels;
+  units *= work.blocks * ((panels() + work.panels - 1) / work.panels);
   const double ns =
       static_cast<double>(work.items * lines() * work.positions.count) * convolution_.position_ns();
-  const std::size_t grain =
-      std::max<std::size_t>(1, static_cast<std::size_t>(kWorthSharingNs * units / ns));
-  team.run(units, grain, [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
-    for (std::size_t unit = begin; unit < end && !team.stopped(); ++unit) {
-      if (by_place_) {
-        place_unit(work, unit);
-      } else {
-        run_unit(work, unit);
-      }
-    }
-  });
+  const double grain = kWorthSharingNs * static_cast<double>(units) / ns;
+  team.run(units, static_cast<std::size_t>(std::max(1.0, grain)),
+           [&](std::size_t participant, std::size_t begin, std::size_t end) noexcept {
+             for (std::size_t unit = begin; unit < end && !team.stopped(); ++unit) {
+               if (by_place_) {
+                 place_unit(work, unit);
+               } else {
+                 run_unit(work, unit, participant);
+               }
+             }
+           });
 }
 
 TapPanels ConvolutionCall::taps_of(const Work& work, std::size_t group, std::size_t panel) const {
@@ -317,7 +349,7 @@ TapPanels ConvolutionCall::taps_of(const Work& work, std::size_t group, std::siz
   return {convolution_.weights_.data() + work.part.weights_at +
               (group * padded + channel) * work.part.taps,
           convolution_.bias_.data() + group * padded + channel,
-          work.offsets,
+          work.memory.offsets,
           work.part.taps,
           width,
           std::min(work.panels * width, convolution_.group_outputs() - channel)};
@@ -334,51 +366,81 @@ float* ConvolutionCall::output_of(const Work& work, std::size_t item, std::size_
          ((work.first_item + item) * sizes_.out_channels + channel) * lines() * out_planes_.columns;
 }
 
-void ConvolutionCall::run_unit(const Work& work, std::size_t unit) const {
+namespace {
+
+// Takes a number apart: unit = a + n * (b + ...).
+std::size_t take_digit(std::size_t& unit, std::size_t n) {
+  if (n == 1) return 0;
+  const std::size_t digit = unit % n;
+  unit /= n;
+  return digit;
+}
+
+}  // namespace
+
+void ConvolutionCall::run_unit(const Work& work, std::size_t unit, std::size_t participant) const {
   const Positions& positions = work.positions;
-  const std::size_t blocks = (positions.count + work.block - 1) / work.block;
-  const std::size_t panels = convolution_.padded_outputs() / convolution_.width_;
-  const std::size_t panel_parts = (panels + work.panels - 1) / work.panels;
-  const std::size_t panel = unit % panel_parts * work.panels;
-  unit /= panel_parts;
-  const std::size_t begin = unit % blocks * work.block;
-  unit /= blocks;
-  const std::size_t line = unit % lines();
-  unit /= lines();
-  const std::size_t group = unit % sizes_.groups, item = unit / sizes_.groups;
-  const std::size_t channel = group * convolution_.group_outputs() + panel * convolution_.width_;
-  const float* x = input_of(work, item, group) + line * sizes_.rows.stride * layout_.row_pitch +
-                   positions.base + begin;
-  float* out = output_of(work, item, channel) + line * out_planes_.columns + positions.first +
-               begin * positions.step;
-  convolution_.kernels_.convolve_run(x, taps_of(work, group, panel),
-                                     std::min(work.block, positions.count - begin),
-                                     {out, lines() * out_planes_.columns, positions.step});
+  const std::size_t width = convolution_.width_, plane = lines() * out_planes_.columns;
+  const std::size_t panel =
+      take_digit(unit, (panels() + work.panels - 1) / work.panels) * work.panels;
+  const std::size_t begin = take_digit(unit, work.blocks) * work.block;
+  const std::size_t line = take_digit(unit, joins_ ? 1 : lines());
+  const std::size_t group = take_digit(unit, sizes_.groups), item = unit;
+
+  const std::size_t count = work.block_at(begin, run_length(positions));
+  const float* x = input_of(work, item, group) + line * layout_.pitch + positions.base + begin;
+  float* out = output_of(work, item, group * convolution_.group_outputs() + panel * width);
+  const TapPanels taps = taps_of(work, group, panel);
+  if (!joins_) {
+    out += line * out_planes_.columns + positions.first + begin * positions.step;
+    convolution_.kernels_.convolve_run(x, taps, count, {out, plane, positions.step});
+    return;
+  }
+  float* joined = work.memory.joined + participant * joined_floats();
+  convolution_.kernels_.convolve_run(x, taps, count, {joined, work.block, 1});
+  for (std::size_t channel = 0; channel < taps.channels; ++channel) {
+    take_apart(joined + channel * work.block, begin, count, out + channel * plane);
+  }
+}
+
+// Copies the positions [begin, begin + count) of joined rows to where they belong.
+void ConvolutionCall::take_apart(const float* joined, std::size_t begin, std::size_t count,
+                                 float* out) const {
+  const std::size_t columns = out_planes_.columns;
+  std::size_t line = begin / layout_.pitch, column = begin % layout_.pitch;
+  for (const float* end = joined + count; joined < end; ++line, column = 0) {
+    const std::size_t left = static_cast<std::size_t>(end - joined);
+    if (column < columns) {
+      std::copy_n(joined, std::min(left, columns - column), out + line * columns + column);
+    }
+    joined += std::min(left, layout_.pitch - column);
+  }
 }
 
 void ConvolutionCall::place_unit(const Work& work, std::size_t unit) const {
-  constexpr std::size_t kMost = 48;
   const Positions& positions = work.positions;
-  const std::size_t count = work.items * lines() * positions.count;
-  const std::size_t blocks = (count + work.block - 1) / work.block;
-  const std::size_t begin = unit % blocks * work.block;
-  unit /= blocks;
-  const std::size_t panels = convolution_.padded_outputs() / convolution_.width_;
-  const std::size_t panel_parts = (panels + work.panels - 1) / work.panels;
-  const std::size_t panel = unit % panel_parts * work.panels, group = unit / panel_parts;
+  const std::size_t begin = take_digit(unit, work.blocks) * work.block;
+  const std::size_t panel =
+      take_digit(unit, (panels() + work.panels - 1) / work.panels) * work.panels;
+  const std::size_t group = unit;
   const std::size_t channel = group * convolution_.group_outputs() + panel * convolution_.width_;
   const std::size_t stride = sizes_.transposed ? 1 : sizes_.columns.stride;
 
-  const float* x[kMost];
-  float* out[kMost];
-  const std::size_t places = std::min(work.block, count - begin);
+  const float* x[kPlaces];
+  float* out[kPlaces];
+  const std::size_t places = work.block_at(begin, work.items * lines() * positions.count);
+  std::size_t column = begin % positions.count, line = begin / positions.count % lines();
+  std::size_t item = begin / positions.count / lines();
   for (std::size_t i = 0; i < places; ++i) {
-    const std::size_t place = begin + i, row = place / positions.count;
-    const std::size_t column = place % positions.count, line = row % lines(), item = row / lines();
-    x[i] = input_of(work, item, group) + line * sizes_.rows.stride * layout_.row_pitch +
+    x[i] = input_of(work, item, group) + line * sizes_.rows.stride * layout_.pitch +
            positions.base + column * stride;
     out[i] = output_of(work, item, channel) + line * out_planes_.columns + positions.first +
              column * positions.step;
+    if (++column < positions.count) continue;
+    column = 0;
+    if (++line < lines()) continue;
+    line = 0;
+    ++item;
   }
   convolution_.kernels_.convolve_places({x, out, lines() * out_planes_.columns, places},
                                         taps_of(work, group, panel));

@@ -38,57 +38,67 @@ inline std::size_t padded_index(std::size_t at, const PaddedSize& size, PaddingM
   return n;
 }
 
-// Column j of a padded row is the (j / phases)-th of phase j % phases.
+// Planes in phases: padded value (i, j) is in the plane of phase (i % row phases, j % column
+// phases), at (i / row phases, j / column phases).
 class PlaneLayout {
  public:
-  PlaneLayout(const PaddedSize& rows, const PaddedSize& columns, std::size_t phases,
-              PaddingMode mode)
-      : copies(phases > 1 || rows.padded() > rows.size || columns.padded() > columns.size),
-        phase_pitch((columns.padded() + phases - 1) / phases),
-        row_pitch(phases * phase_pitch),
-        plane(rows.padded() * row_pitch),
+  PlaneLayout(const PaddedSize& rows, const PaddedSize& columns, std::size_t row_phases,
+              std::size_t column_phases, PaddingMode mode)
+      : copies(row_phases > 1 || column_phases > 1 || rows.padded() > rows.size ||
+               columns.padded() > columns.size),
+        pitch((columns.padded() + column_phases - 1) / column_phases),
+        plane((rows.padded() + row_phases - 1) / row_phases * pitch * row_phases * column_phases),
         rows_(rows),
         columns_(columns),
-        phases_(phases),
+        row_phases_(row_phases),
+        column_phases_(column_phases),
         mode_(mode) {}
 
-  // Where a padded column is in its row.
-  std::size_t column(std::size_t j) const { return j % phases_ * phase_pitch + j / phases_; }
+  // Where a padded value is.
+  std::size_t at(std::size_t i, std::size_t j) const {
+    const std::size_t phase = i % row_phases_ * column_phases_ + j % column_phases_;
+    return phase * phase_plane() + i / row_phases_ * pitch + j / column_phases_;
+  }
 
   // Copies a plane, [rows][columns], into this layout.
   void copy(const float* from, float* to) const {
-    for (std::size_t i = 0; i < rows_.padded(); ++i, to += row_pitch) {
-      const std::size_t row = padded_index(i, rows_, mode_);
-      if (row == rows_.size) {
-        std::fill_n(to, row_pitch, 0.0f);
-      } else {
-        copy_row(from + row * columns_.size, to);
+    const std::size_t phase_rows = phase_plane() / std::max<std::size_t>(1, pitch);
+    for (std::size_t phase = 0; phase < row_phases_; ++phase) {
+      for (std::size_t k = 0; k < phase_rows; ++k) {
+        const std::size_t i = k * row_phases_ + phase;
+        const std::size_t row = i < rows_.padded() ? padded_index(i, rows_, mode_) : rows_.size;
+        for (std::size_t j = 0; j < column_phases_; ++j) {
+          float* line = to + (phase * column_phases_ + j) * phase_plane() + k * pitch;
+          if (row == rows_.size) {
+            std::fill_n(line, pitch, 0.0f);
+          } else {
+            copy_row(from + row * columns_.size, j, line);
+          }
+        }
       }
     }
   }
 
-  const bool copies;  // the planes do not lie so already
-  const std::size_t phase_pitch;
-  const std::size_t row_pitch;
-  const std::size_t plane;
+  const bool copies;        // the planes do not lie so already
+  const std::size_t pitch;  // from a row of a phase to the next
+  const std::size_t plane;  // floats of all phases
 
  private:
-  void copy_row(const float* from, float* to) const {
-    if (phases_ == 1) {
-      for (std::size_t j = 0; j < columns_.before; ++j) to[j] = padding(from, j);
-      std::copy_n(from, columns_.size, to + columns_.before);
-      for (std::size_t j = columns_.before + columns_.size; j < row_pitch; ++j) {
-        to[j] = padding(from, j);
-      }
-      return;
+  std::size_t phase_plane() const { return plane / (row_phases_ * column_phases_); }
+
+  // The values of column phase `j`.
+  void copy_row(const float* from, std::size_t j, float* to) const {
+    const float* end = to + pitch;
+    for (; j < columns_.before; j += column_phases_) *to++ = padding(from, j);
+    const float* inside = from + (j - columns_.before);
+    const float* inside_end = from + columns_.size;
+    if (column_phases_ == 1) {
+      to = std::copy(inside, inside_end, to);
+      j += columns_.size;
+    } else {
+      for (; inside < inside_end; inside += column_phases_, j += column_phases_) *to++ = *inside;
     }
-    for (std::size_t phase = 0; phase < phases_; ++phase, to += phase_pitch) {
-      std::size_t i = 0, j = phase;  // column j of the padded row
-      for (; j < columns_.before; ++i, j += phases_) to[i] = padding(from, j);
-      for (; j < columns_.before + columns_.size; ++i, j += phases_)
-        to[i] = from[j - columns_.before];
-      for (; i < phase_pitch; ++i, j += phases_) to[i] = padding(from, j);
-    }
+    for (; to < end; j += column_phases_) *to++ = padding(from, j);
   }
   float padding(const float* from, std::size_t j) const {
     const std::size_t i = j < columns_.padded() ? padded_index(j, columns_, mode_) : columns_.size;
@@ -97,7 +107,8 @@ class PlaneLayout {
 
   PaddedSize rows_;
   PaddedSize columns_;
-  std::size_t phases_;
+  std::size_t row_phases_;
+  std::size_t column_phases_;
   PaddingMode mode_;
 };
 

@@ -104,7 +104,7 @@ struct RowParams {
 };
 
 // Quantized rows, as `quantize` of the same table wrote them. `stride` in bytes, of which 4 * quads
-// are read.
+// are read; rows may overlap.
 struct Int8Rows {
   const uint8_t* data;
   size_t stride;
@@ -393,13 +393,15 @@ struct KernelTable {
                  const Operand<float>& no, size_t rows, size_t columns, float* out);
 
   // out = bias[channel] + sum_k weight[channel][k] * x[position + offsets[k]], one fma a tap, in
-  // rising k, whichever of the two computes it. `convolve_run` takes the positions 0..count - 1 of
+  // rising k, whichever of the two computes it: within (taps + 1) 2^-24 of the sum of magnitudes,
+  // as long as nothing is subnormal. `convolve_run` takes the positions 0..count - 1 of
   // x, `convolve_places` any, but only panels of 16.
   void (*convolve_run)(const float* x, const TapPanels& w, size_t count, const RunOut& out);
   void (*convolve_places)(const Places& places, const TapPanels& w);
 
   // For each of the windows 0..count - 1. The largest value, of equal ones the first; NaN if one is
-  // (the last, if several are). And the sum in rising k, which begins at 0, divided by `divisor`.
+  // (the last, if several are). And the sum in rising k, which begins at 0, divided by `divisor`:
+  // within (values + 1) 2^-24 of the sum of magnitudes, divided like the sum.
   void (*window_max)(const Windows& windows, size_t count, float* out);
   void (*window_mean)(const Windows& windows, size_t count, float divisor, float* out);
 };

@@ -140,6 +140,10 @@ export interface ConvolutionHandle extends NativeHandle {
   readonly rowNanoseconds: number;
 }
 
+export interface Int8ConvolutionHandle extends ConvolutionHandle {
+  unpackWeight(out: Int8Array): void;
+}
+
 /** A weight with its bias, as the handles' constructors take it. */
 export interface FloatMatrix {
   weight: Float32Array;
@@ -285,6 +289,11 @@ export interface NativeAddon extends CallMemory {
   FloatConvolution: HandleClass<
     ConvolutionHandle,
     [weight: Float32Array, bias: Float32Array | null, sizes: Float64Array]
+  >;
+  /** The same `sizes`, of one dimension and not transposed. */
+  Int8Convolution: HandleClass<
+    Int8ConvolutionHandle,
+    [matrix: Int8Matrix, sizes: Float64Array, reduceRange: boolean]
   >;
 
   /** The instruction sets that this machine can run, best first. */

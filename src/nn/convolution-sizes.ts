@@ -11,9 +11,10 @@ import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 /** A number for each spatial dimension, or one for all of them. */
 export type SpatialSize = number | readonly number[];
 
-export const paddingModes = ['zeros', 'reflect', 'replicate', 'circular'] as const;
 /** What lies beyond the input's ends. */
-export type PaddingMode = (typeof paddingModes)[number];
+export type PaddingMode = 'zeros' | 'reflect' | 'replicate' | 'circular';
+/** In the order of native code's numbers for them. */
+const paddingModes: readonly PaddingMode[] = ['zeros', 'reflect', 'replicate', 'circular'];
 
 /** What a convolution computes. Lists have an entry for each spatial dimension. */
 export interface ConvolutionSizes {
@@ -197,12 +198,8 @@ export function weightShape(
     : [outChannels, inChannels / groups, ...kernelSize];
 }
 
-/** A handle of these weights. */
-export function convolutionHandle(
-  sizes: ConvolutionSizes,
-  weight: Float32Array,
-  bias: Float32Array | null,
-): ConvolutionHandle {
+/** Sizes and options as native code takes them. */
+export function nativeSizes(sizes: ConvolutionSizes): Float64Array {
   const { kernelSize, stride, dilation, outputPadding } = sizes;
   const axis = (i: number): number[] => [
     kernelSize[i]!,
@@ -221,7 +218,16 @@ export function convolutionHandle(
     ...(rank === 2 ? axis(0) : [1, 1, 1, 0, 0, 0]),
     ...axis(rank - 1),
   ];
-  return new (native().FloatConvolution)(weight, bias, Float64Array.from(numbers));
+  return Float64Array.from(numbers);
+}
+
+/** A handle of these weights. */
+export function convolutionHandle(
+  sizes: ConvolutionSizes,
+  weight: Float32Array,
+  bias: Float32Array | null,
+): ConvolutionHandle {
+  return new (native().FloatConvolution)(weight, bias, nativeSizes(sizes));
 }
 
 /** How a convolution's handle is called with an input, and the shape of what it gives. */

@@ -40,7 +40,7 @@ export interface ConvTransposeOptions extends TransposedSettings {
   paddingMode?: 'zeros';
 }
 
-const optionNames = ['stride', 'padding', 'dilation', 'groups', 'bias', 'paddingMode'];
+export const optionNames = ['stride', 'padding', 'dilation', 'groups', 'bias', 'paddingMode'];
 
 /** What convolutions of all kinds share. Not public. */
 export abstract class ConvolutionBase extends Module {
@@ -139,17 +139,7 @@ export abstract class ConvolutionBase extends Module {
   }
 
   override extraRepr(): string {
-    const { inChannels, outChannels, kernelSize, stride, padding, dilation, outputPadding } = this;
-    const parts = [inChannels, outChannels, `kernel_size=${tuple(kernelSize)}`, `stride=${tuple(stride)}`];
-    const isNot = (list: readonly number[], usual: number): boolean => list.some((n) => n !== usual);
-    if (typeof padding === 'string') parts.push(`padding=${padding}`);
-    else if (isNot(padding, 0)) parts.push(`padding=${tuple(padding)}`);
-    if (isNot(dilation, 1)) parts.push(`dilation=${tuple(dilation)}`);
-    if (isNot(outputPadding, 0)) parts.push(`output_padding=${tuple(outputPadding)}`);
-    if (this.groups !== 1) parts.push(`groups=${this.groups}`);
-    if (this.bias === null) parts.push('bias=False');
-    if (this.paddingMode !== 'zeros') parts.push(`padding_mode=${this.paddingMode}`);
-    return parts.join(', ');
+    return convolutionRepr(this[fixed], this.bias !== null);
   }
   protected override metadata(): ModuleMetadata {
     const { inChannels, outChannels, kernelSize, stride, padding, dilation, groups, paddingMode } = this;
@@ -161,6 +151,21 @@ export abstract class ConvolutionBase extends Module {
       bias: this.bias !== null,
     };
   }
+}
+
+/** PyTorch's repr of a convolution's sizes and options. */
+export function convolutionRepr(sizes: ConvolutionSizes, bias: boolean): string {
+  const { inChannels, outChannels, kernelSize, stride, padding, dilation, outputPadding } = sizes;
+  const parts = [inChannels, outChannels, `kernel_size=${tuple(kernelSize)}`, `stride=${tuple(stride)}`];
+  const isNot = (list: readonly number[], usual: number): boolean => list.some((n) => n !== usual);
+  if (typeof padding === 'string') parts.push(`padding=${padding}`);
+  else if (isNot(padding, 0)) parts.push(`padding=${tuple(padding)}`);
+  if (isNot(dilation, 1)) parts.push(`dilation=${tuple(dilation)}`);
+  if (isNot(outputPadding, 0)) parts.push(`output_padding=${tuple(outputPadding)}`);
+  if (sizes.groups !== 1) parts.push(`groups=${sizes.groups}`);
+  if (!bias) parts.push('bias=False');
+  if (sizes.paddingMode !== 'zeros') parts.push(`padding_mode=${sizes.paddingMode}`);
+  return parts.join(', ');
 }
 
 /** As Python prints a tuple. */
@@ -226,7 +231,9 @@ export type ConvolutionWeights = Parameters<typeof weightShape>[0] & { readonly 
 
 /** The parameters of a convolution. */
 export function convolutionParameters(sizes: ConvolutionWeights): LayerParameter[] {
-  const weight: LayerParameter = { name: 'weight', kind: 'weight', shape: weightShape(sizes), matrix: 0 };
+  const shape = weightShape(sizes);
+  const columns = 'in_channels of a group times kernel_size';
+  const weight: LayerParameter = { name: 'weight', kind: 'weight', shape, columns, matrix: 0 };
   const { outChannels, bias } = sizes;
   return bias ? [weight, { name: 'bias', kind: 'bias', shape: [outChannels], matrix: 0 }] : [weight];
 }

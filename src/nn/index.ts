@@ -23,7 +23,12 @@ export {
   type ConvOptions,
   type ConvTransposeOptions,
 } from './convolution.js';
-export type { PaddingMode, SpatialSize } from './convolution-sizes.js';
+export type {
+  ConvolutionSettings,
+  PaddingMode,
+  SpatialSize,
+  TransposedSettings,
+} from './convolution-sizes.js';
 export { Dropout } from './dropout.js';
 export {
   Embedding,
@@ -78,9 +83,9 @@ export {
   type AvgPool2dOptions,
   type MaxPoolOptions,
 } from './pooling.js';
-export type { OutputSize, Pooled } from './pooling-sizes.js';
 export type { AttentionForwardOptions } from './attention-forward.js';
 export { MultiheadAttention, type MultiheadAttentionOptions } from './multihead-attention.js';
+export type { OutputSize, Pooled, PoolSettings } from './pooling-sizes.js';
 /** Quantized modules, as PyTorch's `torch.ao.nn.quantized`. */
 export * as quantized from './quantized/index.js';
 export type { RNNMode } from '../native/handles.js';

@@ -102,6 +102,8 @@ export const quantizedCatalogue: readonly QuantizedEntry[] = [
   ),
   { ...tableTwin('Embedding', Embedding, { paddingIdx: null }, ['quint8']), lookalike: 'an EmbeddingBag' },
   attention,
+  // Float by default, as in PyTorch.
+  { ...dynamicTwin('Conv1d', dynamic.Conv1d), dtypes: ['qint8'], defaultDtypes: [], lookalike: undefined },
 ];
 
 const byType: ReadonlyMap<string, CatalogueEntry | QuantizedEntry> = new Map(

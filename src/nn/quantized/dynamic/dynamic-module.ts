@@ -1,5 +1,5 @@
 import { rangeError } from '../../../errors.js';
-import { float16, Tensor } from '../../../tensor/index.js';
+import { float16, numelOf, Tensor } from '../../../tensor/index.js';
 import type { LayerParameter } from '../../layer-parameters.js';
 import type { NativeHandle } from '../../../native/handles.js';
 import { isOnTrial } from '../../meta.js';
@@ -153,7 +153,7 @@ export abstract class DynamicModule<Handle extends NativeHandle> extends Module 
         continue;
       }
       const own = scales[matrix]!;
-      const data = new (quantization.dtype === float16 ? Uint16Array : Int8Array)(shape[0]! * shape[1]!);
+      const data = new (quantization.dtype === float16 ? Uint16Array : Int8Array)(numelOf(shape));
       this.unpackWeight(this.handle(), matrix, data);
       yield [
         name,

@@ -1,3 +1,4 @@
+export { Conv1d, type QuantizedConvOptions } from './conv.js';
 export {
   GRUCell,
   LSTMCell,

@@ -17,7 +17,7 @@ import { sizeMismatch } from '../../module.js';
 import type { DynamicQuantization, QConfig } from '../qconfig.js';
 
 /**
- * Quantizes a float weight `[rows, depth]`.
+ * Quantizes a float weight `[rows, ...depth]`.
  *
  * qint8 is symmetric, as in PyTorch's MinMaxObserver: `scale = max(max|w| / 127.5, 2^-23)`,
  * `q = clamp(rne(w * (1 / scale)), -128, 127)`, with one scale for all rows or one for each. float16 is rounded;
@@ -132,9 +132,10 @@ export function depthProblems(
   const most = quantization.reduceRange ? 131071 : 65793;
   const layer = `an INT8 layer${quantization.reduceRange ? '' : ' with reduceRange: false'}`;
   return parameters
-    .filter(({ kind, shape }) => kind === 'weight' && shape[1]! > most)
+    .map(({ kind, columns, shape }) => ({ kind, columns, depth: numelOf(shape.slice(1)) }))
+    .filter(({ kind, depth }) => kind === 'weight' && depth > most)
     .map(
-      ({ columns, shape }) =>
-        `${prefix}${columns} should be at most ${most} for ${layer}, whose sums are int32, got ${shape[1]}`,
+      ({ columns, depth }) =>
+        `${prefix}${columns} should be at most ${most} for ${layer}, whose sums are int32, got ${depth}`,
     );
 }
