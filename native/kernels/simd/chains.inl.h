@@ -58,6 +58,19 @@ inline void dot_quads(const uint8_t* rows, size_t stride, const int8_t* weights,
   }
 }
 
+// The same for one panel, on a copy of the sums: a caller's sums that have an address would be
+// stored for every quad.
+template <typename Dot, int kRows>
+inline void dot_copied(const uint8_t* rows, size_t stride, const int8_t* weights, size_t quads,
+                       S32 (&acc)[kRows][1]) {
+  S32 sums[kRows][1];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) sums[r][0] = acc[r][0];
+  dot_quads<Dot>(rows, stride, weights, quads, sums);
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) acc[r][0] = sums[r][0];
+}
+
 template <int kRows, int kPanels>
 inline void dot_tile(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
                      S32 (&acc)[kRows][kPanels]) {
@@ -78,8 +91,10 @@ inline void dot_tile(const uint8_t* rows, size_t stride, const Int8Panels& b, si
     const PanelPlan& plan = b.plans[panel];
     if (plan.products == Products::kSixteenBit) {
       dot_quads<SixteenBitDot>(rows, stride, weights, b.quads, acc);
-    } else if (plan.products == Products::kPairs || kRows == 1) {
+    } else if (kRows == 1) {
       dot_quads<PairsDot>(rows, stride, weights, b.quads, acc);
+    } else if (plan.products == Products::kPairs) {
+      dot_copied<TilePairsDot>(rows, stride, weights, b.quads, acc);
     } else {
       dot_chains<kRows>(rows, stride, weights, b.quads, b.chains + plan.first_chain, &acc[0][0]);
     }

@@ -19,8 +19,9 @@
 //                    lane (vpdpbusd, sdot). Needs `dot`. Start with this one: simd/avxvnni.h is the
 //                    shortest example.
 //   chains.inl.h     It adds two products to a 16-bit lane (vpmaddubsw). Needs `multiply_pairs`,
-//                    `add_pairs`, `widen`, `PairsDot`, `SixteenBitDot`, `keep_in_memory`. The
-//                    matrix is planned when it is packed. Example: simd/avx2.h.
+//                    `add_pairs`, `widen`, `PairsDot`, `TilePairsDot`, `SixteenBitDot`,
+//                    `keep_in_memory`. The matrix is planned when it is packed. Example:
+//                    simd/avx2.h.
 //   dot_pairs.inl.h  It multiplies to 16 bits and adds neighbours to 32-bit lanes at once (sadalp).
 //                    Needs `no_pairs`, `add_products`, `join`. Example: simd/neon.h.
 // All need `load_quad` and `load_weights`. The meaning of each is below; the tables of scalar.cc's
@@ -263,6 +264,8 @@ struct PairsDot {
   static Weights load(const int8_t* p) { return load_weights(p); }
   static S32 add(S32 sums, Quad quad, Weights w) { return widen(sums, multiply_pairs(quad, w)); }
 };
+// The same for a tile of several rows and one panel.
+using TilePairsDot = PairsDot;
 // The same by 16-bit multiplications with 32-bit sums: for any panel.
 struct SixteenBitDot {
   static Weights load(const int8_t* p) { return load_weights(p); }
