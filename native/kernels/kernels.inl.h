@@ -9,9 +9,10 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 // What kernels are made of.
 #include "activations.inl.h"
 #include "copy_rows.inl.h"
-#include "prefetch.inl.h"
 #include "products.inl.h"
 #include "tiles.inl.h"
+// Tiles that prefetch.
+#include "prefetch.inl.h"
 // Kernels.
 #include "embedding.inl.h"
 #include "gemm.inl.h"

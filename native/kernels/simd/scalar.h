@@ -7,12 +7,14 @@
 //   kTileRows      rows of a register tile
 //   kBlockTiles    whether a tile of several rows takes a whole block of panels. The weights then
 //                  lie in that order (PanelLayout::interleaved). A single row always takes a block.
+//   kFarBytes      int8 matrices above it come from beyond the nearest caches, and tiles prefetch
+//                  them (prefetch.inl.h); 0: none does
 //   kStoredOffset  what is subtracted from a quantized byte when it is stored: 128 where products
 //                  are of signed bytes
 // and one of three products, which it includes last. Each defines the same function:
 //   dot_tile(rows, stride, b, panel, acc): acc[r][p] += the products of row r (bytes at rows +
 //   r * stride) and panel + p. A tile of several panels starts a block and is at most that block.
-//   `b` are Int8Panels; with kBlockTiles, tiles of several rows get PrefetchingPanels.
+//   `b` are Int8Panels; tiles of matrices above kFarBytes may get PrefetchingPanels.
 //
 // Which product to include:
 //   dot.inl.h        The instruction set multiplies 8-bit values and adds four products to a 32-bit
@@ -40,6 +42,7 @@
 
 constexpr int kTileRows = 4;
 constexpr bool kBlockTiles = DYNAQUANT_BLOCK_TILES;
+constexpr size_t kFarBytes = DYNAQUANT_BLOCK_TILES ? 1 : 0;
 constexpr int32_t kStoredOffset = DYNAQUANT_STORED_OFFSET;
 
 struct F32 {
