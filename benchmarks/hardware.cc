@@ -34,7 +34,7 @@ void keep(const Vector& vector) {
   sink += static_cast<std::uint32_t>(vector[0]);
 }
 
-constexpr std::size_t kChains = 10;  // independent sums, to hide the latency; all in registers
+constexpr std::size_t kChains = 12;  // independent sums, to hide the latency; all in registers
 constexpr std::size_t kIterations = 200000;
 
 // Repeats `step` on each of the chains; returns the multiply-adds done, `width` a step.

@@ -10,9 +10,10 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 #include "activations.inl.h"
 #include "copy_rows.inl.h"
 #include "functions.inl.h"
-#include "prefetch.inl.h"
 #include "products.inl.h"
 #include "tiles.inl.h"
+// Tiles that prefetch.
+#include "prefetch.inl.h"
 // Kernels.
 #include "attention.inl.h"
 #include "convolve.inl.h"

@@ -1,41 +1,94 @@
 // SPDX-License-Identifier: MIT
-// Prefetches the weights of large int8 matrices, where tiles take whole blocks.
+// Prefetches what comes more slowly than tiles take it: the weights of large int8 matrices, and the
+// memory of large results.
 
-// Panels for dot_tile, and the byte distance from the weights being read to those to prefetch; 0
-// prefetches nothing.
-struct PrefetchingPanels : Int8Panels {
-  size_t ahead;
-};
+// The bytes from the weights being read to those that the next block reads in their place, or 0 if
+// there is nothing to gain. Matrices above kFarBytes come from the last-level cache or from memory,
+// more slowly than a block's first tile takes them; later tiles find them in L2.
+DYNAQUANT_NOINLINE ptrdiff_t next_block(const Int8Panels& b, size_t rows, bool backwards) {
+  // Where tiles take blocks, two tiles are all prefetching: then a matrix below 8 MB arrives sooner
+  // without (an LSTM step of 1024 units and 8 rows by 10 %, Zen 5).
+  const bool busy = kBlockTiles && rows <= 2 * kTileRows;
+  const size_t panel_bytes = b.quads * kQuadBytes;
+  if (b.panels * panel_bytes <= (busy ? size_t{8} << 20 : kFarBytes)) return 0;
+  const ptrdiff_t bytes = (ptrdiff_t)(b.block * panel_bytes);
+  return backwards ? -bytes : bytes;
+}
 
-// The panels that a tile gets. Tiles of a block's rows are numbered from 0. In general, all of them
+// Stores tiles (tiles.inl.h). Tiles of a block's rows are numbered from 0. In general, all of them
 // get the panels as they are.
-template <typename Panels, bool kPrefetches = kBlockTiles>
-class TilePanels {
+template <typename Panels, bool kPrefetches, bool kTakesBlocks>
+class PrefetchingTiles {
  public:
-  explicit TilePanels(const Panels& b) : b_(b) {}
-  const Panels& of_tile(size_t) { return b_; }
+  PrefetchingTiles(const Panels& b, size_t, bool) : b_(b) {}
+  template <typename Rows>
+  DYNAQUANT_INLINE void store(size_t, const Rows& a, size_t row, size_t count, size_t panel,
+                              size_t panels, float* out, size_t stride) const {
+    store_rows<kTileRows>(a, row, count, b_, panel, panels, out, stride);
+  }
 
  private:
   const Panels& b_;
 };
-// Tiles of int8 matrices above 8 MB also prefetch the next block. Such a matrix comes from the
-// last-level cache or from memory, more slowly than a block's first tile consumes it; later tiles
-// find it in L2. So the first tile prefetches half of the next block's lines and the second tile
-// the other half. Smaller matrices gain nothing.
+// Int8: the second tile prefetches the next block.
 template <>
-class TilePanels<Int8Panels, true> {
+class PrefetchingTiles<Int8Panels, true, false> {
  public:
-  explicit TilePanels(const Int8Panels& b) : b_{b, 0} {
-    const size_t panel_bytes = b.quads * kQuadBytes;
-    next_block_ = b.panels * panel_bytes > kFar ? b.block * panel_bytes : 0;
-  }
-  const PrefetchingPanels& of_tile(size_t tile) {
-    b_.ahead = next_block_ == 0 || tile > 1 ? 0 : next_block_ + tile * (2 * kQuadBytes);
-    return b_;
+  PrefetchingTiles(const Int8Panels& b, size_t rows, bool backwards)
+      : b_(b), rows_(rows), backwards_(backwards) {}
+  template <typename Rows>
+  DYNAQUANT_INLINE void store(size_t tile, const Rows& a, size_t row, size_t count, size_t panel,
+                              size_t panels, float* out, size_t stride) const {
+    const ptrdiff_t ahead = tile == 1 ? next_block(b_, rows_, backwards_) : 0;
+    if (ahead != 0) {
+      const PrefetchingPanels prefetching = {b_, ahead};
+      store_prefetching(a, row, count, prefetching, panel, panels, out, stride);
+    } else {
+      store_rows<kTileRows>(a, row, count, b_, panel, panels, out, stride);
+    }
   }
 
  private:
-  static constexpr size_t kFar = size_t{8} << 20;
-  PrefetchingPanels b_;
-  size_t next_block_;
+  // A call, so that the tiles that do not prefetch stay what they are.
+  template <typename Rows>
+  DYNAQUANT_NOINLINE static void store_prefetching(const Rows& a, size_t row, size_t count,
+                                                   const PrefetchingPanels& b, size_t panel,
+                                                   size_t panels, float* out, size_t stride) {
+    store_rows<kTileRows>(a, row, count, b, panel, panels, out, stride);
+  }
+
+  const Int8Panels& b_;
+  const size_t rows_;
+  const bool backwards_;
 };
+// Tiles that take blocks read several lines at once: the first tile prefetches half of the next
+// block's lines, and the second one the other half.
+template <>
+class PrefetchingTiles<Int8Panels, true, true> {
+ public:
+  PrefetchingTiles(const Int8Panels& b, size_t rows, bool backwards)
+      : b_{b, 0}, ahead_(next_block(b, rows, backwards)) {}
+  template <typename Rows>
+  DYNAQUANT_INLINE void store(size_t tile, const Rows& a, size_t row, size_t count, size_t panel,
+                              size_t panels, float* out, size_t stride) {
+    b_.ahead = ahead_ == 0 || tile > 1 ? 0 : ahead_ + (ptrdiff_t)(tile * (2 * kQuadBytes));
+    store_rows<kTileRows>(a, row, count, b_, panel, panels, out, stride);
+  }
+
+ private:
+  PrefetchingPanels b_;
+  const ptrdiff_t ahead_;
+};
+template <typename Panels>
+using Tiles = PrefetchingTiles<Panels, kFarBytes != 0, kBlockTiles>;
+
+// Prefetches the lines of a result that will be written. Tiles of one panel write one line of a row
+// at a time, and would wait for each that no near cache holds.
+DYNAQUANT_INLINE void prefetch_result(const float* out, size_t stride, size_t rows,
+                                      size_t columns) {
+  for (size_t row = 0; row < rows; ++row) {
+    for (size_t column = 0; column < columns; column += kPanelColumns) {
+      __builtin_prefetch(out + row * stride + column, 1, 3);
+    }
+  }
+}

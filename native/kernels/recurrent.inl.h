@@ -177,7 +177,7 @@ inline void step_groups(const Rows& h, const Panels& b, const RnnStep& step, siz
     if (step.rows == 1) return step_one<Mode>(h, b, step, blocks, on_output);
   }
   Tile<Mode> tiles[2];
-  TilePanels<Panels> panels(b);
+  Tiles<Panels> panels(b, step.rows, step.backwards);
   bool pending = false;
   int current = 0;
   for (size_t i = 0; i < blocks.count; ++i) {
@@ -188,8 +188,8 @@ inline void step_groups(const Rows& h, const Panels& b, const RnnStep& step, siz
       tile.count = tile_rows(step.rows - row);
       tile.group = group;
       tile.groups = kGroups < end - group ? kGroups : end - group;
-      store_rows<kTileRows>(h, row, tile.count, panels.of_tile(nth), group * Mode::kGates,
-                            tile.groups * Mode::kGates, tile.products, Tile<Mode>::kStride);
+      panels.store(nth, h, row, tile.count, group * Mode::kGates, tile.groups * Mode::kGates,
+                   tile.products, Tile<Mode>::kStride);
       row += tile.count;
       current ^= 1;
       if (pending) step_tile(tiles[current], step, on_output);

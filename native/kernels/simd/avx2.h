@@ -8,6 +8,7 @@
 
 constexpr int kTileRows = 6;
 constexpr bool kBlockTiles = false;
+constexpr size_t kFarBytes = size_t{1} << 20;
 constexpr int32_t kStoredOffset = 0;
 
 struct S16 {
@@ -48,6 +49,36 @@ struct PairsDot {
   static Weights load(const int8_t* p) { return load_weights(p); }
   static S32 add(S32 sums, Quad quad, Weights w) { return widen(sums, multiply_pairs(quad, w)); }
 };
+#if defined(__GNUC__) && !defined(__clang__)
+// Six instructions in one piece, and half of the weights stay in memory: 12 sums, the other half,
+// ones, quad and product are 16 registers.
+struct TilePairsDot {
+  struct Weights {
+    __m256i low;
+    const __m256i* high;
+  };
+  static Weights load(const int8_t* p) {
+    const __m256i* w = (const __m256i*)p;
+    return {_mm256_load_si256(w), w + 1};
+  }
+  static S32 add(S32 sums, Quad quad, const Weights& w) {
+    __m256i product;
+    __asm__(
+        "vpmaddubsw %[w_low], %[quad], %[product]\n\t"
+        "vpmaddwd %[ones], %[product], %[product]\n\t"
+        "vpaddd %[product], %[low], %[low]\n\t"
+        "vpmaddubsw %[w_high], %[quad], %[product]\n\t"
+        "vpmaddwd %[ones], %[product], %[product]\n\t"
+        "vpaddd %[product], %[high], %[high]"
+        : [low] "+x"(sums.low), [high] "+x"(sums.high), [product] "=&x"(product)
+        : [quad] "x"(quad.u8x32), [w_low] "x"(w.low), [w_high] "m"(*w.high),
+          [ones] "x"(_mm256_set1_epi16(1)));
+    return sums;
+  }
+};
+#else
+using TilePairsDot = PairsDot;
+#endif
 // Bytes 0 and 2 of each column, and bytes 1 and 3, as int16 pairs. Two vpmaddwd where PairsDot has
 // vpmaddubsw and vpmaddwd, and twice the additions.
 struct SixteenBitDot {

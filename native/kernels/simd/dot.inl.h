@@ -4,14 +4,13 @@
 
 constexpr bool kPlanned = false;
 
-// Prefetches a line into the L2 cache. Any address will do.
-DYNAQUANT_INLINE void prefetch(const int8_t* line) { __builtin_prefetch(line, 0, 2); }
+#include "ahead.inl.h"
 
 // Tiles of blocks take two quads an iteration: fewer iterations, fewer mispredicted loop exits.
 // (Scalar sums would become slower.)
-template <bool kPrefetches, int kRows, int kPanels, typename Panels>
-inline void dot_quads(const uint8_t* rows, size_t stride, const Panels& b, size_t panel,
-                      S32 (&acc)[kRows][kPanels]) {
+template <int kRows, int kPanels, typename Prefetch>
+inline void dot_quads(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
+                      S32 (&acc)[kRows][kPanels], Prefetch prefetch) {
   const size_t panel_stride = kBlockTiles ? kQuadBytes : b.quads * kQuadBytes;
   const size_t quad_stride = kBlockTiles ? b.block * kQuadBytes : kQuadBytes;
   const int8_t* weights = b.weights + panel * b.quads * kQuadBytes;
@@ -22,9 +21,7 @@ inline void dot_quads(const uint8_t* rows, size_t stride, const Panels& b, size_
     for (int p = 0; p < kPanels; ++p) {
       const int8_t* line = weights + p * panel_stride + quad * quad_stride;
       w[p] = load_weights(line);
-      if constexpr (kPrefetches) {
-        if (p < 2) prefetch(line + b.ahead);
-      }
+      if (p < 2) prefetch(line);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
@@ -38,8 +35,12 @@ inline void dot_quads(const uint8_t* rows, size_t stride, const Panels& b, size_
 template <int kRows, int kPanels, typename Panels>
 inline void dot_tile(const uint8_t* rows, size_t stride, const Panels& b, size_t panel,
                      S32 (&acc)[kRows][kPanels]) {
-  if constexpr (kBlockTiles && kRows > 2 && kPanels > 2) {
-    if (b.ahead != 0) return dot_quads<true>(rows, stride, b, panel, acc);
+  if constexpr (!kBlockTiles) {
+    dot_quads(rows, stride, b, panel, acc, prefetch_of(b));
+  } else {
+    if constexpr (kRows > 2 && kPanels > 2) {
+      if (b.ahead != 0) return dot_quads(rows, stride, b, panel, acc, prefetch_of(b));
+    }
+    dot_quads(rows, stride, b, panel, acc, NoPrefetch());
   }
-  dot_quads<false>(rows, stride, b, panel, acc);
 }

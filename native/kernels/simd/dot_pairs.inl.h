@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // dot_tile over `add_products`, which keeps two 32-bit sums a column. See scalar.h.
 
+#include "ahead.inl.h"
+
 constexpr bool kPlanned = false;
+static_assert(kFarBytes == 0, "these products do not prefetch");
 static_assert(!kBlockTiles, "these products read panel after panel");
 
 template <int kRows, int kPanels>

@@ -16,6 +16,7 @@
 
 constexpr int kTileRows = 3;
 constexpr bool kBlockTiles = false;
+constexpr size_t kFarBytes = 0;
 constexpr int32_t kStoredOffset = 128;
 
 struct Quad {

@@ -11,6 +11,7 @@
 
 constexpr int kTileRows = 6;
 constexpr bool kBlockTiles = false;
+constexpr size_t kFarBytes = 0;
 constexpr int32_t kStoredOffset = 0;
 
 struct Quad {

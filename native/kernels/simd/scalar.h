@@ -7,20 +7,23 @@
 //   kTileRows      rows of a register tile
 //   kBlockTiles    whether a tile of several rows takes a whole block of panels. The weights then
 //                  lie in that order (PanelLayout::interleaved). A single row always takes a block.
+//   kFarBytes      int8 matrices above it come from beyond the nearest caches, and tiles prefetch
+//                  them (prefetch.inl.h); 0: none does
 //   kStoredOffset  what is subtracted from a quantized byte when it is stored: 128 where products
 //                  are of signed bytes
 // and one of three products, which it includes last. Each defines the same function:
 //   dot_tile(rows, stride, b, panel, acc): acc[r][p] += the products of row r (bytes at rows +
 //   r * stride) and panel + p. A tile of several panels starts a block and is at most that block.
-//   `b` are Int8Panels; with kBlockTiles, tiles of several rows get PrefetchingPanels.
+//   `b` are Int8Panels; tiles of matrices above kFarBytes may get PrefetchingPanels.
 //
 // Which product to include:
 //   dot.inl.h        The instruction set multiplies 8-bit values and adds four products to a 32-bit
 //                    lane (vpdpbusd, sdot). Needs `dot`. Start with this one: simd/avxvnni.h is the
 //                    shortest example.
 //   chains.inl.h     It adds two products to a 16-bit lane (vpmaddubsw). Needs `multiply_pairs`,
-//                    `add_pairs`, `widen`, `PairsDot`, `SixteenBitDot`, `keep_in_memory`. The
-//                    matrix is planned when it is packed. Example: simd/avx2.h.
+//                    `add_pairs`, `widen`, `PairsDot`, `TilePairsDot`, `SixteenBitDot`,
+//                    `keep_in_memory`. The matrix is planned when it is packed. Example:
+//                    simd/avx2.h.
 //   dot_pairs.inl.h  It multiplies to 16 bits and adds neighbours to 32-bit lanes at once (sadalp).
 //                    Needs `no_pairs`, `add_products`, `join`. Example: simd/neon.h.
 // All need `load_quad` and `load_weights`. The meaning of each is below; the tables of scalar.cc's
@@ -39,6 +42,7 @@
 
 constexpr int kTileRows = 4;
 constexpr bool kBlockTiles = DYNAQUANT_BLOCK_TILES;
+constexpr size_t kFarBytes = DYNAQUANT_BLOCK_TILES ? 1 : 0;
 constexpr int32_t kStoredOffset = DYNAQUANT_STORED_OFFSET;
 
 struct F32 {
@@ -364,6 +368,8 @@ struct PairsDot {
   static Weights load(const int8_t* p) { return load_weights(p); }
   static S32 add(S32 sums, Quad quad, Weights w) { return widen(sums, multiply_pairs(quad, w)); }
 };
+// The same for a tile of several rows and one panel.
+using TilePairsDot = PairsDot;
 // The same by 16-bit multiplications with 32-bit sums: for any panel.
 struct SixteenBitDot {
   static Weights load(const int8_t* p) { return load_weights(p); }
