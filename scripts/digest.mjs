@@ -12,6 +12,7 @@ import {
   comparisonNames,
   unaryNames,
 } from '../dist/native/call-elementwise.js';
+import { callNormalize, callReduce, callScaleChannels, callSoftmax } from '../dist/native/call-reduce.js';
 import { callBags, callLinear, callLookup, callRNN } from '../dist/native/call.js';
 import { callConvolution } from '../dist/native/call-convolution.js';
 import { callPooling } from '../dist/native/call-pooling.js';
@@ -192,6 +193,35 @@ const kinds = {
       // Three dimensions, broadcast in turn.
       const axes = [5, 0, 20, 7, 20, 0, 20, 1, 1];
       see(withoutNaN(callBinary('add', x.subarray(13, 153), y.subarray(0, 100), axes, 700)));
+    };
+  },
+  reduce() {
+    const kinds = ['sum', 'sumOfMagnitudes', 'sumOfSquares', 'squaredDeviations', 'product', 'least'].concat([
+      'largest',
+      'logSumExp',
+    ]);
+    const inputs = [...lengths, 271, 700].flatMap((length) =>
+      [1, 5, 21].map((inner) => {
+        const x = Float32Array.from({ length: 3 * length * inner }, () => random() * 40 - 20);
+        if (length % 3 === 0) for (let i = 0; i < x.length; i += 4) x[i] = -Infinity;
+        const parameters = Float32Array.from({ length }, () => random() - 0.5);
+        return { x, length, inner, parameters };
+      }),
+    );
+    const withoutNaN = (x) => x.map((each) => (Number.isNaN(each) ? NaN : each)); // which, processors decide
+    return (see) => {
+      for (const { x, length, inner, parameters } of inputs) {
+        const lines = { outer: 3, length, inner };
+        for (const kind of kinds) see(withoutNaN(callReduce(kind, x, lines)));
+        for (const log of [false, true]) see(withoutNaN(callSoftmax(log, x, lines)));
+        const finite = x.map((each) => Math.max(each, -30));
+        const affine = { weight: parameters, bias: parameters.slice().reverse(), eps: 1e-5 };
+        for (const norm of ['layer', 'rms']) {
+          const sizes = { rows: 3, length: length * inner, groups: 1, repeat: inner };
+          see(callNormalize(finite, { norm, ...sizes, ...affine }));
+        }
+        see(callScaleChannels(finite, affine.bias, affine.weight, affine.bias, inner));
+      }
     };
   },
   embedding() {
@@ -409,7 +439,9 @@ const kinds = {
     return (see) => {
       manualSeed(1);
       for (const entry of floatCatalogue.filter(({ parameters }) => parameters !== undefined)) {
-        const sizes = Object.fromEntries(entry.sizes.map((name, i) => [name, [37, 21, 3][i]]));
+        const sizes = Object.fromEntries(
+          entry.sizes.map((name, i) => [name, name === 'numGroups' ? 3 : [37, 21, 3][i]]),
+        );
         const float = construct(entry, sizes).eval();
         const twins = quantizedCatalogue.filter((twin) => twin.float === entry);
         const quantized = twins

@@ -14,10 +14,12 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 #include "products.inl.h"
 #include "tiles.inl.h"
 // Kernels.
+#include "attention.inl.h"
 #include "convolve.inl.h"
 #include "elementwise.inl.h"
 #include "embedding.inl.h"
 #include "gemm.inl.h"
+#include "pack.inl.h"
 #include "params.inl.h"
 #include "quantize.inl.h"
 #include "rearrange.inl.h"
@@ -52,6 +54,9 @@ constexpr KernelTable make_table(const char* name) {
   table.gemm_int8 = gemm_kernel<Int8Rows, Int8Panels>;
   table.gemm_float = gemm_kernel<FloatRows, FloatPanels>;
   table.gemm_half = gemm_kernel<FloatRows, HalfPanels>;
+  table.pack = pack_kernel;
+  table.multiply_row = multiply_row_kernel;
+  table.softmax_scores = softmax_scores_kernel;
   add_steps<Lstm>(table, RnnMode::kLstm);
   add_steps<Gru>(table, RnnMode::kGru);
   add_steps<TanhRnn>(table, RnnMode::kTanh);

@@ -45,6 +45,10 @@ export interface CallLayout {
   readonly elementwiseFunction: number;
   readonly elementwiseCount: number;
   readonly elementwiseNumbers: number;
+  readonly productRows: number;
+  readonly productDepth: number;
+  readonly productColumns: number;
+  readonly productTransposed: number;
 }
 
 /** Memory that both sides know, so that a call need not ask for its address. */
@@ -364,6 +368,32 @@ export interface NativeAddon extends CallMemory {
    * 0; then of rows and of columns each the windows, kernel, stride, dilation, padding.
    */
   pool(x: Slotted, out: Slotted, sizes: Float64Array, indices: BigInt64Array | null): Status;
+
+  /**
+   * `out` = the product of two float matrices, or those of a batch, which holds `[size, aStep, bStep]` of each of its
+   * dimensions. The words hold the sizes, and whether `b` is transposed. Only then there may be a bias.
+   */
+  multiplyFloats(
+    a: Slotted,
+    b: Slotted,
+    out: Slotted,
+    bias: Slotted,
+    batch: Float64Array | undefined,
+  ): Status;
+
+  /**
+   * Attention: see native/engine/attention.h. `mask` and `weights` may be null. `geometry` holds the sizes, the scale,
+   * whether it is causal, and offset and steps of each array but the weights.
+   */
+  attend(
+    q: Float32Array,
+    k: Float32Array,
+    v: Float32Array,
+    mask: Float32Array | null,
+    out: Float32Array,
+    weights: Float32Array | null,
+    geometry: Float64Array,
+  ): Status;
 
   StreamArena: new (parts: readonly StreamPart[]) => StreamArena;
   readonly streamStatusNames: readonly StreamStatusName[];

@@ -79,6 +79,8 @@ export {
   type MaxPoolOptions,
 } from './pooling.js';
 export type { OutputSize, Pooled } from './pooling-sizes.js';
+export type { AttentionForwardOptions } from './attention-forward.js';
+export { MultiheadAttention, type MultiheadAttentionOptions } from './multihead-attention.js';
 /** Quantized modules, as PyTorch's `torch.ao.nn.quantized`. */
 export * as quantized from './quantized/index.js';
 export type { RNNMode } from '../native/handles.js';
@@ -87,6 +89,15 @@ export type { LSTMState, OutputOf } from './rnn-forward.js';
 export { RNN } from './rnn.js';
 export { RNNStack } from './rnn-stack.js';
 export type { AsyncArguments, AsyncOptions } from '../async-options.js';
+export {
+  generateSquareSubsequentMask,
+  TransformerEncoder,
+  TransformerEncoderLayer,
+  type EncoderForwardOptions,
+  type EncoderLayerForwardOptions,
+  type TransformerEncoderLayerOptions,
+  type TransformerEncoderOptions,
+} from './transformer.js';
 export { Streams, type StreamIds } from './streams/streams.js';
 /** Functions around modules, as PyTorch's `torch.nn.utils`. */
 export * as utils from './utils/index.js';

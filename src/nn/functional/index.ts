@@ -21,3 +21,5 @@ export {
   maxPool1d,
   maxPool2d,
 } from './pooling.js';
+export { scaledDotProductAttention, type AttentionOptions } from './attention.js';
+export { linear } from './linear.js';
