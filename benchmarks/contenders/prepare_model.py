@@ -9,11 +9,6 @@ import os
 import sys
 import warnings
 
-import numpy as np
-import torch
-
-import models
-
 # Dynamic quantization's operations less the convolution: ConvInteger is slower than Conv, and it errs so much that the
 # voice detector's output is another (cosine 0.24). PyTorch's leaves convolutions in float too.
 quantized = ["MatMul", "Gemm", "LSTM", "Attention", "Gather", "EmbedLayerNormalization"]
@@ -21,6 +16,7 @@ quantized = ["MatMul", "Gemm", "LSTM", "Attention", "Gather", "EmbedLayerNormali
 
 def export(model, values, folder):
     """The graphs. They take x, h and c, and return y, h1 and c1, or the first of each."""
+    import torch
     from onnxruntime.quantization import quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -36,19 +32,25 @@ def export(model, values, folder):
             opset_version=17,
             dynamo=False,  # keeps an LSTM one operation
         )
-    quant_pre_process(float_graph, f"{folder}/ready.onnx")
+    # Symbolic shapes would serve calls of several shapes; this graph is for one.
+    quant_pre_process(float_graph, f"{folder}/ready.onnx", skip_symbolic_shape=True)
     quantize_dynamic(f"{folder}/ready.onnx", f"{folder}/int8.onnx", op_types_to_quantize=quantized)
     os.remove(f"{folder}/ready.onnx")
 
 
-def main():
-    weights, folder, trial = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-    model = models.load(trial["kind"], weights)
-    values = models.inputs(model, trial)
+def prepare(weights, folder, trial):
+    """The answer."""
+    try:
+        import model_calls
+        import torch
+    except ImportError as error:
+        return {"skip": f"nothing to compare with: {error}"}
+    model = model_calls.load(trial["kind"], weights)
+    values = model_calls.inputs(model, trial)
     with torch.inference_mode():
         y = model(*values)
     y = y if torch.is_tensor(y) else y[0]
-    values[0].numpy().astype(np.float32).tofile(f"{folder}/x.f32")
+    values[0].float().numpy().tofile(f"{folder}/x.f32")
     y.numpy().tofile(f"{folder}/y.f32")
     answer = {"x": list(values[0].shape), "y": list(y.shape)}
     if len(values) > 1:
@@ -57,7 +59,7 @@ def main():
         export(model, values, folder)
     except ImportError as error:
         answer["skip"] = f"no graph was made: {error}"
-    print(json.dumps(answer))
+    return answer
 
 
-main()
+print(json.dumps(prepare(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))))

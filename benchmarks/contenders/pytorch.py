@@ -34,13 +34,13 @@ def layer(job, tensors, torch):
 
 def model(job, tensors, torch):
     """A whole model's call. A stream's state goes from call to call."""
-    import models
+    import model_calls
 
     trial = job["trial"]
-    module = models.load(trial["kind"], job["model"]["weights"])
+    module = model_calls.load(trial["kind"], job["model"]["weights"])
     x = tensors["x"].long() if trial["kind"] == "minilm" else tensors["x"]
-    streams = models.streams(module, trial)
-    state = models.state(module) if streams else ()
+    streams = model_calls.streams(module, trial)
+    state = model_calls.state(module) if streams else ()
     module = quantize(module, job["contender"], torch)
     if not streams:
         return lambda: module(x), lambda result: result

@@ -1,14 +1,19 @@
-"""The whole models of the benchmark in PyTorch: their weights, and inputs for the shapes of a trial.
+"""The calls of the benchmark's whole models in PyTorch: weights, inputs, and the examples' modules as a call needs them.
 
 A stream (one frame or chunk a call) takes and returns the LSTM's state; everything else is one call without state.
 """
 
 import json
+import os
+import sys
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+sys.path.append(os.path.join(os.path.dirname(__file__), "..", "..", "examples"))
+import models as examples
 
 
 def safetensors(path):
@@ -29,55 +34,16 @@ def checkpoint(path):
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-class MiniLM(nn.Module):
-    """BERT with 6 layers of 384 in 12 heads. The embedding of a sentence is the mean over its words, of length 1."""
-
-    def __init__(self):
-        super().__init__()
-        self.word, self.position = nn.Embedding(30522, 384), nn.Embedding(512, 384)
-        self.token = nn.Embedding(2, 384)
-        self.norm = nn.LayerNorm(384, eps=1e-12)
-        self.layers = nn.ModuleList(self.layer() for _ in range(6))
-
-    @staticmethod
-    def layer():
-        square = {name: nn.Linear(384, 384) for name in ("query", "key", "value", "out")}
-        wide = {"up": nn.Linear(384, 1536), "down": nn.Linear(1536, 384)}
-        norms = {name: nn.LayerNorm(384, eps=1e-12) for name in ("norm1", "norm2")}
-        return nn.ModuleDict({**square, **wide, **norms})
+class MiniLM(examples.SentenceEncoder):
+    """Sentences of one length need no mask, which would cost time."""
 
     def forward(self, words):
-        batch, steps = words.shape
-        x = self.norm(self.word(words) + self.position.weight[:steps] + self.token.weight[0])
-        for layer in self.layers:
-            heads = (layer[name](x).view(batch, steps, 12, 32).transpose(1, 2) for name in ("query", "key", "value"))
-            mixed = F.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(batch, steps, 384)
-            x = layer["norm1"](x + layer["out"](mixed))
-            x = layer["norm2"](x + layer["down"](F.gelu(layer["up"](x))))
+        x = self.embeddings(words)
+        for layer in self.encoder["layer"]:
+            x = layer(x, None)
         return F.normalize(x.mean(1))
 
-    @staticmethod
-    def state(path):
-        own = {
-            "embeddings.word_embeddings": "word",
-            "embeddings.position_embeddings": "position",
-            "embeddings.token_type_embeddings": "token",
-            "embeddings.LayerNorm": "norm",
-            "encoder.layer": "layers",
-            "attention.self.": "",
-            "attention.output.dense": "out",
-            "attention.output.LayerNorm": "norm1",
-            "intermediate.dense": "up",
-            "output.dense": "down",
-            "output.LayerNorm": "norm2",
-        }
-        state = {}
-        for name, value in safetensors(path).items():
-            for theirs, ours in own.items():
-                name = name.replace(theirs, ours)
-            if not name.startswith("pooler"):
-                state[name] = value
-        return state
+    state = staticmethod(safetensors)
 
     @staticmethod
     def input(batch, steps):
@@ -111,26 +77,17 @@ class BeatNet(nn.Module):
         return torch.randn(steps, 272).abs()
 
 
-class Silero(nn.Module):
-    """A spectrum by convolution, four more convolutions, an LSTM over the chunks: the probability of speech in each."""
+class Silero(examples.VoiceDetector):
+    """Its cell is a layer, so that a sound is one call, and one operation in a graph."""
 
     def __init__(self):
         super().__init__()
-        self.stft_conv = nn.Conv1d(1, 258, 256, stride=128, bias=False)
-        self.conv1 = nn.Conv1d(129, 128, 3, padding=1)
-        self.conv2 = nn.Conv1d(128, 64, 3, stride=2, padding=1)
-        self.conv3 = nn.Conv1d(64, 64, 3, stride=2, padding=1)
-        self.conv4 = nn.Conv1d(64, 128, 3, padding=1)
+        del self.lstm_cell
         self.lstm = nn.LSTM(128, 128)
-        self.final_conv = nn.Conv1d(128, 1, 1)
 
     def forward(self, chunks, *state):
-        x = self.stft_conv(F.pad(chunks[:, None], (0, 64), "reflect"))
-        x = (x[:, :129] ** 2 + x[:, 129:] ** 2).sqrt()
-        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            x = F.relu(conv(x))
-        x, after = self.lstm(x.transpose(1, 2), state or None)
-        speech = torch.sigmoid(self.final_conv(F.relu(x).transpose(1, 2)))[:, :, 0]
+        x, after = self.lstm(self.features(chunks)[:, None], state or None)
+        speech = torch.sigmoid(self.final_conv(F.relu(x).transpose(1, 2))).flatten()
         return (speech, *after) if state else speech
 
     @staticmethod
@@ -149,21 +106,10 @@ class Silero(nn.Module):
         return samples.unfold(0, 576, 512).clone()
 
 
-class Resemblyzer(nn.Module):
-    """Three layers of LSTM over mel spectra: for each window an embedding of the speaker, of length 1."""
-
-    def __init__(self):
-        super().__init__()
-        self.lstm = nn.LSTM(40, 256, 3, batch_first=True)
-        self.linear = nn.Linear(256, 256)
-
-    def forward(self, mels):
-        return F.normalize(F.relu(self.linear(self.lstm(mels)[1][0][-1])))
-
+class Resemblyzer(examples.SpeakerEncoder):
     @staticmethod
     def state(path):
-        state = checkpoint(path)["model_state"]
-        return {name: value for name, value in state.items() if not name.startswith("similarity")}
+        return checkpoint(path)["model_state"]
 
     @staticmethod
     def input(batch, steps):
@@ -177,7 +123,9 @@ models = {"minilm": MiniLM, "beatnet": BeatNet, "silero": Silero, "resemblyzer":
 def load(kind, weights):
     """The float model with its weights, a file."""
     model = models[kind]()
-    model.load_state_dict(model.state(weights))
+    state = model.state(weights)
+    # Files also hold what only training or other tasks need.
+    model.load_state_dict({name: state[name] for name in model.state_dict()})
     return model.eval()
 
 
