@@ -17,7 +17,7 @@ import { construct, floatCatalogue } from '../dist/nn/catalogue.js';
 import * as nn from '../dist/nn/index.js';
 import { quantizedCatalogue } from '../dist/nn/quantized/catalogue.js';
 import * as quantization from '../dist/quantization/index.js';
-import { manualSeed, rand, randn } from '../dist/random.js';
+import { manualSeed, rand, randint, randn } from '../dist/random.js';
 
 const addon = native();
 const lengths = [1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 47, 64, 65, 97];
@@ -361,6 +361,16 @@ const kinds = {
         for (const module of [float, ...quantized])
           for (const tensor of tensorsOf(module.forward(input))) see(tensor.data);
       }
+    };
+  },
+  rearrange() {
+    const inputs = lengths.map((columns, i) =>
+      randint(-100, 100, [3, lengths.at(-1 - i), columns]).to('int32'),
+    );
+    return (see) => {
+      for (const x of inputs)
+        for (const y of [x.permute(0, 2, 1), x.permute(2, 0, 1), x.permute(1, 0, 2), x.flip(1, 2)])
+          see(y.data);
     };
   },
   random() {

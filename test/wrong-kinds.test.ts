@@ -288,7 +288,72 @@ const tensorMethods: Rows = {
   'Tensor.logSoftmax': on((t, dim: never) => t.logSoftmax(dim), { dim: dim() }),
   'Tensor.reshape': on((t, shape: never) => t.reshape(shape), { shape: arg(() => [4]) }),
   'Tensor.view': on((t, shape: never) => t.view(shape), { shape: arg(() => [4]) }),
-  'Tensor.flatten': on((t) => t.flatten()),
+  'Tensor.flatten': on((t, startDim: never, endDim: never) => t.flatten(startDim, endDim), {
+    startDim: dim(optional),
+    endDim: arg(() => 1, optional, /dim/i),
+  }),
+  'Tensor.unflatten': on((t, dim: never, sizes: never) => t.unflatten(dim, sizes), {
+    dim: dim(),
+    sizes: arg(() => [2, 1], '', /sizes?|shape/),
+  }),
+  'Tensor.permute': on((t, dims: never) => t.permute(dims), { dims: arg(() => [1, 0]) }),
+  'Tensor.swapaxes': on((t, axis0: never, axis1: never) => t.swapaxes(axis0, axis1), {
+    axis0: dim(),
+    axis1: arg(() => 1, '', /dim/i),
+  }),
+  'Tensor.movedim': on((t, source: never, destination: never) => t.movedim(source, destination), {
+    source: arg(() => 0, '', /dims/),
+    destination: arg(() => 1, '', /dims/),
+  }),
+  'Tensor.narrow': on((t, dim: never, start: never, length: never) => t.narrow(dim, start, length), {
+    dim: dim(),
+    start: arg(() => 0),
+    length: arg(() => 1),
+  }),
+  'Tensor.split': on((t, splitSize: never, dim: never) => t.split(splitSize, dim), {
+    splitSize: arg(() => 1, '', /split_size/),
+    dim: dim(optional),
+  }),
+  'Tensor.chunk': on((t, chunks: never, dim: never) => t.chunk(chunks, dim), {
+    chunks: arg(() => 1),
+    dim: dim(optional),
+  }),
+  'Tensor.unbind': on((t, dim: never) => t.unbind(dim), { dim: dim(optional) }),
+  'Tensor.expand': on((t, sizes: never) => t.expand(sizes), { sizes: arg(() => [2, 2], '', /size/) }),
+  'Tensor.expandAs': on((t, other: never) => t.expandAs(other), {
+    other: arg(matrix, 'detachedTensor dtype'),
+  }),
+  'Tensor.repeat': on((t, repeats: never) => t.repeat(repeats), {
+    repeats: arg(() => [2, 2], '', /repeat/),
+  }),
+  'Tensor.repeatInterleave': on((t, repeats: never, dim: never) => t.repeatInterleave(repeats, dim), {
+    repeats: arg(() => 2, '', /repeat|index/),
+    dim: dim(optional),
+  }),
+  'Tensor.flip': on((t, dims: never) => t.flip(dims), { dims: arg(() => [0]) }),
+  'Tensor.roll': on((t, shifts: never, dims: never) => t.roll(shifts, dims), {
+    shifts: arg(() => 1),
+    dims: arg(() => 0, optional),
+  }),
+  'Tensor.tril': on((t, diagonal: never) => t.tril(diagonal), { diagonal: arg(() => 0, optional) }),
+  'Tensor.triu': on((t, diagonal: never) => t.triu(diagonal), { diagonal: arg(() => 0, optional) }),
+  'Tensor.unfold': on((t, dim: never, size: never, step: never) => t.unfold(dim, size, step), {
+    dim: dim(),
+    size: size(),
+    step: arg(() => 1),
+  }),
+  'Tensor.gather': on((t, dim: never, index: never) => t.gather(dim, index), {
+    dim: dim(),
+    index: arg(() => tensor([[0]], { dtype: 'int64' })),
+  }),
+  'Tensor.indexSelect': on((t, dim: never, index: never) => t.indexSelect(dim, index), {
+    dim: dim(),
+    index: arg(() => tensor([0], { dtype: 'int64' })),
+  }),
+  'Tensor.takeAlongDim': on((t, indices: never, dim: never) => t.takeAlongDim(indices, dim), {
+    indices: arg(() => tensor([[0]], { dtype: 'int64' }), '', /index/),
+    dim: dim(optional),
+  }),
   'Tensor.unsqueeze': on((t, dim: never) => t.unsqueeze(dim), { dim: dim() }),
   'Tensor.squeeze': on((t, dim: never) => t.squeeze(dim), { dim: dim(optional) }),
   'Tensor.transpose': on((t, dim0: never, dim1: never) => t.transpose(dim0, dim1), {
@@ -300,11 +365,15 @@ const tensorMethods: Rows = {
     dim: dim(),
     index: arg(() => 0),
   }),
-  'Tensor.slice': on((t, dim: never, start: never, end: never) => t.slice(dim, start, end), {
-    dim: dim(),
-    start: arg(() => 0, optional),
-    end: arg(() => 1, optional),
-  }),
+  'Tensor.slice': on(
+    (t, dim: never, start: never, end: never, step: never) => t.slice(dim, start, end, step),
+    {
+      dim: dim(),
+      start: arg(() => 0, optional),
+      end: arg(() => 1, optional),
+      step: arg(() => 1, optional),
+    },
+  ),
   'Tensor.equal': on((t, other: never) => t.equal(other), { other: arg(matrix, 'dtype') }),
   'Tensor.allclose': [
     on((t, other: never, options: never) => t.allclose(other, options), {

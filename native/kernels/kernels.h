@@ -153,6 +153,16 @@ struct TableRow {
 // How a row is combined with the result so far.
 enum class Gather : uint8_t { kSet, kAdd, kMax };
 
+// Elements of 4 bytes that change places: [row][column] here and there, strides in elements.
+struct Moves {
+  size_t rows;
+  size_t columns;
+  ptrdiff_t in_row;
+  ptrdiff_t in_column;
+  ptrdiff_t out_row;
+  ptrdiff_t out_column;
+};
+
 // What becomes of a line of numbers.
 enum class Reduction : uint8_t {
   kSum,
@@ -274,6 +284,11 @@ struct KernelTable {
   // kSet: out = fma(value, scale, offset); kAdd: out = fma(value, scale, out + offset); kMax: the
   // larger of out and fma(value, scale, offset), for each of the `columns`. Exact.
   void (*gather_row)(const TableRow& row, size_t columns, Gather gather, float* out);
+
+  // out[row * out_row + column * out_column] = in[row * in_row + column * in_column], bit for bit:
+  // the elements need not be floats. Fast where both columns are 1 apart (runs), and where those of
+  // `in` and the rows of `out` are (a transpose).
+  void (*move)(const float* in, const Moves& moves, float* out);
 
   // Lines have at least one element. A row's elements are neighbours: x[row * length + i], and
   // out[row] is what `Reduction` says of it. Columns: x[i * stride + column], and out[column]. A

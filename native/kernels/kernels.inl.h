@@ -19,6 +19,7 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 #include "gemm.inl.h"
 #include "params.inl.h"
 #include "quantize.inl.h"
+#include "rearrange.inl.h"
 #include "recurrent.inl.h"
 #include "reduce.inl.h"
 // On reduce.inl.h.
@@ -54,6 +55,7 @@ constexpr KernelTable make_table(const char* name) {
   add_steps<TanhRnn>(table, RnnMode::kTanh);
   add_steps<ReluRnn>(table, RnnMode::kRelu);
   table.gather_row = gather_row_kernel;
+  table.move = move_kernel;
   add_reduction<Combined<Total>>(table, Reduction::kSum);
   add_reduction<Combined<Total, Magnitude>>(table, Reduction::kSumOfMagnitudes);
   add_reduction<Combined<Total, Squared>>(table, Reduction::kSumOfSquares);

@@ -85,7 +85,7 @@ export function resultOf(
   return copy;
 }
 
-function throwUnlessOk(status: Status, hidden: string): void {
+export function throwUnlessOk(status: Status, hidden: string): void {
   if (status !== 0) throw statusError(status, hidden);
 }
 

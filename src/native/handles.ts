@@ -319,6 +319,14 @@ export interface NativeAddon extends CallMemory {
     axes: Float64Array | undefined,
   ): void;
 
+  /**
+   * Moves elements of 4 or 8 bytes. `layout` holds the number of dimensions, where the walk begins in `data` and in
+   * `out`, then of each dimension its size and its steps in both, in elements of 4 bytes.
+   */
+  rearrange(data: NodeJS.TypedArray, out: NodeJS.TypedArray, layout: Float64Array): Status;
+  /** The most dimensions of such a layout. */
+  readonly mostMovedDims: number;
+
   StreamArena: new (parts: readonly StreamPart[]) => StreamArena;
   readonly streamStatusNames: readonly StreamStatusName[];
   /** A hash of 64 bits. */

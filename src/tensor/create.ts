@@ -1,16 +1,15 @@
 import { checkNumber, checkOptions, describe, rangeError, typeError } from '../errors.js';
 import { bool, checkPlainDType, emptyArray, float32, int64, type DType } from './dtype.js';
 import { fill, write, writeChecked } from './elements.js';
-import { canNest, joinInto, mostNested, type NestedArray } from './rearrange.js';
+import { canNest, mostNested, type NestedArray } from './nested.js';
+import { joined } from './rearrange.js';
 import {
   dimension,
   formatShape,
   maxRank,
   numelOf,
-  resized,
   sizeArguments,
   sizes,
-  splitAt,
   type SizeArguments,
 } from './shape.js';
 import { checkTensor, Tensor } from './tensor.js';
@@ -139,15 +138,9 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
   const first = tensors[0]!;
   const at = dimension('dim', dim, first.dim());
   tensors.forEach((t, i) => checkJoinable(t, i, first, at));
-  const size = tensors.reduce((sum, t) => sum + t.shape[at]!, 0);
-  const shape = resized(first.shape, at, size);
-  const out = emptyArray(first.dtype, numelOf(shape));
-  joinInto(
-    out,
-    tensors.map((t, i) => t.checked(`tensors[${i}]`)),
-    splitAt(shape, at).outer,
-  );
-  return new Tensor(out, shape, { dtype: first.dtype });
+  const parts = tensors.map((t, i) => ({ data: t.checked(`tensors[${i}]`), shape: t.shape }));
+  const { data, shape, dtype } = joined(first, parts, at);
+  return new Tensor(data, shape, { dtype });
 }
 
 /** Joins tensors of one shape along a new dimension. */

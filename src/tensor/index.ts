@@ -29,7 +29,7 @@ export { bfloat16ToNumber, halfToNumber, largestFloat32, notLoaded } from './ele
 export { unchecked, type TensorOptions } from './options.js';
 export { isFloatScale, type QScheme, type Quantization } from './quantization.js';
 export { isRawTensor, rawBits, RawTensor } from './raw-tensor.js';
-export type { NestedArray } from './rearrange.js';
+export type { NestedArray } from './nested.js';
 export {
   checkedShape,
   formatShape,

@@ -33,7 +33,32 @@ import {
 import { noData } from './meta.js';
 import { checkedOptions, unchecked, type TensorOptions } from './options.js';
 import { dequantized, unpacked, type QScheme, type Quantization } from './quantization.js';
-import { isPrintable, nested, sliced, transposed, type NestedArray } from './rearrange.js';
+import { gathered, indexSelected, interleaved, takenAlong } from './index-select.js';
+import { isPrintable, nested, type NestedArray } from './nested.js';
+import {
+  checkedCount,
+  checkedOrder,
+  chunkSizes,
+  dimensionsMoved,
+  distinct,
+  expanded,
+  flattened,
+  flipped,
+  listed,
+  narrowed,
+  part,
+  partSizes,
+  parts,
+  permuted,
+  repeated,
+  rolled,
+  rolledAsRow,
+  sliced,
+  transposed,
+  triangle,
+  unflattened,
+  windows,
+} from './rearrange.js';
 import { argmaxAlong, extremeOf, softmaxAlong, sumOf } from './reduce.js';
 import type { Result } from './result.js';
 import {
@@ -41,6 +66,7 @@ import {
   dimension,
   formatShape,
   indexAlong,
+  maxRank,
   numelOf,
   resized,
   sameShape,
@@ -230,19 +256,30 @@ export class Tensor {
   view(...shape: readonly number[] | [readonly number[]]): Tensor {
     return this.reshape(...shape);
   }
-  /** One dimension, over the same memory. */
-  flatten(): Tensor {
-    return this.reshape([this.numel]);
+  /** The dimensions from `startDim` (default 0) to `endDim` (default the last) as one, over the same memory. */
+  flatten(startDim?: number, endDim?: number): Tensor {
+    return this.reshape(flattened(this.shape, startDim, endDim));
+  }
+  /** One dimension as several, over the same memory; one size may be -1. */
+  unflatten(dim: number, sizes: readonly number[]): Tensor {
+    const at = this.dimensionFor('unflatten', dim);
+    return this.reshape(unflattened(this.shape, at, sizes));
   }
   /** With a new dimension of size 1 before `dim`, over the same memory. */
   unsqueeze(dim: number): Tensor {
     const at = dimension('dim', dim, this.dim() + 1);
     return this.reshape([...this.shape.slice(0, at), 1, ...this.shape.slice(at)]);
   }
-  /** Without dimensions of size 1, or without `dim` if its size is 1. */
-  squeeze(dim?: number): Tensor {
-    const only = dim === undefined ? undefined : dimension('dim', dim, this.dim());
-    return this.reshape(this.shape.filter((n, i) => n !== 1 || (only !== undefined && i !== only)));
+  /** Without dimensions of size 1: all of them, or those of `dim` that are. */
+  squeeze(dim?: number | readonly number[]): Tensor {
+    const only = dim === undefined ? undefined : distinct(listed('dim', [dim]), this.dim());
+    return this.reshape(this.shape.filter((n, i) => n !== 1 || (only !== undefined && !only.includes(i))));
+  }
+  /** A copy with the dimensions in another order: `x.permute(2, 0, 1)` or `x.permute([2, 0, 1])`. */
+  permute(...dims: readonly number[] | [readonly number[]]): Tensor {
+    const order = checkedOrder(listed('dims', dims), this.dim());
+    checkMovable('permute', this);
+    return this.moved(permuted(this, order));
   }
   /** A copy with two dimensions exchanged. */
   transpose(dim0: number, dim1: number): Tensor {
@@ -250,24 +287,129 @@ export class Tensor {
     const b = dimension('dim1', dim1, this.dim());
     if (a === b) return this.clone();
     checkMovable('transpose', this);
-    return this.moved(transposed(this, Math.min(a, b), Math.max(a, b)));
+    return this.moved(transposed(this, a, b));
   }
-  /** The transpose of a matrix. */
+  /** The same as {@link transpose}. */
+  swapaxes(axis0: number, axis1: number): Tensor {
+    return this.transpose(axis0, axis1);
+  }
+  /** The transpose of a matrix. A copy, of a tensor with fewer dimensions too. */
   t(): Tensor {
-    if (this.dim() !== 2)
-      throw rangeError('ERR_SHAPE', `t() expects a tensor with 2 dimensions, but self is ${this.dim()}D`);
-    return this.transpose(0, 1);
+    if (this.dim() > 2)
+      throw rangeError('ERR_SHAPE', `t() expects a tensor with <= 2 dimensions, but self is ${this.dim()}D`);
+    return this.dim() < 2 ? this.clone() : this.transpose(0, 1);
+  }
+  /** A copy with the dimensions `source` at the places `destination`, the others in their order. */
+  movedim(source: number | readonly number[], destination: number | readonly number[]): Tensor {
+    return this.permute(
+      dimensionsMoved(this.dim(), listed('source', [source]), listed('destination', [destination])),
+    );
   }
   /** A copy of one index of a dimension, without that dimension. */
   select(dim: number, index: number): Tensor {
     const at = this.dimensionFor('select', dim);
     const start = indexAlong('select', index, this.shape, at);
-    return this.slice(at, start, start + 1).reshape(without(this.shape, at));
+    checkMovable('select', this);
+    return this.like(part(this, at, start, 1).data, without(this.shape, at));
   }
-  /** A copy of the indices `start` (default 0) up to and without `end` (default all) of a dimension. */
-  slice(dim: number, start = 0, end?: number): Tensor {
+  /** A copy of every `step`-th (default 1) index from `start` (default 0) up to and without `end` (default all). */
+  slice(dim: number, start?: number, end?: number, step?: number): Tensor {
     checkMovable('slice', this);
-    return this.moved(sliced(this, this.dimensionFor('slice', dim), start, end));
+    return this.moved(sliced(this, this.dimensionFor('slice', dim), start, end, step));
+  }
+  /** A copy of `length` indices of a dimension from `start` on, which may count from the end. */
+  narrow(dim: number, start: number, length: number): Tensor {
+    checkMovable('narrow', this);
+    return this.moved(narrowed(this, this.dimensionFor('narrow', dim), start, length));
+  }
+  /** Copies of parts of dimension `dim` (default 0): of one size but the last, or of the listed sizes. */
+  split(splitSize: number | readonly number[], dim?: number): Tensor[] {
+    const at = this.dimensionFor('split', dim === undefined ? 0 : dim);
+    checkMovable('split', this);
+    return parts(this, at, partSizes(this.shape[at]!, splitSize, at)).map((each) => this.moved(each));
+  }
+  /** Copies of `chunks` parts of dimension `dim` (default 0), all of one size but the last; fewer if it is short. */
+  chunk(chunks: number, dim?: number): Tensor[] {
+    const at = this.dimensionFor('chunk', dim === undefined ? 0 : dim);
+    checkMovable('chunk', this);
+    return parts(this, at, chunkSizes(this.shape[at]!, chunks, at)).map((each) => this.moved(each));
+  }
+  /** Copies of each index of dimension `dim` (default 0), without that dimension. */
+  unbind(dim?: number): Tensor[] {
+    const at = this.dimensionFor('unbind', dim === undefined ? 0 : dim);
+    checkMovable('unbind', this);
+    const ones = checkedCount('unbind', this.shape[at]!);
+    const shape = without(this.shape, at);
+    return parts(this, at, new Array<number>(ones).fill(1)).map(({ data }) => this.like(data, shape));
+  }
+  /** A copy with dimensions of size 1 repeated, and new ones before them; -1 keeps a size. */
+  expand(...sizes: readonly number[] | [readonly number[]]): Tensor {
+    checkMovable('expand', this);
+    return this.moved(expanded(this, listed('sizes', sizes)));
+  }
+  /** `expand` to the shape of `other`. */
+  expandAs(other: Tensor): Tensor {
+    checkTensor('other', other);
+    return this.expand(other.shape);
+  }
+  /** A copy that holds the tensor so many times along each dimension; more of them than it has come first. */
+  repeat(...repeats: readonly number[] | [readonly number[]]): Tensor {
+    checkMovable('repeat', this);
+    return this.moved(repeated(this, listed('repeats', repeats)));
+  }
+  /** A copy with each index of `dim` so many times in a row; without `dim` each of all elements. */
+  repeatInterleave(repeats: number | Tensor, dim?: number): Tensor {
+    if (typeof repeats !== 'number') checkTensor('repeats', repeats);
+    checkMovable('repeatInterleave', this);
+    const whole = dim === undefined ? this.flatten() : this;
+    const at = dim === undefined ? 0 : dimension('dim', dim, this.dim());
+    return this.moved(interleaved(whole.dim() === 0 ? whole.flatten() : whole, repeats, at));
+  }
+  /** A copy with the order of some dimensions reversed. */
+  flip(...dims: readonly number[] | [readonly number[]]): Tensor {
+    checkMovable('flip', this);
+    return this.moved(flipped(this, distinct(listed('dims', dims), this.dim())));
+  }
+  /** A copy whose elements moved by `shifts` along `dims`, from the end to the start; without `dims` as one row. */
+  roll(shifts: number | readonly number[], dims?: number | readonly number[]): Tensor {
+    checkMovable('roll', this);
+    if (dims === undefined) return this.moved(rolledAsRow(this, listed('shifts', [shifts])));
+    return this.moved(rolled(this, listed('shifts', [shifts]), listed('dims', [dims])));
+  }
+  /** The elements on and below the `diagonal`-th (default 0) diagonal of the last two dimensions; 0 above. */
+  tril(diagonal?: number): Tensor {
+    checkPlain('tril', this);
+    return this.moved(triangle('tril', this, diagonal));
+  }
+  /** The elements on and above the `diagonal`-th (default 0) diagonal of the last two dimensions; 0 below. */
+  triu(diagonal?: number): Tensor {
+    checkPlain('triu', this);
+    return this.moved(triangle('triu', this, diagonal));
+  }
+  /** A copy of windows of `size` indices of `dim`, `step` apart: a window's elements are the new last dimension. */
+  unfold(dim: number, size: number, step: number): Tensor {
+    checkMovable('unfold', this);
+    return this.moved(windows(this, dimension('dim', dim, this.dim()), size, step));
+  }
+  /** The elements at the indices (int64 or int32) of `dim` that `index` holds, in its shape. */
+  gather(dim: number, index: Tensor): Tensor {
+    checkTensor('index', index);
+    checkMovable('gather', this);
+    return this.moved(gathered(this, dimension('dim', dim, this.dim()), index));
+  }
+  /** Copies of the indices of `dim` that `index`, one row of int64 or int32, holds. */
+  indexSelect(dim: number, index: Tensor): Tensor {
+    checkTensor('index', index);
+    checkMovable('indexSelect', this);
+    return this.moved(indexSelected(this, dimension('dim', dim, this.dim()), index));
+  }
+  /** As {@link gather}, with the other dimensions broadcast; without `dim` of all elements as one row. */
+  takeAlongDim(indices: Tensor, dim?: number): Tensor {
+    checkTensor('indices', indices);
+    indices.checked('indices');
+    checkMovable('takeAlongDim', this);
+    if (dim === undefined) return this.moved(gathered(this.flatten(), 0, indices.flatten()));
+    return this.moved(takenAlong(this, dimension('dim', dim, this.dim()), indices));
   }
 
   // Comparison and access --------------------------------------------------------------------------------
@@ -393,6 +535,7 @@ export class Tensor {
     return dimension('dim', dim, this.dim());
   }
   private like(data: TensorData, shape: readonly number[]): Tensor {
+    if (this.dtype === float32 && shape.length <= maxRank) return new Tensor(data, shape, unchecked);
     return new Tensor(data, shape, { dtype: this.dtype, ...this.quantization });
   }
   /** Some of this tensor's elements in another order. */

@@ -66,6 +66,34 @@ inline void store_mask(uint8_t* p, Mask m) { _mm_storeu_si128((__m128i*)p, ones_
 inline void store_mask_first(uint8_t* p, Mask m, size_t count) {
   _mm_mask_storeu_epi8(p, first_lanes(count), ones_and_zeros(m));
 }
+inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_t out_stride) {
+  __m512 a[16], b[16];
+  for (size_t i = 0; i < 16; ++i) a[i] = _mm512_loadu_ps(in + i * in_stride);
+  for (int i = 0; i < 16; i += 2) {
+    b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+  }
+  // Quarter q of a[i + j] becomes column 4 q + j of the rows i..i + 3.
+  for (int i = 0; i < 16; i += 4) {
+    for (int j = 0; j < 2; ++j) {
+      const __m512d upper = _mm512_castps_pd(b[i + j]), lower = _mm512_castps_pd(b[i + j + 2]);
+      a[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(upper, lower));
+      a[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(upper, lower));
+    }
+  }
+  for (size_t j = 0; j < 4; ++j) {
+    // Quarters 0 and 2, and quarters 1 and 3, of the upper and lower eight rows.
+    const __m512 upper02 = _mm512_shuffle_f32x4(a[j], a[4 + j], 0x88);
+    const __m512 upper13 = _mm512_shuffle_f32x4(a[j], a[4 + j], 0xdd);
+    const __m512 lower02 = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0x88);
+    const __m512 lower13 = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0xdd);
+    float* column = out + j * out_stride;
+    _mm512_storeu_ps(column, _mm512_shuffle_f32x4(upper02, lower02, 0x88));
+    _mm512_storeu_ps(column + 4 * out_stride, _mm512_shuffle_f32x4(upper13, lower13, 0x88));
+    _mm512_storeu_ps(column + 8 * out_stride, _mm512_shuffle_f32x4(upper02, lower02, 0xdd));
+    _mm512_storeu_ps(column + 12 * out_stride, _mm512_shuffle_f32x4(upper13, lower13, 0xdd));
+  }
+}
 inline void store_u8(uint8_t* p, S32 v) {
   _mm_storeu_si128((__m128i*)p,
                    _mm512_cvtusepi32_epi8(_mm512_max_epi32(v.v, _mm512_setzero_si512())));

@@ -99,6 +99,24 @@ inline void store_mask_first(uint8_t* p, Mask m, size_t count) {
   const uint8x16_t bytes = ones_and_zeros(m);
   __builtin_memcpy(p, &bytes, count);
 }
+inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_t out_stride) {
+  for (size_t row = 0; row < 16; row += 4) {
+    for (size_t column = 0; column < 16; column += 4) {
+      const float* p = in + row * in_stride + column;
+      const float32x4_t a = vld1q_f32(p), b = vld1q_f32(p + in_stride);
+      const float32x4_t c = vld1q_f32(p + 2 * in_stride), d = vld1q_f32(p + 3 * in_stride);
+      const float64x2_t even_ab = vreinterpretq_f64_f32(vtrn1q_f32(a, b));
+      const float64x2_t odd_ab = vreinterpretq_f64_f32(vtrn2q_f32(a, b));
+      const float64x2_t even_cd = vreinterpretq_f64_f32(vtrn1q_f32(c, d));
+      const float64x2_t odd_cd = vreinterpretq_f64_f32(vtrn2q_f32(c, d));
+      float* q = out + column * out_stride + row;
+      vst1q_f32(q, vreinterpretq_f32_f64(vtrn1q_f64(even_ab, even_cd)));
+      vst1q_f32(q + out_stride, vreinterpretq_f32_f64(vtrn1q_f64(odd_ab, odd_cd)));
+      vst1q_f32(q + 2 * out_stride, vreinterpretq_f32_f64(vtrn2q_f64(even_ab, even_cd)));
+      vst1q_f32(q + 3 * out_stride, vreinterpretq_f32_f64(vtrn2q_f64(odd_ab, odd_cd)));
+    }
+  }
+}
 // Each lane saturated to 0..255: store_u8 before it subtracts kStoredOffset.
 inline uint8x16_t saturate_u8(S32 v) {
   const uint16x8_t low = vqmovun_high_s32(vqmovun_s32(v.v[0]), v.v[1]);

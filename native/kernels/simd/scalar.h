@@ -143,6 +143,12 @@ inline void store_mask(uint8_t* p, Mask m) { DYNAQUANT_LANES p[lane] = (uint8_t)
 inline void store_mask_first(uint8_t* p, Mask m, size_t count) {
   for (size_t lane = 0; lane < count; ++lane) p[lane] = (uint8_t)m.lane[lane];
 }
+// The columns of 16 rows of 16 become the rows of `out`, bit for bit.
+inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_t out_stride) {
+  for (int row = 0; row < 16; ++row) {
+    DYNAQUANT_LANES __builtin_memcpy(out + lane * out_stride + row, in + row * in_stride + lane, 4);
+  }
+}
 // Saturates each lane to 0..255, less kStoredOffset.
 inline void store_u8(uint8_t* p, S32 v) {
   DYNAQUANT_LANES p[lane] =

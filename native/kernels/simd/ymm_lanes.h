@@ -88,6 +88,30 @@ inline void store_mask_first(uint8_t* p, Mask m, size_t count) {
   const __m128i bytes = ones_and_zeros(m);
   __builtin_memcpy(p, &bytes, count);
 }
+// Of two halves of four rows each, the four columns.
+inline void transpose_8x4(const __m256 (&rows)[4], float* out, size_t out_stride) {
+  const __m256 low01 = _mm256_unpacklo_ps(rows[0], rows[1]);
+  const __m256 high01 = _mm256_unpackhi_ps(rows[0], rows[1]);
+  const __m256 low23 = _mm256_unpacklo_ps(rows[2], rows[3]);
+  const __m256 high23 = _mm256_unpackhi_ps(rows[2], rows[3]);
+  _mm256_storeu_ps(out, _mm256_shuffle_ps(low01, low23, 0x44));
+  _mm256_storeu_ps(out + out_stride, _mm256_shuffle_ps(low01, low23, 0xee));
+  _mm256_storeu_ps(out + 2 * out_stride, _mm256_shuffle_ps(high01, high23, 0x44));
+  _mm256_storeu_ps(out + 3 * out_stride, _mm256_shuffle_ps(high01, high23, 0xee));
+}
+inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_t out_stride) {
+  for (int row = 0; row < 16; row += 8) {
+    for (int column = 0; column < 16; column += 4) {
+      __m256 rows[4];  // row i, and behind it row i + 4
+      for (int i = 0; i < 4; ++i) {
+        const float* p = in + (size_t)(row + i) * in_stride + column;
+        rows[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)),
+                                       _mm_loadu_ps(p + 4 * in_stride), 1);
+      }
+      transpose_8x4(rows, out + (size_t)column * out_stride + row, out_stride);
+    }
+  }
+}
 inline void store_u8(uint8_t* p, S32 v) {
   const __m256i s16 =
       _mm256_permute4x64_epi64(_mm256_packs_epi32(v.low, v.high), _MM_SHUFFLE(3, 1, 2, 0));
