@@ -8,9 +8,10 @@ import type { Tensor } from '../src/tensor/index.js';
 
 export const catalogue: readonly CatalogueEntry[] = [...floatCatalogue, ...quantizedCatalogue];
 
-/** Sizes for any class: its first is 5, its second 3. */
+/** Sizes for any class: its first is 5, its second 3, as a rule. */
 export function exampleSizes({ sizes }: CatalogueEntry): Options {
-  return Object.fromEntries(sizes.map((name, i) => [name, [5, 3, 2, 2][i]]));
+  const numbers = sizes[0] === 'numGroups' ? [3, 6] : [5, 3, 2, 2]; // channels divide into groups
+  return Object.fromEntries(sizes.map((name, i) => [name, numbers[i]]));
 }
 export function example(entry: CatalogueEntry): nn.Module {
   const isStack = entry.type === 'RNNStack';

@@ -240,7 +240,7 @@ describe.each([
     expect([...out]).toEqual([...withoutNaN(want)]);
   });
   test('select', () => {
-    const condition = Uint8Array.from(a.data, (value, i) => (i % 3 === 0 ? 0 : i % 256));
+    const condition = Uint8Array.from(a.data, (_, i) => (i % 3 === 0 ? 0 : i % 256));
     const three = sizes.flatMap((size, i) => [size, ...[a, b, a].map((each) => strideAlong(each, i))]);
     const [bytes] = everywhere(() => [withoutNaN(callSelect(condition, b.data, a.data, three, count))]);
     const chooser = { data: Float32Array.from(condition), sizes: aSizes };

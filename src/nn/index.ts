@@ -47,7 +47,17 @@ export {
   type RemovableHandle,
   type StateDictLike,
 } from './module.js';
-export { LayerNorm, type LayerNormOptions } from './normalization.js';
+export {
+  BatchNorm1d,
+  BatchNorm2d,
+  GroupNorm,
+  LayerNorm,
+  RMSNorm,
+  type BatchNormOptions,
+  type GroupNormOptions,
+  type LayerNormOptions,
+  type RMSNormOptions,
+} from './normalization.js';
 /** Quantized modules, as PyTorch's `torch.ao.nn.quantized`. */
 export * as quantized from './quantized/index.js';
 export type { RNNMode } from '../native/handles.js';
