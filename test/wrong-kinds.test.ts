@@ -614,8 +614,147 @@ const activations: Rows = Object.fromEntries(
   ]),
 );
 
+const signal1d = (): dynaquant.Tensor => dynaquant.ones(2, 2, 4);
+const signal2d = (): dynaquant.Tensor => dynaquant.ones(2, 2, 4, 4);
+const spatial = (accepts = ''): Argument => arg(() => 2, accepts, /_?size\b/);
+const convolutionOptions = {
+  stride: spatial(optional),
+  padding: arg(() => 'valid', optional),
+  dilation: spatial(optional),
+  groups: arg(() => 1, optional),
+};
+const transposedOptions = { ...convolutionOptions, padding: spatial(optional) };
+const poolOptions = { stride: spatial(nullable), padding: arg(() => 1, optional), ceilMode: flag() };
+const maxOptions = { ...poolOptions, dilation: spatial(optional), returnIndices: flag() };
+const avgOptions = { ...poolOptions, countIncludePad: flag() };
+
+/** A function's rows: its arguments, then its options, each by itself. */
+function functional(call: (...args: never[]) => unknown, args: Row['args'], own: Row['args'] = {}): Row[] {
+  const goods = (): never[] => Object.values(args).map(({ good }) => good() as never);
+  return [
+    { call, args: { ...args, options: options() } },
+    ...Object.entries(own).map(([name, argument]) => ({
+      call: (value: unknown) => call(...goods(), { [name]: value } as never),
+      args: { [name]: argument },
+    })),
+  ];
+}
+
+const F = nn.functional;
+const channels = { inChannels: size(), outChannels: size(), kernelSize: spatial() };
+const convolutions: Rows = {
+  'nn.Conv1d': construct(nn.Conv1d, channels, {
+    ...convolutionOptions,
+    bias: flag(),
+    paddingMode: arg(() => 'reflect', optional, /padding_mode/),
+  }),
+  'nn.Conv1d.forward': method(
+    () => new nn.Conv1d(2, 2, 2),
+    (m, x: never) => m.forward(x),
+    { input: arg(signal1d) },
+  ),
+  'nn.Conv1d.repack': method(
+    () => new nn.Conv1d(2, 2, 2),
+    (m) => m.repack(),
+    {},
+  ),
+  'nn.Conv2d': construct(nn.Conv2d, channels, { ...convolutionOptions, bias: flag() }),
+  'nn.ConvTranspose1d': construct(nn.ConvTranspose1d, channels, {
+    ...transposedOptions,
+    outputPadding: arg(() => 0, optional),
+    paddingMode: arg(() => 'zeros', optional, /padding mode/),
+  }),
+  'nn.functional.conv1d': functional(
+    F.conv1d,
+    { input: arg(signal1d), weight: arg(() => dynaquant.ones(2, 2, 2)), bias: arg(vector, nullable) },
+    convolutionOptions,
+  ),
+  'nn.functional.conv2d': functional(F.conv2d, {
+    input: arg(signal2d),
+    weight: arg(() => dynaquant.ones(2, 2, 2, 2)),
+    bias: arg(vector, nullable),
+  }),
+  'nn.functional.convTranspose1d': functional(
+    F.convTranspose1d,
+    { input: arg(signal1d), weight: arg(() => dynaquant.ones(2, 2, 2)), bias: arg(vector, nullable) },
+    { outputPadding: arg(() => 0, optional) },
+  ),
+  'nn.MaxPool1d': construct(nn.MaxPool1d, { kernelSize: spatial() }, maxOptions),
+  'nn.MaxPool1d.forward': method(
+    () => new nn.MaxPool1d(2),
+    (m, x: never) => m.forward(x),
+    { input: arg(signal1d) },
+  ),
+  'nn.MaxPool2d': construct(nn.MaxPool2d, { kernelSize: spatial() }, maxOptions),
+  'nn.AvgPool1d': construct(nn.AvgPool1d, { kernelSize: spatial() }, avgOptions),
+  'nn.AvgPool1d.forward': method(
+    () => new nn.AvgPool1d(2),
+    (m, x: never) => m.forward(x),
+    { input: arg(signal1d) },
+  ),
+  'nn.AvgPool2d': construct(
+    nn.AvgPool2d,
+    { kernelSize: spatial() },
+    { ...avgOptions, divisorOverride: arg(() => 2, 'undefined null number') },
+  ),
+  'nn.AdaptiveAvgPool1d': {
+    call: (outputSize: never) => new nn.AdaptiveAvgPool1d(outputSize),
+    args: { outputSize: spatial('null') },
+  },
+  'nn.AdaptiveAvgPool1d.forward': method(
+    () => new nn.AdaptiveAvgPool1d(2),
+    (m, x: never) => m.forward(x),
+    { input: arg(signal1d) },
+  ),
+  'nn.AdaptiveAvgPool2d': {
+    call: (outputSize: never) => new nn.AdaptiveAvgPool2d(outputSize),
+    args: { outputSize: spatial('null') },
+  },
+  'nn.AdaptiveAvgPool2d.forward': method(
+    () => new nn.AdaptiveAvgPool2d(2),
+    (m, x: never) => m.forward(x),
+    { input: arg(signal2d) },
+  ),
+  'nn.AdaptiveMaxPool1d': construct(
+    nn.AdaptiveMaxPool1d,
+    { outputSize: spatial('null') },
+    { returnIndices: flag() },
+  ),
+  'nn.AdaptiveMaxPool1d.forward': method(
+    () => new nn.AdaptiveMaxPool1d(2),
+    (m, x: never) => m.forward(x),
+    { input: arg(signal1d) },
+  ),
+  'nn.functional.maxPool1d': functional(
+    F.maxPool1d,
+    { input: arg(signal1d), kernelSize: spatial() },
+    maxOptions,
+  ),
+  'nn.functional.maxPool2d': functional(F.maxPool2d, { input: arg(signal2d), kernelSize: spatial() }),
+  'nn.functional.avgPool1d': functional(
+    F.avgPool1d,
+    { input: arg(signal1d), kernelSize: spatial() },
+    avgOptions,
+  ),
+  'nn.functional.avgPool2d': functional(F.avgPool2d, { input: arg(signal2d), kernelSize: spatial() }),
+  'nn.functional.adaptiveAvgPool1d': {
+    call: F.adaptiveAvgPool1d,
+    args: { input: arg(signal1d), outputSize: spatial('null') },
+  },
+  'nn.functional.adaptiveAvgPool2d': {
+    call: F.adaptiveAvgPool2d,
+    args: { input: arg(signal2d), outputSize: spatial('null') },
+  },
+  'nn.functional.adaptiveMaxPool1d': functional(
+    F.adaptiveMaxPool1d,
+    { input: arg(signal1d), outputSize: spatial('null') },
+    { returnIndices: flag() },
+  ),
+};
+
 const floatLayers: Rows = {
   ...activations,
+  ...convolutions,
   'nn.Softmax': construct(nn.Softmax, { dim: dim() }).map(({ call, args }) => ({
     call,
     args: { dim: args['dim']! },

@@ -234,6 +234,38 @@ struct Operand {
   bool repeats;
 };
 
+// What a convolution sums for each output channel: weight * x[position + offset] over its taps.
+// panels[panel][tap][channel], `width` channels in a panel: 16, or fewer where one panel holds all.
+struct TapPanels {
+  const float* weights;
+  const float* bias;      // one a channel of the panels, 0 where there is none
+  const size_t* offsets;  // one a tap, in floats
+  size_t taps;
+  size_t width;
+  size_t channels;  // of which the last panel may have less than its width
+};
+// Where neighbouring positions go: channel o of position j to data[o * channel_stride + j * step].
+struct RunOut {
+  float* data;
+  size_t channel_stride;
+  size_t step;
+};
+// Positions anywhere: the input of each, and where its channel 0 goes.
+struct Places {
+  const float* const* x;
+  float* const* out;
+  size_t channel_stride;  // of the outputs
+  size_t count;
+};
+
+// What windows of a row hold: value k of window j is x[offsets[k] + j * step].
+struct Windows {
+  const float* x;
+  const size_t* offsets;
+  size_t values;  // of a window, at least 1
+  size_t step;
+};
+
 struct KernelTable {
   const char* name;
   PanelLayout layout;
@@ -324,6 +356,17 @@ struct KernelTable {
   // `yes` where the condition's byte is not 0, else `no`.
   void (*select)(const Operand<uint8_t>& condition, const Operand<float>& yes,
                  const Operand<float>& no, size_t rows, size_t columns, float* out);
+
+  // out = bias[channel] + sum_k weight[channel][k] * x[position + offsets[k]], one fma a tap, in
+  // rising k, whichever of the two computes it. `convolve_run` takes the positions 0..count - 1 of
+  // x, `convolve_places` any, but only panels of 16.
+  void (*convolve_run)(const float* x, const TapPanels& w, size_t count, const RunOut& out);
+  void (*convolve_places)(const Places& places, const TapPanels& w);
+
+  // For each of the windows 0..count - 1. The largest value, of equal ones the first; NaN if one is
+  // (the last, if several are). And the sum in rising k, which begins at 0, divided by `divisor`.
+  void (*window_max)(const Windows& windows, size_t count, float* out);
+  void (*window_mean)(const Windows& windows, size_t count, float divisor, float* out);
 };
 
 }  // namespace dynaquant

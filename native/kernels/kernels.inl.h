@@ -14,6 +14,7 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 #include "products.inl.h"
 #include "tiles.inl.h"
 // Kernels.
+#include "convolve.inl.h"
 #include "elementwise.inl.h"
 #include "embedding.inl.h"
 #include "gemm.inl.h"
@@ -24,6 +25,7 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 #include "reduce.inl.h"
 // On reduce.inl.h.
 #include "normalization.inl.h"
+#include "windows.inl.h"
 
 template <typename Mode>
 constexpr void add_steps(KernelTable& table, RnnMode mode) {
@@ -72,6 +74,10 @@ constexpr KernelTable make_table(const char* name) {
   table.normalize_rms = normalize_rms_kernel;
   table.scale_channels = scale_channels_kernel;
   add_elementwise(table);
+  table.convolve_run = convolve_run_kernel;
+  table.convolve_places = convolve_places_kernel;
+  table.window_max = window_max_kernel;
+  table.window_mean = window_mean_kernel;
   return table;
 }
 

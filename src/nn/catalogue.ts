@@ -2,6 +2,14 @@ import { randint, randn } from '../random.js';
 import type { Tensor } from '../tensor/index.js';
 import * as activations from './activation.js';
 import { GRUCell, LSTMCell, RNNCell } from './cells.js';
+import {
+  Conv1d,
+  Conv2d,
+  ConvTranspose1d,
+  convolutionParameters,
+  convolutionWeights,
+  type ConvolutionWeights,
+} from './convolution.js';
 import { ModuleDict, ModuleList, Sequential } from './container.js';
 import { Dropout } from './dropout.js';
 import { Embedding, EmbeddingBag, tableParameters, tableSizes, type TableShape } from './embedding.js';
@@ -40,6 +48,15 @@ import {
   type NormSizes,
   type RMSNormSizes,
 } from './normalization.js';
+import {
+  AdaptiveAvgPool1d,
+  AdaptiveAvgPool2d,
+  AdaptiveMaxPool1d,
+  AvgPool1d,
+  AvgPool2d,
+  MaxPool1d,
+  MaxPool2d,
+} from './pooling.js';
 import { RNN } from './rnn.js';
 import { RNNStack } from './rnn-stack.js';
 
@@ -138,6 +155,26 @@ function table(type: string, Class: CatalogueEntry['Class'], ownDefaults: Option
   };
 }
 
+/** @param rank - the number of spatial dimensions */
+function convolution(
+  type: string,
+  Class: CatalogueEntry['Class'],
+  rank: number,
+  transposed = false,
+): CatalogueEntry {
+  const defaults = { stride: 1, padding: 0, dilation: 1, groups: 1, paddingMode: 'zeros' };
+  return {
+    type,
+    Class,
+    sizes: ['inChannels', 'outChannels', 'kernelSize'],
+    defaults: transposed ? { ...defaults, outputPadding: 0 } : defaults,
+    announced: ['stride', 'padding', 'dilation', 'groups'],
+    parameters: (sizes: ConvolutionWeights) => convolutionParameters({ ...sizes, transposed }),
+    sizesOf: (tensors, metadata) => convolutionWeights(tensors, rank, transposed, metadata),
+    sampleInput: ({ inChannels }: ConvolutionWeights) => randn([4, inChannels, 32, 32].slice(0, rank + 2)),
+  };
+}
+
 /** An activation, or another class without tensors. Metadata do not hold its sizes and options. */
 function plain(
   type: string,
@@ -146,6 +183,18 @@ function plain(
   sizes: readonly string[] = [],
 ): CatalogueEntry {
   return { type, Class, sizes, defaults, announced: [], rowByRow: true };
+}
+
+/** @param rank - the number of spatial dimensions */
+function pooling(
+  type: string,
+  Class: CatalogueEntry['Class'],
+  rank: number,
+  defaults: Options,
+  sizes: readonly string[] = ['kernelSize'],
+): CatalogueEntry {
+  const shape = [4, 3, 32, 32].slice(0, rank + 2);
+  return { ...plain(type, Class, defaults, sizes), rowByRow: false, sampleInput: () => randn(shape) };
 }
 
 function container(
@@ -237,6 +286,10 @@ const linearReLU: CatalogueEntry = {
 
 const tanh = { nonlinearity: 'tanh' };
 
+// Without a stride it is the kernel's size.
+const avgDefaults = { stride: null, padding: 0, ceilMode: false, countIncludePad: true };
+const maxDefaults = { stride: null, padding: 0, dilation: 1, returnIndices: false, ceilMode: false };
+
 /**
  * The float classes. Where several have the same tensors, a module without metadata is taken for the first of them.
  * A state dict cannot make an activation whose sizes or options are not in its metadata.
@@ -249,6 +302,9 @@ export const floatCatalogue: readonly CatalogueEntry[] = [
   cell('GRU', GRUCell),
   cell('RNN', RNNCell, tanh),
   linear,
+  { ...convolution('Conv1d', Conv1d, 1), lookalike: 'a ConvTranspose1d' },
+  convolution('Conv2d', Conv2d, 2),
+  convolution('ConvTranspose1d', ConvTranspose1d, 1, true),
   table('Embedding', Embedding),
   table('EmbeddingBag', EmbeddingBag, { includeLastOffset: false, mode: 'mean' }),
   layerNorm,
@@ -266,6 +322,14 @@ export const floatCatalogue: readonly CatalogueEntry[] = [
   container('RNNStack', RNNStack, (children) =>
     isRow(children) ? new RNNStack(...children.values()) : undefined,
   ),
+
+  pooling('MaxPool1d', MaxPool1d, 1, maxDefaults),
+  pooling('MaxPool2d', MaxPool2d, 2, maxDefaults),
+  pooling('AvgPool1d', AvgPool1d, 1, avgDefaults),
+  pooling('AvgPool2d', AvgPool2d, 2, { ...avgDefaults, divisorOverride: null }),
+  pooling('AdaptiveAvgPool1d', AdaptiveAvgPool1d, 1, {}, ['outputSize']),
+  pooling('AdaptiveAvgPool2d', AdaptiveAvgPool2d, 2, {}, ['outputSize']),
+  pooling('AdaptiveMaxPool1d', AdaptiveMaxPool1d, 1, { returnIndices: false }, ['outputSize']),
 
   plain('Dropout', Dropout),
   plain('Identity', activations.Identity),

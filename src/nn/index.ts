@@ -16,6 +16,14 @@ export {
 } from './activation.js';
 export { GRUCell, LSTMCell, RNNCell, type CellOptions, type RNNCellOptions } from './cells.js';
 export { ModuleDict, ModuleList, Sequential } from './container.js';
+export {
+  Conv1d,
+  Conv2d,
+  ConvTranspose1d,
+  type ConvOptions,
+  type ConvTransposeOptions,
+} from './convolution.js';
+export type { PaddingMode, SpatialSize } from './convolution-sizes.js';
 export { Dropout } from './dropout.js';
 export {
   Embedding,
@@ -58,6 +66,19 @@ export {
   type LayerNormOptions,
   type RMSNormOptions,
 } from './normalization.js';
+export {
+  AdaptiveAvgPool1d,
+  AdaptiveAvgPool2d,
+  AdaptiveMaxPool1d,
+  AvgPool1d,
+  AvgPool2d,
+  MaxPool1d,
+  MaxPool2d,
+  type AvgPool1dOptions,
+  type AvgPool2dOptions,
+  type MaxPoolOptions,
+} from './pooling.js';
+export type { OutputSize, Pooled } from './pooling-sizes.js';
 /** Quantized modules, as PyTorch's `torch.ao.nn.quantized`. */
 export * as quantized from './quantized/index.js';
 export type { RNNMode } from '../native/handles.js';

@@ -92,7 +92,7 @@ export class Builder {
       return new StateDictModule(new Map(), tensors, metadata);
     }
     const { entry } = found;
-    const options = this.optionsOf(name, metadata, found);
+    const options = this.optionsOf(name, metadata, found, tensors);
     return attempt(name, () => {
       const module = onMeta(() => construct(entry, options));
       if (isQuantized(entry)) module.loadStateDict(tensors);
@@ -102,7 +102,12 @@ export class Builder {
   }
 
   /** All sizes and options of a module: from its tensors, else from its metadata, else the defaults. */
-  private optionsOf(name: string, metadata: ModuleMetadata | undefined, found: Found): Options {
+  private optionsOf(
+    name: string,
+    metadata: ModuleMetadata | undefined,
+    found: Found,
+    tensors: Tensors,
+  ): Options {
     const { entry, options: shown, because } = found;
     const defaults = defaultsOf(entry, shown['dtype']);
     const has = (option: string): boolean => Object.hasOwn(defaults, option) || Object.hasOwn(shown, option);
@@ -118,12 +123,14 @@ export class Builder {
     }
     const assumed = entry.announced
       .filter((key) => Object.hasOwn(defaults, key) && !Object.hasOwn(told, key))
-      .map((key) => `${key} = ${JSON.stringify(defaults[key])}`);
+      .map((key) => `${key} = ${JSON.stringify(shown[key] ?? defaults[key])}`);
     if (assumed.length > 0 || because !== undefined) {
       const reasons = [because, assumed.length > 0 && `assumed ${assumed.join(', ')}`];
       this.assumptions.add(name, entry.type, reasons.filter(Boolean).join('; '));
     }
-    return { ...defaults, ...told, ...shown };
+    const options = { ...defaults, ...shown, ...told };
+    // Tensors may show other sizes with the options that were told: the groups of a convolution.
+    return { ...options, ...entry.sizesOf?.(tensors, options) };
   }
 
   /** Makes tensors the parameters of a module, without a copy. Tensors of the same memory are one parameter. */

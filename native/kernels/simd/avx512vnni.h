@@ -53,6 +53,10 @@ inline Mask load_mask_first(const uint8_t* p, size_t count) {
   const __m128i u8x16 = _mm_maskz_loadu_epi8(first_lanes(count), p);
   return {_mm_test_epi8_mask(u8x16, u8x16)};
 }
+inline F32 load_even(const float* p) {
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
+  return {_mm512_permutex2var_ps(_mm512_loadu_ps(p), even, _mm512_loadu_ps(p + 15))};
+}
 inline void store(float* p, F32 v) { _mm512_storeu_ps(p, v.v); }
 inline void store_first(float* p, F32 v, size_t count) {
   if (count == 8) {  // plain stores forward to the next step's loads, masked ones do not
