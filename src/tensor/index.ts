@@ -25,7 +25,7 @@ export {
   type DType,
   type TensorData,
 } from './dtype.js';
-export { bfloat16ToNumber, halfToNumber, largestFloat32 } from './elements.js';
+export { bfloat16ToNumber, halfToNumber, largestFloat32, notLoaded } from './elements.js';
 export { unchecked, type TensorOptions } from './options.js';
 export { isFloatScale, type QScheme, type Quantization } from './quantization.js';
 export { isRawTensor, rawBits, RawTensor } from './raw-tensor.js';

@@ -3,6 +3,7 @@ import { checkOneOf, checkOptions, checkSize, rangeError } from '../../errors.js
 import { native } from '../../native/addon.js';
 import type { EmbeddingTable, IndexBags } from '../../native/handles.js';
 import { emptyArray, quint4x2, quint8 } from '../../tensor/dtype.js';
+import { notLoaded } from '../../tensor/elements.js';
 import { sameShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import {
@@ -44,6 +45,7 @@ export interface QuantizedEmbeddingBagOptions extends QuantizedEmbeddingOptions,
 
 /** A loaded table. It is never written again, so copies of a module may share it. */
 interface LoadedTable {
+  readonly dtype: TableDType;
   readonly weight: Tensor;
   readonly table: EmbeddingTable;
   /** No value of the table has a larger magnitude. */
@@ -88,7 +90,7 @@ abstract class QuantizedTable extends Module {
 
   /** The type of the rows' values: `quint8` or `quint4x2`. */
   get dtype(): TableDType {
-    return this.loaded.weight.dtype as TableDType;
+    return this.loaded.dtype;
   }
   static {
     closedGetters(this.prototype, 'dtype');
@@ -105,6 +107,9 @@ abstract class QuantizedTable extends Module {
   protected override *ownState(): IterableIterator<[string, Tensor]> {
     yield ['weight', this.loaded.weight.clone()];
   }
+  protected override *ownNames(): IterableIterator<string> {
+    yield 'weight';
+  }
   protected override checkOwnState(state: ReadonlyMap<string, Tensor>, prefix: string): string[] {
     const weight = state.get('weight');
     const problem =
@@ -112,10 +117,10 @@ abstract class QuantizedTable extends Module {
     return problem === undefined ? [] : [problem];
   }
   protected override releaseWeights(): void {
-    const { weight } = this.loaded;
+    const { dtype } = this.loaded;
     const shape = [0, this.embeddingDim];
     const none = new Float32Array(0);
-    this.loaded = loadTable(tableTensor(new Uint8Array(0), shape, weight.dtype as TableDType, none, none));
+    this.loaded = loadTable(tableTensor(new Uint8Array(0), shape, dtype, none, none));
   }
   protected override loadOwnState(
     state: ReadonlyMap<string, Tensor>,
@@ -148,10 +153,10 @@ export class Embedding extends QuantizedTable {
    * @throws {RangeError} when a weight is not finite, or a row's range is beyond what its scale can hold
    */
   static fromFloat(module: FloatEmbedding, qconfig: QConfig): Embedding {
-    const weight = quantizeTable(FloatEmbedding, module, qconfig);
+    const loaded = quantizeTable(FloatEmbedding, module, qconfig);
     const { numEmbeddings, embeddingDim, paddingIdx } = module;
     const result = new Embedding(numEmbeddings, embeddingDim, { paddingIdx });
-    result.loaded = loadTable(weight);
+    result.loaded = loaded;
     return result;
   }
 
@@ -202,10 +207,10 @@ export class EmbeddingBag extends QuantizedTable {
 
   /** Throws what {@link Embedding.fromFloat} does. */
   static fromFloat(module: FloatEmbeddingBag, qconfig: QConfig): EmbeddingBag {
-    const weight = quantizeTable(FloatEmbeddingBag, module, qconfig);
+    const loaded = quantizeTable(FloatEmbeddingBag, module, qconfig);
     const { numEmbeddings, embeddingDim, paddingIdx, mode, includeLastOffset } = module;
     const result = new EmbeddingBag(numEmbeddings, embeddingDim, { paddingIdx, mode, includeLastOffset });
-    result.loaded = loadTable(weight);
+    result.loaded = loaded;
     return result;
   }
 
@@ -270,7 +275,7 @@ function quantizeTable(
   Float: typeof FloatEmbedding | typeof FloatEmbeddingBag,
   module: FloatEmbedding | FloatEmbeddingBag,
   qconfig: QConfig,
-): Tensor {
+): LoadedTable {
   checkFloat(module, Float, qconfig);
   const { dtype = 'qint8' } = qconfig.weight;
   if (dtype !== quint8 && dtype !== quint4x2) {
@@ -280,6 +285,7 @@ function quantizeTable(
     );
   }
   const { weight, numEmbeddings, embeddingDim: width, maxNorm, normType } = module;
+  if ((weight as Partial<Tensor> | null | undefined)?.isMeta === true) return tableOnMeta(dtype, weight);
   let data = parameterData('weight', weight, [numEmbeddings, width]);
   if (maxNorm !== null) {
     data = data.slice();
@@ -298,7 +304,7 @@ function quantizeTable(
   const result = tableTensor(out, weight.shape, dtype, scales, zeroPoints);
   const problem = weightProblem('weight', result, weight.shape);
   if (problem !== undefined) throw rangeError('ERR_OVERFLOW', problem);
-  return result;
+  return loadTable(result);
 }
 
 function emptyTable(shape: readonly number[], dtype: TableDType): Uint8Array {
@@ -343,7 +349,19 @@ function loadTable(weight: Tensor): LoadedTable {
   const affines = affinesOf(weight);
   const bits = weight.dtype === quint8 ? 8 : 4;
   const table = { data: weight.data as Uint8Array, affines, bits, width: weight.shape[1]! } as const;
-  return { weight, table, largest: largestOf(affines, weight.dtype) };
+  return { dtype: weight.dtype as TableDType, weight, table, largest: largestOf(affines, weight.dtype) };
+}
+
+/** What a module has whose float module had no numbers yet: everything that reads the table throws. */
+function tableOnMeta(dtype: TableDType, weight: Tensor): LoadedTable {
+  return {
+    dtype,
+    weight,
+    get table(): never {
+      throw notLoaded('weight');
+    },
+    largest: 0,
+  };
 }
 
 /** Each row's scale and offset, as lookups use them. */

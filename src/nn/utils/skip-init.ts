@@ -14,9 +14,10 @@ import { isModule, type Module } from '../module.js';
  * ```
  *
  * The functions of `nn.init`, `fill_` and `copy_` give a parameter numbers too; within the constructor `nn.init` leaves
- * parameters without them. Until then `isMeta` of a parameter is true, and whatever reads it (`forward`, `save`,
- * `quantizeDynamic`) throws a `RangeError` with the code `ERR_NOT_LOADED`. What your constructor makes itself (a
- * `Parameter`, a buffer) and quantized modules, which begin as zeros, have numbers as always.
+ * parameters without them. Until then `isMeta` of a parameter is true, and whatever reads it (`forward`, `save`) throws a
+ * `RangeError` with the code `ERR_NOT_LOADED`. `quantizeDynamic` makes quantized modules without weights of it, which
+ * load those of a quantized file. What your constructor makes itself (a `Parameter`, a buffer, quantized modules) has
+ * numbers as always.
  *
  * @param moduleClass - a class of modules
  * @param args - those of its constructor

@@ -1,5 +1,5 @@
 import { rangeError } from '../../../errors.js';
-import { float16, numelOf, Tensor } from '../../../tensor/index.js';
+import { float16, notLoaded, numelOf, Tensor } from '../../../tensor/index.js';
 import type { LayerParameter } from '../../layer-parameters.js';
 import type { NativeHandle } from '../../../native/handles.js';
 import { isOnTrial } from '../../meta.js';
@@ -45,6 +45,8 @@ interface Loaded {
   readonly scales: readonly (WeightScales | null)[];
   /** One entry for each matrix: its bias, or null if it has none. */
   readonly biases: readonly (Tensor | null)[];
+  /** Whether there are no weights yet, because the float module had none. */
+  readonly isMeta?: boolean;
 }
 
 /**
@@ -72,8 +74,15 @@ export abstract class DynamicModule<Handle extends NativeHandle> extends Module 
 
   /** Takes a float module's parameters, which have the same names here. */
   protected quantize(state: ReadonlyMap<string, Tensor>, qconfig: QConfig): this {
+    const parameters = this.parameterList();
+    if (parameters.every(({ name }) => state.get(name)?.isMeta)) {
+      const perChannel = qconfig.weight.qscheme === 'per_channel_symmetric';
+      const scales = this.loaded.scales.map((each) => each && { ...each, perChannel });
+      this.loaded = { ...this.loaded, scales, isMeta: true };
+      return this;
+    }
     this.loadStateDict(
-      this.parameterList().map(({ name, kind, shape }) => {
+      parameters.map(({ name, kind, shape }) => {
         const value = state.get(name)!; // absent if the property was replaced, which parameterData refuses
         parameterData(name, value, shape);
         return [name, kind === 'weight' ? quantizeWeight(name, value, qconfig) : value] as const;
@@ -104,7 +113,8 @@ export abstract class DynamicModule<Handle extends NativeHandle> extends Module 
   }
   private handleOfZeros(): Handle {
     checkAlive(this);
-    const { quantization } = this.loaded;
+    const { quantization, isMeta } = this.loaded;
+    if (isMeta === true) throw notLoaded(this.parameterList()[0]!.name);
     const { matrices } = this.split(emptyState(this.parameterList(), quantization), quantization);
     const handle = this.newHandle(quantization, matrices);
     setHandle(this.loaded, handle);
@@ -185,6 +195,7 @@ export abstract class DynamicModule<Handle extends NativeHandle> extends Module 
     return [...problems, ...depthProblems(parameters, next, prefix).map((problem) => `${problem}.`)];
   }
   protected override loadOwnState(state: ReadonlyMap<string, Tensor>, metadata?: ModuleMetadata): void {
+    if (state.size === 0) return;
     // A complete state replaces all weights, so the present ones need not be unpacked, which would copy them.
     const complete = this.parameterList().every(({ name }) => state.has(name));
     const quantization = adoptedQuantization(metadata, this.loaded.quantization);
