@@ -8,9 +8,9 @@ import {
   describe,
   typeError,
 } from '../errors.js';
-import { resultTensor, type Tensor } from '../tensor/tensor.js';
+import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { GELU, ReLU } from './activation.js';
-import type { AttentionForwardOptions } from './attention-forward.js';
+import { checkMask, type AttentionForwardOptions } from './attention-forward.js';
 import { closed, fixed } from './closed.js';
 import { ModuleList } from './container.js';
 import { copyModule } from './copy-module.js';
@@ -116,6 +116,7 @@ export class TransformerEncoderLayer extends Module {
 
   /** @throws {TypeError} for another dtype @throws {RangeError} when shapes do not fit */
   override forward(src: Tensor, options?: EncoderLayerForwardOptions): Tensor {
+    checkSource(src);
     const masks = attentionOptions(options);
     const { normFirst, activation } = this[fixed];
     const attend = (x: Tensor): Tensor => this.dropout1.forward(this.self_attn.forward(x, x, x, masks)[0]);
@@ -140,6 +141,7 @@ export class TransformerEncoderLayer extends Module {
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as Tensor;
     const signal = takeSignal(args);
     const later = signal === undefined ? [] : [{ signal }];
+    checkSource(src);
     const masks = attentionOptions(args[1] as EncoderLayerForwardOptions | undefined);
     const { normFirst, activation } = this[fixed];
     // The caller may change its tensor as soon as this returns.
@@ -172,10 +174,17 @@ const layerOptions = [
   ...(['batchFirst', 'normFirst', 'bias'] as const),
 ];
 
+function checkSource(src: Tensor): void {
+  checkTensor('src', src);
+  src.checked('src');
+}
+
 function attentionOptions(given: EncoderLayerForwardOptions | null | undefined): AttentionForwardOptions {
   const options = given ?? {};
   checkOptions('TransformerEncoderLayer.forward', options, ['srcMask', 'srcKeyPaddingMask', 'isCausal']);
   const { srcMask = null, srcKeyPaddingMask = null, isCausal = false } = options;
+  checkMask('srcMask', srcMask);
+  checkMask('srcKeyPaddingMask', srcKeyPaddingMask);
   return { attnMask: srcMask, keyPaddingMask: srcKeyPaddingMask, isCausal, needWeights: false };
 }
 
@@ -226,6 +235,7 @@ export class TransformerEncoder extends Module {
 
   /** @throws what the layers throw */
   override forward(src: Tensor, options?: EncoderForwardOptions): Tensor {
+    checkSource(src);
     const layerOptions = encoderOptions(options);
     let x = src;
     for (const layer of this.layers) x = layer.forward(x, layerOptions) as Tensor;
@@ -241,6 +251,7 @@ export class TransformerEncoder extends Module {
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as Tensor;
     const signal = takeSignal(args);
     const later = signal === undefined ? [] : [{ signal }];
+    checkSource(src);
     const { srcMask, srcKeyPaddingMask, isCausal } = encoderOptions(
       args[1] as EncoderForwardOptions | undefined,
     );
@@ -266,6 +277,8 @@ function encoderOptions(
   const options = given ?? {};
   checkOptions('TransformerEncoder.forward', options, ['mask', 'srcKeyPaddingMask', 'isCausal']);
   const { mask = null, srcKeyPaddingMask = null, isCausal } = options;
+  checkMask('mask', mask);
+  checkMask('srcKeyPaddingMask', srcKeyPaddingMask);
   return { srcMask: mask, srcKeyPaddingMask, isCausal: isCausal ?? false };
 }
 
