@@ -78,13 +78,21 @@ export class TransformerEncoderLayer extends Module {
   declare readonly normFirst: boolean;
   /** Whether there are biases. */
   declare readonly bias: boolean;
+  /** The attention; quantized, its twin. */
   readonly self_attn: MultiheadAttention;
+  /** The first of the two Linears. */
   readonly linear1: Linear;
+  /** Between the Linears. */
   readonly dropout: Dropout;
+  /** The second Linear. */
   readonly linear2: Linear;
+  /** Of the attention. */
   readonly norm1: LayerNorm;
+  /** Of the Linears. */
   readonly norm2: LayerNorm;
+  /** After the attention. */
   readonly dropout1: Dropout;
+  /** After the Linears. */
   readonly dropout2: Dropout;
 
   /** @throws {TypeError | RangeError} for sizes that are not positive integers, or options of the wrong kind */
@@ -212,7 +220,9 @@ export interface EncoderForwardOptions {
 export class TransformerEncoder extends Module {
   /** The number of layers. */
   declare readonly numLayers: number;
+  /** The layers. */
   readonly layers: ModuleList;
+  /** What comes after the layers, or null. */
   readonly norm: Module | null;
 
   /** @throws {TypeError | RangeError} when the layer or norm is no Module, or the number no positive integer */

@@ -87,6 +87,7 @@ inline F32 add(F32 a, F32 b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline F32 sub(F32 a, F32 b) { return {_mm512_sub_ps(a.v, b.v)}; }
 inline F32 mul(F32 a, F32 b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline F32 div(F32 a, F32 b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline F32 sqrt(F32 a) { return {_mm512_sqrt_ps(a.v)}; }
 inline F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 // In ymm registers, because Zen 4 widens a ymm register of float16 in half a cycle and a zmm
 // register in one and a half.
@@ -103,9 +104,25 @@ inline F32 total(HalfSum sum) {
 }
 inline F32 min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline F32 nan_or(F32 a, F32 b) {
+  return {_mm512_mask_mov_ps(b.v, _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), a.v)};
+}
 inline F32 abs(F32 a) { return {_mm512_abs_ps(a.v)}; }
 inline F32 copy_sign(F32 magnitude, F32 sign) {
   return {_mm512_or_ps(magnitude.v, _mm512_and_ps(sign.v, _mm512_set1_ps(-0.0f)))};
+}
+inline F32 keep_first(F32 a, size_t count, F32 b) {
+  return {_mm512_mask_mov_ps(b.v, first_lanes(count), a.v)};
+}
+template <int kDistance>
+inline F32 swap_lanes(F32 a) {
+  if constexpr (kDistance >= 4) {
+    constexpr int kOrder = kDistance == 8 ? _MM_SHUFFLE(1, 0, 3, 2) : _MM_SHUFFLE(2, 3, 0, 1);
+    return {_mm512_shuffle_f32x4(a.v, a.v, kOrder)};
+  } else {
+    constexpr int kOrder = kDistance == 2 ? _MM_SHUFFLE(1, 0, 3, 2) : _MM_SHUFFLE(2, 3, 0, 1);
+    return {_mm512_permute_ps(a.v, kOrder)};
+  }
 }
 inline S32 round_s32(F32 a) { return {_mm512_cvtps_epi32(a.v)}; }
 inline F32 to_f32(S32 a) { return {_mm512_cvtepi32_ps(a.v)}; }

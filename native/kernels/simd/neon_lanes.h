@@ -113,6 +113,9 @@ inline F32 mul(F32 a, F32 b) {
 inline F32 div(F32 a, F32 b) {
   return each<F32>([&](int i) { return vdivq_f32(a.v[i], b.v[i]); });
 }
+inline F32 sqrt(F32 a) {
+  return each<F32>([&](int i) { return vsqrtq_f32(a.v[i]); });
+}
 inline F32 fma(F32 a, F32 b, F32 c) {
   return each<F32>([&](int i) { return vfmaq_f32(c.v[i], a.v[i], b.v[i]); });
 }
@@ -126,12 +129,31 @@ inline F32 min(F32 a, F32 b) {
 inline F32 max(F32 a, F32 b) {
   return each<F32>([&](int i) { return vbslq_f32(vcgtq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]); });
 }
+inline F32 nan_or(F32 a, F32 b) {
+  return each<F32>([&](int i) { return vbslq_f32(vceqq_f32(a.v[i], a.v[i]), b.v[i], a.v[i]); });
+}
 inline F32 abs(F32 a) {
   return each<F32>([&](int i) { return vabsq_f32(a.v[i]); });
 }
 inline F32 copy_sign(F32 magnitude, F32 sign) {
   const uint32x4_t bit = vdupq_n_u32(0x80000000u);
   return each<F32>([&](int i) { return vbslq_f32(bit, sign.v[i], magnitude.v[i]); });
+}
+inline F32 keep_first(F32 a, size_t count, F32 b) {
+  constexpr uint32_t kLanes[4] = {0, 1, 2, 3};
+  const uint32x4_t lanes = vld1q_u32(kLanes);
+  return each<F32>([&](int i) {
+    const uint32x4_t lane = vaddq_u32(lanes, vdupq_n_u32(4 * (uint32_t)i));
+    return vbslq_f32(vcltq_u32(lane, vdupq_n_u32((uint32_t)count)), a.v[i], b.v[i]);
+  });
+}
+template <int kDistance>
+inline F32 swap_lanes(F32 a) {
+  return each<F32>([&](int i) {
+    if constexpr (kDistance >= 4) return a.v[i ^ (kDistance / 4)];
+    if constexpr (kDistance == 2) return vextq_f32(a.v[i], a.v[i], 2);
+    return vrev64q_f32(a.v[i]);
+  });
 }
 inline S32 round_s32(F32 a) {
   return each<S32>([&](int i) { return vcvtnq_s32_f32(a.v[i]); });

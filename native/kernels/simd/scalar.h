@@ -152,6 +152,10 @@ inline F32 div(F32 a, F32 b) {
   DYNAQUANT_LANES a.lane[lane] /= b.lane[lane];
   return a;
 }
+inline F32 sqrt(F32 a) {
+  DYNAQUANT_LANES a.lane[lane] = sqrtf(a.lane[lane]);
+  return a;
+}
 // a * b + c, rounded once.
 inline F32 fma(F32 a, F32 b, F32 c) {
   DYNAQUANT_LANES a.lane[lane] = fmaf(a.lane[lane], b.lane[lane], c.lane[lane]);
@@ -170,6 +174,11 @@ inline F32 max(F32 a, F32 b) {
   DYNAQUANT_LANES a.lane[lane] = a.lane[lane] > b.lane[lane] ? a.lane[lane] : b.lane[lane];
   return a;
 }
+// a where it is NaN, elsewhere b.
+inline F32 nan_or(F32 a, F32 b) {
+  DYNAQUANT_LANES b.lane[lane] = a.lane[lane] != a.lane[lane] ? a.lane[lane] : b.lane[lane];
+  return b;
+}
 inline F32 abs(F32 a) {
   DYNAQUANT_LANES a.lane[lane] = float_of(bits_of(a.lane[lane]) & 0x7fffffffu);
   return a;
@@ -178,6 +187,18 @@ inline F32 copy_sign(F32 magnitude, F32 sign) {
   DYNAQUANT_LANES magnitude.lane[lane] =
       float_of(bits_of(magnitude.lane[lane]) | (bits_of(sign.lane[lane]) & 0x80000000u));
   return magnitude;  // the magnitude must not be negative
+}
+// The first `count` lanes of a, 1..16, and the others of b.
+inline F32 keep_first(F32 a, size_t count, F32 b) {
+  DYNAQUANT_LANES b.lane[lane] = (size_t)lane < count ? a.lane[lane] : b.lane[lane];
+  return b;
+}
+// Lane i is lane i ^ kDistance of a; 8, 4, 2 or 1.
+template <int kDistance>
+inline F32 swap_lanes(F32 a) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = a.lane[lane ^ kDistance];
+  return v;
 }
 // Round to nearest even, for |x| < 2^22 (adding 1.5 * 2^23 leaves the integer in the low bits).
 inline S32 round_s32(F32 a) {

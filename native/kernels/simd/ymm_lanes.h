@@ -104,6 +104,7 @@ inline F32 mul(F32 a, F32 b) {
 inline F32 div(F32 a, F32 b) {
   return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)};
 }
+inline F32 sqrt(F32 a) { return {_mm256_sqrt_ps(a.low), _mm256_sqrt_ps(a.high)}; }
 inline F32 fma(F32 a, F32 b, F32 c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
@@ -116,6 +117,10 @@ inline F32 min(F32 a, F32 b) {
 inline F32 max(F32 a, F32 b) {
   return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};
 }
+inline F32 nan_or(F32 a, F32 b) {
+  return {_mm256_blendv_ps(b.low, a.low, _mm256_cmp_ps(a.low, a.low, _CMP_UNORD_Q)),
+          _mm256_blendv_ps(b.high, a.high, _mm256_cmp_ps(a.high, a.high, _CMP_UNORD_Q))};
+}
 inline F32 abs(F32 a) {
   const __m256 sign = _mm256_set1_ps(-0.0f);
   return {_mm256_andnot_ps(sign, a.low), _mm256_andnot_ps(sign, a.high)};
@@ -124,6 +129,22 @@ inline F32 copy_sign(F32 magnitude, F32 sign) {
   const __m256 bit = _mm256_set1_ps(-0.0f);
   return {_mm256_or_ps(magnitude.low, _mm256_and_ps(sign.low, bit)),
           _mm256_or_ps(magnitude.high, _mm256_and_ps(sign.high, bit))};
+}
+inline F32 keep_first(F32 a, size_t count, F32 b) {
+  const __m256 low = _mm256_castsi256_ps(first_lanes((int)count));
+  const __m256 high = _mm256_castsi256_ps(first_lanes((int)count - 8));
+  return {_mm256_blendv_ps(b.low, a.low, low), _mm256_blendv_ps(b.high, a.high, high)};
+}
+template <int kDistance>
+inline F32 swap_lanes(F32 a) {
+  if constexpr (kDistance == 8) {
+    return {a.high, a.low};
+  } else if constexpr (kDistance == 4) {
+    return {_mm256_permute2f128_ps(a.low, a.low, 1), _mm256_permute2f128_ps(a.high, a.high, 1)};
+  } else {
+    constexpr int kOrder = kDistance == 2 ? _MM_SHUFFLE(1, 0, 3, 2) : _MM_SHUFFLE(2, 3, 0, 1);
+    return {_mm256_permute_ps(a.low, kOrder), _mm256_permute_ps(a.high, kOrder)};
+  }
 }
 inline S32 round_s32(F32 a) { return {_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)}; }
 inline F32 to_f32(S32 a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
