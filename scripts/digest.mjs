@@ -228,6 +228,36 @@ const kinds = {
       }
     };
   },
+  matrix() {
+    const floats = (...shape) => rand(...shape).sub(0.5);
+    const products = lengths.flatMap((columns, i) =>
+      [1, 2, 3, 7, 13].map((rows) => {
+        const depth = lengths[(i * 7 + rows) % lengths.length];
+        return [floats(2, rows, depth), floats(depth, columns), floats(columns, depth), floats(columns)];
+      }),
+    );
+    const attentions = lengths.flatMap((keys, i) =>
+      [1, 3, 40].map((queries) => {
+        const [features, width] = [
+          lengths[(i + queries) % lengths.length],
+          lengths[(i * 3) % lengths.length],
+        ];
+        const attnMask = floats(queries, keys).mul(200);
+        attnMask.data[0] = -Infinity;
+        const [q, k, v] = [floats(2, queries, features), floats(2, keys, features), floats(2, keys, width)];
+        return { q, k, v, options: [{}, { isCausal: true }, { attnMask }] };
+      }),
+    );
+    return (see) => {
+      for (const [a, b, w, bias] of products) {
+        see(a.matmul(b).data);
+        see(nn.functional.linear(a, w, bias).data);
+      }
+      for (const { q, k, v, options } of attentions) {
+        for (const each of options) see(nn.functional.scaledDotProductAttention(q, k, v, each).data);
+      }
+    };
+  },
   embedding() {
     const rows = 9;
     const indices = Int32Array.from(integers(40, 0, rows - 1));

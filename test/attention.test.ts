@@ -89,6 +89,21 @@ describe('scaledDotProductAttention', () => {
     const attnMask = tensor([[-Infinity, 0, 0]]);
     expect(scaledDotProductAttention(q, k, v, { attnMask }).toArray()).toEqual([[3]]);
   });
+  test('the weights are within their bound of exact', () => {
+    for (const keys of [1, 5, 16, 97, 400]) {
+      // With one feature the scores are the keys, and with these values the results are the weights.
+      const [q, k, v] = [ones(1, 1), randn(keys, 1).mul(15), zeros(keys, keys)];
+      for (let i = 0; i < keys; i++) v.data[i * (keys + 1)] = 1;
+      const weights = scaledDotProductAttention(q, k, v, { scale: 1 }).data;
+      const exact = k.to('float64').softmax(0).data;
+      const max = Math.max(...(k.data as Float32Array));
+      weights.forEach((weight, i) => {
+        const below = max - Number(k.data[i]);
+        const bound = (keys / 16 + below + 10) * 2 ** -24 * Number(exact[i]);
+        expect(Math.abs(Number(weight) - Number(exact[i]))).toBeLessThanOrEqual(below < 87 ? bound : 1e-37);
+      });
+    }
+  });
   test('a query that sees nothing gives zeros, one with a NaN NaN', () => {
     const [q, k, v] = [randn(3, 4), randn(20, 4), randn(20, 5)];
     q.data[5] = NaN;

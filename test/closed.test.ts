@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import type { CatalogueEntry } from '../src/nn/catalogue.js';
 import * as nn from '../src/nn/index.js';
+import { isModule } from '../src/nn/module.js';
 import { copyModule } from '../src/nn/copy-module.js';
 import { quantizeDynamic } from '../src/quantization/index.js';
 import { isTensor, tensor, type Tensor } from '../src/tensor/index.js';
@@ -10,17 +11,25 @@ import { argumentsOf, catalogue, example, inputOf } from './catalogue.js';
 
 type Fields = Record<string, unknown>;
 
+/** Whether a value is a module or tensor, or where there is none. */
+const isPart = (value: unknown): boolean => value === null || isModule(value) || isTensor(value);
+
 /** Own enumerable properties that are no tensors, modules, training or hidden records. */
 function sizesOf(module: nn.Module): string[] {
   const isOther = (name: string, value: unknown): boolean =>
-    ['training', 'loaded', 'items'].includes(name) || (value as Partial<Tensor> | null)?.shape !== undefined;
+    ['training', 'loaded', 'items'].includes(name) ||
+    isPart(value) ||
+    (value as Partial<Tensor>).shape !== undefined;
   return Object.entries(module).flatMap(([name, value]) => (isOther(name, value) ? [] : [name]));
 }
 
 /** The names of all sizes and options, those that the class keeps elsewhere too. */
 function fixedNames(entry: CatalogueEntry, module: nn.Module): string[] {
   const kept = [...entry.sizes, ...Object.keys(entry.defaults), ...Object.keys(argumentsOf(module))];
-  const isFixed = (name: string): boolean => name in module && !isTensor((module as unknown as Fields)[name]);
+  const isFixed = (name: string): boolean => {
+    const value = (module as unknown as Fields)[name];
+    return name in module && (value === null || !isPart(value));
+  };
   return [...new Set([...sizesOf(module), ...kept.filter(isFixed)])];
 }
 

@@ -1,7 +1,10 @@
+import { join } from 'node:path';
+
 import * as dynaquant from '../src/index.js';
 import * as nn from '../src/nn/index.js';
 import { quantizeDynamic } from '../src/quantization/index.js';
 import { manualSeed, randn } from '../src/random.js';
+import { load } from '../src/serialization/load.js';
 import { modelFromStateDict } from '../src/serialization/model-from-state-dict.js';
 import { ones, zeros, type Tensor } from '../src/tensor/index.js';
 import { bytesOf, everyQConfig, expectClose, golden, type GoldenCase } from './support.js';
@@ -288,6 +291,25 @@ describe('quantized', () => {
       }
     },
   );
+});
+
+test('a checkpoint of an encoder that PyTorch quantized', async () => {
+  const state = await load(join(__dirname, 'fixtures', 'attention.pt'));
+  const [c] = of('checkpoint');
+  const { model } = modelFromStateDict(state as never, {
+    metadata: { '*.self_attn': { numHeads: 2, batchFirst: true } },
+  });
+  expect(model).toBeInstanceOf(TransformerEncoder);
+  expect(String(model)).toContain('(out_proj): NonDynamicallyQuantizableLinear');
+  expect(String(model)).toContain('(linear1): DynamicQuantizedLinear');
+  expectClose(model.forward(attention.tensor(c.x)), attention.tensor(c.out));
+  const own = new TransformerEncoder(
+    new TransformerEncoderLayer(4, 2, { dimFeedforward: 6, batchFirst: true }),
+    2,
+  );
+  const loaded = quantizeDynamic(own, new Set([nn.Linear]));
+  loaded.loadStateDict(state as never);
+  expect(bytesOf(loaded.forward(attention.tensor(c.x)))).toBe(bytesOf(model.forward(attention.tensor(c.x))));
 });
 
 describe('modelFromStateDict', () => {

@@ -779,21 +779,38 @@ const attentionSizes = {
 };
 const encoderSizes = { dModel: arg(() => 2, '', /embed_dim/), nhead: arg(() => 1, '', /num_heads/) };
 
-/** The rows of a MultiheadAttention's forward, with the arguments that it may leave out. */
-function attend(
-  make: () => dynaquant.nn.MultiheadAttention | InstanceType<typeof dynamic.MultiheadAttention>,
-): Row[] {
-  const args = { query: attentionInput(), key: attentionInput(optional), value: attentionInput(optional) };
-  const call = (...inputs: never[]): unknown =>
-    make().forward(...(inputs as unknown as [never, never, never]));
+type Attention = dynaquant.nn.MultiheadAttention | InstanceType<typeof dynamic.MultiheadAttention>;
+const someOptions = (): Argument => arg(() => ({}), 'undefined null object');
+/** The rows of a forward, and of each of its options by itself. */
+function attend(make: () => Attention): { forward: Row; options: Row[] } {
   const x = threeRows();
-  return [
-    { call, args: { ...args, options: arg(() => ({}), 'undefined null object') } },
-    ...Object.entries(forwardOptions).map(([name, argument]) => ({
-      call: (value: never) => make().forward(x, x, x, { [name]: value }),
+  const call = (self: Attention, ...args: never[]): unknown => self.forward(...(args as unknown as [never]));
+  const args = { query: attentionInput(), key: attentionInput(optional), value: attentionInput(optional) };
+  return {
+    forward: method(make, call, { ...args, options: someOptions() }),
+    options: Object.entries(forwardOptions).map(([name, argument]) => ({
+      call: (value: never) => make().forward(x, x, x, { attnMask: dynaquant.zeros(3, 3), [name]: value }),
       args: { [name]: argument },
     })),
-  ];
+  };
+}
+function encode(make: () => dynaquant.nn.Module, maskName: string): { forward: Row; options: Row[] } {
+  const masks = {
+    [maskName]: mask(),
+    srcKeyPaddingMask: forwardOptions.keyPaddingMask,
+    isCausal: arg(() => false, maskName === 'mask' ? 'undefined null boolean' : 'undefined boolean'),
+  };
+  return {
+    forward: method(make, (self, src: never, options: never) => self.forward(src, options) as unknown, {
+      src: attentionInput(),
+      options: someOptions(),
+    }),
+    options: Object.entries(masks).map(([name, argument]) => ({
+      call: (value: never) =>
+        make().forward(threeRows(), { [maskName]: dynaquant.zeros(3, 3), [name]: value }) as unknown,
+      args: { [name]: argument },
+    })),
+  };
 }
 
 const F = nn.functional;
@@ -914,50 +931,31 @@ const quantizedMha = (): InstanceType<typeof dynamic.MultiheadAttention> =>
 const encoderLayer = (): dynaquant.nn.TransformerEncoderLayer =>
   new nn.TransformerEncoderLayer(2, 1, { dimFeedforward: 2 });
 const encoder = (): dynaquant.nn.TransformerEncoder => new nn.TransformerEncoder(encoderLayer(), 1);
-const encode = (make: () => dynaquant.nn.Module, names: readonly string[]): Row[] => [
-  {
-    call: (src: never, options: never) => make().forward(src, options),
-    args: { src: attentionInput(), options: arg(() => ({}), 'undefined null object') },
-  },
-  ...names.map((name) => ({
-    call: (value: never) => make().forward(threeRows(), { [name]: value }),
-    args: {
-      [name]:
-        name === 'isCausal'
-          ? arg(() => false, 'undefined null boolean', /is_causal/)
-          : name === 'srcKeyPaddingMask'
-            ? forwardOptions.keyPaddingMask
-            : arg(() => dynaquant.zeros(3, 3), nullable, /mask/i),
-    },
-  })),
-];
+const attentionRows = attend(mha);
+const quantizedAttentionRows = attend(quantizedMha);
+const layerRows = encode(encoderLayer, 'srcMask');
+const encoderRows = encode(encoder, 'mask');
 const transformers: Rows = {
-  'nn.MultiheadAttention': construct(nn.MultiheadAttention, attentionSizes, attentionSettings),
-  'nn.MultiheadAttention.forward': attend(mha),
-  'nn.MultiheadAttention.forwardAsync': {
-    call: (query: never) => mha().forwardAsync(query),
-    args: { query: attentionInput() },
-  },
+  'nn.MultiheadAttention': [
+    ...construct(nn.MultiheadAttention, attentionSizes, attentionSettings),
+    ...attentionRows.options,
+  ],
+  'nn.MultiheadAttention.forward': attentionRows.forward,
   'nn.MultiheadAttention.repack': method(mha, (m) => m.repack(), {}),
-  'nn.quantized.dynamic.MultiheadAttention': construct(dynamic.MultiheadAttention, attentionSizes, {
-    ...attentionSettings,
-    ...dynamicOptions,
-  }),
+  'nn.quantized.dynamic.MultiheadAttention': [
+    ...construct(dynamic.MultiheadAttention, attentionSizes, { ...attentionSettings, ...dynamicOptions }),
+    ...quantizedAttentionRows.options,
+  ],
   'nn.quantized.dynamic.MultiheadAttention.fromFloat': {
     call: dynamic.MultiheadAttention.fromFloat.bind(dynamic.MultiheadAttention),
     args: { module: arg(mha), qconfig: qconfig() },
   },
-  'nn.quantized.dynamic.MultiheadAttention.forward': attend(quantizedMha),
-  'nn.quantized.dynamic.MultiheadAttention.forwardAsync': {
-    call: (query: never) => quantizedMha().forwardAsync(query),
-    args: { query: attentionInput() },
-  },
-  'nn.TransformerEncoderLayer': construct(nn.TransformerEncoderLayer, encoderSizes, encoderSettings),
-  'nn.TransformerEncoderLayer.forward': encode(encoderLayer, ['srcMask', 'srcKeyPaddingMask', 'isCausal']),
-  'nn.TransformerEncoderLayer.forwardAsync': {
-    call: (src: never) => encoderLayer().forwardAsync(src),
-    args: { src: attentionInput() },
-  },
+  'nn.quantized.dynamic.MultiheadAttention.forward': quantizedAttentionRows.forward,
+  'nn.TransformerEncoderLayer': [
+    ...construct(nn.TransformerEncoderLayer, encoderSizes, encoderSettings),
+    ...layerRows.options,
+  ],
+  'nn.TransformerEncoderLayer.forward': layerRows.forward,
   'nn.TransformerEncoder': [
     {
       call: (layer: never, numLayers: never, options: never) =>
@@ -972,12 +970,9 @@ const transformers: Rows = {
       call: (norm: never) => new nn.TransformerEncoder(encoderLayer(), 1, { norm }),
       args: { norm: arg(() => new nn.LayerNorm(2), nullable) },
     },
+    ...encoderRows.options,
   ],
-  'nn.TransformerEncoder.forward': encode(encoder, ['mask', 'srcKeyPaddingMask', 'isCausal']),
-  'nn.TransformerEncoder.forwardAsync': {
-    call: (src: never) => encoder().forwardAsync(src),
-    args: { src: attentionInput() },
-  },
+  'nn.TransformerEncoder.forward': encoderRows.forward,
   'nn.generateSquareSubsequentMask': {
     call: (size: never) => nn.generateSquareSubsequentMask(size),
     args: { size: size() },

@@ -18,7 +18,7 @@ constexpr std::size_t kItemRows = 256;
 // Queries whose scores are computed together. Their scores should stay in a near cache, but fewer
 // rows than the least would read keys and values too often.
 std::size_t block_rows(const AttentionSizes& sizes) {
-  constexpr std::size_t kScores = 32 * 1024, kLeast = 32, kMost = 128;
+  constexpr std::size_t kScores = 8 * 1024, kLeast = 32, kMost = 128;
   const std::size_t rows =
       std::clamp(kScores / std::max<std::size_t>(sizes.keys, 1), kLeast, kMost);
   return std::min(rows, sizes.queries);

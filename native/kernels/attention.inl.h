@@ -17,20 +17,27 @@ constexpr float kFirstLanes[32] = {DYNAQUANT_FOUR(kHighest), DYNAQUANT_FOUR(kHig
                                    DYNAQUANT_FOUR(kLowest),  DYNAQUANT_FOUR(kLowest)};
 #undef DYNAQUANT_FOUR
 
-// The sum of the lanes: halves, quarters, ....
-inline float sum_of_lanes(F32 v) {
-  float lanes[16];
-  store(lanes, v);
-  for (int half = 8; half; half /= 2) {
-    for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-  }
-  return lanes[0];
+constexpr float kLeast = -0x1.fffffep127f;  // float32's least number
+constexpr float kLeastSum = 0x1p-64f;
+
+// The sum of the lanes, or the largest, in every lane.
+inline F32 sum_of_lanes(F32 v) {
+  v = add(v, swap_lanes<8>(v));
+  v = add(v, swap_lanes<4>(v));
+  v = add(v, swap_lanes<2>(v));
+  return add(v, swap_lanes<1>(v));
+}
+inline F32 largest_of_lanes(F32 v) {
+  v = max(v, swap_lanes<8>(v));
+  v = max(v, swap_lanes<4>(v));
+  v = max(v, swap_lanes<2>(v));
+  return max(v, swap_lanes<1>(v));
 }
 
 // Writes x * scale + mask over the first `count` scores x, and -inf over the others of their last
-// vector. Returns the largest.
+// vector. Returns the largest, in every lane.
 template <bool kMasked>
-inline float scale_scores(float* x, const float* mask, float factor, size_t count) {
+DYNAQUANT_INLINE F32 scale_scores(float* x, const float* mask, float factor, size_t count) {
   const F32 scale = set_f32(factor);
   F32 largest = set_f32(-__builtin_inff());
   size_t i = 0;
@@ -39,13 +46,13 @@ inline float scale_scores(float* x, const float* mask, float factor, size_t coun
     store(x + i, y);
     largest = max(y, largest);  // a NaN is left out here, and makes the sum NaN
   }
-  if (i == count) return reduce_max(largest);
+  if (i == count) return largest_of_lanes(largest);
   const size_t left = count - i;
   F32 y = mul(load(x + i), scale);
   if (kMasked) y = fma(load(x + i), scale, load_first(mask + i, left));
   y = min(y, load(kFirstLanes + 16 - left));
   store(x + i, y);
-  return reduce_max(max(y, largest));
+  return largest_of_lanes(max(y, largest));
 }
 
 inline void softmax_scores_kernel(const Scores& scores) {
@@ -55,12 +62,12 @@ inline void softmax_scores_kernel(const Scores& scores) {
     float* x = scores.data + row * scores.stride;
     const size_t seen = scores.visible + (scores.causal ? row : 0);
     const size_t count = seen < scores.columns ? seen : scores.columns;
-    const float largest =
+    const F32 largest =
         scores.mask == nullptr
             ? scale_scores<false>(x, nullptr, scores.scale, count)
             : scale_scores<true>(x, scores.mask + row * scores.mask_stride, scores.scale, count);
     // Where all scores are -inf, exp() should be 0, not NaN.
-    const F32 shift = set_f32(largest == -__builtin_inff() ? 0.0f : largest);
+    const F32 shift = max(set_f32(kLeast), largest);
     F32 sums = set_f32(0.0f);
     size_t i = 0;
     for (; i < count; i += 16) {
@@ -69,8 +76,8 @@ inline void softmax_scores_kernel(const Scores& scores) {
       sums = add(sums, e);
     }
     for (; i < end; i += 16) store(x + i, set_f32(0.0f));
-    const float sum = sum_of_lanes(sums);
-    const F32 factor = set_f32(sum == 0.0f ? 0.0f : 1.0f / sum);
+    // Then the sum is 0 too; else it is at least 1.
+    const F32 factor = div(set_f32(1.0f), max(set_f32(kLeastSum), sum_of_lanes(sums)));
     for (i = 0; i < count; i += 16) store(x + i, mul(load(x + i), factor));
   }
 }

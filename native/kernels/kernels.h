@@ -322,8 +322,8 @@ struct KernelTable {
 
   // score = exp(y - max) / sum of these, y = fma(score, scale, mask) or score * scale, over the
   // keys that a row sees; 0 for the others, and everywhere if all y are -inf. Columns are written
-  // in whole sixteens. Each is within (columns / 16 + 10) * 2^-24 of itself, given y and if y - max
-  // > -87.
+  // in whole sixteens. Each is within (columns / 16 + |y - max| + 10) * 2^-24 of itself if y - max
+  // > -87, and below that within 1e-37 of it.
   void (*softmax_scores)(const Scores& scores);
 
   // A step of each mode, for the groups [begin, end), `begin` at the start of a block. gi are the

@@ -223,6 +223,33 @@ export function makeValues(dynaquant, random, pool) {
       ])(),
     hx: pair,
     entries: named,
+    mat2: () => ofPool('tensor', tensor),
+    vec: () => float([2]),
+    query: () =>
+      float(
+        pick([
+          [2, 2],
+          [1, 2, 2],
+        ]),
+      ),
+    src: () =>
+      float(
+        pick([
+          [2, 2],
+          [1, 2, 2],
+        ]),
+      ),
+    weight: () => float([2, 2]),
+    attnMask: () => pick([null, float([2, 2]), dynaquant.ones(2, 2).to('bool')]),
+    srcMask: () => pick([null, float([2, 2])]),
+    mask: () => pick([null, float([2, 2])]),
+    embedDim: () => 2,
+    numHeads: () => pick([1, 2]),
+    dModel: () => 2,
+    nhead: () => pick([1, 2]),
+    dimFeedforward: size,
+    norm: () => pick([null, new nn.LayerNorm(2)]),
+    encoderLayer: () => new nn.TransformerEncoderLayer(2, 1, { dimFeedforward: 2 }),
     indices: integers,
     offsets: () => pick([undefined, dynaquant.tensor([0], { dtype: 'int64' })]),
     perSampleWeights: () => pick([undefined, float([2])]),

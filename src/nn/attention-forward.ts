@@ -174,9 +174,11 @@ function checkedOptions(options: AttentionForwardOptions): Required<AttentionFor
 export function checkMask(name: string, mask: Tensor | null): void {
   if (mask === null) return;
   checkTensor(name, mask);
-  if (mask.dtype === bool || mask.dtype === float32) return;
-  const sentence = `only bool and floating types of ${name} are supported, got ${mask.dtype}`;
-  throw typeError('ERR_DTYPE', sentence);
+  if (mask.dtype !== bool && mask.dtype !== float32) {
+    const sentence = `only bool and floating types of ${name} are supported, got ${mask.dtype}`;
+    throw typeError('ERR_DTYPE', sentence);
+  }
+  mask.checked(name);
 }
 
 interface MaskSizes {

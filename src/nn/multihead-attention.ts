@@ -97,7 +97,11 @@ export class MultiheadAttention extends Module {
   /** @throws {TypeError | RangeError} for sizes that are not positive integers, or options of the wrong kind */
   constructor(embedDim: number, numHeads: number, options?: MultiheadAttentionOptions) {
     super();
-    const { bias, addBiasKv, ...config } = attentionConfig(embedDim, numHeads, options ?? {});
+    const { bias, addBiasKv, ...config } = attentionConfig(
+      embedDim,
+      numHeads,
+      options === undefined ? {} : options,
+    );
     closed(this, config);
     const { kdim, vdim } = config;
     const isSeparate = hasSeparateWeights(config);

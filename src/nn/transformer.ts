@@ -8,9 +8,9 @@ import {
   describe,
   typeError,
 } from '../errors.js';
-import { resultTensor, type Tensor } from '../tensor/tensor.js';
+import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { GELU, ReLU } from './activation.js';
-import type { AttentionForwardOptions } from './attention-forward.js';
+import { checkMask, type AttentionForwardOptions } from './attention-forward.js';
 import { closed, fixed } from './closed.js';
 import { ModuleList } from './container.js';
 import { copyModule } from './copy-module.js';
@@ -78,13 +78,21 @@ export class TransformerEncoderLayer extends Module {
   declare readonly normFirst: boolean;
   /** Whether there are biases. */
   declare readonly bias: boolean;
+  /** The attention; quantized, its twin. */
   readonly self_attn: MultiheadAttention;
+  /** The first of the two Linears. */
   readonly linear1: Linear;
+  /** Between the Linears. */
   readonly dropout: Dropout;
+  /** The second Linear. */
   readonly linear2: Linear;
+  /** Of the attention. */
   readonly norm1: LayerNorm;
+  /** Of the Linears. */
   readonly norm2: LayerNorm;
+  /** After the attention. */
   readonly dropout1: Dropout;
+  /** After the Linears. */
   readonly dropout2: Dropout;
 
   /** @throws {TypeError | RangeError} for sizes that are not positive integers, or options of the wrong kind */
@@ -116,6 +124,7 @@ export class TransformerEncoderLayer extends Module {
 
   /** @throws {TypeError} for another dtype @throws {RangeError} when shapes do not fit */
   override forward(src: Tensor, options?: EncoderLayerForwardOptions): Tensor {
+    checkSource(src);
     const masks = attentionOptions(options);
     const { normFirst, activation } = this[fixed];
     const attend = (x: Tensor): Tensor => this.dropout1.forward(this.self_attn.forward(x, x, x, masks)[0]);
@@ -140,6 +149,7 @@ export class TransformerEncoderLayer extends Module {
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as Tensor;
     const signal = takeSignal(args);
     const later = signal === undefined ? [] : [{ signal }];
+    checkSource(src);
     const masks = attentionOptions(args[1] as EncoderLayerForwardOptions | undefined);
     const { normFirst, activation } = this[fixed];
     // The caller may change its tensor as soon as this returns.
@@ -172,10 +182,17 @@ const layerOptions = [
   ...(['batchFirst', 'normFirst', 'bias'] as const),
 ];
 
+function checkSource(src: Tensor): void {
+  checkTensor('src', src);
+  src.checked('src');
+}
+
 function attentionOptions(given: EncoderLayerForwardOptions | null | undefined): AttentionForwardOptions {
   const options = given ?? {};
   checkOptions('TransformerEncoderLayer.forward', options, ['srcMask', 'srcKeyPaddingMask', 'isCausal']);
   const { srcMask = null, srcKeyPaddingMask = null, isCausal = false } = options;
+  checkMask('srcMask', srcMask);
+  checkMask('srcKeyPaddingMask', srcKeyPaddingMask);
   return { attnMask: srcMask, keyPaddingMask: srcKeyPaddingMask, isCausal, needWeights: false };
 }
 
@@ -203,7 +220,9 @@ export interface EncoderForwardOptions {
 export class TransformerEncoder extends Module {
   /** The number of layers. */
   declare readonly numLayers: number;
+  /** The layers. */
   readonly layers: ModuleList;
+  /** What comes after the layers, or null. */
   readonly norm: Module | null;
 
   /** @throws {TypeError | RangeError} when the layer or norm is no Module, or the number no positive integer */
@@ -226,6 +245,7 @@ export class TransformerEncoder extends Module {
 
   /** @throws what the layers throw */
   override forward(src: Tensor, options?: EncoderForwardOptions): Tensor {
+    checkSource(src);
     const layerOptions = encoderOptions(options);
     let x = src;
     for (const layer of this.layers) x = layer.forward(x, layerOptions) as Tensor;
@@ -241,6 +261,7 @@ export class TransformerEncoder extends Module {
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as Tensor;
     const signal = takeSignal(args);
     const later = signal === undefined ? [] : [{ signal }];
+    checkSource(src);
     const { srcMask, srcKeyPaddingMask, isCausal } = encoderOptions(
       args[1] as EncoderForwardOptions | undefined,
     );
@@ -266,6 +287,8 @@ function encoderOptions(
   const options = given ?? {};
   checkOptions('TransformerEncoder.forward', options, ['mask', 'srcKeyPaddingMask', 'isCausal']);
   const { mask = null, srcKeyPaddingMask = null, isCausal } = options;
+  checkMask('mask', mask);
+  checkMask('srcKeyPaddingMask', srcKeyPaddingMask);
   return { srcMask: mask, srcKeyPaddingMask, isCausal: isCausal ?? false };
 }
 
