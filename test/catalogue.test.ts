@@ -119,7 +119,7 @@ describe.each(named(catalogue))('%s', (type, entry) => {
   test('has its defaults', () => {
     for (const option of entry.announced) expect(entry.defaults).toHaveProperty(option);
     if (entry.fromChildren !== undefined) return;
-    const explicit = construct(entry, { ...exampleSizes(entry), ...entry.defaults });
+    const explicit = construct(entry, { ...entry.defaults, ...exampleSizes(entry) });
     expect(String(explicit)).toBe(String(example(entry)));
     expect(metadataOf(explicit)).toEqual(metadataOf(example(entry)));
   });

@@ -8,8 +8,11 @@ import type { Tensor } from '../src/tensor/index.js';
 
 export const catalogue: readonly CatalogueEntry[] = [...floatCatalogue, ...quantizedCatalogue];
 
-/** Sizes for any class: its first is 5, its second 3. */
-export function exampleSizes({ sizes }: CatalogueEntry): Options {
+/** Sizes for any class: its first is 5, its second 3, where these are sizes. */
+export function exampleSizes({ type, sizes }: CatalogueEntry): Options {
+  if (type === 'Unflatten') return { dim: -1, unflattenedSize: [3, 1] };
+  if (type === 'Upsample') return { scaleFactor: 2 };
+  if (/Pad[12]d$/.test(type)) return Object.fromEntries(sizes.map((name, i) => [name, i + 1]));
   return Object.fromEntries(sizes.map((name, i) => [name, [5, 3, 2, 2][i]]));
 }
 export function example(entry: CatalogueEntry): nn.Module {
@@ -25,6 +28,7 @@ export function inputOf(entry: CatalogueEntry): Tensor | undefined {
   if (entry.sampleInput !== undefined)
     return entry.sampleInput({ inFeatures: 5, ...metadataOf(example(entry)) });
   if (entry.type === 'RNNStack') return randn(4, 2, 5);
+  if (/Pad|Upsample/.test(entry.type)) return randn(2, 3, 4);
   return entry.fromChildren === undefined ? randn(2, 1, 1, 1, 1, 3) : undefined;
 }
 export function metadataOf(module: nn.Module): nn.ModuleMetadata {

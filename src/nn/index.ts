@@ -26,6 +26,7 @@ export {
   type EmbeddingBagOptions,
   type EmbeddingOptions,
 } from './embedding.js';
+export { Flatten, Unflatten, type FlattenOptions } from './flatten.js';
 /** Operations as functions, as PyTorch's `torch.nn.functional`. */
 export * as functional from './functional/index.js';
 export { GRU } from './gru.js';
@@ -48,6 +49,19 @@ export {
   type StateDictLike,
 } from './module.js';
 export { LayerNorm, type LayerNormOptions } from './normalization.js';
+export {
+  CircularPad1d,
+  CircularPad2d,
+  ConstantPad1d,
+  ConstantPad2d,
+  ReflectionPad1d,
+  ReflectionPad2d,
+  ReplicationPad1d,
+  ReplicationPad2d,
+  ZeroPad1d,
+  ZeroPad2d,
+  type Padding,
+} from './padding.js';
 /** Quantized modules, as PyTorch's `torch.ao.nn.quantized`. */
 export * as quantized from './quantized/index.js';
 export type { RNNMode } from '../native/handles.js';
@@ -55,6 +69,7 @@ export type { LSTMOptions, RNNBaseOptions, RNNOptions } from './rnn-config.js';
 export type { LSTMState, OutputOf } from './rnn-forward.js';
 export { RNN } from './rnn.js';
 export { RNNStack } from './rnn-stack.js';
+export { Upsample, type UpsampleOptions } from './upsample.js';
 export type { AsyncArguments, AsyncOptions } from '../async-options.js';
 export { Streams, type StreamIds } from './streams/streams.js';
 /** Functions around modules, as PyTorch's `torch.nn.utils`. */
