@@ -232,7 +232,7 @@ function ratioChart(rows: readonly Row[], group: string): object {
 function speedUpChart(run: Run, rows: readonly Row[], wrong: ReadonlySet<Row>, group: string): object {
   const within = new Set(rows);
   const byRival = groupBy(
-    duels(run).filter(({ rival }) => within.has(rival)),
+    duels(run.rows).filter(({ rival }) => within.has(rival)),
     rivalName,
   );
   const x = { field: 'hidden', type: 'ordinal', title: 'hidden size H', axis: { labelAngle: 0 } };
@@ -251,9 +251,9 @@ function speedUpChart(run: Run, rows: readonly Row[], wrong: ReadonlySet<Row>, g
         hidden: rival.trial.output,
         call: `B ${rival.trial.batch}, T ${rival.trial.steps}`,
         order: rival.trial.batch * 1000 + rival.trial.steps,
-        speedUp,
-        label: number(speedUp).replace(/(\.\d)\d+$/, '$1') + (wrong.has(rival) ? '*' : ''),
-        strong: Math.abs(Math.log2(speedUp)) > 2,
+        speedUp: speedUp.value,
+        label: number(speedUp.value).replace(/(\.\d)\d+$/, '$1') + (wrong.has(rival) ? '*' : ''),
+        strong: Math.abs(Math.log2(speedUp.value)) > 2,
       })),
     },
     width: { step: 40 },
@@ -339,7 +339,7 @@ export function chartsOf(run: Run): object[] {
   for (const [group, rows] of groups) {
     for (const kind of ['lstm', 'gru'] as const) {
       const layer = rows.filter(({ trial }) => trial.kind === kind);
-      if (duels({ ...run, rows: layer }).length > 0) charts.push(speedUpChart(run, layer, wrong, group));
+      if (duels(layer).length > 0) charts.push(speedUpChart(run, layer, wrong, group));
       for (const arithmetic of classes) {
         const some = layer.filter(({ contender }) => classOf(contender) === arithmetic);
         if (timed(some).length === 0) continue;

@@ -1,18 +1,18 @@
 // `npm run bench:compare A.json B.json`: which of dynaquant's trials became slower from A to B, by more than
-// the noise that the two runs show. Exit code 1 if any did.
-import { readRun, type Row, type Run } from './run.js';
-import { geometricMean, type Timing } from './statistics.js';
-import { number, percent } from './summary.js';
+// what their minima are sure of. Exit code 1 if any did.
+import { allRows, readRun, type ModelRow, type Row, type Run } from './run.js';
+import { geometricMean, spread, type Timing } from './statistics.js';
+import { number, spreadText } from './summary.js';
 import { trialName } from './trials.js';
 
 export type Verdict = 'slower' | 'same' | 'faster';
 
-/** A difference below this is noise on any machine. */
+/** Two runs differ by this much on any machine. */
 const leastTolerance = 0.03;
 
-/** Compares the minima. They differ if they are further apart than both runs' noise plus 3 %. */
+/** Compares the minima. They differ if they are further apart than both runs' spreads plus 3 %. */
 export function verdict(before: Timing, after: Timing): Verdict {
-  const tolerance = 1 + leastTolerance + before.noise + after.noise;
+  const tolerance = 1 + leastTolerance + spread(before.rounds) + spread(after.rounds);
   if (after.minimum > before.minimum * tolerance) return 'slower';
   if (after.minimum * tolerance < before.minimum) return 'faster';
   return 'same';
@@ -28,9 +28,9 @@ export interface Change {
 
 /** The trials that both runs timed. */
 export function compareRuns(before: Run, after: Run): Change[] {
-  const nameOf = ({ trial, contender }: Row): string => `${trialName(trial)} ${contender.name}`;
-  const timings = new Map(before.rows.map((row) => [nameOf(row), row.timing]));
-  return after.rows.flatMap((row): Change[] => {
+  const nameOf = ({ trial, contender }: Row | ModelRow): string => `${trialName(trial)} ${contender.name}`;
+  const timings = new Map(allRows(before).map((row) => [nameOf(row), row.timing]));
+  return allRows(after).flatMap((row): Change[] => {
     const name = nameOf(row);
     const earlier = timings.get(name);
     if (earlier === undefined || row.timing === undefined) return [];
@@ -64,8 +64,8 @@ function main(paths: readonly string[]): void {
     process.stdout.write(`${some.length} of ${ours.length} ${change}\n`);
     for (const { name, before, after } of some) {
       const times = `${number(before.minimum)} to ${number(after.minimum)} µs`;
-      const noise = `noise ${percent(before.noise)} and ${percent(after.noise)}`;
-      process.stdout.write(`  ${number(after.minimum / before.minimum)} ×  ${name}: ${times}, ${noise}\n`);
+      const sure = `spreads ${spreadText(before)} and ${spreadText(after)}`;
+      process.stdout.write(`  ${number(after.minimum / before.minimum)} ×  ${name}: ${times}, ${sure}\n`);
     }
   }
   const ratio = (some: readonly Change[]): string =>

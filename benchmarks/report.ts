@@ -3,9 +3,22 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
 import { chartsOf } from './charts.js';
-import { packageRoot, writeFile, type Run } from './run.js';
+import { modelTable } from './model-table.js';
+import { allRows, packageRoot, writeFile, type Run } from './run.js';
 import { serviceTables } from './services/table.js';
-import { duels, gains, hardwareTable, losses, means, number, percent, rivalName } from './summary.js';
+import {
+  gains,
+  hardwareTable,
+  losses,
+  means,
+  number,
+  percent,
+  ratioText,
+  rivalName,
+  roundsOf,
+  speedUps,
+  spreadText,
+} from './summary.js';
 import { trialName } from './trials.js';
 
 /** The parts of vega and vega-lite that are used here. Both are installed beside the benchmarks only. */
@@ -30,7 +43,9 @@ async function loadVega(): Promise<{ vega: Vega; compile: (spec: object) => { sp
 
 const escape = (text: string): string => text.replace(/&/g, '&amp;').replace(/</g, '&lt;');
 
+/** Nothing where there are no rows. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  if (rows.length === 0) return '';
   const cells = (row: readonly string[], tag: string): string =>
     `<tr>${row.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join('')}</tr>`;
   return `<table>${cells(head, 'th')}${rows.map((row) => cells(row, 'td')).join('\n')}</table>`;
@@ -46,7 +61,8 @@ export async function writeReport(run: Run, path: string): Promise<boolean> {
     const view = new vega.View(vega.parse(compile(chart).spec), { renderer: 'none' });
     figures.push(`<figure>${await view.toSVG()}</figure>`);
   }
-  const speedUps = new Map(duels(run).map(({ rival, speedUp }) => [rival, speedUp]));
+  const models = modelTable(run.models ?? []);
+  const against = speedUps(run);
   const versions = Object.entries(run.versions).map(([name, version]) => `${name} ${version}`);
   writeFile(
     path,
@@ -62,26 +78,23 @@ export async function writeReport(run: Run, path: string): Promise<boolean> {
   th:first-child, td:first-child { text-align: left; padding-left: 0; }
 </style>
 <h1>dynaquant benchmark</h1>
-<p>${escape(run.machine.cpu)}, ${run.machine.cores} cores, ${escape(run.machine.system)}; dynaquant on ${escape(run.isa)}; ${escape(versions.join(', '))}; ${run.date.slice(0, 10)}; ${run.rounds} rounds.
+<p>${escape(run.machine.cpu)}, ${run.machine.cores} cores, ${escape(run.machine.system)}; dynaquant on ${escape(run.isa)}; ${escape(versions.join(', '))}; ${run.date.slice(0, 10)}; ${roundsOf(run)} rounds.
 Times are of calls from JavaScript (PyTorch: from Python), all overhead included, in microseconds.</p>
 ${table(
-  ['geometric means', 'rival', 'dynaquant is × faster', 'cells', 'lost'],
-  means(run).map(({ rival, group, cells, lost, speedUp }) => [
+  ['geometric means', 'rival', 'dynaquant is × faster', 'cells', 'lost', 'open'],
+  means(run).map(({ rival, group, cells, lost, open, speedUp }) => [
     group,
     rival,
     number(speedUp),
     String(cells),
     String(lost),
+    String(open),
   ]),
 )}
-${
-  losses(run).length > 0
-    ? table(
-        ['lost cells', 'to', 'its time ÷ ours'],
-        losses(run).map((duel) => [trialName(duel.rival.trial), rivalName(duel), number(duel.speedUp)]),
-      )
-    : ''
-}
+${table(
+  ['lost cells', 'to', 'its time ÷ ours'],
+  losses(allRows(run)).map((duel) => [trialName(duel.rival.trial), rivalName(duel), ratioText(duel.speedUp)]),
+)}
 ${table(
   ['what INT8 and threads gain', 'geometric mean', 'cells', 'least', 'in'],
   gains(run).map(({ what, mean, cells, least, where }) => [
@@ -95,10 +108,11 @@ ${table(
 ${serviceTables(run)
   .map(({ title, head, rows }) => `<p>${escape(title)}</p>${table(head, rows)}`)
   .join('\n')}
+${table(models.head, models.rows)}
 ${figures.join('\n')}
 <h2>All figures</h2>
 ${table(
-  ['trial', 'contender', 'min µs', 'median µs', 'noise', '÷ bound', 'error', 'we are ×'],
+  ['trial', 'contender', 'min µs', 'median µs', 'rounds', 'spread', '÷ bound', 'error', 'we are ×'],
   run.rows.map((row) => [
     trialName(row.trial),
     row.contender.name,
@@ -106,10 +120,11 @@ ${table(
       ? [
           number(row.timing.minimum),
           number(row.timing.median),
-          percent(row.timing.noise),
+          String(row.timing.rounds.length),
+          spreadText(row.timing),
           row.bound === undefined ? '' : number(row.timing.minimum / row.bound),
           percent(row.error!),
-          speedUps.has(row) ? number(speedUps.get(row)!) : '',
+          against.has(row) ? ratioText(against.get(row)!) : '',
         ]
       : [row.skip!]),
   ]),

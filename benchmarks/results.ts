@@ -2,20 +2,25 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { packageRoot, type Row, type Run } from './run.js';
+import { modelTable } from './model-table.js';
+import { packageRoot, type ModelRow, type Row, type Run } from './run.js';
 import {
   classOf,
   duels,
   gains,
   groupBy,
   hardwareTable,
+  isLost,
   losses,
   means,
   number,
   percent,
+  ratioText,
   rivalName,
+  roundsOf,
   threadCount,
   wrongRows,
+  type Duel,
 } from './summary.js';
 import { serviceTables } from './services/table.js';
 import { trialName } from './trials.js';
@@ -52,12 +57,17 @@ export function updateResults(run: Run): string {
   return path;
 }
 
-/** The run's sections by their titles: of its calls, and of its services. */
+/** The run's sections by their titles: of its calls, of whole models, and of its services. */
 export function sectionsOf(run: Run): Map<string, string> {
   const sections = new Map<string, string>();
   const kind = machineKind(run);
   const tables = serviceTables(run).map(({ title, head, rows }) => `${title}:\n\n${table(head, rows, 1)}`);
-  if (run.rows.length > 0) sections.set(kind, sectionOf(run));
+  if (run.rows.length > 0) sections.set(kind, sectionOf({ ...run, models: [] }));
+  const { models = [] } = run;
+  if (models.length > 0) {
+    const title = `${kind}, models`;
+    sections.set(title, modelSection({ ...run, rows: [], models }, title));
+  }
   if (tables.length > 0) {
     const title = `${kind}, services`;
     sections.set(title, [`## ${title}`, conditions(run), ...tables].join('\n\n'));
@@ -66,15 +76,26 @@ export function sectionsOf(run: Run): Map<string, string> {
 }
 
 /** Where and when a run was made. */
-function conditions({ machine, versions, date, rounds }: Run): string {
+function conditions(run: Run): string {
+  const { machine, versions, date } = run;
   const named = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
-  return `${machine.cores} cores, ${machine.system}; ${named.join(', ')}; ${date.slice(0, 10)}; ${rounds} rounds.`;
+  return `${machine.cores} cores, ${machine.system}; ${named.join(', ')}; ${date.slice(0, 10)}; ${roundsOf(run)} rounds.`;
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[], leftColumns: number): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   const rule = head.map((_, i) => (i < leftColumns ? '---' : '---:'));
   return [line(head), line(rule), ...rows.map(line)].join('\n');
+}
+
+/** Such a table under a heading; nothing where there are no rows. */
+function part(
+  heading: string,
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  leftColumns: number,
+): string[] {
+  return rows.length === 0 ? [] : [`### ${heading}`, table(head, rows, leftColumns)];
 }
 
 function sectionOf(run: Run): string {
@@ -84,61 +105,83 @@ function sectionOf(run: Run): string {
     const { head, rows: figures } = hardwareTable(hardware);
     parts.push(table(head, figures, 1));
   }
-  const lost = losses(run);
   const wrong = wrongRows(run);
   parts.push(
-    '### Cells a rival wins',
-    lost.length === 0
-      ? 'None.'
-      : table(
-          ['trial', 'rival', 'its µs', 'its error', 'our µs', 'our error', 'its time ÷ ours'],
-          lost.map((duel) => [
-            trialName(duel.rival.trial),
-            rivalName(duel),
-            number(duel.rival.timing!.minimum),
-            errorOf(duel.rival, wrong),
-            number(duel.ours.timing!.minimum),
-            errorOf(duel.ours, wrong),
-            number(duel.speedUp),
-          ]),
-          2,
-        ),
-    '### How many times faster dynaquant is, geometric mean',
-    table(
-      ['trials', 'rival', 'cells', 'lost', 'times faster'],
-      means(run).map((mean) => [
-        mean.group,
-        mean.rival,
-        String(mean.cells),
-        String(mean.lost),
-        number(mean.speedUp),
-      ]),
-      2,
-    ),
-    ...gainsTable(run),
+    ...lostPart(rows, (row) => errorOf(row, wrong)),
+    ...meansPart(run),
+    ...gainsPart(run),
     '### The grid',
     'Minimum / median, in µs a call; in brackets the error of INT8 results; × is to the bound of the hardware.',
     ...grids(run, wrong),
+    ...skipsOf(rows),
   );
-  const skips = new Set(rows.flatMap(({ skip, contender }) => (skip ? `${contender.name}: ${skip}` : [])));
-  if (skips.size > 0) parts.push('Not measured:', [...skips].map((skip) => `- ${skip}`).join('\n'));
   return parts.join('\n\n');
 }
 
-function gainsTable(run: Run): string[] {
-  const own = gains(run);
-  if (own.length === 0) return [];
-  const rows = own.map(({ what, cells, mean, least, where }) => [
+function modelSection(run: Run & { models: readonly ModelRow[] }, title: string): string {
+  const { models } = run;
+  const { head, rows } = modelTable(models);
+  return [
+    `## ${title}`,
+    conditions(run),
+    ...lostPart(models, ({ error }) => percent(error!)),
+    ...meansPart(run),
+    ...gainsPart(run),
+    ...part('Each call', head, rows, 2),
+    ...skipsOf(models),
+  ].join('\n\n');
+}
+
+function lostPart<Any extends Row | ModelRow>(
+  rows: readonly Any[],
+  errorText: (row: Any) => string,
+): string[] {
+  if (duels(rows).length === 0) return [];
+  const lost = losses(rows).map((duel) => [
+    trialName(duel.rival.trial),
+    rivalName(duel),
+    number(duel.rival.timing!.minimum),
+    errorText(duel.rival),
+    number(duel.ours.timing!.minimum),
+    errorText(duel.ours),
+    ratioText(duel.speedUp),
+  ]);
+  const heading = 'Cells a rival wins';
+  if (lost.length === 0) return [`### ${heading}`, 'None.'];
+  return part(
+    heading,
+    ['trial', 'rival', 'its µs', 'its error', 'our µs', 'our error', 'its time ÷ ours'],
+    lost,
+    2,
+  );
+}
+
+function meansPart(run: Run): string[] {
+  const rows = means(run).map(({ group, rival, cells, lost, open, speedUp }) => [
+    group,
+    rival,
+    ...[cells, lost, open].map(String),
+    number(speedUp),
+  ]);
+  const head = ['trials', 'rival', 'cells', 'lost', 'open', 'times faster'];
+  return part('How many times faster dynaquant is, geometric mean', head, rows, 2);
+}
+
+function skipsOf(rows: readonly (Row | ModelRow)[]): string[] {
+  const skips = new Set(rows.flatMap(({ skip, contender }) => (skip ? `${contender.name}: ${skip}` : [])));
+  return skips.size === 0 ? [] : ['Not measured:', [...skips].map((skip) => `- ${skip}`).join('\n')];
+}
+
+function gainsPart(run: Run): string[] {
+  const rows = gains(run).map(({ what, cells, mean, least, where }) => [
     what,
     where,
     String(cells),
     number(mean),
     number(least),
   ]);
-  return [
-    '### What INT8 and threads gain over our own float and one thread',
-    table(['what', 'least in', 'cells', 'geometric mean', 'least'], rows, 2),
-  ];
+  const head = ['what', 'least in', 'cells', 'geometric mean', 'least'];
+  return part('What INT8 and threads gain over our own float and one thread', head, rows, 2);
 }
 
 function errorOf(row: Row, wrong: ReadonlySet<Row>): string {
@@ -154,17 +197,16 @@ function grids(run: Run, wrong: ReadonlySet<Row>): string[] {
       ', ',
     ),
   );
-  const least = new Map<Row, number>();
-  for (const { ours, speedUp } of duels(run)) least.set(ours, Math.min(speedUp, least.get(ours) ?? Infinity));
+  const least = new Map<Row, Duel<Row>>();
+  for (const duel of duels(run.rows)) {
+    const { value } = least.get(duel.ours)?.speedUp ?? { value: Infinity };
+    if (duel.speedUp.value < value) least.set(duel.ours, duel);
+  }
   return [...groups].map(([title, rows]) => `#### ${title}\n\n${grid(rows, least, wrong)}`);
 }
 
-/** `leastSpeedUps`: for each of our rows, the least speed-up over its rivals. */
-function grid(
-  rows: readonly Row[],
-  leastSpeedUps: ReadonlyMap<Row, number>,
-  wrong: ReadonlySet<Row>,
-): string {
+/** `nearest`: for each of our rows, the duel with the least speed-up. */
+function grid(rows: readonly Row[], nearest: ReadonlyMap<Row, Duel<Row>>, wrong: ReadonlySet<Row>): string {
   const float = classOf(rows[0]!.contender) !== 'INT8';
   const recurrent = rows[0]!.trial.kind !== 'linear';
   const contenders = [...groupBy(rows, ({ contender }) => contender.name).keys()];
@@ -178,7 +220,8 @@ function grid(
   const body = [...groupBy(rows, ({ trial }) => trialName(trial)).values()].map((here) => {
     const { trial, chain, bound } =
       here.find(({ contender }) => contender.engine === 'dynaquant') ?? here[0]!;
-    const least = Math.min(...here.map((row) => leastSpeedUps.get(row) ?? Infinity));
+    const met = here.flatMap((row) => nearest.get(row) ?? []);
+    const least = number(Math.min(...met.map(({ speedUp }) => speedUp.value)));
     const sizes = recurrent
       ? [trial.output, trial.batch, trial.steps].map(String)
       : [String(trial.batch), `${trial.input} → ${trial.output}`];
@@ -195,7 +238,7 @@ function grid(
       ...(float ? [] : [chain.toFixed(1)]),
       bound === undefined ? '' : number(bound),
       ...cells,
-      least === Infinity ? '' : least < 1 ? `**${number(least)}**` : number(least),
+      met.length === 0 ? '' : met.some(isLost) ? `**${least}**` : least,
     ];
   });
   return table(head, body, 0);

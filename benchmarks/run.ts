@@ -8,20 +8,39 @@ import type { Contender } from './contenders/index.js';
 import type { Hardware } from './roofline.js';
 import type { ServiceRow } from './services/service.js';
 import type { Timing } from './statistics.js';
-import type { Trial } from './trials.js';
+import type { ModelTrial, Trial } from './trials.js';
 
 /** A contender on a trial: its timing, or why there is none. */
-export interface Row {
-  readonly trial: Trial;
+interface Measured {
   readonly contender: Contender;
-  /** The hardware's bound in microseconds, where it was measured. */
-  readonly bound?: number;
-  /** The mean number of quads in a chain of plain AVX2. It depends on the weights only. */
-  readonly chain: number;
   /** Mean error against the float result, as a share of its mean magnitude. */
   readonly error?: number;
   readonly timing?: Timing;
   readonly skip?: string;
+}
+
+export interface Row extends Measured {
+  readonly trial: Trial;
+  /** The hardware's bound in microseconds, where it was measured. */
+  readonly bound?: number;
+  /** The mean number of quads in a chain of plain AVX2. It depends on the weights only. */
+  readonly chain: number;
+}
+
+export interface ModelRow extends Measured {
+  readonly trial: ModelTrial;
+  /** The cosine of its output and the float result. */
+  readonly cosine?: number;
+  /** Of dynaquant: which share of its time goes where. */
+  readonly profile?: Profile;
+}
+
+/** Shares of a call's time. */
+export interface Profile {
+  /** Not in matrix products, convolutions and recurrent layers. */
+  readonly outsideProducts: number;
+  /** Not in native code at all. */
+  readonly outsideNative: number;
 }
 
 export interface Run {
@@ -31,11 +50,19 @@ export interface Run {
   readonly isa: string;
   /** The versions of Node, the compiler and each engine. */
   readonly versions: Readonly<Record<string, string>>;
+  /** The least number of rounds; each timing has its own. */
   readonly rounds: number;
   readonly hardware: Hardware | null;
   readonly rows: readonly Row[];
+  /** Whole models. Absent in older runs. */
+  readonly models?: readonly ModelRow[];
   /** What services were measured, by their names. Absent in older runs. */
   readonly services?: Readonly<Record<string, readonly ServiceRow[]>>;
+}
+
+/** What was timed in a run. */
+export function allRows({ rows, models = [] }: Run): readonly (Row | ModelRow)[] {
+  return [...rows, ...models];
 }
 
 /** The checkout. */

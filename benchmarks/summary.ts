@@ -1,9 +1,9 @@
 // What a run says about dynaquant and its rivals: who was faster where, and by how much.
 import type { Contender } from './contenders/index.js';
 import type { Hardware } from './roofline.js';
-import type { Row, Run } from './run.js';
-import { geometricMean } from './statistics.js';
-import { trialName, type Trial } from './trials.js';
+import { allRows, type ModelRow, type Row, type Run } from './run.js';
+import { geometricMean, ratio, spread, type Ratio, type Timing } from './statistics.js';
+import { isModel, trialName, type ModelTrial, type Trial } from './trials.js';
 
 /** Contenders are compared within a class: 8 bits, float16 weights, or float. */
 export type Class = 'INT8' | 'float16' | 'float';
@@ -50,40 +50,58 @@ export function groupBy<Item>(items: readonly Item[], keyOf: (item: Item) => str
 }
 
 /** A rival's time on a trial over ours: above 1, we were faster. */
-export interface Duel {
-  readonly ours: Row;
-  readonly rival: Row;
-  readonly speedUp: number;
+export interface Duel<Any extends Row | ModelRow = Row | ModelRow> {
+  readonly ours: Any;
+  readonly rival: Any;
+  readonly speedUp: Ratio;
 }
 
 /**
- * Every rival's row with our row of the same trial and class. Ours is the first mode that was measured. ONNX Runtime
- * has no INT8 GRU, so its float GRU is also compared with our INT8 one.
+ * Every rival's row with our row of the same trial and class. Ours is the first mode that was measured; of a whole
+ * model, it is each mode. ONNX Runtime has no INT8 GRU, so its float GRU is also compared with our INT8 one.
  */
-export function duels(run: Run): Duel[] {
-  const ours = new Map<string, Row>();
-  const key = ({ trial }: Row, group: Class): string => `${trialName(trial)} ${group}`;
-  for (const row of run.rows) {
-    const own = key(row, classOf(row.contender));
-    if (row.contender.engine === 'dynaquant' && row.timing && !ours.has(own)) ours.set(own, row);
-  }
-  return run.rows.flatMap((rival): Duel[] => {
+export function duels<Any extends Row | ModelRow>(rows: readonly Any[]): Duel<Any>[] {
+  const key = ({ trial }: Any, group: Class): string => `${trialName(trial)} ${group}`;
+  const own = rows.filter(({ contender, timing }) => contender.engine === 'dynaquant' && timing);
+  const ours = groupBy(own, (row) => key(row, classOf(row.contender)));
+  return rows.flatMap((rival): Duel<Any>[] => {
     const { trial, contender, timing } = rival;
     if (contender.engine === 'dynaquant' || timing === undefined) return [];
     const classes = [classOf(contender)];
     if (trial.kind === 'gru' && contender.engine === 'onnxruntime') classes.unshift('INT8');
-    return classes.flatMap((group): Duel[] => {
-      const own = ours.get(key(rival, group));
-      if (own?.timing === undefined) return [];
-      return [{ ours: own, rival, speedUp: timing.minimum / own.timing.minimum }];
-    });
+    return classes.flatMap((group) =>
+      (ours.get(key(rival, group)) ?? [])
+        .slice(0, isModel(trial) ? undefined : 1)
+        .map((row) => ({ ours: row, rival, speedUp: ratio(timing, row.timing!) })),
+    );
   });
 }
 
-/** `onnxruntime-float`, followed by the contender of ours that it met if that is of another class. */
+/** The speed-up over each rival: of a model, that of our first mode. */
+export function speedUps(run: Run): Map<Row | ModelRow, Ratio> {
+  const found = new Map<Row | ModelRow, Ratio>();
+  for (const { rival, speedUp } of duels(allRows(run))) {
+    if (!isModel(rival.trial) || !found.has(rival)) found.set(rival, speedUp);
+  }
+  return found;
+}
+
+/** `onnxruntime-float`, followed by the contender of ours that it met if that is not the obvious one. */
 export function rivalName({ ours, rival }: Duel): string {
   const group = classOf(ours.contender);
-  return rival.contender.name + (group === classOf(rival.contender) ? '' : ` (of our ${group})`);
+  if (group !== classOf(rival.contender)) return `${rival.contender.name} (of our ${group})`;
+  const { mode = 'pertensor' } = ours.contender;
+  return rival.contender.name + (isModel(ours.trial) && mode !== 'pertensor' ? ` (of our ${mode})` : '');
+}
+
+/** Whether the rival was faster by more than how sure the two minima are. */
+export function isLost({ speedUp }: Duel): boolean {
+  return speedUp.high < 1;
+}
+
+/** Whether the minima do not say who was faster. */
+export function isOpen({ speedUp: { low, high } }: Duel): boolean {
+  return low <= 1 && high >= 1;
 }
 
 /** Statistics over the trials with the same kind, weights and number of threads. */
@@ -92,32 +110,38 @@ export interface Mean {
   readonly group: string;
   readonly cells: number;
   readonly lost: number;
+  readonly open: number;
   readonly speedUp: number;
 }
 
+/** For example `lstm, trained, 1 thread`. */
+function groupName(trial: Trial | ModelTrial): string {
+  const { kind, threads } = trial;
+  return [kind, ...(isModel(trial) ? [] : [trial.weights]), threadCount(threads)].join(', ');
+}
+
 export function means(run: Run): Mean[] {
-  const groups = groupBy(duels(run), (duel) => {
-    const { kind, weights, threads } = duel.rival.trial;
-    return [rivalName(duel), `${kind}, ${weights}, ${threadCount(threads)}`].join('|');
-  });
+  const groups = groupBy(duels(allRows(run)), (duel) =>
+    [rivalName(duel), groupName(duel.rival.trial)].join('|'),
+  );
   return [...groups].map(([key, members]) => {
     const [rival, group] = key.split('|') as [string, string];
-    const speedUps = members.map((duel) => duel.speedUp);
     return {
       rival,
       group,
       cells: members.length,
-      lost: speedUps.filter((speedUp) => speedUp < 1).length,
-      speedUp: geometricMean(speedUps),
+      lost: members.filter(isLost).length,
+      open: members.filter(isOpen).length,
+      speedUp: geometricMean(members.map(({ speedUp }) => speedUp.value)),
     };
   });
 }
 
-/** The cells where a rival was faster, the worst first. */
-export function losses(run: Run): Duel[] {
-  return duels(run)
-    .filter((duel) => duel.speedUp < 1)
-    .sort((a, b) => a.speedUp - b.speedUp);
+/** The cells where a rival was faster for sure, the worst first. */
+export function losses<Any extends Row | ModelRow>(rows: readonly Any[]): Duel<Any>[] {
+  return duels(rows)
+    .filter(isLost)
+    .sort((a, b) => a.speedUp.value - b.speedUp.value);
 }
 
 /** dynaquant's own gains: INT8 or float16 over float, several threads over one. */
@@ -131,13 +155,12 @@ export interface Gain {
 }
 
 export function gains(run: Run): Gain[] {
-  const rows = run.rows.filter(({ contender, timing }) => contender.engine === 'dynaquant' && timing);
-  const key = (trial: Trial, contender: string): string => `${trialName(trial)} ${contender}`;
+  const rows = allRows(run).filter(({ contender, timing }) => contender.engine === 'dynaquant' && timing);
+  const key = (trial: Trial | ModelTrial, contender: string): string => `${trialName(trial)} ${contender}`;
   const times = new Map(
     rows.map(({ trial, contender, timing }) => [key(trial, contender.name), timing!.minimum]),
   );
   const pairs = rows.flatMap(({ trial, contender, timing }) => {
-    const { kind, weights, threads } = trial;
     const over = (
       before: number | undefined,
       what: string,
@@ -152,11 +175,8 @@ export function gains(run: Run): Gain[] {
             },
           ];
     const float = contender.type === 'float' ? undefined : times.get(key(trial, 'dynaquant-float'));
-    const single = threads === 1 ? undefined : times.get(key({ ...trial, threads: 1 }, contender.name));
-    return [
-      ...over(float, `float: ${kind}, ${weights}, ${threadCount(threads)}`),
-      ...over(single, `1 thread: ${kind}, ${weights}, ${threadCount(threads)}`),
-    ];
+    const single = trial.threads === 1 ? undefined : times.get(key({ ...trial, threads: 1 }, contender.name));
+    return [...over(float, `float: ${groupName(trial)}`), ...over(single, `1 thread: ${groupName(trial)}`)];
   });
   return [...groupBy(pairs, ({ what }) => what)].map(([what, members]) => {
     const ratios = members.map(({ ratio }) => ratio);
@@ -171,6 +191,25 @@ export function number(value: number): string {
   const rounded = value < 1000 ? Number(value.toPrecision(3)) : value;
   const digits = rounded >= 100 ? 0 : rounded >= 10 ? 1 : rounded >= 1 ? 2 : 3;
   return rounded.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+/** For example `1.31 (1.29 to 1.32)`. */
+export function ratioText({ value, low, high }: Ratio): string {
+  return `${number(value)} (${number(low)} to ${Number.isFinite(high) ? number(high) : '∞'})`;
+}
+
+/** For example `10 to 24`: how many rounds the timings of a run have. */
+export function roundsOf(run: Run): string {
+  const counts = allRows(run).flatMap(({ timing }) => (timing ? [timing.rounds.length] : []));
+  const [least, most] =
+    counts.length === 0 ? [run.rounds, run.rounds] : [Math.min(...counts), Math.max(...counts)];
+  return least === most ? String(least) : `${least} to ${most}`;
+}
+
+/** How far above a minimum its third best round is. */
+export function spreadText({ rounds }: Timing): string {
+  const share = spread(rounds);
+  return Number.isFinite(share) ? percent(share) : '';
 }
 
 /** A share in percent, with as many digits as it needs. */

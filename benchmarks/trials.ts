@@ -28,13 +28,83 @@ export function trialFacets(trial: Trial): Facets {
     batch: `b${batch}`,
     steps: `t${steps}`,
     weights,
-    threads: threads === 1 ? '1-thread' : `${threads}-threads`,
+    threads: counted(threads, 'thread'),
   };
 }
 
+/** A whole trained model and one shape of call. */
+export interface ModelTrial {
+  readonly kind: 'minilm' | 'beatnet' | 'silero' | 'resemblyzer';
+  readonly batch: number;
+  /** Words, frames, chunks or frames of a window. One frame or chunk is a stream's: its state goes from call to call. */
+  readonly steps: number;
+  readonly threads: number;
+}
+
+/** For each model: batch and steps of its calls, and how a shape is named. */
+const models: Record<
+  ModelTrial['kind'],
+  { calls: readonly [batch: number, steps: number][]; shape(batch: number, steps: number): string }
+> = {
+  minilm: {
+    calls: [
+      [1, 32],
+      [16, 32],
+      [1, 128],
+    ],
+    shape: (batch, steps) => `${batch}x${steps}`,
+  },
+  beatnet: {
+    calls: [
+      [1, 500],
+      [1, 1],
+    ],
+    shape: (_, steps) => counted(steps, 'frame'),
+  },
+  silero: {
+    calls: [
+      [1, 783],
+      [1, 1],
+    ],
+    shape: (_, steps) => counted(steps, 'chunk'),
+  },
+  resemblyzer: {
+    calls: [
+      [1, 160],
+      [16, 160],
+    ],
+    shape: (batch) => counted(batch, 'window'),
+  },
+};
+
+export function isModel(trial: Trial | ModelTrial): trial is ModelTrial {
+  return trial.kind in models;
+}
+
+export function modelTrials(threadCounts: readonly number[]): ModelTrial[] {
+  const kinds = Object.keys(models) as ModelTrial['kind'][];
+  return kinds.flatMap((kind) =>
+    models[kind].calls.flatMap(([batch, steps]) =>
+      threadCounts.map((threads): ModelTrial => ({ kind, batch, steps, threads })),
+    ),
+  );
+}
+
+export function modelFacets({ kind, batch, steps, threads }: ModelTrial) {
+  const shape = models[kind].shape(batch, steps);
+  return { all: 'models', kind, shape, threads: counted(threads, 'thread') } satisfies Facets;
+}
+
+/** `1-thread`, `2-threads`. */
+function counted(count: number, what: string): string {
+  return `${count}-${what}${count === 1 ? '' : 's'}`;
+}
+
 /** For example `lstm h512 b1 t20 trained 1-thread`: the words that choose it. */
-export function trialName(trial: Trial): string {
-  return Object.values(trialFacets(trial)).join(' ');
+export function trialName(trial: Trial | ModelTrial): string {
+  if (!isModel(trial)) return Object.values(trialFacets(trial)).join(' ');
+  const { kind, shape, threads } = modelFacets(trial);
+  return [kind, shape, threads].join(' ');
 }
 
 const linears = [

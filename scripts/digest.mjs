@@ -3,6 +3,15 @@
 // `node scripts/digest.mjs` prints JSON: { isa: { kind: sha256 } }, best first.
 import { createHash } from 'node:crypto';
 import { native } from '../dist/native/addon.js';
+import {
+  binaryNames,
+  callBinary,
+  callCompare,
+  callSelect,
+  callUnary,
+  comparisonNames,
+  unaryNames,
+} from '../dist/native/call-elementwise.js';
 import { callBags, callLinear, callLookup, callRNN } from '../dist/native/call.js';
 import { construct, floatCatalogue } from '../dist/nn/catalogue.js';
 import * as nn from '../dist/nn/index.js';
@@ -157,23 +166,30 @@ const kinds = {
       }
     };
   },
-  activations() {
+  elementwise() {
     const anything = new Float32Array(Uint32Array.from({ length: 50_003 }, () => random() * 2 ** 32).buffer);
     const x = anything.map((value, i) => (i % 3 > 0 || Number.isNaN(value) ? random() * 200 - 100 : value));
-    x.set([0, -0, Infinity, -Infinity, 3e38, -3e38, 1e-45, -1e-45, 87, -87, 88, -88]);
+    x.set([0, -0, Infinity, -Infinity, 3e38, -3e38, 1e-45, -1e-45, 87, -87, 88, -88, NaN]);
+    const y = Float32Array.from(x, (value) => (random() < 0.3 ? value : random() * 4 - 2));
+    // Which NaN, processors decide.
+    const withoutNaN = (values) => values.map((value) => (Number.isNaN(value) ? 99 : value));
+    const pair = [[1, 1], [1, 0], [0, 1]]; // prettier-ignore
     return (see) => {
-      for (const name of ['sigmoid', 'tanh']) {
-        for (const length of [...lengths, x.length]) {
-          const out = new Float32Array(length + 1).fill(7);
-          addon[name](x.subarray(0, length), out.subarray(0, length));
-          see(out);
+      for (const length of [...lengths, x.length]) {
+        const part = x.subarray(0, length);
+        for (const name of unaryNames) see(withoutNaN(callUnary(name, part, 1.5, 3)));
+        for (const strides of pair) {
+          const operands = strides.map((stride, i) => [x, y][i].subarray(0, stride === 0 ? 1 : length));
+          const call = [...operands, [length, ...strides], length];
+          for (const name of binaryNames) see(withoutNaN(callBinary(name, ...call)));
+          for (const name of comparisonNames) see(callCompare(name, ...call));
         }
+        const condition = Uint8Array.from(part, (value) => Number(value > 0));
+        see(withoutNaN(callSelect(condition, part, y.subarray(0, 1), [length, 1, 1, 0], length)));
       }
-      const nan = new Float32Array(1);
-      for (const name of ['sigmoid', 'tanh']) {
-        addon[name](Float32Array.of(NaN), nan);
-        see(Uint8Array.of(Number.isNaN(nan[0]))); // which NaN, processors decide
-      }
+      // Three dimensions, broadcast in turn.
+      const axes = [5, 0, 20, 7, 20, 0, 20, 1, 1];
+      see(withoutNaN(callBinary('add', x.subarray(13, 153), y.subarray(0, 100), axes, 700)));
     };
   },
   embedding() {

@@ -54,12 +54,18 @@ export {
   uint8,
   zeros,
   type CreateOptions,
+  type DeviationOptions,
+  type Dims,
   type DType,
+  type DTypeOptions,
   type NestedArray,
   type QScheme,
   type Quantization,
   type SizeArguments,
+  type SortOptions,
   type TensorData,
   type TensorOptions,
+  type TopKOptions,
+  type ValuesAndIndices,
 } from './tensor/index.js';
 export { getNumThreads, setNumThreads } from './threads.js';

@@ -61,10 +61,10 @@ test('prints as PyTorch does', () => {
 });
 test('errors', () => {
   expect(() => new nn.Tanh().forward(tensor([1n]))).toThrow(
-    /Tanh: input should be a float32 Tensor, got int64/,
+    /tanh: input should be a float32 Tensor, got int64/,
   );
   expect(() => new nn.ReLU().forward(1 as never)).toThrow(/got 1/);
-  expect(() => new nn.GELU().forward(1 as never)).toThrow(/GELU: input should be a float32 Tensor, got 1/);
+  expect(() => new nn.GELU().forward(1 as never)).toThrow(/gelu: input should be a float32 Tensor, got 1/);
   expect(() => new nn.GELU({ approximate: 'erf' as never })).toThrow(
     /approximate should be 'none' or 'tanh'/,
   );

@@ -1,4 +1,6 @@
 import { contenderFacets, contenders } from '../benchmarks/contenders/index.js';
+import { chooseAll } from '../benchmarks/options.js';
+import { services } from '../benchmarks/services/index.js';
 import { choose, grid, isQuick, trialFacets, trialName, unknownWords } from '../benchmarks/trials.js';
 
 const trials = grid([1]);
@@ -42,4 +44,49 @@ test('contenders are chosen by engine, type and mode; those without modes stay w
 test('words that nobody knows are found', () => {
   const facets = [...trials.map(trialFacets), ...contenders.map(contenderFacets)];
   expect(unknownWords(facets, ['h8', 'h9', 'pytorch', 'tensorflow'])).toEqual(['h9', 'tensorflow']);
+});
+
+describe('what words choose', () => {
+  const chosen = (...words: string[]): { trials: string[]; services: string[] } => {
+    const { trials, chosenServices } = chooseAll(words, [1], false);
+    return { trials: trials.map(trialName), services: chosenServices.map(({ name }) => name) };
+  };
+
+  test('nothing said: all layers and services, no models', () => {
+    const { trials, services: found } = chosen();
+    expect(trials).toEqual(grid([1]).map(trialName));
+    expect(found).toHaveLength(services.length);
+  });
+
+  test('layers, models and services leave each other out, unless words name several', () => {
+    expect(chosen('minilm', 'onnxruntime')).toEqual({
+      trials: ['minilm 1x32 1-thread', 'minilm 16x32 1-thread', 'minilm 1x128 1-thread'],
+      services: [],
+    });
+    expect(chosen('memory')).toEqual({ trials: [], services: ['memory'] });
+    expect(chosen('silero', '1-chunk', 'h8', 't1', 'b1', 'lstm', 'trained', 'memory')).toEqual({
+      trials: ['lstm h8 b1 t1 trained 1-thread', 'silero 1-chunk 1-thread'],
+      services: ['memory'],
+    });
+    expect(chosen('models').trials).toHaveLength(9);
+    expect(chosen('pytorch', '1-thread').trials).toHaveLength(grid([1]).length);
+  });
+
+  test('models run in the default mode, best and float', () => {
+    const { trials, contendersOf } = chooseAll(['beatnet'], [1], false);
+    expect(contendersOf(trials[0]!).map(({ name }) => name)).toEqual([
+      'dynaquant-int8',
+      'dynaquant-int8-best',
+      'onnxruntime-int8',
+      'pytorch-int8',
+      'dynaquant-float',
+      'onnxruntime-float',
+      'pytorch-float',
+    ]);
+    expect(contendersOf(grid([1])[0]!).map(({ name }) => name)).not.toContain('dynaquant-int8-best');
+  });
+
+  test('an unknown word is an error', () => {
+    expect(() => chooseAll(['minilm', 'bert'], [1], false)).toThrow("called 'bert'");
+  });
 });

@@ -13,7 +13,8 @@ export function exampleSizes({ type, sizes }: CatalogueEntry): Options {
   if (type === 'Unflatten') return { dim: -1, unflattenedSize: [3, 1] };
   if (type === 'Upsample') return { scaleFactor: 2 };
   if (/Pad[12]d$/.test(type)) return Object.fromEntries(sizes.map((name, i) => [name, i + 1]));
-  return Object.fromEntries(sizes.map((name, i) => [name, [5, 3, 2, 2][i]]));
+  const numbers = sizes[0] === 'numGroups' ? [3, 6] : [5, 3, 2, 2]; // channels divide into groups
+  return Object.fromEntries(sizes.map((name, i) => [name, numbers[i]]));
 }
 export function example(entry: CatalogueEntry): nn.Module {
   const isStack = entry.type === 'RNNStack';

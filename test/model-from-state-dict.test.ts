@@ -245,9 +245,12 @@ describe('files of PyTorch', () => {
 describe('what is no known module is kept', () => {
   test.each<[string, Record<string, number[]>]>([
     ['a convolution', { weight: [4, 3, 5], bias: [4] }],
-    ['batch norm', { weight: [4], bias: [4], running_mean: [4], running_var: [4] }],
+    [
+      'batch norm that does not count its batches',
+      { weight: [4], bias: [4], running_mean: [4], running_var: [4] },
+    ],
     ['a bias of another size', { weight: [4, 3], bias: [3] }],
-    ['an RMSNorm', { weight: [4] }],
+    ['a weight of three dimensions', { weight: [4, 3, 2] }],
     ['a layer that misses a tensor', { weight_ih_l0: [8, 2], weight_hh_l0: [8, 2], bias_ih_l0: [8] }],
     [
       'layers with a gap',

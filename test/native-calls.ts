@@ -1,4 +1,5 @@
 import { native } from '../src/native/addon.js';
+import { unaryNames, type UnaryName } from '../src/native/call-elementwise.js';
 import type { CallLayout, LinearHandle, RNNHandle, Slotted, StatusName } from '../src/native/handles.js';
 import { withIsa } from './support.js';
 
@@ -25,6 +26,19 @@ export function writeWords(words: Words): void {
 
 function bitsOf(array: readonly unknown[]): number {
   return array.reduce((bits: number, each, i) => (each === undefined ? bits : bits | (1 << i)), 0);
+}
+
+/** A function of each element, with its numbers. */
+export function runUnary(name: UnaryName, x: Slotted, out: Slotted, count: number, a = 0, b = 0): void {
+  writeWords({
+    arrays: bitsOf([x, out]),
+    elementwiseFunction: unaryNames.indexOf(name),
+    elementwiseCount: count,
+    elementwiseNumbers: a,
+  });
+  const { callWords, callLayout } = native();
+  callWords[callLayout.elementwiseNumbers + 1] = b;
+  native().unary(x, out);
 }
 
 /** Each argument is an array, or `undefined` for what its slot holds. */

@@ -1,6 +1,7 @@
 import * as nn from '../src/nn/index.js';
 import { randn } from '../src/random.js';
-import { tensor, zeros } from '../src/tensor/index.js';
+import { tensor, zeros, type Tensor } from '../src/tensor/index.js';
+import { decoded, expectSame, reductions } from './reductions.js';
 import { expectClose, golden, optionsOf } from './support.js';
 
 const modules = golden('modules');
@@ -53,3 +54,70 @@ test.each<[string, () => unknown, RegExp]>([
   ['option', () => new nn.LayerNorm(2, { epsilon: 1 } as never), /unknown option 'epsilon'/],
   ['bias', () => new nn.LayerNorm(2, { bias: 1 as never }), /bias should be a boolean, got 1/],
 ])('%s', (_, f, message) => expect(f).toThrow(message));
+
+describe('the other normalizations', () => {
+  const { modules } = reductions;
+  test.each(modules.map((c) => [c.repr, c] as const))('%s equals PyTorch', (repr, c) => {
+    const Class = nn[c.kind] as new (...args: unknown[]) => nn.Module;
+    const module = new Class(...c.args, c.options);
+    module.loadStateDict(new Map(Object.entries(c.state).map(([name, tensor]) => [name, decoded(tensor)])));
+    expect(String(module)).toBe(repr);
+    expect([...module.stateDict().keys()]).toEqual(Object.keys(c.state));
+    const input = decoded(c.input);
+    const output = module.forward(input) as Tensor;
+    expectSame(output, decoded(c.output));
+    expect((module.train().forward(input) as Tensor).equal(output)).toBe(true);
+  });
+  test.each<[string, (sizes: number[]) => nn.Module]>([
+    ['LayerNorm', (sizes) => new nn.LayerNorm(sizes.slice(1))],
+    ['RMSNorm', (sizes) => new nn.RMSNorm(sizes.slice(1))],
+    ['GroupNorm', () => new nn.GroupNorm(2, 6)],
+    ['BatchNorm1d', () => new nn.BatchNorm1d(6)],
+  ])('%s gives a row the same bits whatever other rows share the call', (_, make) => {
+    const x = randn(50, 6, 41);
+    const module = make([50, 6, 41]);
+    const all = module.forward(x) as Tensor;
+    for (const row of [0, 17, 49]) {
+      const alone = module.forward(x.slice(0, row, row + 1)) as Tensor;
+      expect(alone.equal(all.slice(0, row, row + 1))).toBe(true);
+    }
+    expect((module.forward(x.slice(0, 0, 0)) as Tensor).shape).toEqual([0, 6, 41]);
+  });
+  test('statistics are buffers and no parameters', () => {
+    const norm = new nn.BatchNorm1d(2);
+    expect([...norm.parameters()]).toHaveLength(2);
+    expect(norm.num_batches_tracked.toArray()).toBe(0);
+    expect(norm.num_batches_tracked.dtype).toBe('int64');
+    expect(norm.running_var.toArray()).toEqual([1, 1]);
+  });
+  test.each<[string, () => unknown, string]>([
+    ['groups', () => new nn.GroupNorm(4, 6), 'num_channels (6) must be divisible by num_groups (4)'],
+    [
+      'channels',
+      () => new nn.GroupNorm(2, 6).forward(zeros(2, 4)),
+      'GroupNorm: expected input of shape [N, 6, *], got [2, 4]',
+    ],
+    ['planes', () => new nn.BatchNorm2d(2).forward(zeros(2, 2)), 'expected 4D input (got 2D input)'],
+    [
+      'too many dimensions',
+      () => new nn.BatchNorm1d(2).forward(zeros(2, 2, 1, 1)),
+      'expected 2D or 3D input (got 4D input)',
+    ],
+    [
+      'features',
+      () => new nn.BatchNorm1d(2).forward(zeros(2, 3)),
+      'running_mean should contain 3 elements not 2',
+    ],
+    [
+      'statistics that were replaced',
+      () => {
+        const norm = new nn.BatchNorm1d(2);
+        norm.registerBuffer('running_var', zeros(3));
+        return norm.forward(zeros(1, 2));
+      },
+      'running_var should have the shape [2], got [3]',
+    ],
+    ['eps', () => new nn.RMSNorm(2, { eps: -1 }), 'eps should not be negative, got -1'],
+    ['input', () => new nn.RMSNorm(2).forward(zeros(3)), 'Given normalized_shape=[2]'],
+  ])('%s', (_, f, message) => expect(f).toThrow(message));
+});

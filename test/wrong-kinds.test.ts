@@ -176,6 +176,46 @@ function asynchronous(rows: Rows): Rows {
 const on = (call: (self: dynaquant.Tensor, ...args: never[]) => unknown, args: Row['args'] = {}): Row =>
   method(matrix, call, args);
 
+const dims = (): Argument => dim(nullable);
+type Reduce = (t: dynaquant.Tensor, ...args: never[]) => unknown;
+/** The rows of a reduction with a dtype. */
+const reduction = (call: Reduce): Row[] => [
+  on((t, dim: never, keepdim: never, options: never) => call(t, dim, keepdim, options), {
+    dim: dims(),
+    keepdim: flag(),
+    options: options(),
+  }),
+  on((t, dtype: never) => call(t, 0 as never, false as never, { dtype } as never), { dtype: dtype() }),
+];
+/** Of `std` and `var`. */
+const deviation = (call: Reduce): Row[] => [
+  on((t, dim: never, options: never) => call(t, dim, options), { dim: dims(), options: options() }),
+  on((t, correction: never, keepdim: never) => call(t, 0 as never, { correction, keepdim } as never), {
+    correction: number(),
+    keepdim: flag(),
+  }),
+];
+/** Of what has a result for each element. */
+const alongOne = (call: Reduce): Row[] => [
+  on((t, dim: never, options: never) => call(t, dim, options), { dim: dim(), options: options() }),
+  on((t, dtype: never) => call(t, 0 as never, { dtype } as never), { dtype: dtype() }),
+];
+const maybe = (): Argument => arg(vector, nullable);
+const batchNormOptions = {
+  eps: number(),
+  momentum: arg(() => 1, 'undefined null number'),
+  affine: flag(),
+  bias: flag(),
+};
+/** Of `sort` and `argsort`. */
+const order = (call: Reduce): Row[] => [
+  on((t, dim: never, options: never) => call(t, dim, options), { dim: dim(optional), options: options() }),
+  on((t, descending: never, stable: never) => call(t, 0 as never, { descending, stable } as never), {
+    descending: flag(),
+    stable: flag(),
+  }),
+];
+
 const linear = (): dynaquant.nn.Linear => new nn.Linear(2, 2);
 
 type Rows = Record<string, Row | Row[]>;
@@ -276,16 +316,65 @@ const tensorMethods: Rows = {
   'Tensor.mul': on((t, other: never) => t.mul(other), { other: operand() }),
   'Tensor.div': on((t, other: never) => t.div(other), { other: operand() }),
   'Tensor.eq': on((t, other: never) => t.eq(other), { other: operand() }),
-  'Tensor.sum': on((t) => t.sum()),
-  'Tensor.mean': on((t) => t.mean()),
-  'Tensor.min': on((t) => t.min()),
-  'Tensor.max': on((t) => t.max()),
+  'Tensor.sum': reduction((t, ...args) => t.sum(...args)),
+  'Tensor.mean': reduction((t, ...args) => t.mean(...args)),
+  'Tensor.prod': reduction((t, ...args) => t.prod(...args)),
+  'Tensor.amax': on((t, dim: never, keepdim: never) => t.amax(dim, keepdim), {
+    dim: dims(),
+    keepdim: flag(),
+  }),
+  'Tensor.amin': on((t, dim: never, keepdim: never) => t.amin(dim, keepdim), {
+    dim: dims(),
+    keepdim: flag(),
+  }),
+  'Tensor.min': on((t, dim: never, keepdim: never) => t.min(dim, keepdim), {
+    dim: dim(nullable),
+    keepdim: flag(),
+  }),
+  'Tensor.max': on((t, dim: never, keepdim: never) => t.max(dim, keepdim), {
+    dim: dim(nullable),
+    keepdim: flag(),
+  }),
   'Tensor.argmax': on((t, dim: never, keepdim: never) => t.argmax(dim, keepdim), {
     dim: dim(nullable),
     keepdim: flag(),
   }),
-  'Tensor.softmax': on((t, dim: never) => t.softmax(dim), { dim: dim() }),
-  'Tensor.logSoftmax': on((t, dim: never) => t.logSoftmax(dim), { dim: dim() }),
+  'Tensor.argmin': on((t, dim: never, keepdim: never) => t.argmin(dim, keepdim), {
+    dim: dim(nullable),
+    keepdim: flag(),
+  }),
+  'Tensor.var': deviation((t, ...args) => t.var(...args)),
+  'Tensor.std': deviation((t, ...args) => t.std(...args)),
+  'Tensor.norm': [
+    on((t, p: never, dim: never, keepdim: never) => t.norm(p, dim, keepdim), {
+      p: arg(() => 2, 'undefined number'),
+      dim: dims(),
+      keepdim: flag(),
+    }),
+    on((t, dtype: never) => t.norm(2, 0, false, { dtype }), { dtype: dtype() }),
+  ],
+  'Tensor.logsumexp': on((t, dim: never, keepdim: never) => t.logsumexp(dim, keepdim), {
+    dim: dim(),
+    keepdim: flag(),
+  }),
+  'Tensor.all': on((t, dim: never, keepdim: never) => t.all(dim, keepdim), { dim: dims(), keepdim: flag() }),
+  'Tensor.any': on((t, dim: never, keepdim: never) => t.any(dim, keepdim), { dim: dims(), keepdim: flag() }),
+  'Tensor.cumsum': alongOne((t, ...args) => t.cumsum(...args)),
+  'Tensor.softmax': alongOne((t, ...args) => t.softmax(...args)),
+  'Tensor.logSoftmax': alongOne((t, ...args) => t.logSoftmax(...args)),
+  'Tensor.topk': [
+    on((t, k: never, dim: never, options: never) => t.topk(k, dim, options), {
+      k: arg(() => 1),
+      dim: dim(optional),
+      options: options(),
+    }),
+    on((t, largest: never, sorted: never) => t.topk(1, 0, { largest, sorted }), {
+      largest: flag(),
+      sorted: flag(),
+    }),
+  ],
+  'Tensor.sort': order((t, ...args) => t.sort(...args)),
+  'Tensor.argsort': order((t, ...args) => t.argsort(...args)),
   'Tensor.reshape': on((t, shape: never) => t.reshape(shape), { shape: arg(() => [4]) }),
   'Tensor.view': on((t, shape: never) => t.view(shape), { shape: arg(() => [4]) }),
   'Tensor.flatten': on((t, startDim: never, endDim: never) => t.flatten(startDim, endDim), {
@@ -684,6 +773,71 @@ const floatLayers: Rows = {
     (m, x: never) => m.forward(x),
     { input: input() },
   ),
+  'nn.RMSNorm': construct(
+    nn.RMSNorm,
+    { normalizedShape: arg(() => 2) },
+    { eps: arg(() => 1, 'undefined null number'), elementwiseAffine: flag() },
+  ),
+  'nn.RMSNorm.forward': method(
+    () => new nn.RMSNorm(2),
+    (m, x: never) => m.forward(x),
+    { input: input() },
+  ),
+  'nn.GroupNorm': construct(
+    nn.GroupNorm,
+    { numGroups: size(), numChannels: size() },
+    { eps: number(), affine: flag(), bias: flag() },
+  ),
+  'nn.GroupNorm.forward': method(
+    () => new nn.GroupNorm(1, 2),
+    (m, x: never) => m.forward(x),
+    { input: arg(matrix) },
+  ),
+  'nn.BatchNorm1d': construct(nn.BatchNorm1d, { numFeatures: size() }, batchNormOptions),
+  'nn.BatchNorm1d.forward': method(
+    () => new nn.BatchNorm1d(2),
+    (m, x: never) => m.forward(x),
+    { input: arg(matrix) },
+  ),
+  'nn.BatchNorm2d': construct(nn.BatchNorm2d, { numFeatures: size() }, batchNormOptions),
+  'nn.functional.softmax': alongOne(nn.functional.softmax),
+  'nn.functional.logSoftmax': alongOne(nn.functional.logSoftmax),
+  'nn.functional.normalize': [
+    { call: nn.functional.normalize, args: { input: arg(matrix), options: options() } },
+    {
+      call: (p: never, dim: never, eps: never) => nn.functional.normalize(matrix(), { p, dim, eps }),
+      args: { p: number(), dim: dims(), eps: number() },
+    },
+  ],
+  'nn.functional.layerNorm': {
+    call: nn.functional.layerNorm,
+    args: {
+      input: input(),
+      normalizedShape: arg(() => [2]),
+      weight: maybe(),
+      bias: maybe(),
+      options: options(),
+    },
+  },
+  'nn.functional.rmsNorm': {
+    call: nn.functional.rmsNorm,
+    args: { input: input(), normalizedShape: arg(() => [2]), weight: maybe(), options: options() },
+  },
+  'nn.functional.groupNorm': {
+    call: nn.functional.groupNorm,
+    args: { input: arg(matrix), numGroups: arg(() => 1), weight: maybe(), bias: maybe(), options: options() },
+  },
+  'nn.functional.batchNorm': {
+    call: nn.functional.batchNorm,
+    args: {
+      input: arg(matrix),
+      runningMean: arg(vector),
+      runningVar: arg(vector),
+      weight: maybe(),
+      bias: maybe(),
+      options: options(),
+    },
+  },
   'nn.Linear': construct(nn.Linear, { inFeatures: size(), outFeatures: size() }, { bias: flag() }),
   'nn.Linear.forward': method(linear, (m, x: never) => m.forward(x), { input: input() }),
   'nn.Linear.repack': method(linear, (m) => m.repack(), {}),

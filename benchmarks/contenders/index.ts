@@ -1,7 +1,8 @@
 // The contenders, and how each is started: one process for each contender and trial, which speaks JSON lines.
 import { join } from 'node:path';
 
-import type { Facets, Trial } from '../trials.js';
+import type { Profile } from '../run.js';
+import type { Facets, ModelTrial, Trial } from '../trials.js';
 
 export type Mode = 'pertensor' | 'perchannel' | 'perrow' | 'fullrange' | 'best';
 const modes: readonly Mode[] = ['pertensor', 'perchannel', 'perrow', 'fullrange', 'best'];
@@ -39,17 +40,38 @@ export function contenderFacets({ name, engine, type, mode }: Contender): Facets
   return { name, engine, type, mode: mode ?? modes };
 }
 
+/** Whole models run in int8 and in float. */
+export function runsModels({ type }: Contender): boolean {
+  return type === 'int8' || type === 'float';
+}
+
+/** What a model's contenders find on disk, as prepare_model.py made it. */
+export interface ModelFiles {
+  /** The file of the weights, and the folder of the graphs. */
+  readonly weights: string;
+  readonly graphs: string;
+  /** Of a stream: the shape of its LSTM's hidden state, and of its cell state. */
+  readonly state?: readonly number[];
+  /** Why there are no graphs. */
+  readonly skip?: string;
+}
+
 /** What a contender's process is told when it starts. */
-export interface Job {
-  readonly trial: Trial;
+export interface Job<AnyTrial extends Trial | ModelTrial = Trial | ModelTrial> {
+  readonly trial: AnyTrial;
   readonly contender: Contender;
   /** All tensors of the trial, float32, one after the other. */
   readonly file: string;
   readonly tensors: readonly (readonly [name: string, shape: readonly number[]])[];
+  /** Of a whole model, whose tensors are `x` and `y` only. */
+  readonly model?: ModelFiles;
+  /** Whether it should say where a call's time goes, in place of rounds. */
+  readonly profile?: boolean;
 }
 
 /** Its first answer, after it compared its output with the float result. */
-export type Greeting = { version: string; error: number; usPerCall: number } | { skip: string };
+export type Greeting =
+  { version: string; error: number; cosine: number; usPerCall: number; profile?: Profile } | { skip: string };
 
 /** The request that it then gets once a round. */
 export interface RoundRequest {
@@ -65,6 +87,9 @@ export interface RoundReply {
 
 export function commandOf({ engine }: Contender, root: string): [command: string, ...args: string[]] {
   if (engine !== 'pytorch') return [process.execPath, join(root, 'build', 'benchmarks', 'child.js')];
-  const python = process.env['DYNAQUANT_BENCH_PYTHON'] ?? 'python3';
-  return [python, join(root, 'benchmarks', 'contenders', 'pytorch.py')];
+  return [pythonCommand(), join(root, 'benchmarks', 'contenders', 'pytorch.py')];
+}
+
+export function pythonCommand(): string {
+  return process.env['DYNAQUANT_BENCH_PYTHON'] ?? 'python3';
 }

@@ -7,7 +7,10 @@ import { Skip, type Setup, type Subject } from './subject.js';
 
 /** The parts of onnxruntime-node that the benchmarks use. It is installed beside the benchmarks only. */
 export interface OnnxRuntime {
-  Tensor: new (type: 'float32', data: Float32Array, dims: readonly number[]) => object;
+  Tensor: {
+    new (type: 'float32', data: Float32Array, dims: readonly number[]): object;
+    new (type: 'int64', data: BigInt64Array, dims: readonly number[]): object;
+  };
   InferenceSession: {
     create(
       model: Uint8Array | string,

@@ -10,6 +10,49 @@ def say(message):
     print(json.dumps(message), flush=True)
 
 
+def quantize(module, contender, torch):
+    """The module as the contender runs it."""
+    if contender["type"] == "float":
+        return module
+    torch.backends.quantized.engine = "fbgemm"
+    dtype = torch.float16 if contender["type"] == "float16" else torch.qint8
+    return torch.ao.quantization.quantize_dynamic(module, dtype=dtype)
+
+
+def layer(job, tensors, torch):
+    """A layer's call, and what takes its output out of the result."""
+    trial, x = job["trial"], tensors["x"]
+    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "linear": torch.nn.Linear}[trial["kind"]]
+    model = torch.nn.Sequential(kind(trial["input"], trial["output"])).eval()
+    model[0].load_state_dict({name: tensors[name] for name in model[0].state_dict()})
+    module = quantize(model, job["contender"], torch)[0]
+    if trial["kind"] == "linear":
+        return lambda: module(x), lambda result: result
+    state = (tensors["h0"], tensors["c0"]) if "c0" in tensors else tensors["h0"]
+    return lambda: module(x, state), lambda result: result[0]
+
+
+def model(job, tensors, torch):
+    """A whole model's call. A stream's state goes from call to call."""
+    import models
+
+    trial = job["trial"]
+    module = models.load(trial["kind"], job["model"]["weights"])
+    x = tensors["x"].long() if trial["kind"] == "minilm" else tensors["x"]
+    streams = models.streams(module, trial)
+    state = models.state(module) if streams else ()
+    module = quantize(module, job["contender"], torch)
+    if not streams:
+        return lambda: module(x), lambda result: result
+
+    def call():
+        nonlocal state
+        result, *state = module(x, *state)
+        return result
+
+    return call, lambda result: result
+
+
 def main():
     job = json.loads(sys.argv[1])
     trial, contender = job["trial"], job["contender"]
@@ -29,33 +72,9 @@ def main():
         tensors[name] = data[start : start + count].reshape(shape)
         start += count
 
-    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "linear": torch.nn.Linear}[trial["kind"]]
-    model = torch.nn.Sequential(kind(trial["input"], trial["output"])).eval()
-    model[0].load_state_dict({name: tensors[name] for name in model[0].state_dict()})
-    if contender["type"] != "float":
-        if "fbgemm" not in torch.backends.quantized.supported_engines:
-            return say({"skip": f"PyTorch {torch.__version__} has no fbgemm engine here"})
-        torch.backends.quantized.engine = "fbgemm"
-        dtype = torch.float16 if contender["type"] == "float16" else torch.qint8
-        model = torch.ao.quantization.quantize_dynamic(model, {kind}, dtype=dtype)
-    layer, x = model[0], tensors["x"]
-
-    if trial["kind"] != "linear":
-        state = (tensors["h0"], tensors["c0"]) if "c0" in tensors else tensors["h0"]
-
-        def call():
-            return layer(x, state)
-
-        def output(result):
-            return result[0]
-
-    else:
-
-        def call():
-            return layer(x)
-
-        def output(result):
-            return result
+    if contender["type"] != "float" and "fbgemm" not in torch.backends.quantized.supported_engines:
+        return say({"skip": f"PyTorch {torch.__version__} has no fbgemm engine here"})
+    call, output = (model if "model" in job else layer)(job, tensors, torch)
 
     def measure(calls):
         begin = time.perf_counter()
@@ -64,14 +83,16 @@ def main():
         return (time.perf_counter() - begin) * 1e6 / calls
 
     with torch.inference_mode():
-        expected = tensors["y"]
-        error = (output(call()) - expected).abs().mean() / expected.abs().mean()
+        actual, expected = output(call()), tensors["y"]
+        error = (actual - expected).abs().mean() / expected.abs().mean()
+        cosine = torch.cosine_similarity(actual.flatten(), expected.flatten(), 0)
         # Warm up for a tenth of a second, and three calls at least.
         us, spent = [], 0.0
         while len(us) < 3 or (spent < 1e5 and len(us) < 10000):
             us.append(measure(1))
             spent += us[-1]
-        say({"version": torch.__version__, "error": error.item(), "usPerCall": min(us)})
+        differences = {"error": error.item(), "cosine": cosine.item()}
+        say({"version": torch.__version__, **differences, "usPerCall": min(us)})
         for line in sys.stdin:
             request = json.loads(line)
             say({"batches": [measure(request["calls"]) for _ in range(request["batches"])]})

@@ -32,7 +32,7 @@ enum Word : std::size_t {
   kJoined,  // the output lies behind the output before it, in the same array
   kOwnWords,
 };
-constexpr std::size_t kWords = kOwnWords + 6;
+constexpr std::size_t kWords = kOwnWords + 8;
 
 // Tells JavaScript the index of a word by its name. A binding's init function does so for its own.
 struct NamedWord {

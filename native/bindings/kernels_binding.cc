@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The choice of instruction set, the quantization of weights, and elementwise activations.
+// The choice of instruction set, and the quantization of weights.
 #include "bindings/arguments.h"
 #include "bindings/environment.h"
 #include "engine/quantize.h"
@@ -51,14 +51,6 @@ Napi::Value to_half(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(env, quantize_half(weight.data, weight.size, out));
 }
 
-template <void (*KernelTable::*kernel)(const float*, std::size_t, float*)>
-void elementwise(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const Span<float> x = typed_array<float>(env, info[0], "x");
-  float* out = typed_array<float>(env, info[1], "out", x.size);
-  (selected_kernels(env).*kernel)(x.data, x.size, out);
-}
-
 }  // namespace
 
 void init_kernels(Napi::Env env, Napi::Object exports) {
@@ -67,8 +59,6 @@ void init_kernels(Napi::Env env, Napi::Object exports) {
   exports.Set("selectIsa", Napi::Function::New<select_isa>(env));
   exports.Set("quantizeWeight", Napi::Function::New<quantize>(env));
   exports.Set("quantizeHalf", Napi::Function::New<to_half>(env));
-  exports.Set("sigmoid", Napi::Function::New<elementwise<&KernelTable::sigmoid>>(env));
-  exports.Set("tanh", Napi::Function::New<elementwise<&KernelTable::tanh>>(env));
 }
 
 }  // namespace dynaquant

@@ -72,23 +72,3 @@ DYNAQUANT_INLINE F32 sigmoid_times_tanh(F32 x, F32 y) {
   const F32 e = expm1_of_twice_abs(y);
   return copy_sign(div(e, mul(one_plus_exp_minus(x), add(e, set_f32(2.0f)))), y);
 }
-
-DYNAQUANT_INLINE bool is_disjoint(const float* a, const float* b, size_t count) {
-  return a + count <= b || b + count <= a;
-}
-DYNAQUANT_INLINE void check_elementwise(const float* x, size_t count, const float* out) {
-  DYNAQUANT_CHECK(count == 0 || (is_array(x) && is_array(out)));
-  DYNAQUANT_CHECK(is_disjoint(x, out, count));
-}
-
-inline void sigmoid_kernel(const float* x, size_t count, float* out) {
-  check_elementwise(x, count, out);
-  for (; count >= 16; x += 16, out += 16, count -= 16) store(out, sigmoid(load(x)));
-  if (count) store_first(out, sigmoid(load_first(x, count)), count);
-}
-
-inline void tanh_kernel(const float* x, size_t count, float* out) {
-  check_elementwise(x, count, out);
-  for (; count >= 16; x += 16, out += 16, count -= 16) store(out, tanh(load(x)));
-  if (count) store_first(out, tanh(load_first(x, count)), count);
-}

@@ -183,6 +183,57 @@ struct Affine {
   size_t repeat;  // divides the row's length
 };
 
+// Functions of one element, some with numbers a and b. A NaN stays NaN. Up to kHardswish each is
+// the float operations that it says, in that order. The errors of the others are against exact, in
+// ulp of the exact result; where that is subnormal, an ulp is 2^-149. At
+// the infinities they have their limits.
+enum class Unary : uint8_t {
+  kAbs,
+  kNeg,
+  kSquare,
+  kSqrt,
+  kRsqrt,       // 1 / sqrt(x)
+  kReciprocal,  // 1 / x
+  kFloor,
+  kCeil,
+  kRound,  // ties to even
+  kTrunc,
+  kSign,         // 0 for NaN
+  kClamp,        // min(max(x, a), b)
+  kRelu,         // max(x, 0)
+  kLeakyRelu,    // x where it is positive, else a * x
+  kHardsigmoid,  // min(max(x + 3, 0), 6) / 6
+  kHardswish,    // x * min(max(x + 3, 0), 6) / 6
+  kExp,          // within 2 ulp
+  kLog,          // within 1 ulp, of subnormal numbers too
+  kErf,          // within 2.5 ulp
+  kSigmoid,      // within 3.5 ulp, below -20 6; beyond +-87 0 and 1 to 2e-38
+  kTanh,         // within 3.5 ulp
+  kGelu,         // x Phi(x), Phi of the normal distribution: within 10 ulp, in the far tail too
+  kGeluTanh,     // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))): within 5 ulp and 6e-8
+  kSilu,         // x / (1 + exp(-x)): within 4 ulp, below -87 1e-43
+  kSoftplus,     // log(1 + exp(a x)) / a, x where a x > b: within 2.5 ulp, for a = 1
+  kElu,          // x where it is positive, else a (exp(x) - 1): within 2 ulp
+};
+constexpr size_t kUnaries = (size_t)Unary::kElu + 1;
+struct Numbers {
+  float a, b;
+};
+// Functions of two. The extremes are NaN where an operand is.
+enum class Binary : uint8_t { kAdd, kSub, kMul, kDiv, kMinimum, kMaximum };
+constexpr size_t kBinaries = (size_t)Binary::kMaximum + 1;
+enum class Comparison : uint8_t { kEqual, kNotEqual, kLess, kLessEqual };
+constexpr size_t kComparisons = (size_t)Comparison::kLessEqual + 1;
+
+// Rows of an operand, `row_stride` elements apart (0: all rows are the same). A row has an element
+// for each column or, if it `repeats`, one for all of them.
+template <typename Element>
+struct Operand {
+  const Element* data;
+  size_t row_stride;
+  bool repeats;
+};
+
 struct KernelTable {
   const char* name;
   PanelLayout layout;
@@ -239,11 +290,6 @@ struct KernelTable {
   // `in` and the rows of `out` are (a transpose).
   void (*move)(const float* in, const Moves& moves, float* out);
 
-  // Elementwise; within 3.5 ulp of exact, sigmoid below -20 within 6 and beyond +-87 0 and 1 to
-  // 2e-38. NaN stays NaN.
-  void (*sigmoid)(const float* x, size_t count, float* out);
-  void (*tanh)(const float* x, size_t count, float* out);
-
   // Lines have at least one element. A row's elements are neighbours: x[row * length + i], and
   // out[row] is what `Reduction` says of it. Columns: x[i * stride + column], and out[column]. A
   // line gives the same bits whatever lines are beside it. With u = 2^-24 and n elements, a sum (of
@@ -267,6 +313,17 @@ struct KernelTable {
   // fma(x - means[i / repeat], weight, bias).
   void (*scale_channels)(const float* x, size_t rows, size_t length, const float* means,
                          const Affine& affine, float* out);
+  // out[i] = f(x[i]); `out` may be x. `Unary` has the errors.
+  void (*unary[kUnaries])(const float* x, size_t count, const Numbers& numbers, float* out);
+  // out[row][column] = f(a, b), out without gaps. Exact: each result is rounded once.
+  void (*binary[kBinaries])(const Operand<float>& a, const Operand<float>& b, size_t rows,
+                            size_t columns, float* out);
+  // 1 where true, else 0. All but kNotEqual are false where an operand is NaN.
+  void (*comparison[kComparisons])(const Operand<float>& a, const Operand<float>& b, size_t rows,
+                                   size_t columns, uint8_t* out);
+  // `yes` where the condition's byte is not 0, else `no`.
+  void (*select)(const Operand<uint8_t>& condition, const Operand<float>& yes,
+                 const Operand<float>& no, size_t rows, size_t columns, float* out);
 };
 
 }  // namespace dynaquant

@@ -9,10 +9,12 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 // What kernels are made of.
 #include "activations.inl.h"
 #include "copy_rows.inl.h"
+#include "functions.inl.h"
 #include "prefetch.inl.h"
 #include "products.inl.h"
 #include "tiles.inl.h"
 // Kernels.
+#include "elementwise.inl.h"
 #include "embedding.inl.h"
 #include "gemm.inl.h"
 #include "params.inl.h"
@@ -54,13 +56,11 @@ constexpr KernelTable make_table(const char* name) {
   add_steps<ReluRnn>(table, RnnMode::kRelu);
   table.gather_row = gather_row_kernel;
   table.move = move_kernel;
-  table.sigmoid = sigmoid_kernel;
-  table.tanh = tanh_kernel;
-  add_reduction<Combined<Add>>(table, Reduction::kSum);
-  add_reduction<Combined<Add, Magnitude>>(table, Reduction::kSumOfMagnitudes);
-  add_reduction<Combined<Add, Square>>(table, Reduction::kSumOfSquares);
+  add_reduction<Combined<Total>>(table, Reduction::kSum);
+  add_reduction<Combined<Total, Magnitude>>(table, Reduction::kSumOfMagnitudes);
+  add_reduction<Combined<Total, Squared>>(table, Reduction::kSumOfSquares);
   add_reduction<SquaredDeviations>(table, Reduction::kSquaredDeviations);
-  add_reduction<Combined<Multiply>>(table, Reduction::kProduct);
+  add_reduction<Combined<Product>>(table, Reduction::kProduct);
   add_reduction<Combined<Least>>(table, Reduction::kLeast);
   add_reduction<Combined<Largest>>(table, Reduction::kLargest);
   add_reduction<LogSumExp>(table, Reduction::kLogSumExp);
@@ -71,6 +71,7 @@ constexpr KernelTable make_table(const char* name) {
   table.normalize = normalize_kernel;
   table.normalize_rms = normalize_rms_kernel;
   table.scale_channels = scale_channels_kernel;
+  add_elementwise(table);
   return table;
 }
 

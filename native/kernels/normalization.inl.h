@@ -6,7 +6,7 @@ DYNAQUANT_INLINE void softmax_line(const Line& line, float* out) {
   const F32 largest = largest_of(line);
   if constexpr (kLog) {
     const F32 log_sum = log_of_sums(
-        combine_values<Add>(line, [=](F32 x) { return exp_of_negative(sub(x, largest)); }));
+        combine_values<Total>(line, [=](F32 x) { return exp_of_negative(sub(x, largest)); }));
     for (size_t i = 0; i < line.vectors(); ++i) {
       line.write(out, i, sub(sub(line.vector(i), largest), log_sum));
     }
@@ -15,7 +15,7 @@ DYNAQUANT_INLINE void softmax_line(const Line& line, float* out) {
     }
   } else {
     const F32 nothing = set_f32(-__builtin_inff());
-    const F32 sum = combine<Add>(
+    const F32 sum = combine<Total>(
         line,
         [&](size_t i) {
           const F32 e = exp_of_negative(sub(line.vector(i), largest));
@@ -131,7 +131,7 @@ inline void normalize_rms_kernel(const float* x, size_t rows, size_t length, con
   const Center none = {set_f32(0.0f), set_f32(0.0f)};
   for (size_t i = 0; i < rows * length; i += length) {
     const Row row = {x + i, length};
-    normalize_row(row, affine, eps, none, Combined<Add, Square>::of(row), out + i);
+    normalize_row(row, affine, eps, none, Combined<Total, Squared>::of(row), out + i);
   }
 }
 

@@ -63,11 +63,11 @@ struct Columns {
 };
 
 // How two vectors become one, and what changes nothing.
-struct Add {
+struct Total {
   static constexpr float kNothing = 0;
   DYNAQUANT_INLINE static F32 join(F32 a, F32 b) { return add(a, b); }
 };
-struct Multiply {
+struct Product {
   static constexpr float kNothing = 1;
   DYNAQUANT_INLINE static F32 join(F32 a, F32 b) { return mul(a, b); }
 };
@@ -138,14 +138,14 @@ struct Center {
 template <typename Line>
 DYNAQUANT_INLINE Center center_of(const Line& line) {
   const F32 size = set_f32((float)line.length);
-  const F32 mean = div(combine_values<Add>(line, [](F32 x) { return x; }), size);
-  const F32 rest = combine_values<Add>(line, [=](F32 x) { return sub(x, mean); });
+  const F32 mean = div(combine_values<Total>(line, [](F32 x) { return x; }), size);
+  const F32 rest = combine_values<Total>(line, [=](F32 x) { return sub(x, mean); });
   return {mean, div(rest, size)};
 }
 // The sum of (x - mean)^2.
 template <typename Line>
 DYNAQUANT_INLINE F32 squared_deviations(const Line& line, const Center& center) {
-  return combine_values<Add>(line, [&](F32 x) { return mul(center(x), center(x)); });
+  return combine_values<Total>(line, [&](F32 x) { return mul(center(x), center(x)); });
 }
 template <typename Line>
 DYNAQUANT_INLINE F32 largest_of(const Line& line) {
@@ -183,7 +183,7 @@ struct Itself {
 struct Magnitude {
   DYNAQUANT_INLINE static F32 of(F32 x) { return abs(x); }
 };
-struct Square {
+struct Squared {
   DYNAQUANT_INLINE static F32 of(F32 x) { return mul(x, x); }
 };
 template <typename Op, typename Value = Itself>
@@ -204,7 +204,7 @@ struct LogSumExp {
   DYNAQUANT_INLINE static F32 of(const Line& line) {
     const F32 largest = largest_of(line);
     const F32 sum =
-        combine_values<Add>(line, [=](F32 x) { return exp_of_negative(sub(x, largest)); });
+        combine_values<Total>(line, [=](F32 x) { return exp_of_negative(sub(x, largest)); });
     float lanes[16], largest_lanes[16];
     store(lanes, add(largest, log_of_sums(sum)));
     store(largest_lanes, largest);

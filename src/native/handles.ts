@@ -36,6 +36,9 @@ export interface CallLayout {
   readonly reduction: number;
   readonly normGroups: number;
   readonly normEps: number;
+  readonly elementwiseFunction: number;
+  readonly elementwiseCount: number;
+  readonly elementwiseNumbers: number;
 }
 
 /** Memory that both sides know, so that a call need not ask for its address. */
@@ -298,8 +301,23 @@ export interface NativeAddon extends CallMemory {
   normalize(x: Slotted, weight: Slotted, bias: Slotted, out: Slotted): void;
   /** `out` = `(x - mean) * weight + bias` of each channel. The words hold rows, channels and a channel's length. */
   scaleChannels(x: Slotted, means: Slotted, weight: Slotted, bias: Slotted, out: Slotted): void;
-  sigmoid(x: Float32Array, out: Float32Array): void;
-  tanh(x: Float32Array, out: Float32Array): void;
+  /** `out` = a function of each element of `x`. The words hold its number, the count, and its numbers a and b. */
+  unary(x: Slotted, out: Slotted): void;
+  /**
+   * `out` = a function of `a` and `b`, broadcast along `axes`: the size of each dimension, followed by the operands'
+   * strides along it. Without them there is one dimension, and the words hold its size and strides.
+   */
+  binary(a: Slotted, b: Slotted, out: Slotted, axes: Float64Array | undefined): void;
+  /** The same for comparisons: `out` is 1 where it is true, else 0. */
+  compare(a: Slotted, b: Slotted, out: Uint8Array, axes: Float64Array | undefined): void;
+  /** `out` = `yes` where the condition is not 0, else `no`. */
+  select(
+    condition: Uint8Array,
+    yes: Slotted,
+    no: Slotted,
+    out: Slotted,
+    axes: Float64Array | undefined,
+  ): void;
 
   /**
    * Moves elements of 4 or 8 bytes. `layout` holds the number of dimensions, where the walk begins in `data` and in

@@ -1,15 +1,28 @@
-import { checkOneOf, checkOptions, checkInteger, checkNumber, rangeError } from '../errors.js';
-import { native } from '../native/addon.js';
-import { float32 } from '../tensor/dtype.js';
-import { checkTensor, isTensor, resultTensor, Tensor } from '../tensor/tensor.js';
+import { checkInteger, checkOneOf, checkOptions, rangeError } from '../errors.js';
+import { checkTensor, type Tensor } from '../tensor/tensor.js';
+import { numberOptions } from './arguments.js';
 import { closed, fixed } from './closed.js';
+import {
+  elu,
+  gelu,
+  hardsigmoid,
+  hardswish,
+  hardtanh,
+  leakyRelu,
+  relu,
+  sigmoid,
+  silu,
+  softplus,
+  tanh,
+  type GELUOptions,
+} from './functional/activation.js';
 import { Module, pythonFloat } from './module.js';
 
 /** `max(x, 0)`; a NaN stays NaN. */
 export class ReLU extends Module {
   /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
-    return map('ReLU', input, (x) => (x < 0 ? 0 : x));
+    return relu(input);
   }
 }
 
@@ -17,10 +30,7 @@ export class ReLU extends Module {
 export class Sigmoid extends Module {
   /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
-    const { data, shape } = floatInput('Sigmoid', input);
-    const out = new Float32Array(data.length);
-    native().sigmoid(data, out);
-    return new Tensor(out, shape);
+    return sigmoid(input);
   }
 }
 
@@ -28,17 +38,8 @@ export class Sigmoid extends Module {
 export class Tanh extends Module {
   /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
-    const { data, shape } = floatInput('Tanh', input);
-    const out = new Float32Array(data.length);
-    native().tanh(data, out);
-    return new Tensor(out, shape);
+    return tanh(input);
   }
-}
-
-/** Options of GELU. */
-export interface GELUOptions {
-  /** `'none'` for the exact formula, `'tanh'` for the approximation. Default: `'none'`. */
-  approximate?: 'none' | 'tanh';
 }
 
 /**
@@ -59,10 +60,7 @@ export class GELU extends Module {
   }
   /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
-    if (this[fixed].approximate === 'none')
-      return map('GELU', input, (x) => 0.5 * x * erfc(-x * Math.SQRT1_2));
-    const factor = Math.sqrt(2 / Math.PI);
-    return map('GELU', input, (x) => 0.5 * x * (1 + Math.tanh(factor * (x + 0.044715 * x ** 3))));
+    return gelu(input, this[fixed]);
   }
   override extraRepr(): string {
     return `approximate='${this.approximate}'`;
@@ -73,7 +71,7 @@ export class GELU extends Module {
 export class SiLU extends Module {
   /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
-    return map('SiLU', input, (x) => x / (1 + Math.exp(-x)));
+    return silu(input);
   }
 }
 
@@ -90,8 +88,7 @@ export class LeakyReLU extends Module {
   }
   /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
-    const slope = Math.fround(this[fixed].negativeSlope);
-    return map('LeakyReLU', input, (x) => (x > 0 ? x : x * slope));
+    return leakyRelu(input, this[fixed]);
   }
   override extraRepr(): string {
     return `negative_slope=${pythonFloat(this.negativeSlope)}`;
@@ -111,8 +108,7 @@ export class ELU extends Module {
   }
   /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
-    const { alpha } = this[fixed];
-    return map('ELU', input, (x) => (x > 0 ? x : alpha * Math.expm1(x)));
+    return elu(input, this[fixed]);
   }
   override extraRepr(): string {
     return `alpha=${pythonFloat(this.alpha)}`;
@@ -134,8 +130,7 @@ export class Softplus extends Module {
   }
   /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
-    const { beta, threshold } = this[fixed];
-    return map('Softplus', input, (x) => (x * beta > threshold ? x : Math.log1p(Math.exp(x * beta)) / beta));
+    return softplus(input, this[fixed]);
   }
   override extraRepr(): string {
     return `beta=${pythonFloat(this.beta)}, threshold=${pythonFloat(this.threshold)}`;
@@ -164,8 +159,7 @@ export class Hardtanh extends Module {
   }
   /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
-    const { minVal, maxVal } = this[fixed];
-    return map('Hardtanh', input, (x) => Math.min(Math.max(x, minVal), maxVal));
+    return hardtanh(input, this[fixed]);
   }
   override extraRepr(): string {
     return `min_val=${pythonFloat(this.minVal)}, max_val=${pythonFloat(this.maxVal)}`;
@@ -176,7 +170,7 @@ export class Hardtanh extends Module {
 export class Hardsigmoid extends Module {
   /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
-    return map('Hardsigmoid', input, hardsigmoid);
+    return hardsigmoid(input);
   }
 }
 
@@ -184,7 +178,7 @@ export class Hardsigmoid extends Module {
 export class Hardswish extends Module {
   /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
-    return map('Hardswish', input, (x) => x * hardsigmoid(x));
+    return hardswish(input);
   }
 }
 
@@ -238,48 +232,4 @@ export class Identity extends Module {
   override forward(input: Tensor): Tensor {
     return input;
   }
-}
-
-function map(where: string, input: Tensor, f: (x: number) => number): Tensor {
-  const { data, shape } = floatInput(where, input);
-  const out = new Float32Array(data.length);
-  for (let i = 0; i < data.length; i++) out[i] = f(data[i]!);
-  return resultTensor(out, shape.slice());
-}
-
-/** The defaults, replaced by the options that are given. All are numbers. */
-function numberOptions<T extends Record<string, number>>(where: string, defaults: T, options: Partial<T>): T {
-  checkOptions(where, options, Object.keys(defaults));
-  const result: Record<string, number> = { ...defaults };
-  for (const [name, value] of Object.entries(options) as [string, unknown][]) {
-    if (value === undefined) continue;
-    checkNumber(`${where}: ${name}`, value);
-    result[name] = value;
-  }
-  return result as T;
-}
-
-function hardsigmoid(x: number): number {
-  return Math.min(Math.max(x + 3, 0), 6) / 6;
-}
-
-// log(erfc(z) * exp(z^2) / t) as a polynomial in t = 1 / (1 + z / 2), z in 0..11, by least squares: 1e-8.
-const erfcTerms = [
-  -1.265567181, 1.001567659, 0.355683863, 0.2189875361, -0.6869118971, 1.605924692, -3.451372282, 4.129996795,
-  -2.715159806, 0.9440863251, -0.1372356992,
-];
-
-/** 1 - erf(x) with a relative error of 1e-8, also where it is so small that a subtraction would leave no digits. */
-function erfc(x: number): number {
-  const z = Math.abs(x);
-  const t = 1 / (1 + z / 2);
-  const value = t * Math.exp(erfcTerms.reduceRight((sum, term) => sum * t + term, 0) - z * z);
-  return x < 0 ? 2 - value : value;
-}
-
-/** A float32 tensor's numbers and shape. @throws {TypeError} for anything else */
-export function floatInput(where: string, input: Tensor): { data: Float32Array; shape: readonly number[] } {
-  // First what is cheap: to join the two texts takes longer than to map a few elements.
-  if (!isTensor(input) || input.dtype !== float32) checkTensor(`${where}: input`, input, float32);
-  return { data: input.checked('input') as Float32Array, shape: input.shape };
 }

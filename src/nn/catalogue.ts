@@ -22,7 +22,25 @@ import {
 import { Linear, linearParameters, linearSizes, type LinearSizes } from './linear.js';
 import { LSTM } from './lstm.js';
 import type { Module } from './module.js';
-import { LayerNorm, normParameters, normSizes, type NormSizes } from './normalization.js';
+import {
+  BatchNorm1d,
+  BatchNorm2d,
+  batchNormParameters,
+  batchNormSizes,
+  GroupNorm,
+  groupNormParameters,
+  groupNormSizes,
+  LayerNorm,
+  normParameters,
+  normSizes,
+  RMSNorm,
+  rmsNormParameters,
+  rmsNormSizes,
+  type BatchNormSizes,
+  type GroupNormSizes,
+  type NormSizes,
+  type RMSNormSizes,
+} from './normalization.js';
 import * as padding from './padding.js';
 import { RNN } from './rnn.js';
 import { RNNStack } from './rnn-stack.js';
@@ -171,6 +189,45 @@ const layerNorm: CatalogueEntry = {
   sampleInput: ({ normalizedShape }: NormSizes) => randn([sampleRows, ...normalizedShape]),
 };
 
+const rmsNorm: CatalogueEntry = {
+  type: 'RMSNorm',
+  Class: RMSNorm,
+  sizes: ['normalizedShape'],
+  defaults: { eps: null },
+  announced: ['eps'],
+  parameters: rmsNormParameters,
+  sizesOf: rmsNormSizes,
+  lookalike: 'a LayerNorm without bias',
+  rowByRow: true,
+  sampleInput: ({ normalizedShape }: RMSNormSizes) => randn([sampleRows, ...normalizedShape]),
+};
+
+const groupNorm: CatalogueEntry = {
+  type: 'GroupNorm',
+  Class: GroupNorm,
+  sizes: ['numGroups', 'numChannels'],
+  defaults: { numGroups: 1, eps: 1e-5 },
+  announced: ['numGroups', 'eps'],
+  parameters: groupNormParameters,
+  sizesOf: groupNormSizes,
+  rowByRow: true,
+  sampleInput: ({ numChannels }: GroupNormSizes) => randn(sampleRows, numChannels, 4),
+};
+
+function batchNorm(type: string, Class: CatalogueEntry['Class'], ...sizes: number[]): CatalogueEntry {
+  return {
+    type,
+    Class,
+    sizes: ['numFeatures'],
+    defaults: { eps: 1e-5, momentum: 0.1 },
+    announced: ['eps'],
+    parameters: batchNormParameters,
+    sizesOf: batchNormSizes,
+    rowByRow: true,
+    sampleInput: ({ numFeatures }: BatchNormSizes) => randn([sampleRows, numFeatures, ...sizes]),
+  };
+}
+
 const linearReLU: CatalogueEntry = {
   ...container(
     'LinearReLU',
@@ -198,6 +255,10 @@ export const floatCatalogue: readonly CatalogueEntry[] = [
   table('Embedding', Embedding),
   table('EmbeddingBag', EmbeddingBag, { includeLastOffset: false, mode: 'mean' }),
   layerNorm,
+  rmsNorm,
+  groupNorm,
+  batchNorm('BatchNorm1d', BatchNorm1d),
+  batchNorm('BatchNorm2d', BatchNorm2d, 3, 3),
 
   linearReLU,
   container('Sequential', Sequential, (children) => new Sequential(children)),

@@ -1,7 +1,7 @@
-import { checkNumber, rangeError } from '../errors.js';
-import { bernoulli } from '../random.js';
-import { type Tensor, checkTensor } from '../tensor/tensor.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { checkProbability } from './arguments.js';
 import { closed } from './closed.js';
+import { dropout } from './functional/activation.js';
 import { Module } from './module.js';
 
 /**
@@ -15,31 +15,14 @@ export class Dropout extends Module {
   /** @throws {TypeError | RangeError} when `p` is not a probability */
   constructor(p = 0.5) {
     super();
-    checkNumber('p', p);
-    if (!(p >= 0 && p <= 1)) {
-      throw rangeError(
-        'ERR_INVALID_ARG_VALUE',
-        `dropout probability has to be between 0 and 1, but got ${p}`,
-      );
-    }
+    checkProbability(p);
     closed(this, { p });
   }
   /** @throws {TypeError} when `input` is not a Tensor */
   override forward(input: Tensor): Tensor {
-    checkTensor('input', input);
-    input.checked('input');
-    return this.training ? dropout(input, this.p) : input;
+    return dropout(input, { p: this.p, training: this.training });
   }
   override extraRepr(): string {
     return `p=${this.p}, inplace=False`;
   }
-}
-
-/** Dropout as training does it: `x * bernoulli(1 - p) / (1 - p)`. */
-export function dropout(input: Tensor, p: number): Tensor {
-  if (p === 0 || input.numel === 0) return input;
-  if (p === 1) return input.mul(0);
-  return bernoulli(1 - p, input.shape)
-    .div(1 - p)
-    .mul(input);
 }

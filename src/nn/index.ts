@@ -13,7 +13,6 @@ export {
   Softmax,
   Softplus,
   Tanh,
-  type GELUOptions,
 } from './activation.js';
 export { GRUCell, LSTMCell, RNNCell, type CellOptions, type RNNCellOptions } from './cells.js';
 export { ModuleDict, ModuleList, Sequential } from './container.js';
@@ -29,6 +28,7 @@ export {
 export { Flatten, Unflatten, type FlattenOptions } from './flatten.js';
 /** Operations as functions, as PyTorch's `torch.nn.functional`. */
 export * as functional from './functional/index.js';
+export type { GELUOptions } from './functional/activation.js';
 export { GRU } from './gru.js';
 /** Initial values of parameters, as PyTorch's `torch.nn.init`. */
 export * as init from './init.js';
@@ -48,7 +48,17 @@ export {
   type RemovableHandle,
   type StateDictLike,
 } from './module.js';
-export { LayerNorm, type LayerNormOptions } from './normalization.js';
+export {
+  BatchNorm1d,
+  BatchNorm2d,
+  GroupNorm,
+  LayerNorm,
+  RMSNorm,
+  type BatchNormOptions,
+  type GroupNormOptions,
+  type LayerNormOptions,
+  type RMSNormOptions,
+} from './normalization.js';
 export {
   CircularPad1d,
   CircularPad2d,

@@ -5,7 +5,7 @@ import type { Tensor } from '../tensor/index.js';
 export interface LayerParameter {
   /** Its key in the layer's state dict. */
   readonly name: string;
-  readonly kind: 'weight' | 'bias';
+  readonly kind: 'weight' | 'bias' | 'buffer';
   readonly shape: readonly number[];
   /** PyTorch's name of the size that a weight's columns have. */
   readonly columns?: string;

@@ -3,7 +3,7 @@ import { callRNN, callRNNAsync, type RNNCall, type RNNOutputs } from '../native/
 import type { RNNHandle } from '../native/handles.js';
 import { float32 } from '../tensor/dtype.js';
 import { checkTensor, isTensor, resultTensor, Tensor } from '../tensor/tensor.js';
-import { dropout as applyDropout } from './dropout.js';
+import { dropout as applyDropout } from './functional/activation.js';
 import { checkPacked, isPackedSequence, PackedSequence } from './packed-sequence.js';
 import { kindOf, type RNNConfig } from './rnn-config.js';
 
@@ -251,7 +251,7 @@ function* layersWithDropout(call: RNNCall, dropout: number): Generator<RNNCall, 
   const hn = new Float32Array(call.hFloats);
   const cn = new Float32Array(call.cFloats);
   for (let layer = 0; layer < layers; layer++) {
-    if (layer > 0) x = applyDropout(new Tensor(y, [yFloats]), dropout).data as Float32Array;
+    if (layer > 0) x = applyDropout(new Tensor(y, [yFloats]), { p: dropout }).data as Float32Array;
     const h0 = call.h0 && call.h0.subarray(layer * hFloats, (layer + 1) * hFloats);
     const c0 = call.c0 && call.c0.subarray(layer * cFloats, (layer + 1) * cFloats);
     const outputs = yield { ...call, x, h0, c0, firstLayer: layer, layers: 1, hFloats, cFloats };

@@ -2,9 +2,9 @@ import { CheckpointError, describe, someOf } from '../errors.js';
 import { construct, type CatalogueEntry, type Options } from '../nn/catalogue.js';
 import type { Tensors } from '../nn/layer-parameters.js';
 import { onMeta } from '../nn/meta.js';
-import { isParameter, Parameter, type Module, type ModuleMetadata } from '../nn/module.js';
+import { bufferNames, isParameter, Parameter, type Module, type ModuleMetadata } from '../nn/module.js';
 import { defaultsOf, entryOf, isQuantized } from '../nn/quantized/catalogue.js';
-import { float32, type Tensor } from '../tensor/index.js';
+import { float32, isFloatingPoint, type Tensor } from '../tensor/index.js';
 import { Assumptions } from './assumptions.js';
 import type { Corrections } from './corrections.js';
 import { Recogniser, type Found } from './recognise.js';
@@ -128,8 +128,13 @@ export class Builder {
 
   /** Makes tensors the parameters of a module, without a copy. Tensors of the same memory are one parameter. */
   private adopt(module: Module, tensors: Tensors): void {
+    const buffers = bufferNames(module);
     for (const [name, tensor] of tensors) {
       tensor.checked(name);
+      if (buffers.has(name)) {
+        module.registerBuffer(name, isFloatingPoint(tensor.dtype) ? tensor.to(float32) : tensor);
+        continue;
+      }
       const { buffer, byteOffset } = tensor.data;
       const inBuffer = this.parameters.get(buffer) ?? new Map<string, Parameter>();
       this.parameters.set(buffer, inBuffer);

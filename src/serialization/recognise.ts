@@ -19,6 +19,8 @@ export class Recogniser {
   private readonly taken = new Set<number>();
   private readonly given = new Set<number>();
   private recurrentSeen = false;
+  /** The rank of the last weight before: 4 if it is a convolution's over planes. */
+  private lastRank = 0;
 
   /** @param modules - the tensors of each module of the model */
   constructor(modules: Iterable<Tensors>) {
@@ -48,6 +50,7 @@ export class Recogniser {
     const found =
       (wanted && fitting(wanted, dtype, tensors, metadata)) ?? this.likeliest(name, wanted, dtype, tensors);
     if (found !== undefined && isRecurrent(found.options)) this.recurrentSeen = true;
+    this.lastRank = Math.max(...Array.from(tensors.values(), ({ shape }) => shape.length));
     return found;
   }
 
@@ -69,10 +72,20 @@ export class Recogniser {
       if (wanted !== undefined) return found;
       if (entry.type === 'Linear' && found.options['bias'] === false)
         return this.tableOrLinear(name, tensors);
+      if (entry.type === 'BatchNorm1d') return this.batchNorm(found);
       const { lookalike } = entry;
       return lookalike === undefined ? found : { ...found, because: `${lookalike} has the same tensors` };
     }
     return undefined;
+  }
+
+  /** The BatchNorm that fits the weight before it. */
+  private batchNorm({ entry, options }: Found): Found {
+    if (this.lastRank === 4) {
+      const because = 'it follows a weight of 4 dimensions; a BatchNorm1d has the same tensors';
+      return { entry: entryOf('BatchNorm2d')!, options, because };
+    }
+    return { entry, options, because: 'a BatchNorm2d has the same tensors' };
   }
 
   /** Embedding or Linear without bias, whichever is likelier for a module with this name. */
@@ -132,7 +145,7 @@ function sizesOf(entry: CatalogueEntry, tensors: Tensors, metadata?: ModuleMetad
 
 /** The dtype of quantized weights; float32 for every floating type of a float module; undefined for a mixture. */
 function weightsDType(tensors: Tensors, wanted: CatalogueEntry | undefined): DType | undefined {
-  const all = [...tensors];
+  const all = [...tensors].filter(([name]) => name !== 'num_batches_tracked');
   const weights = all.filter(([name]) => !name.startsWith('bias')).map(([, { dtype }]) => dtype);
   const biases = all.filter(([name]) => name.startsWith('bias')).map(([, { dtype }]) => dtype);
   const [first] = weights;

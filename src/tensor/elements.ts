@@ -61,12 +61,6 @@ export function checkMovable(name: string, { dtype, quantization }: Elements): v
   }
 }
 
-/** Refuses the dimension of a reduction that is of all elements. */
-export function refuseDimension(name: string, dim: unknown): void {
-  if (dim !== undefined)
-    throw rangeError('ERR_UNSUPPORTED', `${name}() is of all elements, but got dim ${describe(dim)}`);
-}
-
 /** What is wrong with a tensor whose data has another number of elements; -1 if it is no typed array. */
 export function lostData(name: unknown, left: number, expected: number): Error {
   const subject = typeof name === 'string' ? name : 'the tensor';

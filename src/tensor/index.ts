@@ -30,6 +30,7 @@ export { unchecked, type TensorOptions } from './options.js';
 export { isFloatScale, type QScheme, type Quantization } from './quantization.js';
 export { isRawTensor, rawBits, RawTensor } from './raw-tensor.js';
 export type { NestedArray } from './nested.js';
+export type { DeviationOptions, Dims, DTypeOptions } from './reduce.js';
 export {
   checkedShape,
   formatShape,
@@ -39,4 +40,14 @@ export {
   sizeArguments,
   type SizeArguments,
 } from './shape.js';
-export { adopt, checkTensor, isAdopted, isTensor, resultTensor, Tensor, writable } from './tensor.js';
+export {
+  adopt,
+  checkTensor,
+  isAdopted,
+  isTensor,
+  resultTensor,
+  Tensor,
+  writable,
+  type ValuesAndIndices,
+} from './tensor.js';
+export type { SortOptions, TopKOptions } from './sort.js';

@@ -1,5 +1,5 @@
 /* eslint max-lines: ['error', 800] -- A class is one file. Each method that computes is one call of a function beside. */
-import { checkBoolean, checkNumber, checkOptions, describe, rangeError, typeError } from '../errors.js';
+import { checkNumber, checkOptions, describe, rangeError, typeError } from '../errors.js';
 import { broadcastShape, combine } from './broadcast.js';
 import {
   bool,
@@ -26,7 +26,6 @@ import {
   notLoaded,
   numbersOf,
   refuseBool,
-  refuseDimension,
   write,
   type Numbers,
 } from './elements.js';
@@ -59,7 +58,21 @@ import {
   unflattened,
   windows,
 } from './rearrange.js';
-import { argmaxAlong, extremeOf, softmaxAlong, sumOf } from './reduce.js';
+import {
+  cumsumAlong,
+  deviationAlong,
+  extremeAlong,
+  logSumExpAlong,
+  meanAlong,
+  normAlong,
+  prodAlong,
+  softmaxAlong,
+  sumAlong,
+  truthAlong,
+  type DeviationOptions,
+  type Dims,
+  type DTypeOptions,
+} from './reduce.js';
 import type { Result } from './result.js';
 import {
   completed,
@@ -68,12 +81,17 @@ import {
   indexAlong,
   maxRank,
   numelOf,
-  resized,
   sameShape,
   sizes,
-  splitAt,
   without,
 } from './shape.js';
+import { bestAlong, sorted, topK, type Chosen, type SortOptions, type TopKOptions } from './sort.js';
+
+/** Elements along a dimension, and their indices (int64) there. */
+export interface ValuesAndIndices {
+  values: Tensor;
+  indices: Tensor;
+}
 
 /**
  * A dense row-major array with a shape. `reshape` and `view` share memory; every other operation returns
@@ -199,50 +217,101 @@ export class Tensor {
 
   // Reductions -------------------------------------------------------------------------------------------
 
-  /** The sum of all elements, accumulated in double; int64 for integers. */
-  sum(dim?: undefined): Tensor {
-    refuseDimension('sum', dim);
-    const sum = sumOf(this.plainNumbers('sum'));
-    return scalar(sum, isFloat(this.dtype) ? this.dtype : int64);
+  // `dim` is one dimension, an array of them or, if there is none, all. A reduced dimension disappears, or stays with
+  // size 1 if `keepdim`. float32 is reduced natively: the order of a sum depends on nothing but its length.
+
+  /** The sum. In int64 for integers and bool, unless `dtype` says to which the elements are converted first. */
+  sum(dim?: Dims, keepdim?: boolean, options?: DTypeOptions): Tensor {
+    return made(sumAlong(this, dim, keepdim, options));
   }
-  /** The mean of all elements, accumulated in double; NaN if there are none. */
-  mean(dim?: undefined): Tensor {
-    refuseDimension('mean', dim);
-    if (!isFloat(this.dtype)) {
-      throw typeError(
-        'ERR_DTYPE',
-        `mean(): could not infer output dtype. Input dtype must be a floating point dtype, got ${this.dtype}`,
-      );
-    }
-    const values = numbersOf(this);
-    return scalar(sumOf(values) / values.length, this.dtype);
+  /** The mean of floats, or of what is converted to floats of `dtype`; NaN if there are no elements. */
+  mean(dim?: Dims, keepdim?: boolean, options?: DTypeOptions): Tensor {
+    return made(meanAlong(this, dim, keepdim, options));
   }
-  /** The least of all elements. */
-  min(dim?: undefined): Tensor {
-    refuseDimension('min', dim);
-    return this.extreme('min', (a, b) => a < b);
+  /** The product, of all elements or along one dimension. In int64 for integers and bool, unless `dtype` is given. */
+  prod(dim?: number | null, keepdim?: boolean, options?: DTypeOptions): Tensor {
+    return made(prodAlong(this, dim, keepdim, options));
   }
-  /** The largest of all elements. */
-  max(dim?: undefined): Tensor {
-    refuseDimension('max', dim);
-    return this.extreme('max', (a, b) => a > b);
+  /** The largest element, or a NaN. @throws {RangeError} without elements */
+  amax(dim?: Dims, keepdim?: boolean): Tensor {
+    return made(extremeAlong('amax', this, dim, keepdim));
+  }
+  /** The least element, or a NaN. @throws {RangeError} without elements */
+  amin(dim?: Dims, keepdim?: boolean): Tensor {
+    return made(extremeAlong('amin', this, dim, keepdim));
+  }
+  /** The largest of all elements, or a NaN. */
+  max(): Tensor;
+  /** Along a dimension: the largest elements (the first of equals, or a NaN), and where they are. */
+  max(dim: number, keepdim?: boolean): ValuesAndIndices;
+  max(dim?: number | null, keepdim?: boolean): Tensor | ValuesAndIndices {
+    return this.extreme('max', dim, keepdim);
+  }
+  /** The least of all elements, or a NaN. */
+  min(): Tensor;
+  /** Along a dimension: the least elements (the first of equals, or a NaN), and where they are. */
+  min(dim: number, keepdim?: boolean): ValuesAndIndices;
+  min(dim?: number | null, keepdim?: boolean): Tensor | ValuesAndIndices {
+    return this.extreme('min', dim, keepdim);
   }
   /** The index of the largest element, of all or along `dim`, as int64: the first of equals; a NaN is the largest. */
-  argmax(dim?: number, keepdim = false): Tensor {
-    checkBoolean('keepdim', keepdim);
-    const shape = dim === undefined ? [this.numel] : this.shape;
-    const at = dimension('dim', dim ?? 0, shape.length);
-    const out = argmaxAlong(numbersOf(this), splitAt(shape, at));
-    if (dim === undefined) return new Tensor(out, keepdim ? this.shape.map(() => 1) : []);
-    return new Tensor(out, keepdim ? resized(shape, at, 1) : without(shape, at));
+  argmax(dim?: number | null, keepdim?: boolean): Tensor {
+    return made(bestAlong('argmax', this, dim, keepdim).indices);
   }
-  /** `exp(x_i) / sum_j exp(x_j)` along `dim`. */
-  softmax(dim: number): Tensor {
-    return made(softmaxAlong(this, dimension('dim', dim, this.dim()), false));
+  /** The index of the least element, of all or along `dim`, as int64: the first of equals; a NaN is the least. */
+  argmin(dim?: number | null, keepdim?: boolean): Tensor {
+    return made(bestAlong('argmin', this, dim, keepdim).indices);
+  }
+  /** The variance of floats: the sum of `(x - mean)^2`, divided by `max(0, n - correction)`, `correction` 1 by default. */
+  var(dim?: Dims, options?: DeviationOptions): Tensor {
+    return made(deviationAlong('var', this, dim, options));
+  }
+  /** The standard deviation of floats: the root of {@link var}. */
+  std(dim?: Dims, options?: DeviationOptions): Tensor {
+    return made(deviationAlong('std', this, dim, options));
+  }
+  /**
+   * The vector norm of floats: `(sum of |x|^p)^(1 / p)`; the number of elements that are not 0 for `p` 0, the largest
+   * or least `|x|` for an infinite one. Default: 2, which is `'fro'` too.
+   */
+  norm(p?: number | 'fro', dim?: Dims, keepdim?: boolean, options?: DTypeOptions): Tensor {
+    return made(normAlong(this, p, dim, keepdim, options));
+  }
+  /** `log(sum of exp(x))`; in float32 for integers. */
+  logsumexp(dim: number | readonly number[], keepdim?: boolean): Tensor {
+    return made(logSumExpAlong(this, dim, keepdim));
+  }
+  /** Whether all elements are true, as all but 0 are: a bool, or a uint8 of uint8. */
+  all(dim?: Dims, keepdim?: boolean): Tensor {
+    return made(truthAlong('all', this, dim, keepdim));
+  }
+  /** Whether any element is true, as all but 0 are: a bool, or a uint8 of uint8. */
+  any(dim?: Dims, keepdim?: boolean): Tensor {
+    return made(truthAlong('any', this, dim, keepdim));
+  }
+  /** Each element's sum with those before it along `dim`, accumulated in double; int64 for integers. */
+  cumsum(dim: number, options?: DTypeOptions): Tensor {
+    return made(cumsumAlong(this, dim, options));
+  }
+  /** `exp(x_i) / sum_j exp(x_j)` along `dim`. Where x is -infinity it is 0, but NaN where all of them are. */
+  softmax(dim: number, options?: DTypeOptions): Tensor {
+    return made(softmaxAlong('softmax', this, dim, options));
   }
   /** `x_i - log(sum_j exp(x_j))` along `dim`. */
-  logSoftmax(dim: number): Tensor {
-    return made(softmaxAlong(this, dimension('dim', dim, this.dim()), true));
+  logSoftmax(dim: number, options?: DTypeOptions): Tensor {
+    return made(softmaxAlong('logSoftmax', this, dim, options));
+  }
+  /** The `k` largest elements along `dim` (default -1), the largest first, and where they are; NaN is the largest. */
+  topk(k: number, dim?: number, options?: TopKOptions): ValuesAndIndices {
+    return bothMade(topK(this, k, dim, options));
+  }
+  /** The elements along `dim` (default -1) in order, and where they were. NaN is the largest; equals keep their order. */
+  sort(dim?: number, options?: SortOptions): ValuesAndIndices {
+    return bothMade(sorted('sort', this, dim, options));
+  }
+  /** The indices of {@link sort}. */
+  argsort(dim?: number, options?: SortOptions): Tensor {
+    return made(sorted('argsort', this, dim, options).indices);
   }
 
   // Shapes -----------------------------------------------------------------------------------------------
@@ -580,8 +649,17 @@ export class Tensor {
     combine(a, b, g, shape, out);
     return new Tensor(out, shape, { dtype });
   }
-  private extreme(name: string, better: (a: number, b: number) => boolean): Tensor {
-    return scalar(extremeOf(name, this.plainNumbers(name), better), this.dtype);
+  private extreme(
+    name: 'max' | 'min',
+    dim: number | null | undefined,
+    keepdim: boolean | undefined,
+  ): Tensor | ValuesAndIndices {
+    if (isTensor(dim)) {
+      const sentence = `${name}(): of two tensors ${name}imum() gives the ${name}imum, got a Tensor for dim`;
+      throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+    }
+    if (dim !== undefined && dim !== null) return bothMade(bestAlong(name, this, dim, keepdim));
+    return made(extremeAlong(name, this, dim, keepdim));
   }
 }
 
@@ -655,11 +733,10 @@ export function checkTensor(name: string, value: unknown, dtype?: DType): assert
 
 /** A tensor of what an operation gives. */
 function made({ data, shape, dtype }: Result): Tensor {
+  if (dtype === float32) return resultTensor(data as Float32Array, [...shape]);
   return new Tensor(data, shape, { dtype });
 }
 
-function scalar(value: number, dtype: DType): Tensor {
-  const out = emptyArray(dtype, 1);
-  write(out, 0, value);
-  return new Tensor(out, [], { dtype });
+function bothMade({ values, indices }: Chosen): ValuesAndIndices {
+  return { values: made(values), indices: made(indices) };
 }

@@ -13,6 +13,9 @@ struct F32 {
 struct S32 {
   __m512i v;
 };
+struct Mask {
+  __mmask16 m;
+};
 struct Quad {
   __m512i u8x64;
 };
@@ -42,6 +45,14 @@ inline F32 load_first(const float* p, size_t count) {
   if (count == 8) return {_mm512_zextps256_ps512(_mm256_loadu_ps(p))};  // see store_first
   return {_mm512_maskz_loadu_ps(first_lanes(count), p)};
 }
+inline Mask load_mask(const uint8_t* p) {
+  const __m128i u8x16 = _mm_loadu_si128((const __m128i*)p);
+  return {_mm_test_epi8_mask(u8x16, u8x16)};
+}
+inline Mask load_mask_first(const uint8_t* p, size_t count) {
+  const __m128i u8x16 = _mm_maskz_loadu_epi8(first_lanes(count), p);
+  return {_mm_test_epi8_mask(u8x16, u8x16)};
+}
 inline void store(float* p, F32 v) { _mm512_storeu_ps(p, v.v); }
 inline void store_first(float* p, F32 v, size_t count) {
   if (count == 8) {  // plain stores forward to the next step's loads, masked ones do not
@@ -49,6 +60,11 @@ inline void store_first(float* p, F32 v, size_t count) {
   } else {
     _mm512_mask_storeu_ps(p, first_lanes(count), v.v);
   }
+}
+inline __m128i ones_and_zeros(Mask m) { return _mm_maskz_set1_epi8(m.m, 1); }
+inline void store_mask(uint8_t* p, Mask m) { _mm_storeu_si128((__m128i*)p, ones_and_zeros(m)); }
+inline void store_mask_first(uint8_t* p, Mask m, size_t count) {
+  _mm_mask_storeu_epi8(p, first_lanes(count), ones_and_zeros(m));
 }
 inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_t out_stride) {
   __m512 a[16], b[16];
@@ -124,6 +140,23 @@ inline F32 swap_lanes(F32 a) {
     return {_mm512_permute_ps(a.v, kOrder)};
   }
 }
+inline F32 round_even(F32 a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+inline F32 floor(F32 a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};
+}
+inline Mask equal(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
+inline Mask less(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+inline Mask less_equal(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
+inline Mask opposite(Mask m) { return {(__mmask16)~m.m}; }
+inline F32 select(Mask m, F32 yes, F32 no) { return {_mm512_mask_blend_ps(m.m, no.v, yes.v)}; }
+inline S32 bits_of(F32 a) { return {_mm512_castps_si512(a.v)}; }
+inline F32 float_of(S32 a) { return {_mm512_castsi512_ps(a.v)}; }
+template <int kShift>
+inline S32 shift_right(S32 a) {
+  return {_mm512_srai_epi32(a.v, kShift)};
+}
 inline S32 round_s32(F32 a) { return {_mm512_cvtps_epi32(a.v)}; }
 inline F32 to_f32(S32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
 template <typename Entry>
@@ -137,6 +170,7 @@ inline F32 add_shifted(F32 a, F32 b) {
       _mm512_castps_si512(a.v), _mm512_slli_epi32(_mm512_castps_si512(b.v), kShift)))};
 }
 inline S32 add(S32 a, S32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline S32 sub(S32 a, S32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 inline S32 mul(S32 a, S32 b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
 inline float reduce_min(F32 a) { return _mm512_reduce_min_ps(a.v); }
 inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }

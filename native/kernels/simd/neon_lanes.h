@@ -8,6 +8,9 @@ struct F32 {
 struct S32 {
   int32x4_t v[4];
 };
+struct Mask {  // all bits of a lane
+  uint32x4_t v[4];
+};
 struct Weights {  // [4 columns][4 depth] in each register
   int8x16_t s8x16[4];
 };
@@ -60,6 +63,16 @@ inline F32 load_first(const float* p, size_t count) {
     return v;
   });
 }
+inline Mask nonzero(uint8x16_t u8x16) {
+  const S32 v = widen_u8(u8x16);
+  return each<Mask>([&](int i) { return vtstq_s32(v.v[i], v.v[i]); });
+}
+inline Mask load_mask(const uint8_t* p) { return nonzero(vld1q_u8(p)); }
+inline Mask load_mask_first(const uint8_t* p, size_t count) {
+  uint8x16_t u8x16 = vdupq_n_u8(0);
+  __builtin_memcpy(&u8x16, p, count);
+  return nonzero(u8x16);
+}
 inline void store(float* p, F32 v) {
   for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, v.v[i]);
 }
@@ -75,6 +88,16 @@ inline void store_first(float* p, F32 v, size_t count) {
       if (left > 2) vst1q_lane_f32(q + 2, v.v[i], 2);
     }
   }
+}
+inline uint8x16_t ones_and_zeros(Mask m) {
+  const uint16x8_t low = vmovn_high_u32(vmovn_u32(m.v[0]), m.v[1]);
+  const uint16x8_t high = vmovn_high_u32(vmovn_u32(m.v[2]), m.v[3]);
+  return vandq_u8(vmovn_high_u16(vmovn_u16(low), high), vdupq_n_u8(1));
+}
+inline void store_mask(uint8_t* p, Mask m) { vst1q_u8(p, ones_and_zeros(m)); }
+inline void store_mask_first(uint8_t* p, Mask m, size_t count) {
+  const uint8x16_t bytes = ones_and_zeros(m);
+  __builtin_memcpy(p, &bytes, count);
 }
 inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_t out_stride) {
   for (size_t row = 0; row < 16; row += 4) {
@@ -155,6 +178,37 @@ inline F32 swap_lanes(F32 a) {
     return vrev64q_f32(a.v[i]);
   });
 }
+inline F32 round_even(F32 a) {
+  return each<F32>([&](int i) { return vrndnq_f32(a.v[i]); });
+}
+inline F32 floor(F32 a) {
+  return each<F32>([&](int i) { return vrndmq_f32(a.v[i]); });
+}
+inline Mask equal(F32 a, F32 b) {
+  return each<Mask>([&](int i) { return vceqq_f32(a.v[i], b.v[i]); });
+}
+inline Mask less(F32 a, F32 b) {
+  return each<Mask>([&](int i) { return vcltq_f32(a.v[i], b.v[i]); });
+}
+inline Mask less_equal(F32 a, F32 b) {
+  return each<Mask>([&](int i) { return vcleq_f32(a.v[i], b.v[i]); });
+}
+inline Mask opposite(Mask m) {
+  return each<Mask>([&](int i) { return vmvnq_u32(m.v[i]); });
+}
+inline F32 select(Mask m, F32 yes, F32 no) {
+  return each<F32>([&](int i) { return vbslq_f32(m.v[i], yes.v[i], no.v[i]); });
+}
+inline S32 bits_of(F32 a) {
+  return each<S32>([&](int i) { return vreinterpretq_s32_f32(a.v[i]); });
+}
+inline F32 float_of(S32 a) {
+  return each<F32>([&](int i) { return vreinterpretq_f32_s32(a.v[i]); });
+}
+template <int kShift>
+inline S32 shift_right(S32 a) {
+  return each<S32>([&](int i) { return vshrq_n_s32(a.v[i], kShift); });
+}
 inline S32 round_s32(F32 a) {
   return each<S32>([&](int i) { return vcvtnq_s32_f32(a.v[i]); });
 }
@@ -181,6 +235,9 @@ inline F32 add_shifted(F32 a, F32 b) {
 }
 inline S32 add(S32 a, S32 b) {
   return each<S32>([&](int i) { return vaddq_s32(a.v[i], b.v[i]); });
+}
+inline S32 sub(S32 a, S32 b) {
+  return each<S32>([&](int i) { return vsubq_s32(a.v[i], b.v[i]); });
 }
 inline S32 mul(S32 a, S32 b) {
   return each<S32>([&](int i) { return vmulq_s32(a.v[i], b.v[i]); });

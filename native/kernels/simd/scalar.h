@@ -47,6 +47,9 @@ struct F32 {
 struct S32 {
   int32_t lane[16];
 };
+struct Mask {  // a truth value a lane
+  bool lane[16];
+};
 #if DYNAQUANT_STORED_OFFSET == 0
 using Stored = uint8_t;  // an activation less kStoredOffset
 #else
@@ -120,9 +123,25 @@ inline F32 load_first(const float* p, size_t count) {
   DYNAQUANT_LANES v.lane[lane] = (size_t)lane < count ? p[lane] : 0.0f;
   return v;
 }
+// True where a byte is not 0. The lanes from `count` on are false, and their memory is not touched.
+inline Mask load_mask(const uint8_t* p) {
+  Mask m;
+  DYNAQUANT_LANES m.lane[lane] = p[lane] != 0;
+  return m;
+}
+inline Mask load_mask_first(const uint8_t* p, size_t count) {
+  Mask m;
+  DYNAQUANT_LANES m.lane[lane] = (size_t)lane < count && p[lane] != 0;
+  return m;
+}
 inline void store(float* p, F32 v) { DYNAQUANT_LANES p[lane] = v.lane[lane]; }
 inline void store_first(float* p, F32 v, size_t count) {
   for (size_t lane = 0; lane < count; ++lane) p[lane] = v.lane[lane];
+}
+// 1 where true, 0 where false.
+inline void store_mask(uint8_t* p, Mask m) { DYNAQUANT_LANES p[lane] = (uint8_t)m.lane[lane]; }
+inline void store_mask_first(uint8_t* p, Mask m, size_t count) {
+  for (size_t lane = 0; lane < count; ++lane) p[lane] = (uint8_t)m.lane[lane];
 }
 // The columns of 16 rows of 16 become the rows of `out`, bit for bit.
 inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_t out_stride) {
@@ -200,6 +219,39 @@ inline F32 swap_lanes(F32 a) {
   DYNAQUANT_LANES v.lane[lane] = a.lane[lane ^ kDistance];
   return v;
 }
+// To integers: the nearest, ties to even; the largest that is not above. A zero keeps its sign.
+inline F32 round_even(F32 a) {
+  DYNAQUANT_LANES a.lane[lane] = rintf(a.lane[lane]);
+  return a;
+}
+inline F32 floor(F32 a) {
+  DYNAQUANT_LANES a.lane[lane] = floorf(a.lane[lane]);
+  return a;
+}
+// Comparisons of which each is false where a lane is NaN.
+inline Mask equal(F32 a, F32 b) {
+  Mask m;
+  DYNAQUANT_LANES m.lane[lane] = a.lane[lane] == b.lane[lane];
+  return m;
+}
+inline Mask less(F32 a, F32 b) {
+  Mask m;
+  DYNAQUANT_LANES m.lane[lane] = a.lane[lane] < b.lane[lane];
+  return m;
+}
+inline Mask less_equal(F32 a, F32 b) {
+  Mask m;
+  DYNAQUANT_LANES m.lane[lane] = a.lane[lane] <= b.lane[lane];
+  return m;
+}
+inline Mask opposite(Mask m) {
+  DYNAQUANT_LANES m.lane[lane] = !m.lane[lane];
+  return m;
+}
+inline F32 select(Mask m, F32 yes, F32 no) {
+  DYNAQUANT_LANES no.lane[lane] = m.lane[lane] ? yes.lane[lane] : no.lane[lane];
+  return no;
+}
 // Round to nearest even, for |x| < 2^22 (adding 1.5 * 2^23 leaves the integer in the low bits).
 inline S32 round_s32(F32 a) {
   S32 v;
@@ -210,6 +262,23 @@ inline F32 to_f32(S32 a) {
   F32 v;
   DYNAQUANT_LANES v.lane[lane] = (float)a.lane[lane];
   return v;
+}
+// The bits of floats, and the floats of bits.
+inline S32 bits_of(F32 a) {
+  S32 v;
+  DYNAQUANT_LANES v.lane[lane] = (int32_t)bits_of(a.lane[lane]);
+  return v;
+}
+inline F32 float_of(S32 a) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = float_of((uint32_t)a.lane[lane]);
+  return v;
+}
+// Shifts in copies of the sign.
+template <int kShift>
+inline S32 shift_right(S32 a) {
+  DYNAQUANT_LANES a.lane[lane] >>= kShift;
+  return a;
 }
 // The entry that the low three bits of each lane of `index` choose. Entries have 32 bits.
 template <typename Entry>
@@ -226,6 +295,10 @@ inline F32 add_shifted(F32 a, F32 b) {
 }
 inline S32 add(S32 a, S32 b) {
   DYNAQUANT_LANES a.lane[lane] = (int32_t)((uint32_t)a.lane[lane] + (uint32_t)b.lane[lane]);
+  return a;
+}
+inline S32 sub(S32 a, S32 b) {
+  DYNAQUANT_LANES a.lane[lane] = (int32_t)((uint32_t)a.lane[lane] - (uint32_t)b.lane[lane]);
   return a;
 }
 inline S32 mul(S32 a, S32 b) {

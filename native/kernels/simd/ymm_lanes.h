@@ -8,6 +8,9 @@ struct F32 {
 struct S32 {
   __m256i low, high;
 };
+struct Mask {  // all bits of a lane
+  __m256 low, high;
+};
 struct Quad {
   __m256i u8x32;
 };
@@ -46,6 +49,18 @@ inline F32 load_first(const float* p, size_t count) {
   if (n < 8) return {_mm256_maskload_ps(p, first_lanes(n)), _mm256_setzero_ps()};
   return {_mm256_loadu_ps(p), _mm256_maskload_ps(p + 8, first_lanes(n - 8))};
 }
+inline Mask nonzero(__m128i u8x16) {
+  const __m256i zero = _mm256_setzero_si256();
+  const __m128i high = _mm_unpackhi_epi64(u8x16, u8x16);
+  return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_cvtepu8_epi32(u8x16), zero)),
+          _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_cvtepu8_epi32(high), zero))};
+}
+inline Mask load_mask(const uint8_t* p) { return nonzero(_mm_loadu_si128((const __m128i*)p)); }
+inline Mask load_mask_first(const uint8_t* p, size_t count) {
+  __m128i u8x16 = _mm_setzero_si128();
+  __builtin_memcpy(&u8x16, p, count);
+  return nonzero(u8x16);
+}
 inline void store(float* p, F32 v) {
   _mm256_storeu_ps(p, v.low);
   _mm256_storeu_ps(p + 8, v.high);
@@ -60,6 +75,18 @@ inline void store_first(float* p, F32 v, size_t count) {
     _mm256_storeu_ps(p, v.low);
     _mm256_maskstore_ps(p + 8, first_lanes(n - 8), v.high);
   }
+}
+inline __m128i ones_and_zeros(Mask m) {
+  const __m256i s16 = _mm256_permute4x64_epi64(
+      _mm256_packs_epi32(_mm256_castps_si256(m.low), _mm256_castps_si256(m.high)),
+      _MM_SHUFFLE(3, 1, 2, 0));
+  const __m128i s8 = _mm_packs_epi16(_mm256_castsi256_si128(s16), _mm256_extracti128_si256(s16, 1));
+  return _mm_and_si128(s8, _mm_set1_epi8(1));
+}
+inline void store_mask(uint8_t* p, Mask m) { _mm_storeu_si128((__m128i*)p, ones_and_zeros(m)); }
+inline void store_mask_first(uint8_t* p, Mask m, size_t count) {
+  const __m128i bytes = ones_and_zeros(m);
+  __builtin_memcpy(p, &bytes, count);
 }
 // Of two halves of four rows each, the four columns.
 inline void transpose_8x4(const __m256 (&rows)[4], float* out, size_t out_stride) {
@@ -146,6 +173,33 @@ inline F32 swap_lanes(F32 a) {
     return {_mm256_permute_ps(a.low, kOrder), _mm256_permute_ps(a.high, kOrder)};
   }
 }
+inline F32 round_even(F32 a) {
+  constexpr int kMode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  return {_mm256_round_ps(a.low, kMode), _mm256_round_ps(a.high, kMode)};
+}
+inline F32 floor(F32 a) { return {_mm256_floor_ps(a.low), _mm256_floor_ps(a.high)}; }
+inline Mask equal(F32 a, F32 b) {
+  return {_mm256_cmp_ps(a.low, b.low, _CMP_EQ_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_EQ_OQ)};
+}
+inline Mask less(F32 a, F32 b) {
+  return {_mm256_cmp_ps(a.low, b.low, _CMP_LT_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_LT_OQ)};
+}
+inline Mask less_equal(F32 a, F32 b) {
+  return {_mm256_cmp_ps(a.low, b.low, _CMP_LE_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_LE_OQ)};
+}
+inline Mask opposite(Mask m) {
+  const __m256 all = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
+  return {_mm256_xor_ps(m.low, all), _mm256_xor_ps(m.high, all)};
+}
+inline F32 select(Mask m, F32 yes, F32 no) {
+  return {_mm256_blendv_ps(no.low, yes.low, m.low), _mm256_blendv_ps(no.high, yes.high, m.high)};
+}
+inline S32 bits_of(F32 a) { return {_mm256_castps_si256(a.low), _mm256_castps_si256(a.high)}; }
+inline F32 float_of(S32 a) { return {_mm256_castsi256_ps(a.low), _mm256_castsi256_ps(a.high)}; }
+template <int kShift>
+inline S32 shift_right(S32 a) {
+  return {_mm256_srai_epi32(a.low, kShift), _mm256_srai_epi32(a.high, kShift)};
+}
 inline S32 round_s32(F32 a) { return {_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)}; }
 inline F32 to_f32(S32 a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
 template <typename Entry>
@@ -164,6 +218,9 @@ inline F32 add_shifted(F32 a, F32 b) {
 }
 inline S32 add(S32 a, S32 b) {
   return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+}
+inline S32 sub(S32 a, S32 b) {
+  return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
 }
 inline S32 mul(S32 a, S32 b) {
   return {_mm256_mullo_epi32(a.low, b.low), _mm256_mullo_epi32(a.high, b.high)};
