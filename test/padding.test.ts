@@ -77,7 +77,6 @@ describe('as PyTorch', () => {
     else expect(y).toThrow(error.replace(/\.$/, ''));
   });
   test.each(Object.entries(modules))('nn.%s', (text, repr) => {
-     
     const module = new Function('nn', `return new nn.${text}`)(nn) as nn.Module;
     expect(String(module)).toBe(repr.replace(/,\)/g, text.startsWith('Unflatten') ? ',)' : ')'));
   });

@@ -247,7 +247,7 @@ const creators: Rows = {
     call: dynaquant.randint,
     args: {
       low: arg(() => 0),
-      high: arg(() => 2, '', /expects 'from'/),
+      high: arg(() => 2, '', /expects 'from'|randint/),
       shape: arg(() => [2]),
       options: options(),
     },
@@ -694,7 +694,7 @@ const floatLayers: Rows = {
           [
             `nn.${kind}Pad${dims}d`,
             {
-              call: (padding: never, value: never) => new Class(padding, value),
+              call: (...args: never[]) => new Class(...(args as unknown as [never])),
               args: { padding: arg(() => 1), ...value },
             },
           ],

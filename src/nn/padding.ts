@@ -48,6 +48,7 @@ abstract class ConstantPad extends PadModule {
   protected override mode(): PadMode {
     return 'constant';
   }
+  /** The padding and the value. */
   override extraRepr(): string {
     const { value } = this;
     return `padding=(${this.padding.join(', ')}), value=${Number.isInteger(value) ? value : pythonFloat(value)}`;

@@ -15,8 +15,8 @@ import { merged, moveInto, newArray, stepsOf } from '../../tensor/strided.js';
 import { checkTensor, Tensor } from '../../tensor/tensor.js';
 
 /** How `pad` fills: with a value, mirrored at the edge elements, with the edge elements, or around. */
-export type PadMode = (typeof padModes)[number];
-const padModes = ['constant', 'reflect', 'replicate', 'circular'] as const;
+export type PadMode = 'constant' | 'reflect' | 'replicate' | 'circular';
+const padModes: readonly PadMode[] = ['constant', 'reflect', 'replicate', 'circular'];
 
 /** Options of {@link pad}. */
 export interface PadOptions {

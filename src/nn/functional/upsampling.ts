@@ -14,15 +14,15 @@ import { stepsOf, walked } from '../../tensor/strided.js';
 import { checkTensor, Tensor } from '../../tensor/tensor.js';
 
 /** How `interpolate` finds an element between others. */
-export type InterpolateMode = (typeof interpolateModes)[number];
-export const interpolateModes = [
+export type InterpolateMode = 'nearest' | 'nearest-exact' | 'linear' | 'bilinear' | 'bicubic' | 'trilinear';
+const interpolateModes: readonly InterpolateMode[] = [
   'nearest',
   'nearest-exact',
   'linear',
   'bilinear',
   'bicubic',
   'trilinear',
-] as const;
+];
 /** The number of dimensions that an input must have. */
 const rankOf: Partial<Record<InterpolateMode, number>> = { linear: 3, bilinear: 4, bicubic: 4, trilinear: 5 };
 
