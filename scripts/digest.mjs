@@ -12,7 +12,10 @@ import {
   comparisonNames,
   unaryNames,
 } from '../dist/native/call-elementwise.js';
+import { callNormalize, callReduce, callScaleChannels, callSoftmax } from '../dist/native/call-reduce.js';
 import { callBags, callLinear, callLookup, callRNN } from '../dist/native/call.js';
+import { callConvolution } from '../dist/native/call-convolution.js';
+import { callPooling } from '../dist/native/call-pooling.js';
 import { construct, floatCatalogue } from '../dist/nn/catalogue.js';
 import * as nn from '../dist/nn/index.js';
 import { quantizedCatalogue } from '../dist/nn/quantized/catalogue.js';
@@ -192,6 +195,35 @@ const kinds = {
       see(withoutNaN(callBinary('add', x.subarray(13, 153), y.subarray(0, 100), axes, 700)));
     };
   },
+  reduce() {
+    const kinds = ['sum', 'sumOfMagnitudes', 'sumOfSquares', 'squaredDeviations', 'product', 'least'].concat([
+      'largest',
+      'logSumExp',
+    ]);
+    const inputs = [...lengths, 271, 700].flatMap((length) =>
+      [1, 5, 21].map((inner) => {
+        const x = Float32Array.from({ length: 3 * length * inner }, () => random() * 40 - 20);
+        if (length % 3 === 0) for (let i = 0; i < x.length; i += 4) x[i] = -Infinity;
+        const parameters = Float32Array.from({ length }, () => random() - 0.5);
+        return { x, length, inner, parameters };
+      }),
+    );
+    const withoutNaN = (x) => x.map((each) => (Number.isNaN(each) ? NaN : each)); // which, processors decide
+    return (see) => {
+      for (const { x, length, inner, parameters } of inputs) {
+        const lines = { outer: 3, length, inner };
+        for (const kind of kinds) see(withoutNaN(callReduce(kind, x, lines)));
+        for (const log of [false, true]) see(withoutNaN(callSoftmax(log, x, lines)));
+        const finite = x.map((each) => Math.max(each, -30));
+        const affine = { weight: parameters, bias: parameters.slice().reverse(), eps: 1e-5 };
+        for (const norm of ['layer', 'rms']) {
+          const sizes = { rows: 3, length: length * inner, groups: 1, repeat: inner };
+          see(callNormalize(finite, { norm, ...sizes, ...affine }));
+        }
+        see(callScaleChannels(finite, affine.bias, affine.weight, affine.bias, inner));
+      }
+    };
+  },
   embedding() {
     const rows = 9;
     const indices = Int32Array.from(integers(40, 0, rows - 1));
@@ -228,6 +260,62 @@ const kinds = {
           callBags(table, { indices, bounds, weights: mode === 'sum' ? weights : null }, mode, 3, target);
           see(bags);
         }
+      }
+    };
+  },
+  convolution() {
+    const convolutions = lengths.flatMap((columns) =>
+      [1, 3, 8, 23, 70].map((outputs, i) => {
+        const [kernel, stride, dilation] = [1 + (columns % 5), 1 + (i % 3), 1 + (columns % 2)];
+        const transposed = Number(i === 3 && columns % 2 === 0);
+        const [groups, rows] = [columns % 3 === 0 ? outputs : 1, transposed ? 1 : 1 + (columns % 4)];
+        const inputs = groups * (1 + (columns % 4));
+        const pad = kernel >> 1;
+        const axis = (size) => {
+          const reach = dilation * (kernel - 1) + 1;
+          return transposed ? (size - 1) * stride + reach : Math.floor((size + 2 * pad - reach) / stride) + 1;
+        };
+        const high = rows === 1 ? 1 : 2;
+        const positions = Math.max(0, axis(columns)) * (rows - high + 1);
+        const padding = transposed ? [0, 0, 0] : [pad, pad, 0];
+        const floats = (n) => Float32Array.from({ length: n }, () => random() * 2 - 1);
+        return {
+          sizes: Float64Array.from(
+            [inputs, outputs, groups, 0, transposed, high, 1, 1, 0, 0, 0, kernel, stride, dilation].concat(
+              padding,
+            ),
+          ),
+          weight: floats((inputs / groups) * outputs * high * kernel),
+          bias: i % 2 === 0 ? floats(outputs) : null,
+          x: floats(2 * inputs * rows * columns),
+          call: { batch: 2, rows, columns, count: 2 * outputs * positions, positions },
+        };
+      }),
+    );
+    return (see) => {
+      for (const { weight, bias, sizes, x, call } of convolutions) {
+        see(callConvolution(new addon.FloatConvolution(weight, bias, sizes), x, call));
+      }
+    };
+  },
+  pooling() {
+    const poolings = lengths.flatMap((columns) =>
+      [0, 1, 2, 3, 4].flatMap((pool) =>
+        [1, 2, 3].map((stride) => {
+          const adaptive = pool > 2;
+          const kernel = adaptive ? 1 : Math.min(columns, 3);
+          const windows = adaptive ? 1 + (columns >> 1) : Math.floor((columns - kernel) / stride) + 1;
+          const sizes = [pool, 0, 1, 1, 1, 1, 0, windows, kernel, adaptive ? 1 : stride, 1, 0];
+          const x = Float32Array.from({ length: 3 * columns }, () => random() * 2 - 1);
+          if (pool % 3 === 0) x[columns >> 1] = NaN;
+          return [x, { planes: 3, rows: 1, columns, sizes: Float64Array.from(sizes), count: 3 * windows }];
+        }),
+      ),
+    );
+    return (see) => {
+      for (const [x, call] of poolings) {
+        const y = callPooling(x, call, null);
+        see(y.map((value) => (Number.isNaN(value) ? 7 : value))); // which NaN, processors decide
       }
     };
   },
@@ -351,7 +439,9 @@ const kinds = {
     return (see) => {
       manualSeed(1);
       for (const entry of floatCatalogue.filter(({ parameters }) => parameters !== undefined)) {
-        const sizes = Object.fromEntries(entry.sizes.map((name, i) => [name, [37, 21][i]]));
+        const sizes = Object.fromEntries(
+          entry.sizes.map((name, i) => [name, name === 'numGroups' ? 3 : [37, 21, 3][i]]),
+        );
         const float = construct(entry, sizes).eval();
         const twins = quantizedCatalogue.filter((twin) => twin.float === entry);
         const quantized = twins

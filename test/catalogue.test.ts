@@ -52,9 +52,16 @@ function reloaded(module: nn.Module): ReturnType<typeof modelFromStateDict> {
   saveSync(module.stateDict(), path);
   return modelFromStateDict(loadSync(path));
 }
+/** What a module's children and own tensors show. */
+function partsOf(entry: CatalogueEntry, module: nn.Module): object | undefined {
+  const own = new Map([...module.stateDict()].filter(([key]) => !key.includes('.')));
+  return entry.partsOf?.(new Map(module.namedChildren()), own);
+}
 /** Metadata do not hold what these need. */
 const isActivationWithOptions = (entry: CatalogueEntry): boolean =>
-  entry.parameters === undefined && entry.sizes.length + Object.keys(entry.defaults).length > 0;
+  entry.parameters === undefined &&
+  entry.partsOf === undefined &&
+  entry.sizes.length + Object.keys(entry.defaults).length > 0;
 
 const named = (entries: readonly CatalogueEntry[]): [string, CatalogueEntry][] =>
   entries.map((entry) => [entry.type, entry]);
@@ -125,7 +132,8 @@ describe.each(named(catalogue))('%s', (type, entry) => {
   });
   test('has all options', () => {
     if (entry.fromChildren !== undefined) return;
-    const shown = entry.sizesOf?.(example(entry).stateDict()) ?? {};
+    const module = example(entry);
+    const shown = entry.sizesOf?.(module.stateDict()) ?? partsOf(entry, module) ?? {};
     const known = ['dtype', ...Object.keys(entry.defaults), ...Object.keys(shown)];
     expect(known).toEqual(expect.arrayContaining(optionsOfConstructor(entry)));
   });

@@ -167,6 +167,40 @@ describe('what tensors do not show', () => {
   });
 });
 
+test('normalizations are recognised by their tensors, and by the weight before them', () => {
+  const under = (name: string, module: nn.Module): [string, Tensor][] =>
+    [...module.stateDict()].map(([key, tensor]) => [`${name}.${key}`, tensor]);
+  const state = new nn.StateDict([
+    ['conv1.weight', zeros(4, 2, 3)],
+    ['conv1.bias', zeros(3)],
+    ...under('norm1', new nn.BatchNorm1d(4)),
+    ['conv2.weight', zeros(4, 2, 3, 3)],
+    ['conv2.bias', zeros(3)],
+    ...under('norm2', new nn.BatchNorm2d(4, { affine: false })),
+    ...under('norm3', new nn.RMSNorm(4)),
+    ...under('norm4', new nn.GroupNorm(2, 4)),
+  ]);
+  state.metadata.set('norm4', { type: 'GroupNorm', numGroups: 2 });
+  const { model, assumptions } = modelFromStateDict(state);
+  const classes = ['norm1', 'norm2', 'norm3', 'norm4'].map((name) => String(model.getSubmodule(name)));
+  expect(classes).toEqual([
+    String(new nn.BatchNorm1d(4)),
+    String(new nn.BatchNorm2d(4, { affine: false })),
+    String(new nn.RMSNorm(4)),
+    String(new nn.GroupNorm(2, 4)),
+  ]);
+  expect([...model.getSubmodule('norm1').parameters()]).toHaveLength(2);
+  expect([...model.getSubmodule('norm1').stateDict().keys()]).toHaveLength(5);
+  expect(assumed(assumptions, 'norm1')).toBe('a BatchNorm2d has the same tensors; assumed eps = 0.00001');
+  expect(assumed(assumptions, 'norm2')).toBe(
+    'it follows a weight of 4 dimensions; a BatchNorm1d has the same tensors; assumed eps = 0.00001',
+  );
+  expect(assumed(assumptions, 'norm3')).toBe(
+    'a LayerNorm without bias has the same tensors; assumed eps = null',
+  );
+  expect(assumed(assumptions, 'norm4')).toBe('assumed eps = 0.00001');
+});
+
 describe('a file of ours', () => {
   const rebuilt = (module: nn.Module): ReturnType<typeof modelFromStateDict> & { state: StateDict } => {
     const path = join(folder, 'model.safetensors');
@@ -244,13 +278,12 @@ describe('files of PyTorch', () => {
 
 describe('what is no known module is kept', () => {
   test.each<[string, Record<string, number[]>]>([
-    ['a convolution', { weight: [4, 3, 5], bias: [4] }],
+    ['a convolution over three dimensions', { weight: [4, 3, 5, 5, 5], bias: [4] }],
     [
       'batch norm that does not count its batches',
       { weight: [4], bias: [4], running_mean: [4], running_var: [4] },
     ],
     ['a bias of another size', { weight: [4, 3], bias: [3] }],
-    ['a weight of three dimensions', { weight: [4, 3, 2] }],
     ['a layer that misses a tensor', { weight_ih_l0: [8, 2], weight_hh_l0: [8, 2], bias_ih_l0: [8] }],
     [
       'layers with a gap',

@@ -291,7 +291,7 @@ describe('assumptions', () => {
       `13 modules (LayerNorm: ${Array.from({ length: 13 }, (_, i) => `layer.${i}.norm`).join(', ')}): a GroupNorm has the same tensors; assumed eps = 0.00001`,
     ]);
     expect(modelFromStateDict(norms(30)).assumptions[0]).toMatch(/layer\.23\.norm and 6 more\): /);
-    const convolutions = new Map(['a', 'b'].map((name) => [`${name}.weight`, randn(2, 3, 4)] as const));
+    const convolutions = new Map(['a', 'b'].map((name) => [`${name}.weight`, randn(2, 3, 4, 4, 4)] as const));
     expect(modelFromStateDict(convolutions).assumptions).toEqual([
       '2 modules (a, b): no known module has these tensors, which are kept as they are',
     ]);

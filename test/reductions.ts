@@ -28,7 +28,7 @@ export const reductions = JSON.parse(
 
 export function decoded({ dtype, shape, data }: Encoded): Tensor {
   const out = emptyArray(dtype, data.length);
-  data.forEach((x, i) => ((out as unknown[])[i] = dtype === 'int64' ? BigInt(x) : Number(x)));
+  data.forEach((x, i) => ((out as unknown as unknown[])[i] = dtype === 'int64' ? BigInt(x) : Number(x)));
   return new Tensor(out, shape, { dtype });
 }
 

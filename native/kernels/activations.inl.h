@@ -35,8 +35,9 @@ DYNAQUANT_INLINE F32 one_plus_exp_minus(F32 x) {
   const F32 q = fma(u, set_f32(-1.66642960e-1f), set_f32(5.00064843e-1f));
   return fma(fma(fma(q, u, set_f32(-1.0f)), u, one), power_of(eighths), one);
 }
-// exp(x) of x <= 0: from -87.3 on within 1.4e-7 of itself, below that 0 to 1.2e-38, and from -88.03
-// on 0, because 2^(n / 8) is that bit pattern there. The polynomial is that of exp(-u) above.
+// exp(x) of x <= 0, for softmax: from -87.3 on within 1.4e-7 of itself, below that 0 to 1.2e-38,
+// and from -88.03 on 0, because 2^(n / 8) is that bit pattern there. No product underflows, which
+// would make a mask's zeros slow. The polynomial is that of exp(-u) above.
 constexpr float kLn2EighthRest = -2.38081742e-10f;  // ln 2 / 8 minus its float
 DYNAQUANT_INLINE F32 exp_of_negative(F32 x) {
   const F32 y = max(set_f32(-88.029694f), x);

@@ -234,6 +234,50 @@ struct Operand {
   bool repeats;
 };
 
+// What a convolution sums for each output channel: weight * x[position + offset] over its taps.
+// panels[panel][tap][channel], `width` channels in a panel: 16, or fewer where one panel holds all.
+struct TapPanels {
+  const float* weights;
+  const float* bias;      // one a channel of the panels, 0 where there is none
+  const size_t* offsets;  // one a tap, in floats
+  size_t taps;
+  size_t width;
+  size_t channels;  // of which the last panel may have less than its width
+};
+// Where neighbouring positions go: channel o of position j to data[o * channel_stride + j * step].
+struct RunOut {
+  float* data;
+  size_t channel_stride;
+  size_t step;
+};
+// Positions anywhere: the input of each, and where its channel 0 goes.
+struct Places {
+  const float* const* x;
+  float* const* out;
+  size_t channel_stride;  // of the outputs
+  size_t count;
+};
+
+// What windows of a row hold: value k of window j is x[offsets[k] + j * step].
+struct Windows {
+  const float* x;
+  const size_t* offsets;
+  size_t values;  // of a window, at least 1
+  size_t step;
+};
+// The scores of attention, q k^T: rows of queries, columns of keys.
+struct Scores {
+  float* data;
+  size_t stride;  // floats, at least `columns` and whole sixteens
+  size_t rows;
+  size_t columns;
+  float scale;
+  const float* mask;   // is added to the scaled scores; null for none
+  size_t mask_stride;  // floats; 0 if all rows share theirs
+  size_t visible;      // keys that the first row sees, 1..columns
+  bool causal;         // each later row sees one key more, until it sees all
+};
+
 struct KernelTable {
   const char* name;
   PanelLayout layout;
@@ -267,6 +311,20 @@ struct KernelTable {
   void (*gemm_half)(const FloatRows& a, size_t rows, const HalfPanels& b, float* out,
                     size_t out_stride, size_t columns, bool relu);
 
+  // Packs a matrix of `depth` x `columns` into FloatPanels' weights, its last panel padded with
+  // zeros. The rows are the matrix's or, `transposed`, its columns. Exact.
+  void (*pack)(const FloatRows& b, size_t depth, size_t columns, bool transposed, float* panels);
+  // out[column] = sum_k x[k] * b[k][column], in order, as gemm_float does it without bias. Depth is
+  // at least 1.
+  void (*multiply_row)(const float* x, const FloatRows& b, size_t depth, size_t columns,
+                       float* out);
+
+  // score = exp(y - max) / sum of these, y = fma(score, scale, mask) or score * scale, over the
+  // keys that a row sees; 0 for the others, and everywhere if all y are -inf. Columns are written
+  // in whole sixteens. Each is within (columns / 16 + 10) * 2^-24 of itself, given y and if y - max
+  // > -87.
+  void (*softmax_scores)(const Scores& scores);
+
   // A step of each mode, for the groups [begin, end), `begin` at the start of a block. gi are the
   // input gates, gh = gemm(h):
   //   kLstm  c' = sigmoid(f) * c + sigmoid(i) * tanh(g), h' = sigmoid(o) * tanh(c'), of gh + gi
@@ -290,27 +348,35 @@ struct KernelTable {
   // `in` and the rows of `out` are (a transpose).
   void (*move)(const float* in, const Moves& moves, float* out);
 
-  // Lines have at least one element. A row's elements are neighbours: x[row * length + i], and
-  // out[row] is what `Reduction` says of it. Columns: x[i * stride + column], and out[column]. A
-  // line gives the same bits whatever lines are beside it. With u = 2^-24 and n elements, a sum (of
-  // whatever) is within (24 + log2(n / 256)) u of the sum of its terms' magnitudes, of a column
-  // (15 + log2(n / 16)) u; at least 24 and 15 u. kLogSumExp: 2e-7 + u * |result| more.
+  // Lines: rows, out[row] = what `Reduction` says of x[row * length + i], or columns, out[column]
+  // of x[i * stride + column]. A line has at least one element, and gives the same bits whatever
+  // lines are beside it. Buffers do not overlap. With u = 2^-24, n elements and r roundings of a
+  // term, at most 24 + log2(n / 256) in a row, 15 + log2(n / 16) in a column, and never less than
+  // 24 and 15:
+  //   kSum, kSumOfMagnitudes   within r u times the sum of magnitudes
+  //   kSumOfSquares            within (r + 1) u of itself; kProduct n u
+  //   kSquaredDeviations       within (60 + 3 r) u of itself, wherever the mean is
+  //   kLogSumExp               within (40 + 2 log2(n) + 3 |result|) u
+  // kLeast and kLargest are exact, but the sign of a zero is not defined.
   void (*reduce_rows[kReductions])(const float* x, size_t rows, size_t length, float* out);
   void (*reduce_columns[kReductions])(const float* x, size_t length, size_t stride, size_t columns,
                                       float* out);
 
-  // exp(x - max) / sum of that, of each line, or with [1] its logarithm. Where x is -inf it is 0
-  // and -inf; lines that are all -inf, or have a NaN or inf, are NaN.
+  // exp(x - max) / sum of that along the same lines, or with [1] its logarithm. The first is within
+  // (40 + 2 log2(n) + max - x) u of itself or 1.2e-38, and 0 where x is -inf; the second within
+  // (40 + 2 log2(n) + 4 |result|) u. A line of -inf alone is NaN, as is one with a NaN or inf.
   void (*softmax_rows[2])(const float* x, size_t rows, size_t length, float* out);
   void (*softmax_columns[2])(const float* x, size_t length, size_t stride, size_t columns,
                              float* out);
 
-  // (x - mean) / sqrt(variance + eps) * weight + bias, of each row; normalize_rms without the mean.
+  // y * weight + bias of each row, y = (x - mean) / sqrt(variance + eps); for normalize_rms
+  // y = x / sqrt(mean of x^2 + eps). Within (64 + 2 log2(n / 256)) u, at least 64 u, times
+  // (|y| + 1) |weight| + |bias|. A row gives the same bits whatever rows are beside it.
   void (*normalize)(const float* x, size_t rows, size_t length, const Affine& affine, float eps,
                     float* out);
   void (*normalize_rms)(const float* x, size_t rows, size_t length, const Affine& affine, float eps,
                         float* out);
-  // fma(x - means[i / repeat], weight, bias).
+  // fma(x - means[i / repeat], weight, bias), exact as written.
   void (*scale_channels)(const float* x, size_t rows, size_t length, const float* means,
                          const Affine& affine, float* out);
   // out[i] = f(x[i]); `out` may be x. `Unary` has the errors.
@@ -324,6 +390,17 @@ struct KernelTable {
   // `yes` where the condition's byte is not 0, else `no`.
   void (*select)(const Operand<uint8_t>& condition, const Operand<float>& yes,
                  const Operand<float>& no, size_t rows, size_t columns, float* out);
+
+  // out = bias[channel] + sum_k weight[channel][k] * x[position + offsets[k]], one fma a tap, in
+  // rising k, whichever of the two computes it. `convolve_run` takes the positions 0..count - 1 of
+  // x, `convolve_places` any, but only panels of 16.
+  void (*convolve_run)(const float* x, const TapPanels& w, size_t count, const RunOut& out);
+  void (*convolve_places)(const Places& places, const TapPanels& w);
+
+  // For each of the windows 0..count - 1. The largest value, of equal ones the first; NaN if one is
+  // (the last, if several are). And the sum in rising k, which begins at 0, divided by `divisor`.
+  void (*window_max)(const Windows& windows, size_t count, float* out);
+  void (*window_mean)(const Windows& windows, size_t count, float divisor, float* out);
 };
 
 }  // namespace dynaquant

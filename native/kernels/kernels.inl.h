@@ -14,9 +14,12 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 #include "products.inl.h"
 #include "tiles.inl.h"
 // Kernels.
+#include "attention.inl.h"
+#include "convolve.inl.h"
 #include "elementwise.inl.h"
 #include "embedding.inl.h"
 #include "gemm.inl.h"
+#include "pack.inl.h"
 #include "params.inl.h"
 #include "quantize.inl.h"
 #include "rearrange.inl.h"
@@ -24,6 +27,7 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 #include "reduce.inl.h"
 // On reduce.inl.h.
 #include "normalization.inl.h"
+#include "windows.inl.h"
 
 template <typename Mode>
 constexpr void add_steps(KernelTable& table, RnnMode mode) {
@@ -50,6 +54,9 @@ constexpr KernelTable make_table(const char* name) {
   table.gemm_int8 = gemm_kernel<Int8Rows, Int8Panels>;
   table.gemm_float = gemm_kernel<FloatRows, FloatPanels>;
   table.gemm_half = gemm_kernel<FloatRows, HalfPanels>;
+  table.pack = pack_kernel;
+  table.multiply_row = multiply_row_kernel;
+  table.softmax_scores = softmax_scores_kernel;
   add_steps<Lstm>(table, RnnMode::kLstm);
   add_steps<Gru>(table, RnnMode::kGru);
   add_steps<TanhRnn>(table, RnnMode::kTanh);
@@ -72,6 +79,10 @@ constexpr KernelTable make_table(const char* name) {
   table.normalize_rms = normalize_rms_kernel;
   table.scale_channels = scale_channels_kernel;
   add_elementwise(table);
+  table.convolve_run = convolve_run_kernel;
+  table.convolve_places = convolve_places_kernel;
+  table.window_max = window_max_kernel;
+  table.window_mean = window_mean_kernel;
   return table;
 }
 

@@ -5,8 +5,8 @@ template <bool kLog, typename Line>
 DYNAQUANT_INLINE void softmax_line(const Line& line, float* out) {
   const F32 largest = largest_of(line);
   if constexpr (kLog) {
-    const F32 log_sum = log_of_sums(
-        combine_values<Total>(line, [=](F32 x) { return exp_of_negative(sub(x, largest)); }));
+    const F32 log_sum =
+        log(combine_values<Total>(line, [=](F32 x) { return exp_of_negative(sub(x, largest)); }));
     for (size_t i = 0; i < line.vectors(); ++i) {
       line.write(out, i, sub(sub(line.vector(i), largest), log_sum));
     }

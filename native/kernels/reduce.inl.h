@@ -73,11 +73,11 @@ struct Product {
 };
 struct Least {
   static constexpr float kNothing = __builtin_inff();
-  DYNAQUANT_INLINE static F32 join(F32 a, F32 b) { return nan_or(a, min(a, b)); }
+  DYNAQUANT_INLINE static F32 join(F32 a, F32 b) { return minimum(a, b); }
 };
 struct Largest {
   static constexpr float kNothing = -__builtin_inff();
-  DYNAQUANT_INLINE static F32 join(F32 a, F32 b) { return nan_or(a, max(a, b)); }
+  DYNAQUANT_INLINE static F32 join(F32 a, F32 b) { return maximum(a, b); }
 };
 
 // Combines vector(0), vector(1), ... vector(count - 1), each asked for once and in order: blocks of
@@ -152,30 +152,6 @@ DYNAQUANT_INLINE F32 largest_of(const Line& line) {
   return combine_values<Largest>(line, [](F32 x) { return x; });
 }
 
-// The logarithm of a number that is at least 1, within 1e-9 of exact before it is rounded:
-// 2 atanh((m - 1) / (m + 1)) + e ln 2, x = m 2^e, m from sqrt(1/2) to sqrt(2).
-inline float log_of_sum(float x) {
-  if (!(x < __builtin_inff())) return x;
-  uint32_t bits;
-  __builtin_memcpy(&bits, &x, sizeof bits);
-  const uint32_t above = bits - 0x3f3504f3u;  // the bits of sqrt(1/2)
-  const int32_t exponent = (int32_t)above >> 23;
-  bits = (above & 0x7fffffu) + 0x3f3504f3u;
-  float mantissa;
-  __builtin_memcpy(&mantissa, &bits, sizeof mantissa);
-  const double m = (double)mantissa, t = (m - 1) / (m + 1), square = t * t;
-  double series = 1.0 / 13;
-  for (int k = 11; k >= 1; k -= 2) series = series * square + 1.0 / k;
-  return (float)(2 * t * series + exponent * 0.69314718055994531);
-}
-// Of each lane.
-DYNAQUANT_INLINE F32 log_of_sums(F32 sums) {
-  float lanes[16];
-  store(lanes, sums);
-  for (float& lane : lanes) lane = log_of_sum(lane);
-  return load(lanes);
-}
-
 // What `Reduction` names.
 struct Itself {
   DYNAQUANT_INLINE static F32 of(F32 x) { return x; }
@@ -205,14 +181,9 @@ struct LogSumExp {
     const F32 largest = largest_of(line);
     const F32 sum =
         combine_values<Total>(line, [=](F32 x) { return exp_of_negative(sub(x, largest)); });
-    float lanes[16], largest_lanes[16];
-    store(lanes, add(largest, log_of_sums(sum)));
-    store(largest_lanes, largest);
-    for (size_t i = 0; i < 16; ++i) {
-      // An infinity, or a NaN, is the result.
-      if (largest_lanes[i] - largest_lanes[i] != 0) lanes[i] = largest_lanes[i];
-    }
-    return load(lanes);
+    // An infinity, or a NaN, is the result.
+    const Mask finite = less(abs(largest), set_f32(__builtin_inff()));
+    return select(finite, add(largest, log(sum)), largest);
   }
 };
 

@@ -126,6 +126,7 @@ export function makeValues(dynaquant, random, pool) {
   };
   const quantizable = () =>
     pick([
+      new nn.Conv1d(2, 2, 2),
       new nn.Linear(2, 2),
       new nn.LSTM(2, 2),
       new nn.GRU(2, 2),
@@ -241,6 +242,18 @@ export function makeValues(dynaquant, random, pool) {
     inputSize: size,
     hiddenSize: size,
     inFeatures: size,
+    inChannels: size,
+    outChannels: size,
+    kernelSize: size,
+    outputSize: size,
+    weight: () =>
+      float(
+        pick([
+          [2, 2],
+          [2, 2, 2],
+          [2, 2, 2, 2],
+        ]),
+      ),
     outFeatures: size,
     numGroups: () => pick([1, 2]),
     numChannels: size,
@@ -275,6 +288,16 @@ export function makeValues(dynaquant, random, pool) {
     reduceRange: flag,
     inplace: flag,
     strict: flag,
+    stride: size,
+    padding: () => pick([0, 1, [1], 'same', 'valid']),
+    dilation: size,
+    groups: size,
+    outputPadding: () => pick([0, 1]),
+    paddingMode: () => pick(['zeros', 'reflect', 'replicate', 'circular']),
+    ceilMode: flag,
+    returnIndices: flag,
+    countIncludePad: flag,
+    divisorOverride: () => pick([null, 3]),
     eps: () => 1e-5,
     elementwiseAffine: flag,
     affine: flag,

@@ -26,6 +26,12 @@ export interface CallLayout {
   readonly rnnBatch: number;
   readonly rnnFirstLayer: number;
   readonly rnnLayers: number;
+  readonly convolutionBatch: number;
+  readonly convolutionRows: number;
+  readonly convolutionColumns: number;
+  readonly poolingPlanes: number;
+  readonly poolingRows: number;
+  readonly poolingColumns: number;
   readonly tableBits: number;
   readonly tableWidth: number;
   readonly bagMode: number;
@@ -39,6 +45,10 @@ export interface CallLayout {
   readonly elementwiseFunction: number;
   readonly elementwiseCount: number;
   readonly elementwiseNumbers: number;
+  readonly productRows: number;
+  readonly productDepth: number;
+  readonly productColumns: number;
+  readonly productTransposed: number;
 }
 
 /** Memory that both sides know, so that a call need not ask for its address. */
@@ -110,6 +120,23 @@ export interface LinearHandle extends NativeHandle {
   /** The same on another thread: see {@link RNNHandle.start}. */
   start(x: Float32Array, out: Float32Array, settle: Settle, rows: number): number;
   /** Roughly how long a row takes on one thread. */
+  readonly rowNanoseconds: number;
+}
+
+/** A native convolution with float weights. */
+export interface ConvolutionHandle extends NativeHandle {
+  /** Fills `out`. The words hold the batch, and the rows and columns of the input's planes. */
+  forward(x: Slotted, out: Slotted): Status;
+  /** The same on another thread: see {@link RNNHandle.start}. */
+  start(
+    x: Float32Array,
+    out: Float32Array,
+    settle: Settle,
+    batch: number,
+    rows: number,
+    columns: number,
+  ): number;
+  /** Roughly how long a position of the output takes on one thread, in all channels. */
   readonly rowNanoseconds: number;
 }
 
@@ -251,6 +278,15 @@ export interface NativeAddon extends CallMemory {
     [sizes: RNNHandleSizes, matrices: readonly Int8Matrix[], perRow: boolean, reduceRange: boolean]
   >;
 
+  /**
+   * `sizes`: input channels, output channels, groups, padding mode (0 zeros, 1 reflect, 2 replicate, 3 circular), 1 if
+   * transposed; then of rows and of columns each kernel, stride, dilation, padding before and after, output padding.
+   */
+  FloatConvolution: HandleClass<
+    ConvolutionHandle,
+    [weight: Float32Array, bias: Float32Array | null, sizes: Float64Array]
+  >;
+
   /** The instruction sets that this machine can run, best first. */
   isas(): string[];
   /** The instruction set of handles that are built from now on. */
@@ -326,6 +362,38 @@ export interface NativeAddon extends CallMemory {
   rearrange(data: NodeJS.TypedArray, out: NodeJS.TypedArray, layout: Float64Array): Status;
   /** The most dimensions of such a layout. */
   readonly mostMovedDims: number;
+  /**
+   * `out` = the largest value or the mean of each window of the planes, whose number, rows and columns are words.
+   * `sizes`: 0 for maxima, 1 for means, 2 for means with padding, 3 and 4 for adaptive maxima and means; the divisor or
+   * 0; then of rows and of columns each the windows, kernel, stride, dilation, padding.
+   */
+  pool(x: Slotted, out: Slotted, sizes: Float64Array, indices: BigInt64Array | null): Status;
+
+  /**
+   * `out` = the product of two float matrices, or those of a batch, which holds `[size, aStep, bStep]` of each of its
+   * dimensions. The words hold the sizes, and whether `b` is transposed. Only then there may be a bias.
+   */
+  multiplyFloats(
+    a: Slotted,
+    b: Slotted,
+    out: Slotted,
+    bias: Slotted,
+    batch: Float64Array | undefined,
+  ): Status;
+
+  /**
+   * Attention: see native/engine/attention.h. `mask` and `weights` may be null. `geometry` holds the sizes, the scale,
+   * whether it is causal, and offset and steps of each array but the weights.
+   */
+  attend(
+    q: Float32Array,
+    k: Float32Array,
+    v: Float32Array,
+    mask: Float32Array | null,
+    out: Float32Array,
+    weights: Float32Array | null,
+    geometry: Float64Array,
+  ): Status;
 
   StreamArena: new (parts: readonly StreamPart[]) => StreamArena;
   readonly streamStatusNames: readonly StreamStatusName[];

@@ -1,7 +1,15 @@
 import { randint, randn } from '../random.js';
-import type { Tensor } from '../tensor/index.js';
+import { isFloatingPoint, sameShape, type Tensor } from '../tensor/index.js';
 import * as activations from './activation.js';
 import { GRUCell, LSTMCell, RNNCell } from './cells.js';
+import {
+  Conv1d,
+  Conv2d,
+  ConvTranspose1d,
+  convolutionParameters,
+  convolutionWeights,
+  type ConvolutionWeights,
+} from './convolution.js';
 import { ModuleDict, ModuleList, Sequential } from './container.js';
 import { Dropout } from './dropout.js';
 import { Embedding, EmbeddingBag, tableParameters, tableSizes, type TableShape } from './embedding.js';
@@ -21,7 +29,6 @@ import {
 } from './layer-parameters.js';
 import { Linear, linearParameters, linearSizes, type LinearSizes } from './linear.js';
 import { LSTM } from './lstm.js';
-import type { Module } from './module.js';
 import {
   BatchNorm1d,
   BatchNorm2d,
@@ -42,8 +49,25 @@ import {
   type RMSNormSizes,
 } from './normalization.js';
 import * as padding from './padding.js';
+import {
+  AdaptiveAvgPool1d,
+  AdaptiveAvgPool2d,
+  AdaptiveMaxPool1d,
+  AvgPool1d,
+  AvgPool2d,
+  MaxPool1d,
+  MaxPool2d,
+} from './pooling.js';
+import { isInstanceOf, type Module } from './module.js';
+import {
+  attentionParameters,
+  attentionSizes,
+  MultiheadAttention,
+  type AttentionSizes,
+} from './multihead-attention.js';
 import { RNN } from './rnn.js';
 import { RNNStack } from './rnn-stack.js';
+import { TransformerEncoder, TransformerEncoderLayer } from './transformer.js';
 import { Upsample } from './upsample.js';
 
 // What each class of modules is, for everything that handles modules of any class: modelFromStateDict,
@@ -72,6 +96,13 @@ export interface CatalogueEntry {
    * is given where it says that the module is of this class.
    */
   sizesOf?(tensors: Tensors, metadata?: object): object | undefined;
+  /**
+   * For a module with children and tensors of its own: its sizes, and the options that these show, if they are such a
+   * module's.
+   */
+  partsOf?(children: ReadonlyMap<string, Module>, tensors: Tensors): object | undefined;
+  /** Likely values of arguments that tensors do not show, by the sizes. Whoever takes one announces it. */
+  guesses?(sizes: object): Options;
   /** A class with the same tensors that metadata must tell from this one; without them this one is only a guess. */
   readonly lookalike?: string;
   /** Whether a row of the input, or an index, gives the same bits whatever other rows share the call. */
@@ -141,6 +172,26 @@ function table(type: string, Class: CatalogueEntry['Class'], ownDefaults: Option
   };
 }
 
+/** @param rank - the number of spatial dimensions */
+function convolution(
+  type: string,
+  Class: CatalogueEntry['Class'],
+  rank: number,
+  transposed = false,
+): CatalogueEntry {
+  const defaults = { stride: 1, padding: 0, dilation: 1, groups: 1, paddingMode: 'zeros' };
+  return {
+    type,
+    Class,
+    sizes: ['inChannels', 'outChannels', 'kernelSize'],
+    defaults: transposed ? { ...defaults, outputPadding: 0 } : defaults,
+    announced: ['stride', 'padding', 'dilation', 'groups'],
+    parameters: (sizes: ConvolutionWeights) => convolutionParameters({ ...sizes, transposed }),
+    sizesOf: (tensors, metadata) => convolutionWeights(tensors, rank, transposed, metadata),
+    sampleInput: ({ inChannels }: ConvolutionWeights) => randn([4, inChannels, 32, 32].slice(0, rank + 2)),
+  };
+}
+
 /** An activation, or another class without tensors. Metadata do not hold its sizes and options. */
 function plain(
   type: string,
@@ -149,6 +200,18 @@ function plain(
   sizes: readonly string[] = [],
 ): CatalogueEntry {
   return { type, Class, sizes, defaults, announced: [], rowByRow: true };
+}
+
+/** @param rank - the number of spatial dimensions */
+function pooling(
+  type: string,
+  Class: CatalogueEntry['Class'],
+  rank: number,
+  defaults: Options,
+  sizes: readonly string[] = ['kernelSize'],
+): CatalogueEntry {
+  const shape = [4, 3, 32, 32].slice(0, rank + 2);
+  return { ...plain(type, Class, defaults, sizes), rowByRow: false, sampleInput: () => randn(shape) };
 }
 
 function container(
@@ -238,7 +301,94 @@ const linearReLU: CatalogueEntry = {
   sampleInput: linear.sampleInput!,
 };
 
+/** Of 64 features if that is possible, as most models have them. */
+function likelyHeads(features: number): number {
+  const size = [64, 32].find((each) => features % each === 0);
+  return size === undefined ? 1 : features / size;
+}
+
+const attention: CatalogueEntry = {
+  type: 'MultiheadAttention',
+  Class: MultiheadAttention,
+  sizes: ['embedDim', 'numHeads'],
+  defaults: { dropout: 0, addZeroAttn: false, batchFirst: false },
+  announced: ['batchFirst'],
+  partsOf(children, tensors) {
+    const sizes = attentionSizes(tensors);
+    const out = children.get('out_proj');
+    if (sizes === undefined || children.size !== 1 || !isInstanceOf(out, Linear)) return undefined;
+    const { inFeatures, outFeatures, bias } = out as Linear;
+    const { embedDim } = sizes;
+    const fits = inFeatures === embedDim && outFeatures === embedDim && (bias !== null) === sizes.bias;
+    return fits && areParameters(attentionParameters(sizes), tensors) ? sizes : undefined;
+  },
+  guesses: ({ embedDim }: AttentionSizes) => ({ numHeads: likelyHeads(embedDim) }),
+  sampleInput: ({ embedDim }: AttentionSizes) => randn(16, 4, embedDim),
+};
+
+/** Whether these are the tensors of such parameters, of any floating dtype. */
+export function areParameters(parameters: readonly LayerParameter[], tensors: Tensors): boolean {
+  return (
+    tensors.size === parameters.length &&
+    parameters.every(({ name, shape }) => {
+      const tensor = tensors.get(name);
+      return tensor !== undefined && isFloatingPoint(tensor.dtype) && sameShape(tensor.shape, shape);
+    })
+  );
+}
+
+const encoderLayer: CatalogueEntry = {
+  type: 'TransformerEncoderLayer',
+  Class: TransformerEncoderLayer,
+  sizes: ['dModel', 'nhead'],
+  defaults: { activation: 'relu', normFirst: false },
+  announced: ['activation', 'normFirst'],
+  sampleInput: ({ dModel }: { dModel: number }) => randn(16, 4, dModel),
+  partsOf(children, tensors) {
+    if (tensors.size > 0) return undefined;
+    const part = <P extends Module>(name: string): Partial<P> => (children.get(name) ?? {}) as Partial<P>;
+    const { embedDim, numHeads, batchFirst, dropout } = part<MultiheadAttention>('self_attn');
+    const [first, second] = [part<Linear>('linear1'), part<Linear>('linear2')];
+    const [norm1, norm2] = [part<LayerNorm>('norm1'), part<LayerNorm>('norm2')];
+    const { inFeatures: dModel, outFeatures: dimFeedforward } = first;
+    const fits =
+      numHeads !== undefined &&
+      dModel !== undefined &&
+      embedDim === dModel &&
+      second.inFeatures === dimFeedforward &&
+      second.outFeatures === dModel &&
+      [norm1, norm2].every(({ normalizedShape }) => sameShape(normalizedShape ?? [], [dModel])) &&
+      norm1.eps === norm2.eps &&
+      [...children.keys()].every((name) => encoderParts.test(name));
+    if (!fits) return undefined;
+    const bias = norm1.bias !== null;
+    return { dModel, nhead: numHeads, dimFeedforward, batchFirst, dropout, layerNormEps: norm1.eps, bias };
+  },
+};
+const encoderParts = /^(self_attn|linear[12]|norm[12]|dropout[12]?)$/;
+
+const encoder: CatalogueEntry = {
+  ...container('TransformerEncoder', TransformerEncoder, (children) => {
+    const layers = [...(children.get('layers')?.namedChildren() ?? [])];
+    const norm = children.get('norm') ?? null;
+    if (layers.length === 0 || !isRow(new Map(layers))) return undefined;
+    if (children.size !== (norm === null ? 1 : 2)) return undefined;
+    const made = new TransformerEncoder(new activations.Identity(), layers.length, { norm });
+    return Object.assign(made, { layers: new ModuleList(layers.map(([, layer]) => layer)) });
+  }),
+  partsOf(children, tensors) {
+    const layers = [...(children.get('layers')?.children() ?? [])];
+    const areLayers =
+      layers.length > 0 && layers.every((each) => isInstanceOf(each, TransformerEncoderLayer));
+    return areLayers && tensors.size === 0 ? {} : undefined;
+  },
+};
+
 const tanh = { nonlinearity: 'tanh' };
+
+// Without a stride it is the kernel's size.
+const avgDefaults = { stride: null, padding: 0, ceilMode: false, countIncludePad: true };
+const maxDefaults = { stride: null, padding: 0, dilation: 1, returnIndices: false, ceilMode: false };
 
 /**
  * The float classes. Where several have the same tensors, a module without metadata is taken for the first of them.
@@ -252,6 +402,9 @@ export const floatCatalogue: readonly CatalogueEntry[] = [
   cell('GRU', GRUCell),
   cell('RNN', RNNCell, tanh),
   linear,
+  { ...convolution('Conv1d', Conv1d, 1), lookalike: 'a ConvTranspose1d' },
+  convolution('Conv2d', Conv2d, 2),
+  convolution('ConvTranspose1d', ConvTranspose1d, 1, true),
   table('Embedding', Embedding),
   table('EmbeddingBag', EmbeddingBag, { includeLastOffset: false, mode: 'mean' }),
   layerNorm,
@@ -259,6 +412,9 @@ export const floatCatalogue: readonly CatalogueEntry[] = [
   groupNorm,
   batchNorm('BatchNorm1d', BatchNorm1d),
   batchNorm('BatchNorm2d', BatchNorm2d, 3, 3),
+  attention,
+  encoderLayer,
+  encoder,
 
   linearReLU,
   container('Sequential', Sequential, (children) => new Sequential(children)),
@@ -269,6 +425,14 @@ export const floatCatalogue: readonly CatalogueEntry[] = [
   container('RNNStack', RNNStack, (children) =>
     isRow(children) ? new RNNStack(...children.values()) : undefined,
   ),
+
+  pooling('MaxPool1d', MaxPool1d, 1, maxDefaults),
+  pooling('MaxPool2d', MaxPool2d, 2, maxDefaults),
+  pooling('AvgPool1d', AvgPool1d, 1, avgDefaults),
+  pooling('AvgPool2d', AvgPool2d, 2, { ...avgDefaults, divisorOverride: null }),
+  pooling('AdaptiveAvgPool1d', AdaptiveAvgPool1d, 1, {}, ['outputSize']),
+  pooling('AdaptiveAvgPool2d', AdaptiveAvgPool2d, 2, {}, ['outputSize']),
+  pooling('AdaptiveMaxPool1d', AdaptiveMaxPool1d, 1, { returnIndices: false }, ['outputSize']),
 
   plain('Dropout', Dropout),
   plain('Identity', activations.Identity),

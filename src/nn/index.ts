@@ -16,6 +16,14 @@ export {
 } from './activation.js';
 export { GRUCell, LSTMCell, RNNCell, type CellOptions, type RNNCellOptions } from './cells.js';
 export { ModuleDict, ModuleList, Sequential } from './container.js';
+export {
+  Conv1d,
+  Conv2d,
+  ConvTranspose1d,
+  type ConvOptions,
+  type ConvTransposeOptions,
+} from './convolution.js';
+export type { PaddingMode, SpatialSize } from './convolution-sizes.js';
 export { Dropout } from './dropout.js';
 export {
   Embedding,
@@ -72,6 +80,21 @@ export {
   ZeroPad2d,
   type Padding,
 } from './padding.js';
+export {
+  AdaptiveAvgPool1d,
+  AdaptiveAvgPool2d,
+  AdaptiveMaxPool1d,
+  AvgPool1d,
+  AvgPool2d,
+  MaxPool1d,
+  MaxPool2d,
+  type AvgPool1dOptions,
+  type AvgPool2dOptions,
+  type MaxPoolOptions,
+} from './pooling.js';
+export type { OutputSize, Pooled } from './pooling-sizes.js';
+export type { AttentionForwardOptions } from './attention-forward.js';
+export { MultiheadAttention, type MultiheadAttentionOptions } from './multihead-attention.js';
 /** Quantized modules, as PyTorch's `torch.ao.nn.quantized`. */
 export * as quantized from './quantized/index.js';
 export type { RNNMode } from '../native/handles.js';
@@ -81,6 +104,15 @@ export { RNN } from './rnn.js';
 export { RNNStack } from './rnn-stack.js';
 export { Upsample, type UpsampleOptions } from './upsample.js';
 export type { AsyncArguments, AsyncOptions } from '../async-options.js';
+export {
+  generateSquareSubsequentMask,
+  TransformerEncoder,
+  TransformerEncoderLayer,
+  type EncoderForwardOptions,
+  type EncoderLayerForwardOptions,
+  type TransformerEncoderLayerOptions,
+  type TransformerEncoderOptions,
+} from './transformer.js';
 export { Streams, type StreamIds } from './streams/streams.js';
 /** Functions around modules, as PyTorch's `torch.nn.utils`. */
 export * as utils from './utils/index.js';

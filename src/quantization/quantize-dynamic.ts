@@ -12,6 +12,7 @@ import { collectIfExposed } from '../garbage.js';
 import { onTrial } from '../nn/meta.js';
 import { copyModule } from '../nn/copy-module.js';
 import { copyHooks, isInstanceOf, isModule, type Module } from '../nn/module.js';
+import { NonDynamicallyQuantizableLinear } from '../nn/multihead-attention.js';
 import { freeHandle } from '../nn/native-weights.js';
 import { quantizedCatalogue } from '../nn/quantized/catalogue.js';
 import { checkQConfig } from '../nn/quantized/qconfig.js';
@@ -334,6 +335,9 @@ function resolveSpec(spec: QConfigSpec | null | undefined, dtype: DType): Resolv
   return new Map(keys.map((key) => [key, qconfig]));
 }
 
+/** A class that is meant to be left alone. */
+const quietly: unknown = NonDynamicallyQuantizableLinear;
+
 /**
  * Warns of the entries of a spec that quantize nothing. Most are mistakes, which cost memory and time later. A type
  * that the model does not have is no mistake.
@@ -360,7 +364,8 @@ function warnOfUnused(
       }
     } else if (qconfig !== null && !used.has(key)) {
       const subclass = [...named].find(
-        ([, module]) => module.constructor !== key && isInstanceOf(module, key),
+        ([, module]) =>
+          module.constructor !== key && module.constructor !== quietly && isInstanceOf(module, key),
       );
       if (!mapping.has(key)) {
         if (!isDefault) complaints.push(`there is no quantized class for ${key.name}`);

@@ -1,10 +1,17 @@
 import { CheckpointError, describe, someOf } from '../errors.js';
-import { construct, type CatalogueEntry, type Options } from '../nn/catalogue.js';
+import { construct, floatCatalogue, type CatalogueEntry, type Options } from '../nn/catalogue.js';
 import type { Tensors } from '../nn/layer-parameters.js';
 import { onMeta } from '../nn/meta.js';
-import { bufferNames, isParameter, Parameter, type Module, type ModuleMetadata } from '../nn/module.js';
-import { defaultsOf, entryOf, isQuantized } from '../nn/quantized/catalogue.js';
 import { float32, isFloatingPoint, type Tensor } from '../tensor/index.js';
+import {
+  bufferNames,
+  isInstanceOf,
+  isParameter,
+  Parameter,
+  type Module,
+  type ModuleMetadata,
+} from '../nn/module.js';
+import { defaultsOf, entryOf, isQuantized, quantizedCatalogue } from '../nn/quantized/catalogue.js';
 import { Assumptions } from './assumptions.js';
 import type { Corrections } from './corrections.js';
 import { Recogniser, type Found } from './recognise.js';
@@ -47,8 +54,10 @@ export class Builder {
     if (children.size === 0 && (tensors.size > 0 || layer !== undefined)) {
       return this.leaf(name, metadata, layer, tensors);
     }
-    if (layer !== undefined) {
-      throw new CheckpointError(`${title(name)} is ${layer.type} by its metadata, but not by its tensors`);
+    const whole = this.composite(name, { metadata, named, tensors, children });
+    if (whole !== undefined) return whole;
+    if (layer !== undefined || (named?.partsOf !== undefined && named.fromChildren === undefined)) {
+      throw new CheckpointError(`${title(name)} is ${named!.type} by its metadata, but not by its tensors`);
     }
     if (tensors.size > 0) this.keep(name, metadata, tensors);
     else if (named !== undefined) {
@@ -56,6 +65,41 @@ export class Builder {
       if (module !== undefined) return module;
     }
     return new StateDictModule(children, tensors, metadata);
+  }
+
+  /** A module that its children and own tensors show, or that metadata name. */
+  private composite(
+    name: string,
+    { metadata, named, tensors, children }: Parts & { named: CatalogueEntry | undefined },
+  ): Module | undefined {
+    // Metadata of a class that nobody knows say that it is none of these.
+    if (children.size === 0 || (metadata !== undefined && named?.partsOf === undefined)) return undefined;
+    for (const entry of named === undefined ? composites : [named]) {
+      const shown = entry.partsOf!(children, tensors) as Options | undefined;
+      if (shown === undefined) continue;
+      if (entry.fromChildren !== undefined) return attempt(name, () => entry.fromChildren!(children));
+      const options = this.optionsOf(name, metadata, { entry, options: shown }, tensors);
+      return attempt(name, () => {
+        const module = onMeta(() => construct(entry, options));
+        this.adopt(module, tensors);
+        this.place(module, children);
+        return module;
+      });
+    }
+    return undefined;
+  }
+
+  /** Puts children into a module in place of its own. */
+  private place(module: Module, children: ReadonlyMap<string, Module>): void {
+    const own = new Map(module.namedChildren());
+    for (const [name, child] of children) {
+      const place = own.get(name)!;
+      const { constructor } = child;
+      const isSubclass = place.constructor !== constructor && isInstanceOf(place, constructor as never);
+      if (isSubclass) this.adopt(place, child.stateDict());
+      // A child without tensors was made from sizes and options, which a state dict does not have.
+      else if (child.stateDict().size > 0) (module as unknown as Record<string, Module>)[name] = child;
+    }
   }
 
   /** Adds what the state's reader assumed, unless the caller has said something else since. */
@@ -92,7 +136,7 @@ export class Builder {
       return new StateDictModule(new Map(), tensors, metadata);
     }
     const { entry } = found;
-    const options = this.optionsOf(name, metadata, found);
+    const options = this.optionsOf(name, metadata, found, tensors);
     return attempt(name, () => {
       const module = onMeta(() => construct(entry, options));
       if (isQuantized(entry)) module.loadStateDict(tensors);
@@ -102,9 +146,15 @@ export class Builder {
   }
 
   /** All sizes and options of a module: from its tensors, else from its metadata, else the defaults. */
-  private optionsOf(name: string, metadata: ModuleMetadata | undefined, found: Found): Options {
+  private optionsOf(
+    name: string,
+    metadata: ModuleMetadata | undefined,
+    found: Found,
+    tensors: Tensors,
+  ): Options {
     const { entry, options: shown, because } = found;
-    const defaults = defaultsOf(entry, shown['dtype']);
+    const guesses = entry.guesses?.(shown) ?? {};
+    const defaults: Options = { ...defaultsOf(entry, shown['dtype']), ...guesses };
     const has = (option: string): boolean => Object.hasOwn(defaults, option) || Object.hasOwn(shown, option);
     const corrected = this.corrections.optionsOf(name, entry.type, has);
     const told: Record<string, unknown> = {};
@@ -116,14 +166,16 @@ export class Builder {
         );
       }
     }
-    const assumed = entry.announced
+    const assumed = [...Object.keys(guesses), ...entry.announced]
       .filter((key) => Object.hasOwn(defaults, key) && !Object.hasOwn(told, key))
-      .map((key) => `${key} = ${JSON.stringify(defaults[key])}`);
+      .map((key) => `${key} = ${JSON.stringify(shown[key] ?? defaults[key])}`);
     if (assumed.length > 0 || because !== undefined) {
       const reasons = [because, assumed.length > 0 && `assumed ${assumed.join(', ')}`];
       this.assumptions.add(name, entry.type, reasons.filter(Boolean).join('; '));
     }
-    return { ...defaults, ...told, ...shown };
+    const options = { ...defaults, ...shown, ...told };
+    // Tensors may show other sizes with the options that were told: the groups of a convolution.
+    return { ...options, ...entry.sizesOf?.(tensors, options) };
   }
 
   /** Makes tensors the parameters of a module, without a copy. Tensors of the same memory are one parameter. */
@@ -157,6 +209,16 @@ export class Builder {
     this.assumptions.add(name, '', text, `: ${someOf(list, 4, (rest) => `${rest} more`)}`);
   }
 }
+
+/** What a state dict holds for a module whose children are built. */
+interface Parts {
+  readonly metadata: ModuleMetadata | undefined;
+  readonly tensors: Map<string, Tensor>;
+  readonly children: ReadonlyMap<string, Module>;
+}
+
+/** The classes that are found by their children. */
+const composites = [...floatCatalogue, ...quantizedCatalogue].filter(({ partsOf }) => partsOf !== undefined);
 
 function* tensorsBelow({ tensors, children }: Node): IterableIterator<Tensors> {
   yield tensors;

@@ -13,6 +13,7 @@ import {
 } from '../errors.js';
 import { closed, fixed } from '../nn/closed.js';
 import { bufferNames, isModule, pack, Parameter, isParameter, type Module } from '../nn/module.js';
+import { NonDynamicallyQuantizableLinear } from '../nn/multihead-attention.js';
 import { shareHandle, takeHandle, type SharedHandle } from '../nn/native-weights.js';
 import { entryOf } from '../nn/quantized/catalogue.js';
 import type { ModuleClass } from '../quantization/quantize-dynamic.js';
@@ -327,7 +328,9 @@ class Reader {
 
   private prototypeOf({ className, type }: ModulePart): object {
     const own = entryOf(type)?.Class;
-    const Class = this.classes.get(className) ?? (own?.name === className ? own : undefined);
+    const Class =
+      this.classes.get(className) ??
+      [own, NonDynamicallyQuantizableLinear].find((each) => each?.name === className);
     if (Class !== undefined) return Class.prototype as object;
     throw rangeError(
       'ERR_OUT_OF_RANGE',

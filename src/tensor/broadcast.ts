@@ -55,7 +55,8 @@ export function combine(
   }
 }
 
-function broadcastStrides(shape: readonly number[], to: readonly number[]): number[] {
+/** How many elements of `shape` lie between neighbours along each dimension of a shape that it is broadcast to. */
+export function broadcastStrides(shape: readonly number[], to: readonly number[]): number[] {
   const strides = new Array<number>(to.length).fill(0);
   let stride = 1;
   for (let i = shape.length - 1; i >= 0; i--) {

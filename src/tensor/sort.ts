@@ -1,4 +1,12 @@
-import { checkBoolean, checkInteger, checkOptions, describe, rangeError, typeError } from '../errors.js';
+import {
+  arrayName,
+  checkBoolean,
+  checkInteger,
+  checkOptions,
+  describe,
+  rangeError,
+  typeError,
+} from '../errors.js';
 import { emptyArray, int64, type TensorData } from './dtype.js';
 import { isBigInt, numbersOf } from './elements.js';
 import type { Result, Source } from './result.js';
@@ -89,10 +97,41 @@ function firstOf(
     }
     return kept;
   }
+  if (arrayName(keys) === 'Float32Array' && length <= mostPacked)
+    return packedSort(keys as Float32Array, first, { length, inner }, descending).subarray(0, k);
   const places = Float64Array.from({ length }, (_, i) => first + i * inner);
   return places.sort(compare).subarray(0, k);
 }
 const mostKept = 64;
+const mostPacked = 2 ** 21;
+
+/**
+ * The places of a line's floats in order, three times as fast as with a comparison in JavaScript: a float's bits, made an
+ * integer of the same order, and its index in the line together are a number that a double holds exactly.
+ */
+function packedSort(
+  keys: Float32Array,
+  first: number,
+  { length, inner }: Pick<Split, 'length' | 'inner'>,
+  descending: boolean,
+): Float64Array {
+  const packed = new Float64Array(length);
+  const float = new Float32Array(1);
+  const bits = new Uint32Array(float.buffer);
+  for (let i = 0; i < length; i++) {
+    const key = keys[first + i * inner]!;
+    float[0] = key + 0; // -0 and 0 are equal
+    const magnitude = bits[0]! & 0x7fffffff;
+    const order = key !== key ? 2 ** 31 : bits[0]! >= 2 ** 31 ? -magnitude : magnitude;
+    packed[i] = (descending ? -order : order) * mostPacked + i;
+  }
+  packed.sort();
+  for (let i = 0; i < length; i++) {
+    const index = packed[i]! - Math.floor(packed[i]! / mostPacked) * mostPacked;
+    packed[i] = first + index * inner;
+  }
+  return packed;
+}
 
 /** A tensor's elements at these places. */
 function picked(tensor: Source, places: Float64Array, shape: readonly number[]): Result {

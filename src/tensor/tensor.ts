@@ -30,6 +30,7 @@ import {
   type Numbers,
 } from './elements.js';
 import { noData } from './meta.js';
+import { batchProduct, dotProduct, matrixProduct, plainProduct, vectorProduct } from './matrix.js';
 import { checkedOptions, unchecked, type TensorOptions } from './options.js';
 import { dequantized, unpacked, type QScheme, type Quantization } from './quantization.js';
 import { gathered, indexSelected, interleaved, takenAlong } from './index-select.js';
@@ -89,7 +90,9 @@ import { bestAlong, sorted, topK, type Chosen, type SortOptions, type TopKOption
 
 /** Elements along a dimension, and their indices (int64) there. */
 export interface ValuesAndIndices {
+  /** The elements. */
   values: Tensor;
+  /** Where they are along the dimension. */
   indices: Tensor;
 }
 
@@ -222,23 +225,23 @@ export class Tensor {
 
   /** The sum. In int64 for integers and bool, unless `dtype` says to which the elements are converted first. */
   sum(dim?: Dims, keepdim?: boolean, options?: DTypeOptions): Tensor {
-    return made(sumAlong(this, dim, keepdim, options));
+    return tensorOf(sumAlong(this, dim, keepdim, options));
   }
   /** The mean of floats, or of what is converted to floats of `dtype`; NaN if there are no elements. */
   mean(dim?: Dims, keepdim?: boolean, options?: DTypeOptions): Tensor {
-    return made(meanAlong(this, dim, keepdim, options));
+    return tensorOf(meanAlong(this, dim, keepdim, options));
   }
   /** The product, of all elements or along one dimension. In int64 for integers and bool, unless `dtype` is given. */
   prod(dim?: number | null, keepdim?: boolean, options?: DTypeOptions): Tensor {
-    return made(prodAlong(this, dim, keepdim, options));
+    return tensorOf(prodAlong(this, dim, keepdim, options));
   }
   /** The largest element, or a NaN. @throws {RangeError} without elements */
   amax(dim?: Dims, keepdim?: boolean): Tensor {
-    return made(extremeAlong('amax', this, dim, keepdim));
+    return tensorOf(extremeAlong('amax', this, dim, keepdim));
   }
   /** The least element, or a NaN. @throws {RangeError} without elements */
   amin(dim?: Dims, keepdim?: boolean): Tensor {
-    return made(extremeAlong('amin', this, dim, keepdim));
+    return tensorOf(extremeAlong('amin', this, dim, keepdim));
   }
   /** The largest of all elements, or a NaN. */
   max(): Tensor;
@@ -256,62 +259,96 @@ export class Tensor {
   }
   /** The index of the largest element, of all or along `dim`, as int64: the first of equals; a NaN is the largest. */
   argmax(dim?: number | null, keepdim?: boolean): Tensor {
-    return made(bestAlong('argmax', this, dim, keepdim).indices);
+    return tensorOf(bestAlong('argmax', this, dim, keepdim).indices);
   }
   /** The index of the least element, of all or along `dim`, as int64: the first of equals; a NaN is the least. */
   argmin(dim?: number | null, keepdim?: boolean): Tensor {
-    return made(bestAlong('argmin', this, dim, keepdim).indices);
+    return tensorOf(bestAlong('argmin', this, dim, keepdim).indices);
   }
   /** The variance of floats: the sum of `(x - mean)^2`, divided by `max(0, n - correction)`, `correction` 1 by default. */
   var(dim?: Dims, options?: DeviationOptions): Tensor {
-    return made(deviationAlong('var', this, dim, options));
+    return tensorOf(deviationAlong('var', this, dim, options));
   }
   /** The standard deviation of floats: the root of {@link var}. */
   std(dim?: Dims, options?: DeviationOptions): Tensor {
-    return made(deviationAlong('std', this, dim, options));
+    return tensorOf(deviationAlong('std', this, dim, options));
   }
   /**
    * The vector norm of floats: `(sum of |x|^p)^(1 / p)`; the number of elements that are not 0 for `p` 0, the largest
    * or least `|x|` for an infinite one. Default: 2, which is `'fro'` too.
    */
   norm(p?: number | 'fro', dim?: Dims, keepdim?: boolean, options?: DTypeOptions): Tensor {
-    return made(normAlong(this, p, dim, keepdim, options));
+    return tensorOf(normAlong(this, p, dim, keepdim, options));
   }
   /** `log(sum of exp(x))`; in float32 for integers. */
   logsumexp(dim: number | readonly number[], keepdim?: boolean): Tensor {
-    return made(logSumExpAlong(this, dim, keepdim));
+    return tensorOf(logSumExpAlong(this, dim, keepdim));
   }
   /** Whether all elements are true, as all but 0 are: a bool, or a uint8 of uint8. */
   all(dim?: Dims, keepdim?: boolean): Tensor {
-    return made(truthAlong('all', this, dim, keepdim));
+    return tensorOf(truthAlong('all', this, dim, keepdim));
   }
   /** Whether any element is true, as all but 0 are: a bool, or a uint8 of uint8. */
   any(dim?: Dims, keepdim?: boolean): Tensor {
-    return made(truthAlong('any', this, dim, keepdim));
+    return tensorOf(truthAlong('any', this, dim, keepdim));
   }
   /** Each element's sum with those before it along `dim`, accumulated in double; int64 for integers. */
   cumsum(dim: number, options?: DTypeOptions): Tensor {
-    return made(cumsumAlong(this, dim, options));
+    return tensorOf(cumsumAlong(this, dim, options));
   }
   /** `exp(x_i) / sum_j exp(x_j)` along `dim`. Where x is -infinity it is 0, but NaN where all of them are. */
   softmax(dim: number, options?: DTypeOptions): Tensor {
-    return made(softmaxAlong('softmax', this, dim, options));
+    return tensorOf(softmaxAlong('softmax', this, dim, options));
   }
   /** `x_i - log(sum_j exp(x_j))` along `dim`. */
   logSoftmax(dim: number, options?: DTypeOptions): Tensor {
-    return made(softmaxAlong('logSoftmax', this, dim, options));
+    return tensorOf(softmaxAlong('logSoftmax', this, dim, options));
   }
   /** The `k` largest elements along `dim` (default -1), the largest first, and where they are; NaN is the largest. */
   topk(k: number, dim?: number, options?: TopKOptions): ValuesAndIndices {
-    return bothMade(topK(this, k, dim, options));
+    return bothOf(topK(this, k, dim, options));
   }
   /** The elements along `dim` (default -1) in order, and where they were. NaN is the largest; equals keep their order. */
   sort(dim?: number, options?: SortOptions): ValuesAndIndices {
-    return bothMade(sorted('sort', this, dim, options));
+    return bothOf(sorted('sort', this, dim, options));
   }
   /** The indices of {@link sort}. */
   argsort(dim?: number, options?: SortOptions): Tensor {
-    return made(sorted('argsort', this, dim, options).indices);
+    return tensorOf(sorted('argsort', this, dim, options).indices);
+  }
+
+  // Matrices ---------------------------------------------------------------------------------------------
+
+  /**
+   * The matrix product, as PyTorch's: `(n) (n)` gives `()`, `(n, k) (k)` gives `(n)`, `(k) (k, m)` gives `(m)` and
+   * `(*, n, k) (*, k, m)` gives `(*, n, m)`, where the dimensions before the last two broadcast. Each float32 element
+   * is summed in float32, one fused multiply-add a term. Integers wrap around.
+   *
+   * @throws {TypeError} when the dtypes differ, or are half or bool @throws {RangeError} when the shapes do not fit
+   */
+  matmul(other: Tensor): Tensor {
+    checkTensor('other', other);
+    return tensorOf(matrixProduct(this, other));
+  }
+  /** {@link matmul} of two matrices: `(n, k) (k, m)` gives `(n, m)`. */
+  mm(mat2: Tensor): Tensor {
+    checkTensor('mat2', mat2);
+    return tensorOf(plainProduct(this, mat2));
+  }
+  /** {@link matmul} of two batches of matrices: `(b, n, k) (b, k, m)` gives `(b, n, m)`. */
+  bmm(mat2: Tensor): Tensor {
+    checkTensor('mat2', mat2);
+    return tensorOf(batchProduct(this, mat2));
+  }
+  /** {@link matmul} of a matrix and a vector: `(n, k) (k)` gives `(n)`. */
+  mv(vec: Tensor): Tensor {
+    checkTensor('vec', vec);
+    return tensorOf(vectorProduct(this, vec));
+  }
+  /** {@link matmul} of two vectors: `(n) (n)` gives `()`. */
+  dot(other: Tensor): Tensor {
+    checkTensor('other', other);
+    return tensorOf(dotProduct(this, other));
   }
 
   // Shapes -----------------------------------------------------------------------------------------------
@@ -658,8 +695,8 @@ export class Tensor {
       const sentence = `${name}(): of two tensors ${name}imum() gives the ${name}imum, got a Tensor for dim`;
       throw typeError('ERR_INVALID_ARG_TYPE', sentence);
     }
-    if (dim !== undefined && dim !== null) return bothMade(bestAlong(name, this, dim, keepdim));
-    return made(extremeAlong(name, this, dim, keepdim));
+    if (dim !== undefined && dim !== null) return bothOf(bestAlong(name, this, dim, keepdim));
+    return tensorOf(extremeAlong(name, this, dim, keepdim));
   }
 }
 
@@ -732,11 +769,12 @@ export function checkTensor(name: string, value: unknown, dtype?: DType): assert
 }
 
 /** A tensor of what an operation gives. */
-function made({ data, shape, dtype }: Result): Tensor {
+/** A Tensor of what an operation gives, with a shape of its own. */
+export function tensorOf({ data, shape, dtype }: Result): Tensor {
   if (dtype === float32) return resultTensor(data as Float32Array, [...shape]);
   return new Tensor(data, shape, { dtype });
 }
 
-function bothMade({ values, indices }: Chosen): ValuesAndIndices {
-  return { values: made(values), indices: made(indices) };
+function bothOf({ values, indices }: Chosen): ValuesAndIndices {
+  return { values: tensorOf(values), indices: tensorOf(indices) };
 }

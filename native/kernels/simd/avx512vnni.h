@@ -53,6 +53,10 @@ inline Mask load_mask_first(const uint8_t* p, size_t count) {
   const __m128i u8x16 = _mm_maskz_loadu_epi8(first_lanes(count), p);
   return {_mm_test_epi8_mask(u8x16, u8x16)};
 }
+inline F32 load_even(const float* p) {
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
+  return {_mm512_permutex2var_ps(_mm512_loadu_ps(p), even, _mm512_loadu_ps(p + 15))};
+}
 inline void store(float* p, F32 v) { _mm512_storeu_ps(p, v.v); }
 inline void store_first(float* p, F32 v, size_t count) {
   if (count == 8) {  // plain stores forward to the next step's loads, masked ones do not
@@ -120,9 +124,6 @@ inline F32 total(HalfSum sum) {
 }
 inline F32 min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
-inline F32 nan_or(F32 a, F32 b) {
-  return {_mm512_mask_mov_ps(b.v, _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), a.v)};
-}
 inline F32 abs(F32 a) { return {_mm512_abs_ps(a.v)}; }
 inline F32 copy_sign(F32 magnitude, F32 sign) {
   return {_mm512_or_ps(magnitude.v, _mm512_and_ps(sign.v, _mm512_set1_ps(-0.0f)))};

@@ -73,6 +73,13 @@ inline Mask load_mask_first(const uint8_t* p, size_t count) {
   __builtin_memcpy(&u8x16, p, count);
   return nonzero(u8x16);
 }
+inline F32 load_even(const float* p) {
+  return each<F32>([=](int i) {
+    const float32x4_t first = vld1q_f32(p + 8 * i), second = vld1q_f32(p + 8 * i + 3);
+    return vcombine_f32(vget_low_f32(vuzp1q_f32(first, first)),
+                        vget_low_f32(vuzp2q_f32(second, second)));
+  });
+}
 inline void store(float* p, F32 v) {
   for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, v.v[i]);
 }
@@ -151,9 +158,6 @@ inline F32 min(F32 a, F32 b) {
 }
 inline F32 max(F32 a, F32 b) {
   return each<F32>([&](int i) { return vbslq_f32(vcgtq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]); });
-}
-inline F32 nan_or(F32 a, F32 b) {
-  return each<F32>([&](int i) { return vbslq_f32(vceqq_f32(a.v[i], a.v[i]), b.v[i], a.v[i]); });
 }
 inline F32 abs(F32 a) {
   return each<F32>([&](int i) { return vabsq_f32(a.v[i]); });

@@ -134,6 +134,12 @@ inline Mask load_mask_first(const uint8_t* p, size_t count) {
   DYNAQUANT_LANES m.lane[lane] = (size_t)lane < count && p[lane] != 0;
   return m;
 }
+// Every second value, p[0] to p[30]; p[31] is not touched.
+inline F32 load_even(const float* p) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = p[2 * lane];
+  return v;
+}
 inline void store(float* p, F32 v) { DYNAQUANT_LANES p[lane] = v.lane[lane]; }
 inline void store_first(float* p, F32 v, size_t count) {
   for (size_t lane = 0; lane < count; ++lane) p[lane] = v.lane[lane];
@@ -192,11 +198,6 @@ inline F32 min(F32 a, F32 b) {
 inline F32 max(F32 a, F32 b) {
   DYNAQUANT_LANES a.lane[lane] = a.lane[lane] > b.lane[lane] ? a.lane[lane] : b.lane[lane];
   return a;
-}
-// a where it is NaN, elsewhere b.
-inline F32 nan_or(F32 a, F32 b) {
-  DYNAQUANT_LANES b.lane[lane] = a.lane[lane] != a.lane[lane] ? a.lane[lane] : b.lane[lane];
-  return b;
 }
 inline F32 abs(F32 a) {
   DYNAQUANT_LANES a.lane[lane] = float_of(bits_of(a.lane[lane]) & 0x7fffffffu);

@@ -61,6 +61,13 @@ inline Mask load_mask_first(const uint8_t* p, size_t count) {
   __builtin_memcpy(&u8x16, p, count);
   return nonzero(u8x16);
 }
+// p[0], p[2] ... p[14].
+inline __m256 load_even_half(const float* p) {
+  // Each half: two even values of the first load, two odd ones of the second.
+  const __m256 mixed = _mm256_shuffle_ps(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 7), 0xd8);
+  return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8));
+}
+inline F32 load_even(const float* p) { return {load_even_half(p), load_even_half(p + 16)}; }
 inline void store(float* p, F32 v) {
   _mm256_storeu_ps(p, v.low);
   _mm256_storeu_ps(p + 8, v.high);
@@ -143,10 +150,6 @@ inline F32 min(F32 a, F32 b) {
 }
 inline F32 max(F32 a, F32 b) {
   return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};
-}
-inline F32 nan_or(F32 a, F32 b) {
-  return {_mm256_blendv_ps(b.low, a.low, _mm256_cmp_ps(a.low, a.low, _CMP_UNORD_Q)),
-          _mm256_blendv_ps(b.high, a.high, _mm256_cmp_ps(a.high, a.high, _CMP_UNORD_Q))};
 }
 inline F32 abs(F32 a) {
   const __m256 sign = _mm256_set1_ps(-0.0f);

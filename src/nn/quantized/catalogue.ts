@@ -1,6 +1,7 @@
 import type { DType } from '../../tensor/index.js';
-import { floatCatalogue, linear, type CatalogueEntry, type Options } from '../catalogue.js';
-import type { Module } from '../module.js';
+import { areParameters, floatCatalogue, linear, type CatalogueEntry, type Options } from '../catalogue.js';
+import { isInstanceOf, type Module } from '../module.js';
+import { attentionParameters } from '../multihead-attention.js';
 import * as dynamic from './dynamic/index.js';
 import { Embedding, EmbeddingBag } from './embedding.js';
 import type { ActivationMode, QConfig } from './qconfig.js';
@@ -49,6 +50,40 @@ function tableTwin(
   return { ...float, type: `Quantized${type}`, Class, float, dtypes, defaultDtypes, defaults };
 }
 
+/** MultiheadAttention with quantized projections, which are its children. */
+const attention: QuantizedEntry = {
+  ...floatEntry('MultiheadAttention'),
+  type: 'DynamicQuantizedMultiheadAttention',
+  Class: dynamic.MultiheadAttention,
+  float: floatEntry('MultiheadAttention'),
+  dtypes: ['qint8', 'float16'],
+  defaultDtypes: ['qint8', 'float16'],
+  defaults: { ...floatEntry('MultiheadAttention').defaults, ...activationMode },
+  partsOf(children, tensors) {
+    const part = (name: string): Partial<dynamic.Linear> =>
+      (children.get(name) ?? {}) as Partial<dynamic.Linear>;
+    const out = part('out_proj');
+    const { inFeatures: embedDim, bias } = out;
+    const isSeparate = !children.has('in_proj');
+    const names = isSeparate ? ['q_proj', 'k_proj', 'v_proj'] : ['in_proj'];
+    const [kdim, vdim] = isSeparate
+      ? [part('k_proj').inFeatures, part('v_proj').inFeatures]
+      : [embedDim, embedDim];
+    const rows = isSeparate ? embedDim : 3 * embedDim!;
+    const addBiasKv = tensors.has('bias_k');
+    const fits =
+      children.size === names.length + 1 &&
+      [...names, 'out_proj'].every((name) => isInstanceOf(children.get(name), dynamic.Linear)) &&
+      out.outFeatures === embedDim &&
+      names.every((name) => part(name).outFeatures === rows && part(name).bias === bias) &&
+      part(names[0]!).inFeatures === embedDim;
+    if (!fits) return undefined;
+    const sizes = { embedDim: embedDim!, kdim: kdim!, vdim: vdim!, bias: bias!, addBiasKv, dtype: out.dtype };
+    const own = attentionParameters(sizes).filter(({ name }) => /^bias_[kv]$/.test(name));
+    return areParameters(own, tensors) ? sizes : undefined;
+  },
+};
+
 /** The quantized classes, in the order of `defaultDynamicMapping`. */
 export const quantizedCatalogue: readonly QuantizedEntry[] = [
   dynamicTwin('Linear', dynamic.Linear),
@@ -66,6 +101,7 @@ export const quantizedCatalogue: readonly QuantizedEntry[] = [
     ['quint8', 'quint4x2'], // PyTorch has 4 bits for bags only
   ),
   { ...tableTwin('Embedding', Embedding, { paddingIdx: null }, ['quint8']), lookalike: 'an EmbeddingBag' },
+  attention,
 ];
 
 const byType: ReadonlyMap<string, CatalogueEntry | QuantizedEntry> = new Map(

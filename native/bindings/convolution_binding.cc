@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+#include <memory>
+
+#include "bindings/arguments.h"
+#include "bindings/async.h"
+#include "bindings/call.h"
+#include "bindings/environment.h"
+#include "bindings/handle.h"
+#include "engine/convolution.h"
+
+namespace dynaquant {
+namespace {
+
+enum ConvolutionWord : std::size_t { kBatch = kOwnWords, kRows, kColumns };
+static_assert(kColumns < kWords, "there is no such word");
+
+// The axis whose six numbers begin at `numbers`.
+ConvolutionAxis axis_argument(Napi::Env env, const double* numbers) {
+  const auto at_least = [&](std::size_t i, std::size_t least, const char* name) {
+    const std::size_t size = size_number(env, numbers[i], name);
+    if (size < least || size > kLargestDimension) {
+      throw Napi::RangeError::New(env, std::string(name) + " is out of range");
+    }
+    return size;
+  };
+  if (product({at_least(0, 1, "kernel"), at_least(2, 1, "dilation")}) > kLargestDimension) {
+    throw Napi::RangeError::New(env, "the kernel is too large");
+  }
+  return {at_least(0, 1, "kernel"), at_least(1, 1, "stride"), at_least(2, 1, "dilation"),
+          at_least(3, 0, "before"), at_least(4, 0, "after"),  at_least(5, 0, "outputPadding")};
+}
+
+// [inChannels, outChannels, groups, paddingMode, transposed, ...rows, ...columns]
+ConvolutionSizes sizes_argument(Napi::Env env, napi_value value) {
+  constexpr std::size_t kAxis = 6, kFirst = 5;
+  const double* numbers = typed_array<double>(env, value, "sizes", kFirst + 2 * kAxis);
+  const std::size_t in = size_number(env, numbers[0], "inChannels"),
+                    out = size_number(env, numbers[1], "outChannels"),
+                    groups = size_number(env, numbers[2], "groups"),
+                    mode = size_number(env, numbers[3], "paddingMode");
+  if (in == 0 || out == 0 || groups == 0 || in % groups != 0 || out % groups != 0 || mode > 3) {
+    throw Napi::RangeError::New(env, "the channels do not fit the groups");
+  }
+  return {in,
+          out,
+          groups,
+          axis_argument(env, numbers + kFirst),
+          axis_argument(env, numbers + kFirst + kAxis),
+          static_cast<PaddingMode>(mode),
+          numbers[4] != 0};
+}
+
+// new FloatConvolution(weight, bias | null, sizes)
+std::unique_ptr<Convolution> make_convolution(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const ConvolutionSizes sizes = sizes_argument(env, info[2]);
+  const float* weight =
+      typed_array<float>(env, info[0], "weight",
+                         product({sizes.in_channels / sizes.groups, sizes.out_channels,
+                                  sizes.rows.kernel, sizes.columns.kernel}));
+  const float* bias = optional_array<float>(env, info[1], "bias", sizes.out_channels);
+  return std::make_unique<Convolution>(selected_kernels(env), sizes, weight, bias);
+}
+
+class ConvolutionHandle : public Handle<ConvolutionHandle, Convolution> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports) {
+    Handle::define(env, exports, "FloatConvolution",
+                   {InstanceMethod<&ConvolutionHandle::forward>("forward"),
+                    InstanceMethod<&ConvolutionHandle::start>("start")});
+  }
+
+  explicit ConvolutionHandle(const Napi::CallbackInfo& info) : Handle(info, make_convolution) {
+    set_row_nanoseconds(info.This(), layer()->position_ns());
+  }
+
+ private:
+  // Floats of the input and the output.
+  struct Floats {
+    std::size_t x;
+    std::size_t out;
+  };
+  // Throws unless the planes are of possible sizes, and padding that repeats inputs has enough.
+  static Floats checked(Napi::Env env, const Convolution& layer, const PlaneSizes& in) {
+    const ConvolutionSizes& sizes = layer.sizes();
+    const std::size_t x = product({in.batch, sizes.in_channels, in.rows, in.columns});
+    const auto repeats = [&](const ConvolutionAxis& axis, std::size_t size) {
+      const std::size_t most = axis.before > axis.after ? axis.before : axis.after;
+      const bool reflects = sizes.padding_mode == PaddingMode::kReflect;
+      const bool circles = sizes.padding_mode == PaddingMode::kCircular;
+      return sizes.padding_mode == PaddingMode::kZeros || most == 0 ||
+             (size > 0 && !(reflects && most >= size) && !(circles && most > size));
+    };
+    // What the layer computes with, and the largest input that it may copy.
+    const auto spread = [](const ConvolutionAxis& axis, std::size_t size) {
+      return sum({axis.before, axis.after, axis.dilation * axis.kernel, size});
+    };
+    const std::size_t padded = product(
+        {sizes.in_channels, spread(sizes.rows, in.rows), spread(sizes.columns, in.columns)});
+    const std::size_t longest = product({in.columns, sizes.columns.stride});
+    if (x > kLargestDimension || padded > kLargestDimension || longest > kLargestDimension ||
+        !repeats(sizes.rows, in.rows) || !repeats(sizes.columns, in.columns)) {
+      throw Napi::RangeError::New(env, "the input's planes are too large or too small");
+    }
+    const PlaneSizes out = layer.out_planes(in);
+    return {x, product({out.batch, sizes.out_channels, out.rows, out.columns})};
+  }
+
+  // forward(x, out): status
+  Napi::Value forward(const Napi::CallbackInfo& info) {
+    const CallReader call(info);
+    const PlaneSizes in = {call.size(kBatch, "batch"), call.size(kRows, "rows"),
+                           call.size(kColumns, "columns")};
+    const Floats floats = checked(info.Env(), *layer(), in);
+    const float* x = call.floats(0, "x", floats.x);
+    float* out = call.floats(1, "out", floats.out);
+    return status_value(info.Env(),
+                        with_memory(info.Env(), [&] { return layer()->forward(x, in, out); }));
+  }
+
+  // start(x, out, settle, batch, rows, columns): number
+  Napi::Value start(const Napi::CallbackInfo& info) {
+    return with_memory(info.Env(), [&] {
+      AsyncArguments arguments(info, 2);
+      const std::shared_ptr<const Convolution>& convolution = layer();
+      const PlaneSizes in = {arguments.size(kBatch, "batch"), arguments.size(kRows, "rows"),
+                             arguments.size(kColumns, "columns")};
+      const Floats floats = checked(info.Env(), *convolution, in);
+      const float* x = arguments.floats(0, "x", floats.x);
+      const auto [out] = arguments.outputs(1, {{"out", floats.out}});
+      return arguments.start(
+          [convolution, x, in, out = out] { return convolution->forward(x, in, out); }, false);
+    });
+  }
+};
+
+}  // namespace
+
+void init_convolution(Napi::Env env, Napi::Object exports) {
+  ConvolutionHandle::define(env, exports);
+  add_words(
+      exports,
+      {{"convolutionBatch", kBatch}, {"convolutionRows", kRows}, {"convolutionColumns", kColumns}});
+}
+
+}  // namespace dynaquant

@@ -1,0 +1,109 @@
+import { native } from '../src/native/addon.js';
+import * as nn from '../src/nn/index.js';
+import { randn } from '../src/random.js';
+import { tensor, zeros, type Tensor } from '../src/tensor/index.js';
+import { getNumThreads, setNumThreads } from '../src/threads.js';
+import { bytesOf, expectClose, golden, optionsOf, withIsa, type GoldenCase } from './support.js';
+
+const group = golden('convolution');
+const cases = group.cases.filter((c) => c.seed === undefined);
+const F = nn.functional;
+
+type Result = Tensor | [Tensor, Tensor];
+function argumentsOf(c: GoldenCase): [number] {
+  return [...c.args, ...(Object.keys(c.kwargs).length === 0 ? [] : [optionsOf(c.kwargs)])] as never;
+}
+/** The values and, if there are any, the indices. */
+function parts(result: Result): Tensor[] {
+  return Array.isArray(result) ? result : [result];
+}
+const finite = (t: Tensor): Tensor => tensor([...t.data].map((x) => (Number.isNaN(x) ? 1e9 : Number(x))));
+
+test.each(cases.map((c, i) => [i, c.repr as string, c]))('equals PyTorch, case %i: %s', (_, repr, c) => {
+  const module = new nn[c.kind as 'MaxPool1d'](...argumentsOf(c));
+  const x = group.tensor(c.x);
+  expect(String(module)).toBe(repr);
+  const [values, indices] = parts(module.forward(x));
+  const expected = group.tensor(c.y);
+  expect(values!.shape).toEqual(expected.shape);
+  expectClose(finite(values!), finite(expected));
+  if (c.indices === null) expect(indices).toBeUndefined();
+  else expect(indices!.toArray()).toEqual(group.tensor(c.indices).toArray());
+  const name = (c.kind[0].toLowerCase() + c.kind.slice(1)) as 'maxPool1d';
+  const results = native()
+    .isas()
+    .map((isa) => withIsa(isa, () => parts(F[name](x, ...argumentsOf(c)))));
+  for (const result of results)
+    expect(result.map(bytesOf)).toEqual([values!, ...(indices ? [indices] : [])].map(bytesOf));
+});
+test('there are golden cases of each kind', () => expect(new Set(cases.map((c) => c.kind)).size).toBe(7));
+
+test('a maximum keeps the first of equal zeros, and NaN', () => {
+  const of = (...values: number[]): unknown => F.maxPool1d(tensor([values]), 2).toArray();
+  expect(of(0, -0, -0, 0)).toEqual([[0, -0]]);
+  expect(of(NaN, 1, 1, NaN, -Infinity, -Infinity)).toEqual([[NaN, NaN, -Infinity]]);
+});
+test('gives the same bits with every number of threads', () => {
+  const x = randn(64, 8, 333);
+  const before = getNumThreads();
+  const modules = [new nn.MaxPool1d(3, { stride: 2 }), new nn.AvgPool1d(4), new nn.AdaptiveAvgPool1d(7)];
+  try {
+    for (const module of modules) {
+      const results = [1, 2, 5].map((threads) => {
+        setNumThreads(threads);
+        return bytesOf(module.forward(x));
+      });
+      expect(new Set(results).size).toBe(1);
+    }
+  } finally {
+    setNumThreads(before);
+  }
+});
+test('a mean’s sum is within a rounding a value of the exact one', () => {
+  const x = randn(1, 1, 4000);
+  const [mean] = F.adaptiveAvgPool1d(x, 1).data as unknown as number[];
+  const sum = [...x.data].reduce<number>((a, b) => a + Number(b), 0);
+  const magnitude = [...x.data].reduce<number>((a, b) => a + Math.abs(Number(b)), 0);
+  expect(Math.abs(mean! - sum / 4000)).toBeLessThanOrEqual(((4001 * 2 ** -24) / 4000) * magnitude);
+});
+
+describe('what PyTorch refuses', () => {
+  const x = zeros(2, 3, 10);
+  test.each<[string, () => unknown, RegExp]>([
+    [
+      'padding beyond half of a window',
+      () => new nn.MaxPool1d(4, { padding: 3 }),
+      /^max_pool1d\(\) padding should be at most half of kernel size, but got padding=3 and kernel_size=4/,
+    ],
+    [
+      'a kernel of nothing',
+      () => new nn.MaxPool1d(0),
+      /^max_pool1d\(\) kernel_size must be greater than zero/,
+    ],
+    [
+      'no stride',
+      () => new nn.AvgPool1d(2, { stride: 0 }),
+      /^avg_pool1d\(\) stride must be greater than zero/,
+    ],
+    ['a divisor', () => new nn.AvgPool2d(2, { divisorOverride: 0 }), /^divisor must be not zero/],
+    [
+      'windows beyond the input',
+      () => new nn.MaxPool1d(11).forward(x),
+      /Calculated output size: \(3x0\)\. Output size is too small/,
+    ],
+    [
+      'a rank',
+      () => new nn.MaxPool1d(2).forward(zeros(10)),
+      /^max_pool1d: Expected 2D or 3D .* but got: \[10\]/,
+    ],
+    ['nothing in it', () => new nn.AdaptiveAvgPool1d(2).forward(zeros(2, 3, 0)), /but got: \[2, 3, 0\]/],
+    ['a negative size', () => new nn.AdaptiveAvgPool1d(-1), /greater than or equal to 0 but received \{-1\}/],
+    ['too many sizes', () => new nn.AdaptiveAvgPool1d([2, 3]), /should contain one int \(got 2\)/],
+    ['integers', () => new nn.MaxPool1d(2).forward(x.to('int64')), /should be a float32 Tensor, got int64/],
+    ['an option', () => new nn.AvgPool1d(2, { divisorOverride: 2 } as never), /unknown option/],
+  ])('%s', (_, f, message) => expect(f).toThrow(message));
+  test('nothing of an empty batch, and of no windows', () => {
+    expect(F.maxPool1d(zeros(0, 3, 10), 2).shape).toEqual([0, 3, 5]);
+    expect(F.adaptiveAvgPool1d(x, 0).shape).toEqual([2, 3, 0]);
+  });
+});
