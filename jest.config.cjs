@@ -10,7 +10,7 @@ module.exports = {
     '<rootDir>/dist/',
     '<rootDir>/benchmarks/node_modules/',
   ],
-  transform: { '^.+\\.ts$': ['ts-jest', { tsconfig: 'tsconfig.test.json' }] },
+  transform: { '^.+\\.ts$': ['<rootDir>/scripts/jest-transform.cjs', { tsconfig: 'tsconfig.test.json' }] },
   moduleNameMapper: {
     '^dynaquant$': '<rootDir>/src/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',

@@ -3,9 +3,10 @@
 // White space is removed because V8 reads all of it at every start; names stay, and so do lines, so that a stack trace
 // can be read.
 import { build, transform } from 'esbuild';
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { strictArguments } from './strict-arguments.cjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const style = {
@@ -25,6 +26,15 @@ const lazyFormats = {
     ),
 };
 
+const strict = {
+  name: 'strict arguments',
+  setup: ({ onLoad }) =>
+    onLoad({ filter: /src[\\/].*\.ts$/ }, ({ path }) => ({
+      contents: strictArguments(path, readFileSync(path, 'utf8')),
+      loader: 'ts',
+    })),
+};
+
 const { outputFiles } = await build({
   ...style,
   absWorkingDir: root,
@@ -39,7 +49,7 @@ const { outputFiles } = await build({
   splitting: true, // for which esbuild wants ES modules
   format: 'esm',
   minifySyntax: true,
-  plugins: [lazyFormats],
+  plugins: [lazyFormats, strict],
   write: false,
 });
 const dist = join(root, 'dist');

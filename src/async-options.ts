@@ -1,4 +1,4 @@
-import { describe, typeError } from './errors.js';
+import { describe, surplus, typeError } from './errors.js';
 
 /** The last argument of `forwardAsync`, after those of `forward`. */
 export interface AsyncOptions {
@@ -13,14 +13,17 @@ export type AsyncArguments<Optional extends unknown[]> = [
 ];
 
 /**
- * Takes the options off the arguments of a `forwardAsync`, if they are there: a plain object with nothing but `signal`.
+ * Takes the options off the arguments of a `forwardAsync`, if they are there: a plain object with nothing but `signal`, or
+ * undefined. `most` other arguments may be left.
  *
- * @throws the signal's reason, if it is aborted @throws {TypeError} if it is no AbortSignal
+ * @throws the signal's reason, if it is aborted @throws {TypeError} if it is no AbortSignal, or too many are left
  */
-export function takeSignal(args: unknown[]): AbortSignal | undefined {
+export function takeSignal(args: unknown[], most = Infinity): AbortSignal | undefined {
   const last = args[args.length - 1];
+  const given = args.length;
+  if (last === undefined || isOptions(last)) args.pop();
+  if (args.length > most) surplus('forwardAsync', most + 1, given);
   if (!isOptions(last)) return undefined;
-  args.pop();
   const { signal } = last;
   if (signal === undefined) return undefined;
   if (!isSignal(signal)) {

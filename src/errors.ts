@@ -8,6 +8,8 @@ export const errorCodes = {
   /** TypeError. */
   ERR_UNKNOWN_OPTION: 'An options object has a key that the call does not know.',
   /** TypeError. */
+  ERR_TOO_MANY_ARGUMENTS: 'A call has more arguments than it takes.',
+  /** TypeError. */
   ERR_DTYPE: 'A tensor or array has elements of another type than the call takes.',
   /** TypeError. */
   ERR_READ_ONLY: 'A size or option of a module was written after construction.',
@@ -62,6 +64,13 @@ export function typeError(code: ErrorCode, message: string, options?: ErrorOptio
 /** A wrong size or value. */
 export function rangeError(code: ErrorCode, message: string, options?: ErrorOptions): Coded<RangeError> {
   return coded(new RangeError(message, options), code, rangeError);
+}
+
+/** What each public function calls that is given more arguments than it has parameters: scripts/strict-arguments.cjs. */
+export function surplus(name: string, most: number, given: number): never {
+  const takes = most === 0 ? 'no arguments' : `at most ${most} argument${most === 1 ? '' : 's'}`;
+  const error = new TypeError(`${name}() takes ${takes}, got ${given}`);
+  throw coded(error, 'ERR_TOO_MANY_ARGUMENTS', surplus);
 }
 
 /** A use of what is gone. */

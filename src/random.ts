@@ -1,4 +1,4 @@
-import { checkOptions, describe, isBytes, checkNumber, rangeError, typeError } from './errors.js';
+import { checkOptions, describe, isBytes, checkNumber, rangeError, surplus, typeError } from './errors.js';
 import { native } from './native/addon.js';
 import {
   bytesOf,
@@ -136,7 +136,10 @@ export function randn(...args: SizeArguments<RandomOptions>): Tensor {
 export function randint(high: number, shape: readonly number[], options?: RandomOptions): Tensor;
 export function randint(low: number, high: number, shape: readonly number[], options?: RandomOptions): Tensor;
 export function randint(...args: unknown[]): Tensor {
-  const [low, high, sizes, options = {}] = (Array.isArray(args[1]) ? [0, ...args] : args) as [
+  const withoutLow = Array.isArray(args[1]);
+  const most = withoutLow ? 3 : 4;
+  if (args.length > most) surplus('randint', most, args.length);
+  const [low, high, sizes, options = {}] = (withoutLow ? [0, ...args] : args) as [
     number,
     number,
     readonly number[],

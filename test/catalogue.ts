@@ -9,7 +9,10 @@ import type { Tensor } from '../src/tensor/index.js';
 export const catalogue: readonly CatalogueEntry[] = [...floatCatalogue, ...quantizedCatalogue];
 
 /** Sizes for any class: its first is 5, its second 3, as a rule. Heads divide features, groups channels. */
-export function exampleSizes({ sizes }: CatalogueEntry): Options {
+export function exampleSizes({ type, sizes }: CatalogueEntry): Options {
+  if (type === 'Unflatten') return { dim: -1, unflattenedSize: [3, 1] };
+  if (type === 'Upsample') return { scaleFactor: 2 };
+  if (/Pad[12]d$/.test(type)) return Object.fromEntries(sizes.map((name, i) => [name, i + 1]));
   const isAttention = /^(numHeads|nhead)$/.test(sizes[1] ?? '');
   const numbers = sizes[0] === 'numGroups' ? [3, 6] : isAttention ? [6, 3] : [5, 3, 2, 2];
   return Object.fromEntries(sizes.map((name, i) => [name, numbers[i]]));
@@ -32,6 +35,7 @@ export function inputOf(entry: CatalogueEntry): Tensor | undefined {
   if (entry.sampleInput !== undefined)
     return entry.sampleInput({ inFeatures: 5, ...metadataOf(example(entry)) });
   if (entry.type === 'RNNStack') return randn(4, 2, 5);
+  if (/Pad|Upsample/.test(entry.type)) return randn(2, 3, 4);
   if (entry.type === 'TransformerEncoder') return randn(4, 2, 6);
   return entry.fromChildren === undefined ? randn(2, 1, 1, 1, 1, 3) : undefined;
 }

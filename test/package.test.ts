@@ -149,6 +149,17 @@ describe('a user’s folder', () => {
     expect(expected.nn.quantized.dynamic.LSTM).toBe('LSTM');
     expect(JSON.parse(run(process.execPath, ['-e', script], folder))).toEqual(expected);
   });
+  test('functions and classes of the bundle count their arguments, as those of the tests do', () => {
+    const checksOf = `(function checksOf(value) {
+      if (typeof value === 'function') return String(value).match(/arguments\\s*\\.\\s*length/g)?.length ?? 0;
+      if (typeof value !== 'object') return typeof value;
+      return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, checksOf(each)]));
+    })`;
+    const script = `console.log(JSON.stringify(${checksOf}(require('dynaquant'))))`;
+    const expected = (0, eval)(checksOf)(dynaquant);
+    expect([expected.cat, expected.nn.Linear > 2, expected.nn.functional.pad]).toEqual([2, true, 2]);
+    expect(JSON.parse(run(process.execPath, ['-e', script], folder))).toEqual(expected);
+  });
   test('the command runs', () => {
     expect(
       run(process.execPath, [join(installed, 'dist', 'cli', 'dynaquant.js'), '--help'], folder),

@@ -159,7 +159,7 @@ function method<T>(receiver: () => T, call: (self: T, ...args: never[]) => unkno
 
 /** The rows of each `forward`, for `forwardAsync`: its last argument may be options in place of what is optional. */
 function asynchronous(rows: Rows): Rows {
-  const names = Object.keys(rows).filter((name) => name.endsWith('.forward'));
+  const names = Object.keys(rows).filter((name) => name.endsWith('.forward') && !Array.isArray(rows[name]));
   return Object.fromEntries(
     names.map((name) => {
       const { args: given, receiver } = rows[name] as Row;
@@ -253,7 +253,7 @@ const creators: Rows = {
     call: dynaquant.randint,
     args: {
       low: arg(() => 0),
-      high: arg(() => 2, '', /expects 'from'/),
+      high: arg(() => 2, '', /expects 'from'|randint/),
       shape: arg(() => [2]),
       options: options(),
     },
@@ -683,6 +683,54 @@ const activations: Rows = Object.fromEntries(
   ]),
 );
 
+const image = (): dynaquant.Tensor => dynaquant.ones(1, 1, 2, 2);
+const movingFunctions: Rows = {
+  'nn.functional.pad': [
+    {
+      call: nn.functional.pad,
+      args: { input: arg(vector, 'dtype'), pad: arg(() => [1, 1]), options: options() },
+    },
+    {
+      call: (mode: never, value: never) => nn.functional.pad(matrix(), [1, 1], { mode, value }),
+      args: { mode: arg(() => 'constant', optional), value: number() },
+    },
+  ],
+  'nn.functional.interpolate': {
+    call: (input: never, scaleFactor: never) => nn.functional.interpolate(input, { scaleFactor }),
+    args: { input: arg(image, '', dtypeSentence), scaleFactor: arg(() => 2, 'number') },
+  },
+  'nn.functional.unfold': [
+    {
+      call: nn.functional.unfold,
+      args: { input: arg(image, 'dtype'), kernelSize: arg(() => 2), options: options() },
+    },
+    {
+      call: (dilation: never, padding: never, stride: never) =>
+        nn.functional.unfold(image(), 1, { dilation, padding, stride }),
+      args: {
+        dilation: arg(() => 1, optional),
+        padding: arg(() => 0, optional),
+        stride: arg(() => 1, optional),
+      },
+    },
+  ],
+  'nn.functional.oneHot': {
+    call: nn.functional.oneHot,
+    args: { tensor: indices(), numClasses: arg(() => 2, optional) },
+  },
+  'nn.functional.embedding': [
+    {
+      call: nn.functional.embedding,
+      args: { input: indices(), weight: arg(matrix), options: options() },
+    },
+    {
+      call: (paddingIdx: never) =>
+        nn.functional.embedding(indices().good() as never, matrix(), { paddingIdx }),
+      args: { paddingIdx: arg(() => 0, nullable) },
+    },
+  ],
+};
+
 const signal1d = (): dynaquant.Tensor => dynaquant.ones(2, 2, 4);
 const signal2d = (): dynaquant.Tensor => dynaquant.ones(2, 2, 4, 4);
 const spatial = (accepts = ''): Argument => arg(() => 2, accepts, /_?size\b/);
@@ -1054,6 +1102,81 @@ const floatLayers: Rows = {
     () => new nn.LogSoftmax(0),
     (m, x: never) => m.forward(x),
     { input: input() },
+  ),
+  ...Object.fromEntries(
+    (['Constant', 'Zero', 'Reflection', 'Replication', 'Circular'] as const).flatMap((kind) =>
+      ([1, 2] as const).flatMap((dims) => {
+        const Class = nn[`${kind}Pad${dims}d`] as new (
+          padding: unknown,
+          value?: unknown,
+        ) => dynaquant.nn.Module;
+        const value = kind === 'Constant' ? { value: arg(() => 1, 'number') } : {};
+        return [
+          [
+            `nn.${kind}Pad${dims}d`,
+            {
+              call: (...args: never[]) => new Class(...(args as unknown as [never])),
+              args: { padding: arg(() => 1), ...value },
+            },
+          ],
+          ...(kind === 'Constant' && dims === 1
+            ? [
+                [
+                  'nn.ConstantPad1d.forward',
+                  method(
+                    () => new Class(1, 1),
+                    (m, x: never) => m.forward(x),
+                    { input: input('dtype') },
+                  ),
+                ],
+              ]
+            : []),
+        ] as [string, Row][];
+      }),
+    ),
+  ),
+  'nn.Flatten': construct(
+    nn.Flatten,
+    {},
+    { startDim: arg(() => 0, optional), endDim: arg(() => -1, optional) },
+  ),
+  'nn.Flatten.forward': method(
+    () => new nn.Flatten({ startDim: 0 }),
+    (m, x: never) => m.forward(x),
+    { input: input('dtype') },
+  ),
+  'nn.Unflatten': {
+    call: (...args: never[]) => new nn.Unflatten(...(args as unknown as [never, never])),
+    args: { dim: dim(), unflattenedSize: arg(() => [2]) },
+  },
+  'nn.Unflatten.forward': method(
+    () => new nn.Unflatten(0, [2]),
+    (m, x: never) => m.forward(x),
+    { input: input('dtype') },
+  ),
+  'nn.Upsample': [
+    {
+      call: (size: never, alignCorners: never, recomputeScaleFactor: never) =>
+        new nn.Upsample({ size, mode: 'linear', alignCorners, recomputeScaleFactor }),
+      args: {
+        size: arg(() => 2),
+        alignCorners: arg(() => false, 'undefined null boolean'),
+        recomputeScaleFactor: arg(() => false, nullable),
+      },
+    },
+    {
+      call: (mode: never) => new nn.Upsample({ size: 2, mode }),
+      args: { mode: arg(() => 'linear', optional) },
+    },
+    {
+      call: (options: never) => new nn.Upsample(options),
+      args: { options: arg(() => ({ size: 2 }), '', /size/) },
+    },
+  ],
+  'nn.Upsample.forward': method(
+    () => new nn.Upsample({ size: 2 }),
+    (m, x: never) => m.forward(x),
+    { input: arg(() => dynaquant.ones(1, 1, 2), '', dtypeSentence) },
   ),
   'nn.Dropout': { call: (p: never) => new nn.Dropout(p), args: { p: arg(() => 0.5, optional, /dropout/) } },
   'nn.Dropout.forward': method(
@@ -1673,6 +1796,7 @@ const table: Rows = {
   ...tensorMethods,
   ...initialisers,
   ...sequences,
+  ...movingFunctions,
   ...floatLayers,
   ...quantizedLayers,
   ...modules,

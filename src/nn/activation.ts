@@ -228,6 +228,10 @@ export class LogSoftmax extends Module {
 
 /** Returns its input. */
 export class Identity extends Module {
+  /** Takes any arguments, so that it can stand in for any module, and uses none. */
+  constructor(..._args: unknown[]) {
+    super();
+  }
   /** The same shape; `input` is float32. */
   override forward(input: Tensor): Tensor {
     return input;

@@ -13,6 +13,7 @@ import {
 import { ModuleDict, ModuleList, Sequential } from './container.js';
 import { Dropout } from './dropout.js';
 import { Embedding, EmbeddingBag, tableParameters, tableSizes, type TableShape } from './embedding.js';
+import { Flatten, Unflatten } from './flatten.js';
 import { GRU } from './gru.js';
 import { LinearReLU } from './intrinsic.js';
 import {
@@ -47,6 +48,7 @@ import {
   type NormSizes,
   type RMSNormSizes,
 } from './normalization.js';
+import * as padding from './padding.js';
 import {
   AdaptiveAvgPool1d,
   AdaptiveAvgPool2d,
@@ -66,6 +68,7 @@ import {
 import { RNN } from './rnn.js';
 import { RNNStack } from './rnn-stack.js';
 import { TransformerEncoder, TransformerEncoderLayer } from './transformer.js';
+import { Upsample } from './upsample.js';
 
 // What each class of modules is, for everything that handles modules of any class: modelFromStateDict,
 // quantizeDynamic and the command line. A new class needs a record here, or in quantized/catalogue.ts. Nothing in nn
@@ -446,6 +449,28 @@ export const floatCatalogue: readonly CatalogueEntry[] = [
   plain('Hardtanh', activations.Hardtanh, { minVal: -1, maxVal: 1 }),
   plain('Softmax', activations.Softmax, {}, ['dim']),
   plain('LogSoftmax', activations.LogSoftmax, {}, ['dim']),
+  // Of these a row of the input need not be a row of the output.
+  ...[
+    plain('Flatten', Flatten, { startDim: 1, endDim: -1 }),
+    plain('Unflatten', Unflatten, {}, ['dim', 'unflattenedSize']),
+    plain('Upsample', Upsample, {
+      size: null,
+      scaleFactor: null,
+      mode: 'nearest',
+      alignCorners: null,
+      recomputeScaleFactor: null,
+    }),
+    plain('ConstantPad1d', padding.ConstantPad1d, {}, ['padding', 'value']),
+    plain('ConstantPad2d', padding.ConstantPad2d, {}, ['padding', 'value']),
+    plain('ZeroPad1d', padding.ZeroPad1d, {}, ['padding']),
+    plain('ZeroPad2d', padding.ZeroPad2d, {}, ['padding']),
+    plain('ReflectionPad1d', padding.ReflectionPad1d, {}, ['padding']),
+    plain('ReflectionPad2d', padding.ReflectionPad2d, {}, ['padding']),
+    plain('ReplicationPad1d', padding.ReplicationPad1d, {}, ['padding']),
+    plain('ReplicationPad2d', padding.ReplicationPad2d, {}, ['padding']),
+    plain('CircularPad1d', padding.CircularPad1d, {}, ['padding']),
+    plain('CircularPad2d', padding.CircularPad2d, {}, ['padding']),
+  ].map((entry) => ({ ...entry, rowByRow: false })),
 ];
 
 /** Makes a module from all its sizes and options. */

@@ -244,7 +244,7 @@ abstract class RNNCellBase extends Module implements RNNCellSizes {
   /** {@link step} on another thread. The arguments are those of forwardAsync. */
   protected async stepAsync(args: unknown[]): Promise<Tensor | [Tensor, Tensor]> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as Tensor;
-    const signal = takeSignal(args);
+    const signal = takeSignal(args, 2);
     return await forwardCellAsync(this[fixed], this.handle(), args, signal, false);
   }
   private handle(): RNNHandle {

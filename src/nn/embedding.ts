@@ -337,9 +337,9 @@ function lookupInto(table: EmbeddingTable, indices: Int32Array, out: Float32Arra
 
 /** The arguments of a bag layer's `forwardAsync`, checked as those of its `forward`. */
 export function asyncBagArguments(module: BagModule, input: Tensor, rest: readonly unknown[]): IndexBags {
-  const args = [...rest];
-  takeSignal(args);
-  const [offsets, weights] = args as [Tensor | null, Tensor | null];
+  const args = [input, ...rest];
+  takeSignal(args, 3);
+  const [, offsets, weights] = args as [Tensor, Tensor | null, Tensor | null];
   return bagArguments(module, input, offsets, weights);
 }
 

@@ -38,6 +38,7 @@ export {
   type EmbeddingBagOptions,
   type EmbeddingOptions,
 } from './embedding.js';
+export { Flatten, Unflatten, type FlattenOptions } from './flatten.js';
 /** Operations as functions, as PyTorch's `torch.nn.functional`. */
 export * as functional from './functional/index.js';
 export type { GELUOptions } from './functional/activation.js';
@@ -72,6 +73,19 @@ export {
   type RMSNormOptions,
 } from './normalization.js';
 export {
+  CircularPad1d,
+  CircularPad2d,
+  ConstantPad1d,
+  ConstantPad2d,
+  ReflectionPad1d,
+  ReflectionPad2d,
+  ReplicationPad1d,
+  ReplicationPad2d,
+  ZeroPad1d,
+  ZeroPad2d,
+  type Padding,
+} from './padding.js';
+export {
   AdaptiveAvgPool1d,
   AdaptiveAvgPool2d,
   AdaptiveMaxPool1d,
@@ -93,6 +107,7 @@ export type { LSTMOptions, RNNBaseOptions, RNNOptions } from './rnn-config.js';
 export type { LSTMState, OutputOf } from './rnn-forward.js';
 export { RNN } from './rnn.js';
 export { RNNStack } from './rnn-stack.js';
+export { Upsample, type UpsampleOptions } from './upsample.js';
 export type { AsyncArguments, AsyncOptions } from '../async-options.js';
 export {
   generateSquareSubsequentMask,

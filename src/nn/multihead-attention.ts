@@ -148,7 +148,7 @@ export class MultiheadAttention extends Module {
   ): Promise<[output: Tensor, weights: Tensor | null]> {
     const args: unknown[] = [query, ...rest];
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as [Tensor, Tensor | null];
-    const signal = takeSignal(args);
+    const signal = takeSignal(args, 4);
     const call = this.checkedCall(...(args as Parameters<MultiheadAttention['forward']>));
     const projected = await Promise.all(
       call.projections.map(async ([part, input]) => {

@@ -106,7 +106,7 @@ export abstract class RNNBase extends Module implements RNNConfig {
   /** {@link run} on another thread. The arguments are those of forwardAsync. */
   protected async runAsync(args: unknown[]): Promise<RNNResult> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as RNNResult;
-    const signal = takeSignal(args);
+    const signal = takeSignal(args, 2);
     const [input, state] = args as Parameters<RNNBase['run']>;
     const config = configOfCall(this[fixed], this.training);
     return await forwardRNNAsync(config, this.handle(), input, state, false, signal);

@@ -87,7 +87,7 @@ export class RNNStack extends Container {
   ): Promise<[OutputOf<X>, Tensor | [Tensor, Tensor]]> {
     const args: unknown[] = [input, ...rest];
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as never;
-    const signal = takeSignal(args);
+    const signal = takeSignal(args, 2);
     const options = signal === undefined ? [] : [{ signal }];
     // Copies. The first layer copies the input before anything is awaited.
     const states = this.statesOfLayers(input, args[1] as State);

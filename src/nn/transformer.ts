@@ -147,7 +147,7 @@ export class TransformerEncoderLayer extends Module {
   ): Promise<Tensor> {
     const args: unknown[] = [src, ...rest];
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as Tensor;
-    const signal = takeSignal(args);
+    const signal = takeSignal(args, 2);
     const later = signal === undefined ? [] : [{ signal }];
     checkSource(src);
     const masks = attentionOptions(args[1] as EncoderLayerForwardOptions | undefined);
@@ -259,7 +259,7 @@ export class TransformerEncoder extends Module {
   ): Promise<Tensor> {
     const args: unknown[] = [src, ...rest];
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as Tensor;
-    const signal = takeSignal(args);
+    const signal = takeSignal(args, 2);
     const later = signal === undefined ? [] : [{ signal }];
     checkSource(src);
     const { srcMask, srcKeyPaddingMask, isCausal } = encoderOptions(

@@ -91,7 +91,7 @@ function lengthAt(value: NestedArray, dim: number, shape: readonly number[]): nu
 export function full(shape: number | readonly number[], value: number, options: CreateOptions = {}): Tensor {
   checkOptions('full', options, ['dtype']);
   checkNumber('value', value);
-  return filled('full', sizes([shape]), value, options);
+  return filled('full', sizes('full', [shape]), value, options);
 }
 
 /** `zeros(2, 3)` or `zeros([2, 3], { dtype })`. */

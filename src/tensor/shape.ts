@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions, describe, rangeError, typeError } from '../errors.js';
+import { checkInteger, checkOptions, describe, rangeError, surplus, typeError } from '../errors.js';
 
 /** The most dimensions of a tensor, as in PyTorch. */
 export const maxRank = 64;
@@ -126,16 +126,22 @@ export function sizeArguments<Options extends object>(
   where: string,
 ): [number[], Options] {
   const last: unknown = args.at(-1);
-  const isList = Array.isArray(args[0]);
-  const hasOptions = isList
-    ? last !== args[0] && last !== undefined
-    : typeof last === 'object' && last !== null;
+  if (Array.isArray(args[0])) {
+    if (args.length > 2) surplus(where, 2, args.length);
+    const given = (args as readonly unknown[])[1];
+    const options = (given === undefined ? {} : given) as Options;
+    checkOptions(where, options, known);
+    return [checkedShape(args[0]), options];
+  }
+  const hasOptions = typeof last === 'object' && last !== null;
   const options = (hasOptions ? last : {}) as Options;
   checkOptions(where, options, known);
-  return [sizes(hasOptions && !isList ? args.slice(0, -1) : args), options];
+  return [checkedShape(hasOptions ? args.slice(0, -1) : args), options];
 }
 
 /** A copy of the sizes in `(2, 3)` or `([2, 3])`. */
-export function sizes(args: readonly unknown[]): number[] {
-  return checkedShape(Array.isArray(args[0]) ? args[0] : args);
+export function sizes(where: string, args: readonly unknown[]): number[] {
+  if (!Array.isArray(args[0])) return checkedShape(args);
+  if (args.length > 1) surplus(where, 1, args.length);
+  return checkedShape(args[0]);
 }

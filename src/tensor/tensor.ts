@@ -502,7 +502,7 @@ export class Tensor {
 
   /** Another shape over the same memory; one size may be -1. */
   reshape(...shape: readonly number[] | [readonly number[]]): Tensor {
-    const wanted = completed(sizes(shape), this.numel);
+    const wanted = completed(sizes('reshape', shape), this.numel);
     return this.like(this.checked(), wanted);
   }
   /** The same as {@link reshape}. */

@@ -1,4 +1,6 @@
 export * from './activation.js';
+export { unfold, type UnfoldOptions } from './fold.js';
+export { pad, type PadMode, type PadOptions } from './padding.js';
 export {
   batchNorm,
   groupNorm,
@@ -11,6 +13,8 @@ export {
   type NormOptions,
   type RMSNormOptions,
 } from './normalization.js';
+export { embedding, oneHot, type EmbeddingCallOptions } from './sparse.js';
+export { interpolate, type InterpolateMode, type InterpolateOptions } from './upsampling.js';
 export { conv1d, conv2d, convTranspose1d } from './convolution.js';
 export {
   adaptiveAvgPool1d,

@@ -77,7 +77,7 @@ abstract class QuantizedRNNCellBase extends QuantizedRecurrent implements RNNCel
   /** {@link step} on another thread. The arguments are those of forwardAsync. */
   protected async stepAsync(args: unknown[]): Promise<Tensor | [Tensor, Tensor]> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as Tensor;
-    const signal = takeSignal(args);
+    const signal = takeSignal(args, 2);
     return await forwardCellAsync(this[fixed], this.handle(), args, signal, true);
   }
 }

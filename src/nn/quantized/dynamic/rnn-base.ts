@@ -122,7 +122,7 @@ export abstract class QuantizedRNNBase extends QuantizedRecurrent implements RNN
   /** {@link run} on another thread. The arguments are those of forwardAsync. */
   protected async runAsync(args: unknown[]): Promise<RNNResult> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(...args)) as RNNResult;
-    const signal = takeSignal(args);
+    const signal = takeSignal(args, 2);
     const [input, state] = args as Parameters<QuantizedRNNBase['run']>;
     const config = configOfCall(this[fixed], this.training);
     return await forwardRNNAsync(config, this.handle(), input, state, true, signal);
