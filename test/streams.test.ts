@@ -762,7 +762,10 @@ describe('modules', () => {
         );
       }
     } else {
-      const moves = /Bag$|[Ff]latten$|^Upsample$|Pad[12]d$/.test(entry.type);
+      const moves =
+        /Bag$|[Ff]latten$|^Upsample$|(Pad|Pool|Conv|Transpose)[12]d$|Attention$|^Transformer/.test(
+          entry.type,
+        );
       expect([entry.type, container || moves]).toEqual([entry.type, true]);
       expect(make).toThrow('cannot serve live streams');
     }

@@ -17,7 +17,7 @@ const trueLength = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Ar
 /** The names of a function's parameters; those of a constructor may be its superclass's. */
 function parametersOf(value) {
   const text = String(value);
-  const at = isClass(value) ? /^\s*constructor\s*\(/m.exec(text)?.index : 0;
+  const at = isClass(value) ? /(?:^|[;{}])\s*constructor\s*\(/m.exec(text)?.index : 0;
   if (at === undefined)
     return Object.getPrototypeOf(value) === Function.prototype
       ? []

@@ -1,4 +1,5 @@
 import { checkInteger, checkOptions, describe, typeError } from '../errors.js';
+import { integersOf, maxRank } from '../tensor/shape.js';
 import { checkTensor, type Tensor } from '../tensor/tensor.js';
 import { closed, fixed } from './closed.js';
 import { Module } from './module.js';
@@ -55,8 +56,7 @@ export class Unflatten extends Module {
       const sentence = `unflattenedSize should be an array of sizes, got ${describe(unflattenedSize)}`;
       throw typeError('ERR_INVALID_ARG_TYPE', sentence);
     }
-    const sizes = Array.from(unflattenedSize as unknown[]);
-    for (const size of sizes) checkInteger('unflattenedSize', size);
+    const sizes = integersOf('unflattenedSize', unflattenedSize, maxRank);
     closed(this, { dim, unflattenedSize: Object.freeze(sizes) });
   }
   /** @throws {RangeError} when the sizes do not multiply up to that of the dimension */

@@ -1,5 +1,5 @@
-import { checkInteger, checkNumber, rangeError } from '../errors.js';
-import { formatShape } from '../tensor/shape.js';
+import { checkNumber, rangeError } from '../errors.js';
+import { formatShape, integersOf } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { closed, fixed } from './closed.js';
 import { pad, type PadMode } from './functional/padding.js';
@@ -17,15 +17,13 @@ abstract class PadModule extends Module {
 
   protected constructor(dims: 1 | 2, padding: Padding, own: { value?: number }) {
     super();
-    const given = Array.isArray(padding)
-      ? Array.from(padding as unknown[])
-      : new Array(2 * dims).fill(padding);
-    for (const each of given) checkInteger('padding', each);
+    const list = Array.isArray(padding) ? (padding as unknown[]) : new Array(2 * dims).fill(padding);
+    const given = integersOf('padding', list, 2 * dims);
     if (given.length !== 2 * dims) {
       const sentence = `padding should be one integer or ${2 * dims}, got ${formatShape(given)}`;
       throw rangeError('ERR_SHAPE', sentence);
     }
-    closed(this, { padding: Object.freeze(given as number[]), ...own });
+    closed(this, { padding: Object.freeze(given), ...own });
   }
   protected abstract mode(): PadMode;
   /** A larger tensor, or a smaller one where the padding is negative. @throws what {@link functional.pad} throws */

@@ -1,7 +1,16 @@
 import { checkInteger, rangeError } from '../errors.js';
 import { isBigInt } from './elements.js';
 import type { Result, Source } from './result.js';
-import { checkedShape, dimension, formatShape, numelOf, resized, without } from './shape.js';
+import {
+  checkedShape,
+  dimension,
+  formatShape,
+  integersOf,
+  maxRank,
+  numelOf,
+  resized,
+  without,
+} from './shape.js';
 import { merged, moveInto, newArray, stepsOf, walked } from './strided.js';
 
 /** The shape with the dimensions from `start` to `end` as one. */
@@ -79,10 +88,7 @@ export function distinct(
 
 /** The integers of `(0, 1)` or `([0, 1])`, in a list of their own. */
 export function listed(name: string, args: readonly unknown[]): number[] {
-  const list: unknown[] =
-    args.length === 1 && Array.isArray(args[0]) ? Array.from(args[0] as unknown[]) : [...args];
-  for (const each of list) checkInteger(name, each);
-  return list as number[];
+  return integersOf(name, args.length === 1 && Array.isArray(args[0]) ? args[0] : args, maxRank);
 }
 
 /** A copy with the dimensions of `source` at the places `destination`, the others in their order. */
@@ -155,9 +161,7 @@ export function narrowed(tensor: Source, at: number, start: unknown, length: unk
 /** The sizes of the parts of `split`: all of one size but the last, or as listed. */
 export function partSizes(size: number, wanted: unknown, at: number): number[] {
   if (Array.isArray(wanted)) {
-    const parts = Array.from(wanted as unknown[]);
-    parts.forEach((each) => checkInteger('splitSize', each));
-    const list = parts as number[];
+    const list = integersOf('splitSize', wanted, mostParts);
     if (list.some((each) => each < 0)) {
       const sentence = `split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=${formatShape(list)}`;
       throw rangeError('ERR_INVALID_ARG_VALUE', sentence);
@@ -192,9 +196,12 @@ export function chunkSizes(size: number, chunks: unknown, at: number): number[] 
   return partSizes(size, Math.ceil(size / chunks), at);
 }
 
+/** More tensors are of no use to anybody. */
+const mostParts = 2 ** 20;
+
 /** How many tensors a dimension becomes. */
 export function checkedCount(name: string, size: number): number {
-  if (size > 2 ** 20)
+  if (size > mostParts)
     throw rangeError('ERR_TOO_LARGE', `${name}() should give at most 2^20 tensors, got ${size}`);
   return size;
 }

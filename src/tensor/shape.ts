@@ -17,6 +17,22 @@ export function checkedShape(shape: unknown): number[] {
   return copy;
 }
 
+/** A copy of a list of at most so many integers, each read once: an array may say that it has any length. */
+export function integersOf(name: string, list: readonly unknown[], most: number): number[] {
+  const { length } = list;
+  if (!(length <= most)) {
+    const sentence = `${name} should have at most ${most} integers, got ${describe(length)}`;
+    throw rangeError('ERR_SHAPE', sentence);
+  }
+  const copy: number[] = [];
+  for (let i = 0; i < length; i++) {
+    const each = list[i];
+    checkInteger(name, each);
+    copy.push(each);
+  }
+  return copy;
+}
+
 /** The product of the sizes. */
 export function numelOf(shape: readonly number[]): number {
   let count = 1;

@@ -1,5 +1,5 @@
-import { checkInteger, checkOptions, rangeError } from '../../errors.js';
-import { formatShape } from '../../tensor/shape.js';
+import { checkOptions, rangeError } from '../../errors.js';
+import { formatShape, integersOf } from '../../tensor/shape.js';
 import { stepsOf, walked } from '../../tensor/strided.js';
 import { checkTensor, Tensor } from '../../tensor/tensor.js';
 import { pad } from './padding.js';
@@ -57,9 +57,8 @@ export function unfold(
 }
 
 function pairOf(name: string, given: unknown, least: number): [number, number] {
-  const pair = Array.isArray(given) ? Array.from(given as unknown[]) : [given, given];
+  const pair = integersOf(name, Array.isArray(given) ? given : [given, given], 2);
   for (const each of pair) {
-    checkInteger(name, each);
     if (each < least)
       throw rangeError('ERR_INVALID_ARG_VALUE', `${name} should be at least ${least}, got ${each}`);
   }

@@ -1,16 +1,8 @@
-import {
-  checkInteger,
-  checkNumber,
-  checkOneOf,
-  checkOptions,
-  describe,
-  rangeError,
-  typeError,
-} from '../../errors.js';
+import { checkNumber, checkOneOf, checkOptions, describe, rangeError, typeError } from '../../errors.js';
 import { emptyArray } from '../../tensor/dtype.js';
 import { checkMovable, checkPlain, fill } from '../../tensor/elements.js';
 import type { Result } from '../../tensor/result.js';
-import { formatShape, numelOf, resized } from '../../tensor/shape.js';
+import { formatShape, integersOf, maxRank, numelOf, resized } from '../../tensor/shape.js';
 import { merged, moveInto, newArray, stepsOf } from '../../tensor/strided.js';
 import { checkTensor, Tensor } from '../../tensor/tensor.js';
 
@@ -66,15 +58,14 @@ export function pad(input: Tensor, pad: readonly number[], options: PadOptions =
 function checkedPad(pad: unknown, rank: number): readonly number[] {
   if (!Array.isArray(pad))
     throw typeError('ERR_INVALID_ARG_TYPE', `pad should be an array of integers, got ${describe(pad)}`);
-  const sizes = Array.from(pad as unknown[]);
-  for (const each of sizes) checkInteger('pad', each);
+  const sizes = integersOf('pad', pad, 2 * maxRank);
   if (sizes.length % 2 !== 0)
     throw rangeError('ERR_SHAPE', `Padding length must be divisible by 2, got ${sizes.length}`);
   if (sizes.length > 2 * rank) {
     const sentence = `Padding length should be less than or equal to two times the input dimension but got padding length ${sizes.length} and input of dimension ${rank}`;
     throw rangeError('ERR_SHAPE', sentence);
   }
-  return sizes as number[];
+  return sizes;
 }
 
 function checkRank(dims: number, rank: number): void {

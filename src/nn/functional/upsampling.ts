@@ -4,6 +4,7 @@ import {
   checkOneOf,
   checkOptions,
   checkSize,
+  describe,
   rangeError,
   typeError,
 } from '../../errors.js';
@@ -110,7 +111,13 @@ export function checkedOptions(options: InterpolateOptions): Checked {
 
 function listOfNumbers(given: unknown): unknown[] {
   if (given === null) return [];
-  return Array.isArray(given) ? Array.from(given as unknown[]) : [given];
+  if (!Array.isArray(given)) return [given];
+  const { length } = given;
+  if (!(length <= 3)) {
+    const sentence = `size and scaleFactor should have at most 3 entries, got ${describe(length)}`;
+    throw rangeError('ERR_SHAPE', sentence);
+  }
+  return Array.from(given as unknown[]);
 }
 
 /** The new sizes, and for each how far apart its elements are if that does not follow from the sizes. */
