@@ -147,11 +147,18 @@ describe('layers that stay float', () => {
   test('also where no class is known', () => {
     write(
       'conv',
-      new nn.StateDict({ 'conv.weight': ones(2, 3, 4), 'fc.weight': ones(2, 3), 'fc.bias': ones(2) }),
+      new nn.StateDict({ 'conv.weight': ones(2, 3, 4, 5, 1), 'fc.weight': ones(2, 3), 'fc.bias': ones(2) }),
     );
     const { status, stdout } = dynaquant(folder, 'quantize', 'conv', '-o', 'out', '--strict');
     expect(status).toBe(1);
-    expect(stdout).toMatch(/^conv +Module +96 B +stays float: there is no quantized class for it$/m);
+    expect(stdout).toMatch(/^conv +Module +480 B +stays float: there is no quantized class for it$/m);
+  });
+  test('and a convolution, unless an option names it', () => {
+    write('conv', new nn.StateDict({ 'conv.weight': ones(2, 3, 4), 'fc.weight': ones(2, 3) }));
+    const line = /^conv +Conv1d +96 B +stays float: it can be quantized to qint8$/m;
+    expect(dynaquant(folder, 'quantize', 'conv', '-o', 'out').stdout).toMatch(line);
+    const { stdout } = dynaquant(folder, 'quantize', 'conv', '-o', 'out', '--layer', 'conv=qint8');
+    expect(stdout).toMatch(/^conv +DynamicQuantizedConv1d /m);
   });
   test('and weights of a dtype that nothing computes with', () => {
     const state = new nn.Linear(4, 4).stateDict();

@@ -6,6 +6,9 @@ import { runInNewContext } from 'node:vm';
 
 import * as dynaquant from 'dynaquant';
 
+import { construct } from '../src/nn/catalogue.js';
+import { catalogue, exampleSizes } from './catalogue.js';
+
 const { arange, cat, full, Generator, nn, ones, quantization, tensor, Tensor, zeros } = dynaquant;
 
 /** A check for `toThrow`. */
@@ -408,31 +411,6 @@ describe('tensors without elements', () => {
   }
 
   function layers(): [string, (t: dynaquant.Tensor) => unknown][] {
-    const sizes: Record<string, unknown[]> = {
-      Linear: [4, 3],
-      LSTM: [4, 3],
-      GRU: [4, 3],
-      RNN: [4, 3],
-      LSTMCell: [4, 3],
-      GRUCell: [4, 3],
-      RNNCell: [4, 3],
-      Embedding: [4, 3],
-      EmbeddingBag: [4, 3],
-      LayerNorm: [4],
-      Conv1d: [4, 3, 2],
-      Conv2d: [4, 3, 2],
-      ConvTranspose1d: [4, 3, 2],
-      MaxPool1d: [2],
-      MaxPool2d: [2],
-      AvgPool1d: [2],
-      AvgPool2d: [2],
-      AdaptiveAvgPool1d: [2],
-      AdaptiveAvgPool2d: [2],
-      AdaptiveMaxPool1d: [2],
-      Softmax: [-1],
-      LogSoftmax: [-1],
-      Dropout: [0.5],
-    };
     const { quantized } = nn;
     const found: [string, (t: dynaquant.Tensor) => unknown][] = [];
     for (const [room, classes] of Object.entries({
@@ -442,14 +420,11 @@ describe('tensors without elements', () => {
     })) {
       for (const [type, Class] of Object.entries(classes)) {
         if (typeof Class !== 'function' || !(Class.prototype instanceof nn.Module)) continue;
-        if (/^(Sequential|RNNStack|Module.*)$/.test(type)) continue;
+        const entry = catalogue.find((each) => (each.Class as unknown) === Class);
+        if (entry === undefined || entry.fromChildren !== undefined) continue;
         const recurrent = /^(LSTM|GRU|RNN)$/.test(type);
         for (const options of recurrent ? [{}, { batchFirst: true, bidirectional: true }] : [undefined]) {
-          const make = Class as unknown as new (...args: unknown[]) => dynaquant.nn.Module;
-          const module = new make(
-            ...(sizes[type] ?? (type === 'LinearReLU' ? [4, 3] : [])),
-            ...(options ? [options] : []),
-          );
+          const module = construct(entry, { ...exampleSizes(entry), ...options });
           found.push([
             `${room}.${type}${options?.batchFirst ? ', batch first' : ''}`,
             (t) => module.forward(/Embedding/.test(type) ? t.to('int64') : t),

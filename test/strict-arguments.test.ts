@@ -80,7 +80,7 @@ test('the error says how many the call takes and how many came', () => {
   const method = (name: string, ...args: unknown[]): (() => unknown) =>
     surplus((x as unknown as Record<string, () => unknown>)[name]!.bind(x), ...args);
   expect(surplus(cat, [x], 0, 1)).toThrow('cat() takes at most 2 arguments, got 3');
-  expect(method('add', 1, 2, 3)).toThrow('add() takes at most 1 argument, got 3');
+  expect(method('eq', 1, 2, 3)).toThrow('eq() takes at most 1 argument, got 3');
   expect(method('abs', undefined)).toThrow('abs() takes no arguments, got 1');
   const make = (Class: unknown, ...args: unknown[]): (() => unknown) => {
     return () => new (Class as new (...args: unknown[]) => unknown)(...args);

@@ -2,6 +2,7 @@
 #include <memory>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "bindings/arguments.h"
 #include "bindings/async.h"
@@ -109,7 +110,7 @@ class ConvolutionHandle : public Handle<ConvolutionHandle<Layer>, Layer> {
           ConvolutionHandle::template InstanceMethod<&ConvolutionHandle::unpack_weight>(
               "unpackWeight"));
     }
-    Base::define(env, exports, name, methods);
+    Base::define(env, exports, name, std::move(methods));
   }
 
   explicit ConvolutionHandle(const Napi::CallbackInfo& info)

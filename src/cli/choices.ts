@@ -74,7 +74,7 @@ export function choose(state: nn.StateDict, layers: readonly Layer[], options: C
     const mine = own.filter(({ name }) => isIn(name)).sort((a, b) => b.name.length - a.name.length);
     const selected = (only.length === 0 || only.some(isIn)) && !exclude.some(isIn);
     const qconfig = mine.length > 0 ? mine[0]!.qconfig : selected ? base : null;
-    if (qconfig !== null && isQuantizable(layer.metadata, dtypeOf(qconfig))) {
+    if (qconfig !== null && isQuantizable(layer.metadata, dtypeOf(qconfig), mine.length > 0)) {
       if (mine.length > 0) used.add(mine[0]!.name);
       return [{ layer, qconfig }];
     }

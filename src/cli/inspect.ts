@@ -94,7 +94,7 @@ function report({ state }: ModelFile): ModuleReport[] {
         type: metadata.type,
         repr: ownRepr(modules.get(name)!),
         bytes: 0,
-        quantizedBytes: isQuantizable(metadata, qint8) ? 0 : null,
+        quantizedBytes: isQuantizable(metadata, qint8, false) ? 0 : null,
         tensors: [],
       };
       result.set(name, module);

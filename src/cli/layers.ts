@@ -233,7 +233,8 @@ export function totalBytes(state: ReadonlyMap<string, Tensor>): number {
   return total;
 }
 
-/** Whether `quantizeDynamic` can give such a module weights of this dtype. */
-export function isQuantizable({ type }: nn.ModuleMetadata, dtype: DType): boolean {
-  return twinOf(type, dtype) !== undefined;
+/** Whether such a module is to have weights of this dtype: some classes only where they are `named`. */
+export function isQuantizable({ type }: nn.ModuleMetadata, dtype: DType, named: boolean): boolean {
+  const twin = twinOf(type, dtype);
+  return twin !== undefined && (named || twin.defaultDtypes.length > 0);
 }
