@@ -256,6 +256,11 @@ describe('what PyTorch refuses', () => {
       () => new nn.ConvTranspose1d(3, 3, 3, { outputPadding: 3 }),
       /^output padding must be smaller than either stride or dilation/,
     ],
+    [
+      'no positions',
+      () => convTranspose1d(zeros(1, 2, 0), zeros(2, 2, 4)),
+      /^Only zero batch or zero channel inputs are supported, but got input shape: \[1, 2, 0\]$/,
+    ],
     ['a stride', () => new nn.Conv1d(3, 3, 3, { stride: 0 }), /^non-positive stride is not supported/],
     ['a dilation', () => new nn.Conv1d(3, 3, 3, { dilation: 0 }), /^non-positive dilation is not supported/],
     ['a padding', () => new nn.Conv1d(3, 3, 3, { padding: -1 }), /^negative padding is not supported/],

@@ -283,6 +283,10 @@ function planned(sizes: ConvolutionSizes, input: Tensor): Planned {
       `Given ${sizes.transposed ? 'transposed=1' : `groups=${sizes.groups}`}, weight of size ${formatShape(weightShape(sizes))}, expected input${formatShape(shape)} to have ${inChannels} channels, but got ${channels} channels instead`,
     );
   }
+  if (shape.slice(-rank).includes(0) && !(batched && shape[0] === 0)) {
+    const sentence = `Only zero batch or zero channel inputs are supported, but got input shape: ${formatShape(shape)}`;
+    throw rangeError('ERR_SHAPE', sentence);
+  }
   const out = batched ? [shape[0]!, outChannels] : [outChannels];
   for (let i = 0; i < rank; i++) out.push(outputSize(sizes, i, shape, shape.length - rank + i));
   const count = numelOf(out);
