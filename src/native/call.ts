@@ -64,7 +64,7 @@ export function newFloats(count: number): Float32Array {
     throw rangeError('ERR_TOO_LARGE', `cannot allocate ${4 * count} bytes for the results`, { cause });
   }
 }
-const unzeroedFrom = 65536;
+const unzeroedFrom = 16384;
 
 /** The bit of the i-th argument if it is an array. */
 export function arrayBit(argument: Slotted, i: number): number {
