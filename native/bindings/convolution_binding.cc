@@ -21,18 +21,14 @@ static_assert(kColumns < kWords, "there is no such word");
 
 // The axis whose six numbers begin at `numbers`.
 ConvolutionAxis axis_argument(Napi::Env env, const double* numbers) {
-  const auto at_least = [&](std::size_t i, std::size_t least, const char* name) {
-    const std::size_t size = size_number(env, numbers[i], name);
-    if (size < least || size > kLargestDimension) {
-      throw Napi::RangeError::New(env, std::string(name) + " is out of range");
-    }
-    return size;
-  };
-  if (product({at_least(0, 1, "kernel"), at_least(2, 1, "dilation")}) > kLargestDimension) {
+  const ConvolutionAxis axis = {
+      size_from(env, 1, numbers[0], "kernel"),   size_from(env, 1, numbers[1], "stride"),
+      size_from(env, 1, numbers[2], "dilation"), size_from(env, 0, numbers[3], "before"),
+      size_from(env, 0, numbers[4], "after"),    size_from(env, 0, numbers[5], "outputPadding")};
+  if (product({axis.kernel, axis.dilation}) > kLargestDimension) {
     throw Napi::RangeError::New(env, "the kernel is too large");
   }
-  return {at_least(0, 1, "kernel"), at_least(1, 1, "stride"), at_least(2, 1, "dilation"),
-          at_least(3, 0, "before"), at_least(4, 0, "after"),  at_least(5, 0, "outputPadding")};
+  return axis;
 }
 
 // [inChannels, outChannels, groups, paddingMode, transposed, ...rows, ...columns]
