@@ -61,11 +61,8 @@ class PoolingCall {
         adaptive_(is_adaptive(pooling.pool)),
         inside_(inside_of(pooling.columns, adaptive_)) {}
 
-  // Most values of a window.
-  std::size_t values() const {
-    return adaptive_ ? most_of(pooling_.rows) * most_of(pooling_.columns)
-                     : pooling_.rows.kernel * pooling_.columns.kernel;
-  }
+  // Most values of a window, without those in the padding.
+  std::size_t values() const { return most_of(pooling_.rows) * most_of(pooling_.columns); }
   std::size_t windows() const { return pooling_.rows.count * pooling_.columns.count; }
 
   // `offsets` has room for `values()`.
@@ -82,7 +79,9 @@ class PoolingCall {
   }
 
  private:
-  static std::size_t most_of(const PoolingAxis& axis) { return axis.size / axis.count + 2; }
+  std::size_t most_of(const PoolingAxis& axis) const {
+    return adaptive_ ? axis.size / axis.count + 2 : std::min(axis.kernel, axis.size);
+  }
 
   // A row of windows: those at the ends one by one, because they have fewer values.
   void line(const float* x, const Span& lines, float* out, std::size_t* offsets) const {
