@@ -21,7 +21,7 @@ constexpr std::size_t packed_floats(std::size_t depth, std::size_t columns) {
 }
 
 // The bias of a block without bias.
-alignas(64) inline constexpr float kNoBias[kBlockColumns] = {};
+alignas(64) inline constexpr float kNoBiases[kBlockColumns] = {};
 
 // out = a b. `packed` are the out.columns columns of b, as KernelTable::pack wrote them.
 void multiply_packed(const KernelTable& kernels, const FloatRows& a, std::size_t rows,
