@@ -1,4 +1,6 @@
 import { native } from '../src/native/addon.js';
+import { callConvolution } from '../src/native/call-convolution.js';
+import type { ConvolutionHandle } from '../src/native/handles.js';
 import * as nn from '../src/nn/index.js';
 import { manualSeed, randn } from '../src/random.js';
 import { modelFromStateDict } from '../src/serialization/model-from-state-dict.js';
@@ -160,6 +162,32 @@ test('a row of zeros is what padding adds, not what lies beside', () => {
   expect(bytesOf(m.forward(x))).toBe(before);
   const valid = new nn.Conv1d(2, 3, 5);
   expect([...valid.forward(x).data].every((y) => Number.isFinite(Number(y)))).toBe(true);
+});
+
+describe('native code by itself', () => {
+  type Axis = readonly [
+    kernel: number,
+    stride: number,
+    dilation: number,
+    ...padding: [number, number, number],
+  ];
+  const one: Axis = [1, 1, 1, 0, 0, 0];
+  function made(mode: number, transposed: boolean, rows: Axis, columns: Axis): ConvolutionHandle {
+    const sizes = Float64Array.from([1, 1, 1, mode, transposed ? 1 : 0, ...rows, ...columns]);
+    return new (native().FloatConvolution)(new Float32Array(rows[0] * columns[0]).fill(2), null, sizes);
+  }
+  const call = { batch: 1, rows: 1, columns: 1, count: 1, positions: 1 };
+
+  test('refuses transposed rows, and padding that it cannot repeat', () => {
+    const sentence = 'transposed, only columns, padded with zeros';
+    expect(() => made(0, true, [4, 1, 1, 0, 0, 0], one)).toThrow(sentence);
+    expect(() => made(1, true, one, [3, 1, 1, 1, 1, 0])).toThrow(sentence);
+  });
+  test('bounds the padding of outputs', () => {
+    const handle = made(0, true, one, [1, 1, 1, 0, 0, 2 ** 40]);
+    const none = { ...call, batch: 0, count: 0 };
+    expect(() => callConvolution(handle, new Float32Array(0), none)).toThrow('planes are too large');
+  });
 });
 
 test('packed weights follow the parameters', () => {

@@ -42,13 +42,17 @@ ConvolutionSizes sizes_argument(Napi::Env env, napi_value value) {
   if (in == 0 || out == 0 || groups == 0 || in % groups != 0 || out % groups != 0 || mode > 3) {
     throw Napi::RangeError::New(env, "the channels do not fit the groups");
   }
-  return {in,
-          out,
-          groups,
-          axis_argument(env, numbers + kFirst),
-          axis_argument(env, numbers + kFirst + kAxis),
-          static_cast<PaddingMode>(mode),
-          numbers[4] != 0};
+  const ConvolutionSizes sizes = {in,
+                                  out,
+                                  groups,
+                                  axis_argument(env, numbers + kFirst),
+                                  axis_argument(env, numbers + kFirst + kAxis),
+                                  static_cast<PaddingMode>(mode),
+                                  numbers[4] != 0};
+  if (sizes.transposed && (sizes.rows.kernel != 1 || sizes.padding_mode != PaddingMode::kZeros)) {
+    throw Napi::RangeError::New(env, "transposed, only columns, padded with zeros");
+  }
+  return sizes;
 }
 
 // new FloatConvolution(weight, bias | null, sizes)
@@ -135,7 +139,8 @@ class ConvolutionHandle : public Handle<ConvolutionHandle<Layer>, Layer> {
     };
     // What the layer computes with, and the largest input that it may copy.
     const auto spread = [](const ConvolutionAxis& axis, std::size_t size) {
-      return sum({axis.before, axis.after, axis.dilation * axis.kernel, axis.stride, size});
+      return sum({axis.before, axis.after, axis.output_padding, axis.dilation * axis.kernel,
+                  axis.stride, size});
     };
     const std::size_t padded = product(
         {sizes.in_channels, spread(sizes.rows, in.rows), spread(sizes.columns, in.columns)});
