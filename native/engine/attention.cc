@@ -24,7 +24,8 @@ std::size_t block_rows(const AttentionSizes& sizes) {
   return std::min(rows, sizes.queries);
 }
 
-// What a thread needs.
+// What a thread needs. Each packs all keys and values of a head for itself, so that they take
+// threads * keys * (features + value_features) * 4 bytes.
 struct Room {
   Room(Scratch& scratch, const AttentionSizes& sizes, std::size_t threads)
       : stride((sizes.keys + kPanelColumns - 1) / kPanelColumns * kPanelColumns) {
