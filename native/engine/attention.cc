@@ -28,7 +28,7 @@ std::size_t block_rows(const AttentionSizes& sizes) {
 // threads * keys * (features + value_features) * 4 bytes.
 struct Room {
   Room(Scratch& scratch, const AttentionSizes& sizes, std::size_t threads)
-      : stride((sizes.keys + kPanelColumns - 1) / kPanelColumns * kPanelColumns) {
+      : stride(padded_columns(sizes.keys)) {
     const bool few = sizes.queries <= kFewRows;
     keys_size = few ? kRowScratch : packed_floats(sizes.features, sizes.keys);
     values_size = few ? 0 : packed_floats(sizes.keys, sizes.value_features);

@@ -207,7 +207,7 @@ bool ConvolutionCall::is_by_place() const {
   const double taps = static_cast<double>(most_taps());
   const std::size_t columns = positions_of(convolution_.parts_.front()).count,
                     outputs = convolution_.group_outputs();
-  const double run = static_cast<double>(outputs * round_up(columns, kPanelColumns)) * taps;
+  const double run = static_cast<double>(outputs * padded_columns(columns)) * taps;
   const double place =
       static_cast<double>(columns) * (static_cast<double>(convolution_.padded_outputs()) * taps +
                                       static_cast<double>(32 * outputs));

@@ -35,8 +35,6 @@ struct Items {
   }
 };
 
-std::size_t panels_of(std::size_t columns) { return (columns + kPanelColumns - 1) / kPanelColumns; }
-
 struct PackedColumns {
   PackedColumns(Scratch& scratch, std::size_t floats) : data(scratch.take<float>(floats)) {}
   float* data;

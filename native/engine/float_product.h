@@ -17,7 +17,7 @@ constexpr std::size_t kBlockColumns = kMaxBlock * kPanelColumns;
 
 // Floats of `columns` packed columns.
 constexpr std::size_t packed_floats(std::size_t depth, std::size_t columns) {
-  return (columns + kPanelColumns - 1) / kPanelColumns * kPanelColumns * depth;
+  return padded_columns(columns) * depth;
 }
 
 // The bias of a block without bias.

@@ -3,7 +3,7 @@
 
 DYNAQUANT_INLINE void check_scores(const Scores& scores) {
   DYNAQUANT_CHECK(is_array(scores.data));
-  DYNAQUANT_CHECK(scores.stride >= (scores.columns + kPanelColumns - 1) / kPanelColumns * 16);
+  DYNAQUANT_CHECK(scores.stride >= padded_columns(scores.columns));
   DYNAQUANT_CHECK(scores.mask == nullptr || is_array(scores.mask));
   DYNAQUANT_CHECK(scores.visible >= 1 && scores.visible <= scores.columns);
 }
@@ -48,7 +48,7 @@ DYNAQUANT_INLINE F32 scale_scores(float* x, const float* mask, float factor, siz
 
 inline void softmax_scores_kernel(const Scores& scores) {
   check_scores(scores);
-  const size_t end = (scores.columns + 15) / 16 * 16;
+  const size_t end = padded_columns(scores.columns);
   for (size_t row = 0; row < scores.rows; ++row) {
     float* x = scores.data + row * scores.stride;
     const size_t seen = scores.visible + (scores.causal ? row : 0);
