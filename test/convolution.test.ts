@@ -1,4 +1,6 @@
 import { native } from '../src/native/addon.js';
+import { callConvolution } from '../src/native/call-convolution.js';
+import type { ConvolutionHandle } from '../src/native/handles.js';
 import * as nn from '../src/nn/index.js';
 import { manualSeed, randn } from '../src/random.js';
 import { modelFromStateDict } from '../src/serialization/model-from-state-dict.js';
@@ -160,6 +162,70 @@ test('a row of zeros is what padding adds, not what lies beside', () => {
   expect(bytesOf(m.forward(x))).toBe(before);
   const valid = new nn.Conv1d(2, 3, 5);
   expect([...valid.forward(x).data].every((y) => Number.isFinite(Number(y)))).toBe(true);
+});
+
+describe('a transposed convolution whose stride leaves positions without taps', () => {
+  test.each([
+    [2, 3, 2, { stride: 5, dilation: 3, padding: 1, outputPadding: 2 }],
+    [4, 20, 1, { stride: 3, outputPadding: 2 }],
+    [4, 36, 3, { stride: 4, dilation: 2, groups: 2, padding: 5, bias: false }],
+  ] as const)('%i to %i channels, kernel %i, %j', (inputs, outputs, kernel, options) => {
+    const m = new nn.ConvTranspose1d(inputs, outputs, kernel, options);
+    const { stride, groups, padding, dilation } = { groups: 1, padding: 0, dilation: 1, ...options };
+    const x = randn(3, inputs, 7);
+    const y = m.forward(x);
+    const sums = zeros(y.shape);
+    const [length, each] = [y.shape[2]!, outputs / groups];
+    for (let i = 0; i < sums.data.length; i++)
+      sums.data[i] = Number(m.bias?.data[Math.floor(i / length) % outputs] ?? 0);
+    for (let i = 0; i < x.data.length * each * kernel; i++) {
+      const [k, o, from] = [i % kernel, Math.floor(i / kernel) % each, Math.floor(i / kernel / each)];
+      const [at, c, b] = [from % 7, Math.floor(from / 7) % inputs, Math.floor(from / 7 / inputs)];
+      const to = at * stride + k * dilation - padding;
+      if (to < 0 || to >= length) continue;
+      const channel = b * outputs + Math.floor(c / (inputs / groups)) * each + o;
+      const term = Number(x.data[from]) * Number(m.weight.data[(c * each + o) * kernel + k]);
+      sums.data[channel * length + to] = Number(sums.data[channel * length + to]) + term;
+    }
+    expectClose(y, sums);
+    const bits = native()
+      .isas()
+      .map((isa) => {
+        m.repack();
+        return withIsa(isa, () => bytesOf(m.forward(x)));
+      });
+    expect(new Set(bits)).toEqual(new Set([bytesOf(y)]));
+  });
+});
+
+describe('native code by itself', () => {
+  type Axis = readonly [
+    kernel: number,
+    stride: number,
+    dilation: number,
+    ...padding: [number, number, number],
+  ];
+  const one: Axis = [1, 1, 1, 0, 0, 0];
+  function made(mode: number, transposed: boolean, rows: Axis, columns: Axis): ConvolutionHandle {
+    const sizes = Float64Array.from([1, 1, 1, mode, transposed ? 1 : 0, ...rows, ...columns]);
+    return new (native().FloatConvolution)(new Float32Array(rows[0] * columns[0]).fill(2), null, sizes);
+  }
+  const call = { batch: 1, rows: 1, columns: 1, count: 1, positions: 1 };
+
+  test('holds nothing for phases that no tap meets', () => {
+    const handle = made(0, true, one, [1, 2 ** 36, 1, 0, 0, 0]);
+    expect(callConvolution(handle, Float32Array.of(3), call)).toEqual(Float32Array.of(6));
+  });
+  test('refuses transposed rows, and padding that it cannot repeat', () => {
+    const sentence = 'transposed, only columns, padded with zeros';
+    expect(() => made(0, true, [4, 1, 1, 0, 0, 0], one)).toThrow(sentence);
+    expect(() => made(1, true, one, [3, 1, 1, 1, 1, 0])).toThrow(sentence);
+  });
+  test('bounds the padding of outputs', () => {
+    const handle = made(0, true, one, [1, 1, 1, 0, 0, 2 ** 40]);
+    const none = { ...call, batch: 0, count: 0 };
+    expect(() => callConvolution(handle, new Float32Array(0), none)).toThrow('planes are too large');
+  });
 });
 
 test('packed weights follow the parameters', () => {

@@ -62,10 +62,19 @@ describe('matmul', () => {
     // One rounding at a time: the product of these would round to 1 before 1 is subtracted.
     const near = 1 + 2 ** -13;
     expect(
-      tensor([-1, near])
-        .dot(tensor([1, 2 - near]))
+      tensor([[-1, near]])
+        .matmul(tensor([1, 2 - near]))
         .item(),
     ).toBe(-(2 ** -26));
+  });
+  test('two vectors are multiplied and then reduced, so that the error hardly grows with their length', () => {
+    const [a, b] = [rand(1_000_000), rand(1_000_000)];
+    const dot = a.dot(b);
+    expect(bytesOf(dot)).toBe(bytesOf(a.mul(b).sum()));
+    const exact = a.to('float64').dot(b.to('float64')).item() as number;
+    expect(Math.abs((dot.item() as number) / exact - 1)).toBeLessThan(2 ** -21);
+    expect(bytesOf(a.matmul(b))).toBe(bytesOf(dot));
+    expect(zeros(0).dot(zeros(0)).item()).toBe(0);
   });
   test('NaN and infinity stay in their rows and columns', () => {
     const a = zeros(20, 20);

@@ -1,7 +1,8 @@
 import { native } from '../src/native/addon.js';
+import { callPooling } from '../src/native/call-pooling.js';
 import * as nn from '../src/nn/index.js';
-import { randn } from '../src/random.js';
-import { tensor, zeros, type Tensor } from '../src/tensor/index.js';
+import { rand, randn } from '../src/random.js';
+import { ones, tensor, zeros, type Tensor } from '../src/tensor/index.js';
 import { getNumThreads, setNumThreads } from '../src/threads.js';
 import { bytesOf, expectClose, golden, optionsOf, withIsa, type GoldenCase } from './support.js';
 
@@ -59,12 +60,48 @@ test('gives the same bits with every number of threads', () => {
     setNumThreads(before);
   }
 });
+test('the mean of everything is that of a reduction, whose error hardly grows with the size', () => {
+  const x = rand(2, 3, 400, 500);
+  const mean = F.adaptiveAvgPool2d(x, 1);
+  expect(mean.shape).toEqual([2, 3, 1, 1]);
+  const exact = x.to('float64').mean([2, 3], true);
+  expect(mean.to('float64').sub(exact).abs().max().item()).toBeLessThan(2 ** -22);
+  expect(
+    F.adaptiveAvgPool1d(x.reshape([6, 200000]), 1)
+      .flatten()
+      .toArray(),
+  ).toEqual(mean.flatten().toArray());
+  expect(F.adaptiveAvgPool2d(zeros(0, 3, 4, 5), 1).shape).toEqual([0, 3, 1, 1]);
+});
 test('a mean’s sum is within a rounding a value of the exact one', () => {
   const x = randn(1, 1, 4000);
-  const [mean] = F.adaptiveAvgPool1d(x, 1).data as unknown as number[];
+  const [mean] = F.avgPool1d(x, 4000).data as unknown as number[];
   const sum = [...x.data].reduce<number>((a, b) => a + Number(b), 0);
   const magnitude = [...x.data].reduce<number>((a, b) => a + Math.abs(Number(b)), 0);
   expect(Math.abs(mean! - sum / 4000)).toBeLessThanOrEqual(((4001 * 2 ** -24) / 4000) * magnitude);
+});
+
+describe('a window that reaches far beyond the input', () => {
+  test('takes memory for what is inside only', () => {
+    const x = ones(1, 4, 4);
+    const size = 2 ** 20;
+    const options = { padding: size / 2, stride: size };
+    expect(F.avgPool2d(x, size, options).toArray()).toEqual([[[16 / size ** 2]]]);
+    expect(F.maxPool2d(x, size, options).toArray()).toEqual([[[1]]]);
+  });
+  /** Maxima of a plane of 2 x 2, by native code itself. */
+  function maximum(...[kernel, dilation, padding]: number[]): Float32Array {
+    const axis = [1, kernel!, 1, dilation!, padding!];
+    const call = { planes: 1, rows: 2, columns: 2, count: 1 };
+    const sizes = Float64Array.from([0, 0, ...axis, ...axis]);
+    return callPooling(Float32Array.of(1, 2, 3, 4), { ...call, sizes }, null);
+  }
+  test('in native code too, where the product of its sizes overflows', () =>
+    expect(maximum(2 ** 32, 1, 2 ** 31)).toEqual(Float32Array.of(4)));
+  test('and native code refuses one that it could not count', () => {
+    expect(() => maximum(2 ** 40 + 1, 2 ** 24, 0)).toThrow('kernel is out of range');
+    expect(() => maximum(2 ** 32 + 1, 2 ** 32, 0)).toThrow('the kernel is too large');
+  });
 });
 
 describe('what PyTorch refuses', () => {

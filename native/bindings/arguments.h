@@ -125,13 +125,18 @@ inline std::size_t size_argument(Napi::Env env, napi_value value, const char* na
   return size_number(env, number, name);
 }
 
-// A dimension that a layer cannot do without: at least 1.
-inline std::size_t dimension_argument(Napi::Env env, napi_value value, const char* name) {
-  const std::size_t size = size_argument(env, value, name);
-  if (size == 0 || size > kLargestDimension) {
+// A size that is at least `least`, and not larger than a dimension may be.
+inline std::size_t size_from(Napi::Env env, std::size_t least, double number, const char* name) {
+  const std::size_t size = size_number(env, number, name);
+  if (size < least || size > kLargestDimension) {
     throw Napi::RangeError::New(env, std::string(name) + " is out of range");
   }
   return size;
+}
+
+// A dimension that a layer cannot do without: at least 1.
+inline std::size_t dimension_argument(Napi::Env env, napi_value value, const char* name) {
+  return size_from(env, 1, static_cast<double>(size_argument(env, value, name)), name);
 }
 
 inline float float_argument(Napi::Env env, napi_value value, const char* name) {

@@ -21,18 +21,14 @@ static_assert(kColumns < kWords, "there is no such word");
 
 // The axis whose six numbers begin at `numbers`.
 ConvolutionAxis axis_argument(Napi::Env env, const double* numbers) {
-  const auto at_least = [&](std::size_t i, std::size_t least, const char* name) {
-    const std::size_t size = size_number(env, numbers[i], name);
-    if (size < least || size > kLargestDimension) {
-      throw Napi::RangeError::New(env, std::string(name) + " is out of range");
-    }
-    return size;
-  };
-  if (product({at_least(0, 1, "kernel"), at_least(2, 1, "dilation")}) > kLargestDimension) {
+  const ConvolutionAxis axis = {
+      size_from(env, 1, numbers[0], "kernel"),   size_from(env, 1, numbers[1], "stride"),
+      size_from(env, 1, numbers[2], "dilation"), size_from(env, 0, numbers[3], "before"),
+      size_from(env, 0, numbers[4], "after"),    size_from(env, 0, numbers[5], "outputPadding")};
+  if (product({axis.kernel, axis.dilation}) > kLargestDimension) {
     throw Napi::RangeError::New(env, "the kernel is too large");
   }
-  return {at_least(0, 1, "kernel"), at_least(1, 1, "stride"), at_least(2, 1, "dilation"),
-          at_least(3, 0, "before"), at_least(4, 0, "after"),  at_least(5, 0, "outputPadding")};
+  return axis;
 }
 
 // [inChannels, outChannels, groups, paddingMode, transposed, ...rows, ...columns]
@@ -46,13 +42,17 @@ ConvolutionSizes sizes_argument(Napi::Env env, napi_value value) {
   if (in == 0 || out == 0 || groups == 0 || in % groups != 0 || out % groups != 0 || mode > 3) {
     throw Napi::RangeError::New(env, "the channels do not fit the groups");
   }
-  return {in,
-          out,
-          groups,
-          axis_argument(env, numbers + kFirst),
-          axis_argument(env, numbers + kFirst + kAxis),
-          static_cast<PaddingMode>(mode),
-          numbers[4] != 0};
+  const ConvolutionSizes sizes = {in,
+                                  out,
+                                  groups,
+                                  axis_argument(env, numbers + kFirst),
+                                  axis_argument(env, numbers + kFirst + kAxis),
+                                  static_cast<PaddingMode>(mode),
+                                  numbers[4] != 0};
+  if (sizes.transposed && (sizes.rows.kernel != 1 || sizes.padding_mode != PaddingMode::kZeros)) {
+    throw Napi::RangeError::New(env, "transposed, only columns, padded with zeros");
+  }
+  return sizes;
 }
 
 // new FloatConvolution(weight, bias | null, sizes)
@@ -139,7 +139,8 @@ class ConvolutionHandle : public Handle<ConvolutionHandle<Layer>, Layer> {
     };
     // What the layer computes with, and the largest input that it may copy.
     const auto spread = [](const ConvolutionAxis& axis, std::size_t size) {
-      return sum({axis.before, axis.after, axis.dilation * axis.kernel, axis.stride, size});
+      return sum({axis.before, axis.after, axis.output_padding, axis.dilation * axis.kernel,
+                  axis.stride, size});
     };
     const std::size_t padded = product(
         {sizes.in_channels, spread(sizes.rows, in.rows), spread(sizes.columns, in.columns)});

@@ -13,14 +13,16 @@ static_assert(kColumns < kWords, "there is no such word");
 
 // The axis whose five numbers begin at `numbers`: count, kernel, stride, dilation, padding.
 PoolingAxis axis_argument(Napi::Env env, std::size_t size, const double* numbers) {
-  const auto number = [&](std::size_t i, std::size_t least) {
-    const std::size_t value = size_number(env, numbers[i], "a size");
-    if (value < least || value > kLargestDimension) {
-      throw Napi::RangeError::New(env, "a size is out of range");
-    }
-    return value;
-  };
-  return {size, number(0, 0), number(1, 1), number(2, 1), number(3, 1), number(4, 0)};
+  const PoolingAxis axis = {size,
+                            size_from(env, 0, numbers[0], "count"),
+                            size_from(env, 1, numbers[1], "kernel"),
+                            size_from(env, 1, numbers[2], "stride"),
+                            size_from(env, 1, numbers[3], "dilation"),
+                            size_from(env, 0, numbers[4], "padding")};
+  if (product({axis.kernel, axis.dilation}) > kLargestDimension) {
+    throw Napi::RangeError::New(env, "the kernel is too large");
+  }
+  return axis;
 }
 
 // pool(x, out, sizes, indices | null): status. The words hold the planes, and their rows and

@@ -24,10 +24,11 @@ std::size_t block_rows(const AttentionSizes& sizes) {
   return std::min(rows, sizes.queries);
 }
 
-// What a thread needs.
+// What a thread needs. Each packs all keys and values of a head for itself, so that they take
+// threads * keys * (features + value_features) * 4 bytes.
 struct Room {
   Room(Scratch& scratch, const AttentionSizes& sizes, std::size_t threads)
-      : stride((sizes.keys + kPanelColumns - 1) / kPanelColumns * kPanelColumns) {
+      : stride(padded_columns(sizes.keys)) {
     const bool few = sizes.queries <= kFewRows;
     keys_size = few ? kRowScratch : packed_floats(sizes.features, sizes.keys);
     values_size = few ? 0 : packed_floats(sizes.keys, sizes.value_features);

@@ -2,6 +2,8 @@
 #include "engine/convolution.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "engine/cost.h"
 #include "engine/padded_planes.h"
@@ -68,13 +70,16 @@ double Convolution::position_ns() const {
 
 std::vector<Convolution::Part> Convolution::parts() const {
   const ConvolutionAxis& axis = sizes_.columns;
-  std::vector<Part> parts(sizes_.transposed ? axis.stride : 1);
+  std::map<std::size_t, std::vector<std::size_t>> columns;  // of each phase
+  for (std::size_t k = 0; k < axis.kernel; ++k) {
+    columns[sizes_.transposed ? k * axis.dilation % axis.stride : 0].push_back(k);
+  }
+  std::vector<Part> parts;
   std::size_t at = 0;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    Part& part = parts[i];
-    for (std::size_t k = 0; k < axis.kernel; ++k) {
-      if (k * axis.dilation % parts.size() == i) part.columns.push_back(k);
-    }
+  for (auto& [phase, taps] : columns) {
+    Part& part = parts.emplace_back();
+    part.phase = phase;
+    part.columns = std::move(taps);
     part.rows = sizes_.rows.kernel;
     part.taps = group_inputs() * part.rows * part.columns.size();
     part.weights_at = at;
@@ -171,8 +176,9 @@ class ConvolutionCall {
   bool is_by_place() const;
   PlaneLayout layout() const;
   std::size_t items() const;
-  Positions positions_of(std::size_t part) const;
-  void fill_offsets(std::size_t part, std::size_t* offsets) const;
+  Positions positions_of(const Convolution::Part& part) const;
+  void fill_offsets(const Convolution::Part& part, std::size_t* offsets) const;
+  void fill_with_bias(Team& team) const;
   void copy_items(Team& team, std::size_t first, std::size_t items, float* planes) const;
   void run_part(Team& team, Work work) const;
   TapPanels taps_of(const Work& work, std::size_t group, std::size_t panel) const;
@@ -199,8 +205,9 @@ class ConvolutionCall {
 bool ConvolutionCall::is_by_place() const {
   if (convolution_.width_ < kPanelColumns) return false;
   const double taps = static_cast<double>(most_taps());
-  const std::size_t columns = positions_of(0).count, outputs = convolution_.group_outputs();
-  const double run = static_cast<double>(outputs * round_up(columns, kPanelColumns)) * taps;
+  const std::size_t columns = positions_of(convolution_.parts_.front()).count,
+                    outputs = convolution_.group_outputs();
+  const double run = static_cast<double>(outputs * padded_columns(columns)) * taps;
   const double place =
       static_cast<double>(columns) * (static_cast<double>(convolution_.padded_outputs()) * taps +
                                       static_cast<double>(32 * outputs));
@@ -250,18 +257,17 @@ std::size_t ConvolutionCall::items() const {
   return std::min(in_.batch, std::max<std::size_t>(1, fit));
 }
 
-ConvolutionCall::Positions ConvolutionCall::positions_of(std::size_t part) const {
+ConvolutionCall::Positions ConvolutionCall::positions_of(const Convolution::Part& part) const {
   const std::size_t all = out_planes_.columns;
   if (!sizes_.transposed) return {0, 1, all, 0};
-  // Output t is at t + padding = part + stride * m.
+  // Output t is at t + padding = phase + stride * m.
   const std::size_t stride = sizes_.columns.stride, before = sizes_.columns.before;
-  const std::size_t m = before > part ? (before - part + stride - 1) / stride : 0;
-  const std::size_t first = part + stride * m - before;
+  const std::size_t m = before > part.phase ? (before - part.phase + stride - 1) / stride : 0;
+  const std::size_t first = part.phase + stride * m - before;
   return {first, stride, first < all ? (all - 1 - first) / stride + 1 : 0, m};
 }
 
-void ConvolutionCall::fill_offsets(std::size_t part, std::size_t* offsets) const {
-  const Convolution::Part& taps = convolution_.parts_[part];
+void ConvolutionCall::fill_offsets(const Convolution::Part& taps, std::size_t* offsets) const {
   const ConvolutionAxis& axis = sizes_.columns;
   const std::size_t reach = axis.dilation * (axis.kernel - 1) / axis.stride;
   const std::size_t plane_taps = taps.rows * taps.columns.size();
@@ -269,7 +275,7 @@ void ConvolutionCall::fill_offsets(std::size_t part, std::size_t* offsets) const
   for (std::size_t row = 0; row < taps.rows; ++row) {
     for (const std::size_t column : taps.columns) {
       const std::size_t at = column * axis.dilation;
-      *to++ = sizes_.transposed ? reach - (at - part) / axis.stride
+      *to++ = sizes_.transposed ? reach - (at - taps.phase) / axis.stride
                                 : layout_.at(row * sizes_.rows.dilation, at);
     }
   }
@@ -284,20 +290,37 @@ Status ConvolutionCall::run() {
   const double ns = static_cast<double>(positions) * convolution_.position_ns();
   Team team(threads_for(ns), static_cast<std::uint64_t>(ns));
   WithScratch<Memory> memory(*this, team.size());
-  const std::size_t parts = convolution_.parts_.size();
+  const std::vector<Convolution::Part>& parts = convolution_.parts_;
+  if (sizes_.transposed && parts.size() < sizes_.columns.stride) fill_with_bias(team);
   for (std::size_t first = 0; first < in_.batch; first += items_) {
     const std::size_t items = std::min(items_, in_.batch - first);
     if (layout_.copies) copy_items(team, first, items, memory->planes);
     const float* planes = layout_.copies ? memory->planes : x_ + first * item_floats();
-    for (std::size_t part = 0; part < parts; ++part) {
+    for (const Convolution::Part& part : parts) {
       const Positions at = positions_of(part);
       if (at.count == 0) continue;
-      if (first == 0 || parts > 1) fill_offsets(part, memory->offsets);
-      run_part(team, {convolution_.parts_[part], at, planes, *memory, first, items, 0, 0, 0});
+      if (first == 0 || parts.size() > 1) fill_offsets(part, memory->offsets);
+      run_part(team, {part, at, planes, *memory, first, items, 0, 0, 0});
     }
     if (team.stopped()) return Status::kStopped;
   }
   return Status::kOk;
+}
+
+// For the positions that no tap meets.
+void ConvolutionCall::fill_with_bias(Team& team) const {
+  const std::size_t count = in_.batch * sizes_.out_channels, size = lines() * out_planes_.columns;
+  const std::size_t outputs = convolution_.group_outputs();
+  const float* bias = convolution_.bias_.data();
+  const double ns = static_cast<double>(count * size) / 4;
+  team.run(
+      count, grain_for(ns, count), [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
+        for (std::size_t i = begin; i < end; ++i) {
+          const std::size_t channel = i % sizes_.out_channels;
+          std::fill_n(out_ + i * size, size,
+                      bias[channel / outputs * convolution_.padded_outputs() + channel % outputs]);
+        }
+      });
 }
 
 void ConvolutionCall::copy_items(Team& team, std::size_t first, std::size_t items,

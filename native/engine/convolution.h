@@ -69,9 +69,10 @@ class Convolution {
  private:
   friend class ConvolutionCall;
 
-  // The taps that are summed together: all; of a transposed convolution, for each phase of the
-  // output those that meet it.
+  // The taps that are summed together: all; of a transposed convolution, those that meet a phase of
+  // the output. Its phases that no tap meets are the bias alone and have no part.
   struct Part {
+    std::size_t phase;                 // 0 unless transposed
     std::vector<std::size_t> columns;  // the weight's
     std::size_t rows;
     std::size_t weights_at;  // of the group 0

@@ -35,8 +35,6 @@ struct Items {
   }
 };
 
-std::size_t panels_of(std::size_t columns) { return (columns + kPanelColumns - 1) / kPanelColumns; }
-
 struct PackedColumns {
   PackedColumns(Scratch& scratch, std::size_t floats) : data(scratch.take<float>(floats)) {}
   float* data;
@@ -95,7 +93,7 @@ void multiply_packed(const KernelTable& kernels, const FloatRows& a, std::size_t
                      const float* packed, std::size_t depth, const FloatMatrixView& out) {
   for (std::size_t column = 0; column < out.columns; column += kBlockColumns) {
     const std::size_t width = std::min(out.columns - column, kBlockColumns);
-    const FloatPanels panels = {packed + depth * column, kNoBias, depth, panels_of(width)};
+    const FloatPanels panels = {packed + depth * column, kNoBiases, depth, panels_of(width)};
     gemm(kernels, a, rows, panels, {out.data + column, out.stride, width}, false);
   }
 }

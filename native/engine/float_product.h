@@ -17,11 +17,11 @@ constexpr std::size_t kBlockColumns = kMaxBlock * kPanelColumns;
 
 // Floats of `columns` packed columns.
 constexpr std::size_t packed_floats(std::size_t depth, std::size_t columns) {
-  return (columns + kPanelColumns - 1) / kPanelColumns * kPanelColumns * depth;
+  return padded_columns(columns) * depth;
 }
 
 // The bias of a block without bias.
-alignas(64) inline constexpr float kNoBias[kBlockColumns] = {};
+alignas(64) inline constexpr float kNoBiases[kBlockColumns] = {};
 
 // out = a b. `packed` are the out.columns columns of b, as KernelTable::pack wrote them.
 void multiply_packed(const KernelTable& kernels, const FloatRows& a, std::size_t rows,

@@ -22,7 +22,7 @@ struct GateLayout {
   std::size_t units;
 
   std::size_t rows() const { return gates * units; }
-  std::size_t groups() const { return (units + kPanelColumns - 1) / kPanelColumns; }
+  std::size_t groups() const { return panels_of(units); }
   std::size_t panels() const { return groups() * gates; }
   std::size_t block() const { return block_panels(gates); }
   std::size_t columns() const { return panels() * kPanelColumns; }

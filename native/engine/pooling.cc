@@ -12,7 +12,7 @@ namespace dynaquant {
 namespace {
 
 // The values of a window that are inside the input.
-struct Span {
+struct Reach {
   std::size_t first;
   std::size_t step;
   std::size_t count;
@@ -22,7 +22,7 @@ struct Span {
 bool is_adaptive(Pool pool) { return pool == Pool::kAdaptiveMax || pool == Pool::kAdaptiveMean; }
 bool is_max(Pool pool) { return pool == Pool::kMax || pool == Pool::kAdaptiveMax; }
 
-Span span_of(const PoolingAxis& axis, std::size_t window, bool adaptive) {
+Reach reach_of(const PoolingAxis& axis, std::size_t window, bool adaptive) {
   if (adaptive) {
     const std::size_t first = window * axis.size / axis.count;
     const std::size_t end = ((window + 1) * axis.size + axis.count - 1) / axis.count;
@@ -61,37 +61,36 @@ class PoolingCall {
         adaptive_(is_adaptive(pooling.pool)),
         inside_(inside_of(pooling.columns, adaptive_)) {}
 
-  // Most values of a window.
-  std::size_t values() const {
-    return adaptive_ ? most_of(pooling_.rows) * most_of(pooling_.columns)
-                     : pooling_.rows.kernel * pooling_.columns.kernel;
-  }
+  // Most values of a window, without those in the padding.
+  std::size_t values() const { return most_of(pooling_.rows) * most_of(pooling_.columns); }
   std::size_t windows() const { return pooling_.rows.count * pooling_.columns.count; }
 
   // `offsets` has room for `values()`.
   void plane(const float* x, float* out, std::int64_t* indices, std::size_t* offsets) const {
     for (std::size_t row = 0; row < pooling_.rows.count; ++row) {
-      const Span lines = span_of(pooling_.rows, row, adaptive_);
+      const Reach lines = reach_of(pooling_.rows, row, adaptive_);
       line(x, lines, out + row * pooling_.columns.count, offsets);
       if (indices == nullptr) continue;
       for (std::size_t i = 0; i < pooling_.columns.count; ++i) {
         indices[row * pooling_.columns.count + i] =
-            index_of(x, lines, span_of(pooling_.columns, i, adaptive_));
+            index_of(x, lines, reach_of(pooling_.columns, i, adaptive_));
       }
     }
   }
 
  private:
-  static std::size_t most_of(const PoolingAxis& axis) { return axis.size / axis.count + 2; }
+  std::size_t most_of(const PoolingAxis& axis) const {
+    return adaptive_ ? axis.size / axis.count + 2 : std::min(axis.kernel, axis.size);
+  }
 
   // A row of windows: those at the ends one by one, because they have fewer values.
-  void line(const float* x, const Span& lines, float* out, std::size_t* offsets) const {
+  void line(const float* x, const Reach& lines, float* out, std::size_t* offsets) const {
     const PoolingAxis& columns = pooling_.columns;
     for (std::size_t i = 0; i < columns.count;) {
       const bool whole = i == inside_.begin && inside_.end > i;
       const std::size_t count = whole ? inside_.end - i : 1;
-      const Span span = span_of(columns, i, adaptive_);
-      const std::size_t values = fill(lines, span, offsets);
+      const Reach reach = reach_of(columns, i, adaptive_);
+      const std::size_t values = fill(lines, reach, offsets);
       const Windows windows = {x, offsets, values, columns.stride};
       if (is_max(pooling_.pool)) {
         if (values == 0) {
@@ -102,37 +101,37 @@ class PoolingCall {
       } else if (values == 0) {
         out[i] = 0;
       } else {
-        kernels_.window_mean(windows, count, divisor(lines, span), out + i);
+        kernels_.window_mean(windows, count, divisor(lines, reach), out + i);
       }
       i += count;
     }
   }
 
-  std::size_t fill(const Span& lines, const Span& span, std::size_t* offsets) const {
+  std::size_t fill(const Reach& lines, const Reach& reach, std::size_t* offsets) const {
     const std::size_t* first = offsets;
     for (std::size_t row = 0; row < lines.count; ++row) {
       const std::size_t begin = (lines.first + row * lines.step) * pooling_.columns.size;
-      for (std::size_t column = 0; column < span.count; ++column) {
-        *offsets++ = begin + span.first + column * span.step;
+      for (std::size_t column = 0; column < reach.count; ++column) {
+        *offsets++ = begin + reach.first + column * reach.step;
       }
     }
     return static_cast<std::size_t>(offsets - first);
   }
 
-  float divisor(const Span& lines, const Span& span) const {
+  float divisor(const Reach& lines, const Reach& reach) const {
     if (pooling_.divisor != 0) return static_cast<float>(pooling_.divisor);
-    return static_cast<float>(pooling_.pool == Pool::kMeanOfPadded ? lines.padded * span.padded
-                                                                   : lines.count * span.count);
+    return static_cast<float>(pooling_.pool == Pool::kMeanOfPadded ? lines.padded * reach.padded
+                                                                   : lines.count * reach.count);
   }
 
   // Where the largest value of a window is: the first of equal ones, the last NaN.
-  std::int64_t index_of(const float* x, const Span& lines, const Span& span) const {
+  std::int64_t index_of(const float* x, const Reach& lines, const Reach& reach) const {
     float largest = -INFINITY;
-    std::size_t at = lines.first * pooling_.columns.size + span.first;
+    std::size_t at = lines.first * pooling_.columns.size + reach.first;
     for (std::size_t row = 0; row < lines.count; ++row) {
-      for (std::size_t column = 0; column < span.count; ++column) {
+      for (std::size_t column = 0; column < reach.count; ++column) {
         const std::size_t i = (lines.first + row * lines.step) * pooling_.columns.size +
-                              span.first + column * span.step;
+                              reach.first + column * reach.step;
         if (!(x[i] > largest) && !std::isnan(x[i])) continue;
         largest = x[i];
         at = i;

@@ -3,7 +3,7 @@
 
 DYNAQUANT_INLINE void check_scores(const Scores& scores) {
   DYNAQUANT_CHECK(is_array(scores.data));
-  DYNAQUANT_CHECK(scores.stride >= (scores.columns + kPanelColumns - 1) / kPanelColumns * 16);
+  DYNAQUANT_CHECK(scores.stride >= padded_columns(scores.columns));
   DYNAQUANT_CHECK(scores.mask == nullptr || is_array(scores.mask));
   DYNAQUANT_CHECK(scores.visible >= 1 && scores.visible <= scores.columns);
 }
@@ -20,19 +20,10 @@ constexpr float kFirstLanes[32] = {DYNAQUANT_FOUR(kHighest), DYNAQUANT_FOUR(kHig
 constexpr float kLeast = -0x1.fffffep127f;  // float32's least number
 constexpr float kLeastSum = 0x1p-64f;
 
-// The sum of the lanes, or the largest, in every lane.
-inline F32 sum_of_lanes(F32 v) {
-  v = add(v, swap_lanes<8>(v));
-  v = add(v, swap_lanes<4>(v));
-  v = add(v, swap_lanes<2>(v));
-  return add(v, swap_lanes<1>(v));
-}
-inline F32 largest_of_lanes(F32 v) {
-  v = max(v, swap_lanes<8>(v));
-  v = max(v, swap_lanes<4>(v));
-  v = max(v, swap_lanes<2>(v));
-  return max(v, swap_lanes<1>(v));
-}
+// The larger of two numbers. A NaN is left out here, and makes the sum NaN.
+struct LargestNumber {
+  DYNAQUANT_INLINE static F32 join(F32 a, F32 b) { return max(a, b); }
+};
 
 // Writes x * scale + mask over the first `count` scores x, and -inf over the others of their last
 // vector. Returns the largest, in every lane.
@@ -44,20 +35,20 @@ DYNAQUANT_INLINE F32 scale_scores(float* x, const float* mask, float factor, siz
   for (; count - i >= 16; i += 16) {
     const F32 y = kMasked ? fma(load(x + i), scale, load(mask + i)) : mul(load(x + i), scale);
     store(x + i, y);
-    largest = max(y, largest);  // a NaN is left out here, and makes the sum NaN
+    largest = LargestNumber::join(y, largest);
   }
-  if (i == count) return largest_of_lanes(largest);
+  if (i == count) return Row::combined<LargestNumber>(largest);
   const size_t left = count - i;
   F32 y = mul(load(x + i), scale);
   if (kMasked) y = fma(load(x + i), scale, load_first(mask + i, left));
   y = min(y, load(kFirstLanes + 16 - left));
   store(x + i, y);
-  return largest_of_lanes(max(y, largest));
+  return Row::combined<LargestNumber>(LargestNumber::join(y, largest));
 }
 
 inline void softmax_scores_kernel(const Scores& scores) {
   check_scores(scores);
-  const size_t end = (scores.columns + 15) / 16 * 16;
+  const size_t end = padded_columns(scores.columns);
   for (size_t row = 0; row < scores.rows; ++row) {
     float* x = scores.data + row * scores.stride;
     const size_t seen = scores.visible + (scores.causal ? row : 0);
@@ -77,7 +68,8 @@ inline void softmax_scores_kernel(const Scores& scores) {
     }
     for (; i < end; i += 16) store(x + i, set_f32(0.0f));
     // Then the sum is 0 too; else it is at least 1.
-    const F32 factor = div(set_f32(1.0f), max(set_f32(kLeastSum), sum_of_lanes(sums)));
+    const F32 sum = Row::combined<Total>(sums);
+    const F32 factor = div(set_f32(1.0f), max(set_f32(kLeastSum), sum));
     for (i = 0; i < count; i += 16) store(x + i, mul(load(x + i), factor));
   }
 }

@@ -166,7 +166,7 @@ inline void convolve_places_rows(const Places& places, const TapPanels& w, size_
   if constexpr (kRows > 1) {
     if (rows < kRows) return convolve_places_rows<kRows - 1>(places, w, channel, place, rows);
   }
-  const size_t panels = (w.channels - channel + kPanelColumns - 1) / kPanelColumns;
+  const size_t panels = panels_of(w.channels - channel);
   if constexpr (kRows == 1 || kBlockTiles) {
     if (panels >= 4) return convolve_places_tile<kRows, 4>(places, w, channel, place);
     if (panels == 3) return convolve_places_tile<kRows, 3>(places, w, channel, place);

@@ -15,18 +15,17 @@ struct ExpParts {
   F32 rest;   // of the exponent: |rest| <= ln 2
   F32 power;  // 2^n
 };
-// Of y + more, where `more` is what y was rounded by. -106 <= y <= 89.
-DYNAQUANT_INLINE ExpParts exp_parts(F32 y, F32 more) {
-  const F32 halves = fma(y, set_f32(kHalfLog2OfE), set_f32(kHalves));
-  const F32 n = sub(halves, set_f32(kHalves));
-  const F32 rest = fma(n, set_f32(-kTwoLn2), y);
-  return {add(fma(n, set_f32(-kTwoLn2Rest), rest), more), add_shifted<23>(set_f32(0.0f), halves)};
-}
+// Of y from -106 to 89.
 DYNAQUANT_INLINE ExpParts exp_parts(F32 y) {
   const F32 halves = fma(y, set_f32(kHalfLog2OfE), set_f32(kHalves));
   const F32 n = sub(halves, set_f32(kHalves));
   const F32 rest = fma(n, set_f32(-kTwoLn2), y);
   return {fma(n, set_f32(-kTwoLn2Rest), rest), add_shifted<23>(set_f32(0.0f), halves)};
+}
+// Of y + more, where `more` is what y was rounded by.
+DYNAQUANT_INLINE ExpParts exp_parts(F32 y, F32 more) {
+  const ExpParts parts = exp_parts(y);
+  return {add(parts.rest, more), parts.power};
 }
 // exp(rest) - 1 = rest + rest^2 * polynomial, to 1.5e-8 of exp(rest).
 DYNAQUANT_INLINE F32 expm1_of_rest(F32 rest) {

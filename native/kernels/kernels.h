@@ -30,6 +30,13 @@ constexpr size_t kPanelColumns = 16;  // columns of a panel, lanes of a vocabula
 constexpr size_t kQuad = 4;           // depth values that one dot instruction takes of a column
 constexpr size_t kQuadBytes = kQuad * kPanelColumns;
 constexpr size_t kMaxBlock = 4;  // panels that a tile takes together, at most
+// The panels that columns fill, and their columns with those that pad the last one.
+static DYNAQUANT_INLINE constexpr size_t panels_of(size_t columns) {
+  return (columns + kPanelColumns - 1) / kPanelColumns;
+}
+static DYNAQUANT_INLINE constexpr size_t padded_columns(size_t columns) {
+  return panels_of(columns) * kPanelColumns;
+}
 
 // What a recurrent layer's step does. PyTorch's modes; the first two have four and three gates.
 enum class RnnMode : uint8_t { kLstm, kGru, kTanh, kRelu };

@@ -15,7 +15,6 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 // Tiles that prefetch.
 #include "prefetch.inl.h"
 // Kernels.
-#include "attention.inl.h"
 #include "convolve.inl.h"
 #include "elementwise.inl.h"
 #include "embedding.inl.h"
@@ -26,9 +25,10 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 #include "rearrange.inl.h"
 #include "recurrent.inl.h"
 #include "reduce.inl.h"
-// On reduce.inl.h.
-#include "normalization.inl.h"
 #include "windows.inl.h"
+// On reduce.inl.h.
+#include "attention.inl.h"
+#include "normalization.inl.h"
 
 template <typename Mode>
 constexpr void add_steps(KernelTable& table, RnnMode mode) {

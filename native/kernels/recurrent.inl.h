@@ -199,9 +199,6 @@ inline void step_groups(const Rows& h, const Panels& b, const RnnStep& step, siz
   if (pending) step_tile(tiles[current ^ 1], step, on_output);
 }
 
-DYNAQUANT_INLINE size_t groups_of(size_t hidden) {
-  return (hidden + kPanelColumns - 1) / kPanelColumns;
-}
 DYNAQUANT_INLINE void check_block(const Int8Panels& b, size_t block) {
   DYNAQUANT_CHECK(b.block == block);
 }
@@ -211,7 +208,7 @@ DYNAQUANT_INLINE void check_block(const Panels&, size_t) {}
 template <typename Mode, typename Rows, typename Panels>
 DYNAQUANT_INLINE void check_step(const Rows& h, const Panels& b, const RnnStep& step, size_t begin,
                                  size_t end) {
-  const size_t groups = groups_of(step.hidden), units = groups * kPanelColumns;
+  const size_t groups = panels_of(step.hidden), units = groups * kPanelColumns;
   check_rows(h, step.rows, b);
   check_panels(b);
   check_block(b, block_panels(Mode::kGates));

@@ -1,6 +1,7 @@
 import { checkBoolean, checkInteger, checkNumber, rangeError } from '../errors.js';
 import { callPooling } from '../native/call-pooling.js';
 import { emptyArray, float32, int64 } from '../tensor/dtype.js';
+import { meanAlong } from '../tensor/reduce.js';
 import { formatShape, numelOf } from '../tensor/shape.js';
 import { checkTensor, resultTensor, Tensor } from '../tensor/tensor.js';
 import { listOfSizes, spatial, type SpatialSize } from './convolution-sizes.js';
@@ -176,7 +177,14 @@ export function poolAdaptively<Indices extends boolean>(
 ): Pooled<Indices> {
   const before = leading(name, outputSize.length, input);
   const windows = outputSize.map((size, i) => size ?? input.shape[before.length + i]!);
-  const which = name.includes('max') ? pools.adaptiveMax : pools.adaptiveMean;
+  const isMax = name.includes('max');
+  if (!isMax && windows.every((count) => count === 1)) {
+    // Pairwise, where native code's windows add one value after the other.
+    const dims = windows.map((_, i) => before.length + i);
+    const { data, shape } = meanAlong(input, dims, true);
+    return resultTensor(data as Float32Array, shape) as Pooled<Indices>;
+  }
+  const which = isMax ? pools.adaptiveMax : pools.adaptiveMean;
   return pooled(input, before, windows, [which, 0], (i) => [windows[i]!, 1, 1, 1, 0], indices);
 }
 

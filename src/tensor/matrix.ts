@@ -1,5 +1,7 @@
 import { arrayName, rangeError, typeError } from '../errors.js';
+import { callBinary } from '../native/call-elementwise.js';
 import { callProduct, type BatchDim, type ProductSizes } from '../native/call-matrix.js';
+import { callReduce } from '../native/call-reduce.js';
 import { broadcastShape, broadcastStrides } from './broadcast.js';
 import { emptyArray, float32, type TensorData } from './dtype.js';
 import { checkPlain, isBigInt, refuseBool } from './elements.js';
@@ -59,7 +61,10 @@ export function vectorProduct(a: Source, vec: Source): Result {
   return matrixProduct(a, vec);
 }
 
-/** PyTorch's `dot`: the sum of the products of two vectors' elements. */
+/**
+ * PyTorch's `dot`: the sum of the products of two vectors' elements. In float32 each product is rounded and the sum is a
+ * reduction's, because the error of one chain, which an element of a matrix product is, grows with the length.
+ */
 export function dotProduct(a: Source, b: Source): Result {
   if (a.shape.length !== 1 || b.shape.length !== 1) {
     const sentence = `1D tensors expected, but got ${a.shape.length}D and ${b.shape.length}D tensors`;
@@ -73,6 +78,12 @@ export function dotProduct(a: Source, b: Source): Result {
     );
   }
   checkDTypes('dot : expected both vectors', a, b);
+  if (a.dtype === float32 && depth > 0) {
+    const [x, y] = [a.checked('input') as Float32Array, b.checked('other') as Float32Array];
+    const products = callBinary('mul', x, y, [depth, 1, 1], depth);
+    const data = callReduce('sum', products, { outer: 1, length: depth, inner: 1 });
+    return { data, shape: [], dtype: float32 };
+  }
   return multiplied('dot', { a, b }, { rows: 1, depth, columns: 1, transposed: false }, [], []);
 }
 
