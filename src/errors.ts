@@ -69,7 +69,8 @@ export function rangeError(code: ErrorCode, message: string, options?: ErrorOpti
 /** What each public function calls that is given more arguments than it has parameters: scripts/strict-arguments.cjs. */
 export function surplus(name: string, most: number, given: number): never {
   const takes = most === 0 ? 'no arguments' : `at most ${most} argument${most === 1 ? '' : 's'}`;
-  const error = new TypeError(`${name}() takes ${takes}, got ${given}`);
+  const hint = most === 1 && given === 3 ? ' (map passes three)' : '';
+  const error = new TypeError(`${name}() takes ${takes}, got ${given}${hint}`);
   throw coded(error, 'ERR_TOO_MANY_ARGUMENTS', surplus);
 }
 
