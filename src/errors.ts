@@ -292,4 +292,4 @@ export function* itemsOf(
 }
 
 /** An iterable need not end. */
-const longestList = 2 ** 20;
+export const longestList = 2 ** 20;
