@@ -110,7 +110,7 @@ export abstract class ConvolutionBase extends Module {
   override async forwardAsync(input: Tensor, options?: AsyncOptions): Promise<Tensor> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(input, options)) as Tensor;
     const args: unknown[] = [input, options];
-    const signal = takeSignal(args);
+    const signal = takeSignal(args, 1);
     const sizes = this[fixed];
     checkConvolutionInput(sizes, args[0] as Tensor);
     return await convolveAsync(sizes, this.handle(), args[0] as Tensor, signal);

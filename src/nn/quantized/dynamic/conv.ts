@@ -118,7 +118,7 @@ export class Conv1d extends DynamicModule<Int8ConvolutionHandle> {
   /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
   override async forwardAsync(input: Tensor, options?: AsyncOptions): Promise<Tensor> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(input, options)) as Tensor;
-    const signal = takeSignal([input, options]);
+    const signal = takeSignal([input, options], 1);
     const sizes = this[fixed];
     checkConvolutionInput(sizes, input);
     return await convolveAsync(sizes, this.handle(), input, signal);
