@@ -78,7 +78,7 @@ export function spatial(
   return Object.freeze(given as number[]);
 }
 /** Beyond this, sums and products of sizes are not exact. */
-const largestSize = 2 ** 24;
+export const largestSize = 2 ** 24;
 
 /** Checks what a user gave. @throws {TypeError | RangeError} with PyTorch's sentences */
 export function convolutionSizes(
