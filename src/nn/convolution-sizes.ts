@@ -42,6 +42,9 @@ export interface ConvolutionSettings {
   groups?: number;
 }
 
+/** The names of these options. */
+export const settingNames = ['stride', 'padding', 'dilation', 'groups'];
+
 /** Options of a transposed convolution that are not its bias. */
 export interface TransposedSettings extends Omit<ConvolutionSettings, 'padding'> {
   /** Outputs that are left out at each end. Default: 0. */

@@ -24,6 +24,15 @@ export interface PoolSettings {
   divisorOverride?: number | null;
 }
 
+/** The options of MaxPool1d and MaxPool2d, and of the functions. */
+export const maxOptionNames = ['stride', 'padding', 'dilation', 'returnIndices', 'ceilMode'];
+
+/** The options of AvgPool1d or AvgPool2d, and of the functions. */
+export function avgOptionNames(rank: 1 | 2): string[] {
+  const names = ['stride', 'padding', 'ceilMode', 'countIncludePad'];
+  return rank === 1 ? names : [...names, 'divisorOverride'];
+}
+
 /** Windows of a fixed size. Lists have an entry for each spatial dimension. */
 export interface PoolSizes {
   /** What PyTorch's sentences call the operation. */
