@@ -189,18 +189,20 @@ export function isBytes(value: unknown): value is Uint8Array {
 
 /** Refuses unknown option keys, so that a typo does not silently mean the default. */
 export function checkOptions(where: string, options: unknown, known: readonly string[]): void {
-  if (
-    typeof options !== 'object' ||
-    options === null ||
-    Array.isArray(options) ||
-    ArrayBuffer.isView(options)
-  ) {
+  const isObject =
+    typeof options === 'object' &&
+    options !== null &&
+    !Array.isArray(options) &&
+    !ArrayBuffer.isView(options);
+  const keys = isObject ? Object.keys(options) : [];
+  // A Map of options, a Date or a Promise has no keys either.
+  if (!isObject || (keys.length === 0 && tagOf(options) !== 'Object')) {
     throw typeError(
       'ERR_INVALID_ARG_TYPE',
       `${where}: options should be an object, got ${describe(options)}`,
     );
   }
-  for (const key of Object.keys(options)) {
+  for (const key of keys) {
     if (!known.includes(key)) {
       throw typeError(
         'ERR_UNKNOWN_OPTION',
