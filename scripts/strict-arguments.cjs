@@ -1,7 +1,7 @@
-// What TypeScript says of a call with too many arguments, said in plain JavaScript too: the check is written into
-// every public function, method and constructor when src is bundled (bundle.mjs) and tested (jest-transform.cjs). By hand
-// it would be a line in each of five hundred functions, or a wrapper around each, which callers would see in stack
-// traces. A function with a rest parameter looks at its arguments itself.
+// A surplus argument is an error in plain JavaScript too, and in a callback, where TypeScript allows it: `map` passes three
+// arguments. The check is written into every public function, method and constructor when src is bundled (bundle.mjs)
+// and tested (jest-transform.cjs). By hand it would be a line in each of five hundred functions, or a wrapper around
+// each, which callers would see in stack traces. A function with a rest parameter looks at its arguments itself.
 'use strict';
 const { existsSync, readFileSync } = require('node:fs');
 const { dirname, join, relative } = require('node:path');

@@ -1,4 +1,4 @@
-import { describe, surplus, typeError } from './errors.js';
+import { checkOptions, describe, surplus, typeError } from './errors.js';
 
 /** The last argument of `forwardAsync`, after those of `forward`. */
 export interface AsyncOptions {
@@ -22,7 +22,10 @@ export function takeSignal(args: unknown[], most = Infinity): AbortSignal | unde
   const last = args[args.length - 1];
   const given = args.length;
   if (last === undefined || isOptions(last)) args.pop();
-  if (args.length > most) surplus('forwardAsync', most + 1, given);
+  if (args.length > most) {
+    if (given === most + 1) checkOptions('forwardAsync', last, ['signal']);
+    surplus('forwardAsync', most + 1, given);
+  }
   if (!isOptions(last)) return undefined;
   const { signal } = last;
   if (signal === undefined) return undefined;

@@ -69,7 +69,8 @@ export function rangeError(code: ErrorCode, message: string, options?: ErrorOpti
 /** What each public function calls that is given more arguments than it has parameters: scripts/strict-arguments.cjs. */
 export function surplus(name: string, most: number, given: number): never {
   const takes = most === 0 ? 'no arguments' : `at most ${most} argument${most === 1 ? '' : 's'}`;
-  const error = new TypeError(`${name}() takes ${takes}, got ${given}`);
+  const hint = most === 1 && given === 3 ? ' (map passes three)' : '';
+  const error = new TypeError(`${name}() takes ${takes}, got ${given}${hint}`);
   throw coded(error, 'ERR_TOO_MANY_ARGUMENTS', surplus);
 }
 
@@ -188,18 +189,20 @@ export function isBytes(value: unknown): value is Uint8Array {
 
 /** Refuses unknown option keys, so that a typo does not silently mean the default. */
 export function checkOptions(where: string, options: unknown, known: readonly string[]): void {
-  if (
-    typeof options !== 'object' ||
-    options === null ||
-    Array.isArray(options) ||
-    ArrayBuffer.isView(options)
-  ) {
+  const isObject =
+    typeof options === 'object' &&
+    options !== null &&
+    !Array.isArray(options) &&
+    !ArrayBuffer.isView(options);
+  const keys = isObject ? Object.keys(options) : [];
+  // A Map of options, a Date or a Promise has no keys either.
+  if (!isObject || (keys.length === 0 && tagOf(options) !== 'Object')) {
     throw typeError(
       'ERR_INVALID_ARG_TYPE',
       `${where}: options should be an object, got ${describe(options)}`,
     );
   }
-  for (const key of Object.keys(options)) {
+  for (const key of keys) {
     if (!known.includes(key)) {
       throw typeError(
         'ERR_UNKNOWN_OPTION',
@@ -291,4 +294,4 @@ export function* itemsOf(
 }
 
 /** An iterable need not end. */
-const longestList = 2 ** 20;
+export const longestList = 2 ** 20;

@@ -27,11 +27,22 @@ test.each<[unknown, string]>([
   [Object.defineProperty(() => 0, 'name', { value: {} }), 'function (anonymous)'],
 ])('describes a value, never its data: %p', (value, text) => expect(shown(value)).toBe(text));
 
+class Options {
+  readonly #a = 1;
+  get a(): number {
+    return this.#a;
+  }
+}
+
 test('options', () => {
   expect(() => checkOptions('f', { a: 1, c: 2 }, ['a', 'b'])).toThrow(
     "f: unknown option 'c'; the options are a, b",
   );
   expect(() => checkOptions('f', null, [])).toThrow(/should be an object, got null/);
+  for (const none of [new Map([['a', 1]]), new Date(0), Promise.resolve({ a: 1 }), /a/])
+    expect(() => checkOptions('f', none, ['a'])).toThrow(/^f: options should be an object, got [MDPR]/);
+  for (const empty of [{}, Object.create(null), new Options()])
+    expect(() => checkOptions('f', empty, ['a'])).not.toThrow();
   expect(() => checkOptions('f', { a: 1 }, ['a'])).not.toThrow();
 });
 test('sizes', () => {

@@ -305,6 +305,15 @@ describe('an AbortSignal', () => {
     expect([error.name, error.code]).toEqual(['TypeError', 'ERR_INVALID_ARG_TYPE']);
     expect(error.message).toMatch(/^signal should be an AbortSignal, got /);
   });
+  test.each([
+    ['Linear', new nn.Linear(2, 2)],
+    ['Sequential', new nn.Sequential(new nn.Linear(2, 2))],
+    ['Conv1d', new nn.Conv1d(1, 1, 1)],
+    ['quantized Linear', quantizeDynamic(new nn.Linear(2, 2))],
+  ])('must be spelt so, in a call of %s', async (_, module) => {
+    const error = await rejection(module.forwardAsync(randn(1, 2), { signl: 1 } as AsyncOptions));
+    expect([error.name, error.code]).toEqual(['TypeError', 'ERR_UNKNOWN_OPTION']);
+  });
   test('may be absent', async () => {
     const options: AsyncOptions = { signal: undefined as never };
     expect(bits(await layer.forwardAsync(x, options))).toEqual(bits(layer.forward(x)));

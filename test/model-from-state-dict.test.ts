@@ -353,6 +353,14 @@ describe('hostile state dicts', () => {
     expect(performance.now() - start).toBeLessThan(3000);
   });
 
+  test('a list that says that it has 2^32 elements is not gone through', () => {
+    const endless = new Array(2 ** 32 - 1);
+    const code = 'ERR_TOO_LARGE';
+    expect(() => modelFromStateDict(endless)).toThrow(expect.objectContaining({ code }));
+    const { model } = modelFromStateDict({ endless, model: new nn.Linear(2, 3).stateDict() });
+    expect(model.stateDict().get('weight')!.shape).toEqual([3, 2]);
+  });
+
   const withMetadata = (module: nn.Module, name: string, about: nn.ModuleMetadata): StateDict => {
     const state = module.stateDict();
     state.metadata.set(name, about);

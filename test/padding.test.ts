@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { arange, nn, Tensor, tensor } from 'dynaquant';
+import { arange, nn, Tensor, tensor, zeros } from 'dynaquant';
 
 import { bytesOf } from './support.js';
 
@@ -150,6 +150,16 @@ test('interpolate in float64, and refuses integers', () => {
   );
 });
 
+test('the nearest element of images, where a size stays or doubles, follows from the sizes alone', () => {
+  const column = (x: Tensor): unknown => x.select(0, 0).select(0, 0).select(-1, 0).toArray();
+  const image = arange(4).to('float32').reshape(1, 1, 4, 1).expand(1, 1, 4, 4);
+  // PyTorch's.
+  expect(column(F.interpolate(image, { scaleFactor: 1.2 }))).toEqual([0, 1, 2, 3]);
+  expect(column(F.interpolate(image, { scaleFactor: [2.2, 1.3] }))).toEqual([0, 0, 1, 1, 2, 2, 3, 3]);
+  const line = arange(4).to('float32').reshape(1, 1, 4);
+  expect(F.interpolate(line, { scaleFactor: 1.2 }).toArray()).toEqual([[[0, 0, 1, 2]]]);
+});
+
 test('embedding is what nn.Embedding computes', () => {
   const layer = new nn.Embedding(5, 3);
   const ids = tensor([[1, 4, 0]], { dtype: 'int64' });
@@ -157,5 +167,6 @@ test('embedding is what nn.Embedding computes', () => {
   expect(F.embedding(ids, layer.weight, { paddingIdx: 4 }).equal(layer.forward(ids))).toBe(true);
   expect(() => F.embedding(ids, layer.weight, { paddingIdx: 5 })).toThrow(/within num_embeddings/);
   expect(() => F.embedding(tensor([5], { dtype: 'int64' }), layer.weight)).toThrow(RangeError);
+  expect(F.embedding(ids, zeros(5, 0)).shape).toEqual([1, 3, 0]);
   expect(() => F.embedding(ids, layer.weight.flatten())).toThrow(/2-D/);
 });

@@ -124,6 +124,12 @@ describe('what PyTorch refuses', () => {
     ],
     ['a divisor', () => new nn.AvgPool2d(2, { divisorOverride: 0 }), /^divisor must be not zero/],
     [
+      'no integer',
+      () => nn.functional.avgPool2d(zeros(1, 4, 4), 2, { divisorOverride: NaN }),
+      /^divisorOverride should be an integer, got NaN/,
+    ],
+    ['a huge size', () => new nn.AdaptiveAvgPool2d([0, 1e15]), /^outputSize is too large: 1000000000000000/],
+    [
       'windows beyond the input',
       () => new nn.MaxPool1d(11).forward(x),
       /Calculated output size: \(3x0\)\. Output size is too small/,

@@ -278,6 +278,13 @@ test('quantized modules within a constructor are loaded, and keep their weights'
   expect(model.linear.weight.isMeta).toBe(true);
 });
 
+test('a class of another copy of the package is refused, because it would draw numbers', () => {
+  jest.isolateModules(() => {
+    // eslint-disable-next-line @typescript-eslint/no-require-imports
+    const other = require('../src/nn/index.js') as typeof nn;
+    expect(() => skipInit(other.Linear, 2, 2)).toThrow(/of this copy of the package, got function Linear/);
+  });
+});
 test.each([undefined, null, 3, 'Linear', () => 1, Map, {}, new nn.ReLU()])(
   '%p is no class of modules',
   (wrong) => {

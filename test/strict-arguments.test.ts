@@ -89,6 +89,8 @@ test('the error says how many the call takes and how many came', () => {
   expect(make(nn.ReLU, { inplace: true })).toThrow('new ReLU() takes no arguments, got 1');
   expect(make(nn.ReLU, true)).toThrow(expect.objectContaining({ name: 'TypeError', code }));
   expect(() => ['a', 'b'].map(loadSync as never)).toThrow('loadSync() takes at most 2 arguments, got 3');
+  const asCallback = 'relu() takes at most 1 argument, got 3 (map passes three)';
+  expect(() => [x, x].map(nn.functional.relu)).toThrow(asCallback);
 });
 
 test('the error begins in the function that was called', () => {

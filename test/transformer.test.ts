@@ -150,6 +150,16 @@ describe('the float modules', () => {
       [0, 0, -Infinity],
       [0, 0, 0],
     ]);
+    expect(() => nn.generateSquareSubsequentMask(1e9)).toThrow(
+      expect.objectContaining({ code: 'ERR_TOO_LARGE' }),
+    );
+  });
+  test('what a hook makes of the attention is checked', async () => {
+    const layer = new TransformerEncoderLayer(4, 2, { dimFeedforward: 2 });
+    layer.self_attn.registerForwardHook(() => 1);
+    const code = 'ERR_INVALID_ARG_TYPE';
+    expect(() => layer.forward(ones(3, 4))).toThrow(expect.objectContaining({ code }));
+    await expect(layer.forwardAsync(ones(3, 4))).rejects.toMatchObject({ code });
   });
 
   const mha = new MultiheadAttention(4, 2, { batchFirst: true });
@@ -189,6 +199,7 @@ describe('the float modules', () => {
       /should be relu\/gelu, not 'tanh'/,
     ],
     ['a layer', () => new TransformerEncoder(1 as never, 2), /encoderLayer should be a Module/],
+    ['too many layers', () => new TransformerEncoder(mha, 1e9), /num_layers should be at most 4096/],
     ['a norm', () => new TransformerEncoder(mha, 2, { norm: 1 as never }), /norm should be a Module/],
     [
       'an encoder option',

@@ -916,7 +916,7 @@ const convolutions: Rows = {
   'nn.AvgPool2d': construct(
     nn.AvgPool2d,
     { kernelSize: spatial() },
-    { ...avgOptions, divisorOverride: arg(() => 2, 'undefined null number') },
+    { ...avgOptions, divisorOverride: arg(() => 2, 'undefined null') },
   ),
   'nn.AdaptiveAvgPool1d': {
     call: (outputSize: never) => new nn.AdaptiveAvgPool1d(outputSize),
@@ -1529,7 +1529,9 @@ const modules: Rows = {
   }),
   'nn.Module.namedChildren': method(model, (m) => [...m.namedChildren()], {}),
   'nn.Module.children': method(model, (m) => [...m.children()], {}),
-  'nn.Module.namedModules': method(model, (m) => [...m.namedModules()], {}),
+  'nn.Module.namedModules': method(model, (m, prefix: never) => [...m.namedModules(prefix)], {
+    prefix: arg(() => 'model', 'undefined string'),
+  }),
   'nn.Module.modules': method(model, (m) => [...m.modules()], {}),
   'nn.Module.namedParameters': method(model, (m) => [...m.namedParameters()], {}),
   'nn.Module.parameters': method(model, (m) => [...m.parameters()], {}),

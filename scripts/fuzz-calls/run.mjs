@@ -53,7 +53,8 @@ function problemOf(value, isSpoilt, mustBeFinite, depth = 0) {
 
 function problemOfTensor(tensor, isSpoilt, mustBeFinite) {
   const { data, shape, dtype } = tensor;
-  if (!ArrayBuffer.isView(data) || isSpoilt(data.buffer)) return undefined;
+  // A parameter that skipInit left without numbers has a shape alone.
+  if (!ArrayBuffer.isView(data) || isSpoilt(data.buffer) || tensor.isMeta) return undefined;
   const count = shape.includes(0) ? 0 : shape.reduce((product, n) => product * n, 1);
   const expected = dtype === 'quint4x2' ? Math.ceil(count / 2) : count;
   const length = trueLength.call(data);

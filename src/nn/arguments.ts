@@ -27,8 +27,8 @@ export function numberOptions<T extends Record<string, number>>(
 }
 
 /** A probability of dropout. @throws {TypeError | RangeError} when it is none */
-export function checkProbability(p: number): void {
-  checkNumber('p', p);
+export function checkProbability(name: string, p: number): void {
+  checkNumber(name, p);
   if (p >= 0 && p <= 1) return;
   const sentence = `dropout probability has to be between 0 and 1, but got ${p}`;
   throw rangeError('ERR_INVALID_ARG_VALUE', sentence);

@@ -14,12 +14,17 @@ type Closed = { readonly [fixed]?: Readonly<Record<string, unknown>> };
  * this once for its own; a subclass may add more. Copies that take own properties over are closed as well.
  */
 export function closed(module: object, values: object): void {
-  const record = Object.freeze({ ...(module as Closed)[fixed], ...values });
-  Object.defineProperty(module, fixed, { value: record, configurable: true });
+  record(module, values);
   for (const name of Object.keys(values)) Object.defineProperty(module, name, accessorOf(name));
 }
 
-/** The same for getters of a class that return an option which is kept elsewhere. */
+/** Adds to a module's record what is no property. */
+export function record(module: object, values: object): void {
+  const value = Object.freeze({ ...(module as Closed)[fixed], ...values });
+  Object.defineProperty(module, fixed, { value, configurable: true });
+}
+
+/** {@link closed} for getters of a class that return an option which is kept elsewhere. */
 export function closedGetters(prototype: object, ...names: readonly string[]): void {
   for (const name of names) {
     const getter = Object.getOwnPropertyDescriptor(prototype, name);

@@ -95,8 +95,8 @@ export class Sequential extends Row {
    */
   override async forwardAsync(input: Tensor, options?: AsyncOptions): Promise<Tensor> {
     const args: unknown[] = [input, options];
-    const signal = takeSignal(args);
     if (isForwardReplaced(this)) return (await super.forwardAsync(input, options)) as Tensor;
+    const signal = takeSignal(args, 1);
     let value = input;
     // Without a turn in between until the first that is asynchronous has copied its input, which may be ours.
     for (const module of [...this.items.values()]) {

@@ -42,6 +42,9 @@ export interface ConvolutionSettings {
   groups?: number;
 }
 
+/** The names of these options. */
+export const settingNames = ['stride', 'padding', 'dilation', 'groups'];
+
 /** Options of a transposed convolution that are not its bias. */
 export interface TransposedSettings extends Omit<ConvolutionSettings, 'padding'> {
   /** Outputs that are left out at each end. Default: 0. */
@@ -78,7 +81,7 @@ export function spatial(
   return Object.freeze(given as number[]);
 }
 /** Beyond this, sums and products of sizes are not exact. */
-const largestSize = 2 ** 24;
+export const largestSize = 2 ** 24;
 
 /** Checks what a user gave. @throws {TypeError | RangeError} with PyTorch's sentences */
 export function convolutionSizes(

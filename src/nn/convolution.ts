@@ -9,6 +9,7 @@ import {
   convolutionSizes,
   convolve,
   convolveAsync,
+  settingNames,
   spatial,
   weightShape,
   type ConvolutionSettings,
@@ -23,6 +24,7 @@ import type { LayerParameter, Tensors } from './layer-parameters.js';
 import { Module, pack, type ModuleMetadata } from './module.js';
 import { freeHandle, packedHandle } from './native-weights.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
+import { pythonTuple } from './repr.js';
 
 /** Options of Conv1d and Conv2d. */
 export interface ConvOptions extends ConvolutionSettings {
@@ -40,7 +42,7 @@ export interface ConvTransposeOptions extends TransposedSettings {
   paddingMode?: 'zeros';
 }
 
-export const optionNames = ['stride', 'padding', 'dilation', 'groups', 'bias', 'paddingMode'];
+export const optionNames = [...settingNames, 'bias', 'paddingMode'];
 
 /** What convolutions of all kinds share. Not public. */
 export abstract class ConvolutionBase extends Module {
@@ -110,7 +112,7 @@ export abstract class ConvolutionBase extends Module {
   override async forwardAsync(input: Tensor, options?: AsyncOptions): Promise<Tensor> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(input, options)) as Tensor;
     const args: unknown[] = [input, options];
-    const signal = takeSignal(args);
+    const signal = takeSignal(args, 1);
     const sizes = this[fixed];
     checkConvolutionInput(sizes, args[0] as Tensor);
     return await convolveAsync(sizes, this.handle(), args[0] as Tensor, signal);
@@ -156,21 +158,21 @@ export abstract class ConvolutionBase extends Module {
 /** PyTorch's repr of a convolution's sizes and options. */
 export function convolutionRepr(sizes: ConvolutionSizes, bias: boolean): string {
   const { inChannels, outChannels, kernelSize, stride, padding, dilation, outputPadding } = sizes;
-  const parts = [inChannels, outChannels, `kernel_size=${tuple(kernelSize)}`, `stride=${tuple(stride)}`];
+  const parts = [
+    inChannels,
+    outChannels,
+    `kernel_size=${pythonTuple(kernelSize)}`,
+    `stride=${pythonTuple(stride)}`,
+  ];
   const isNot = (list: readonly number[], usual: number): boolean => list.some((n) => n !== usual);
   if (typeof padding === 'string') parts.push(`padding=${padding}`);
-  else if (isNot(padding, 0)) parts.push(`padding=${tuple(padding)}`);
-  if (isNot(dilation, 1)) parts.push(`dilation=${tuple(dilation)}`);
-  if (isNot(outputPadding, 0)) parts.push(`output_padding=${tuple(outputPadding)}`);
+  else if (isNot(padding, 0)) parts.push(`padding=${pythonTuple(padding)}`);
+  if (isNot(dilation, 1)) parts.push(`dilation=${pythonTuple(dilation)}`);
+  if (isNot(outputPadding, 0)) parts.push(`output_padding=${pythonTuple(outputPadding)}`);
   if (sizes.groups !== 1) parts.push(`groups=${sizes.groups}`);
   if (!bias) parts.push('bias=False');
   if (sizes.paddingMode !== 'zeros') parts.push(`padding_mode=${sizes.paddingMode}`);
   return parts.join(', ');
-}
-
-/** As Python prints a tuple. */
-function tuple(list: readonly number[]): string {
-  return list.length === 1 ? `(${list[0]},)` : `(${list.join(', ')})`;
 }
 
 /**

@@ -15,7 +15,7 @@ export class Dropout extends Module {
   /** @throws {TypeError | RangeError} when `p` is not a probability */
   constructor(p = 0.5) {
     super();
-    checkProbability(p);
+    checkProbability('p', p);
     closed(this, { p });
   }
   /** @throws {TypeError} when `input` is not a Tensor */

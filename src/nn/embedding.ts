@@ -162,7 +162,7 @@ export class Embedding extends TableModule {
   /** {@link forward} in slices, between which the event loop goes on: see {@link Module.forwardAsync}. */
   override async forwardAsync(indices: Tensor, options?: AsyncOptions): Promise<Tensor> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(indices, options)) as Tensor;
-    takeSignal([indices, options]);
+    takeSignal([indices, options], 1);
     const list = tableIndices('indices', indices, this[fixed].numEmbeddings);
     return await lookupInSlices(this.tableForSlices(list), list, indices.shape);
   }
@@ -292,7 +292,7 @@ const fewIndices = 3;
 export function lookup(table: EmbeddingTable, indices: Int32Array, shape: readonly number[]): Tensor {
   const { width } = table;
   const out = emptyArray(float32, indices.length * width);
-  lookupInto(table, indices, out);
+  if (width > 0) lookupInto(table, indices, out);
   return resultTensor(out, [...shape, width]);
 }
 

@@ -95,7 +95,7 @@ export async function forwardFloatAsync(
   relu: boolean,
   args: unknown[],
 ): Promise<Tensor> {
-  const signal = takeSignal(args);
+  const signal = takeSignal(args, 1);
   const [input] = args as [Tensor];
   const handle = checkedHandle(owner, linear, input, relu);
   return await linearForwardAsync(handle, input, linear[fixed].outFeatures, signal);

@@ -145,7 +145,6 @@ export abstract class Module {
   registerForwardPreHook(hook: ForwardPreHook<this>): RemovableHandle {
     return addHook(this, { before: true, run: hook as Hook['run'] });
   }
-
   /** The modules directly below this one with their names, each once. */
   *namedChildren(): IterableIterator<[string, Module]> {
     const seen = new Set<Module>();
@@ -162,6 +161,7 @@ export abstract class Module {
   }
   /** This module (as `''`) and all below it, each once, parents first. */
   *namedModules(prefix = '', seen = new Set<Module>()): IterableIterator<[string, Module]> {
+    checkString('prefix', prefix);
     if (!isSet(seen))
       throw typeError('ERR_INVALID_ARG_TYPE', `seen should be a Set of Modules, got ${describe(seen)}`);
     if (seen.has(this)) return;

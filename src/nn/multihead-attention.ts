@@ -1,5 +1,5 @@
 import { takeSignal, type AsyncArguments } from '../async-options.js';
-import { checkBoolean, checkNumber, checkOptions, checkSize, rangeError } from '../errors.js';
+import { checkBoolean, checkOptions, checkSize, rangeError } from '../errors.js';
 import { native } from '../native/addon.js';
 import { callLinear, callLinearAsync } from '../native/call.js';
 import type { LinearHandle } from '../native/handles.js';
@@ -14,6 +14,7 @@ import {
   type Part,
   type Projected,
 } from './attention-forward.js';
+import { checkProbability } from './arguments.js';
 import { closed, fixed } from './closed.js';
 import { isForwardReplaced } from './hooks.js';
 import { xavierNormal_, xavierUniform_ } from './init.js';
@@ -289,11 +290,7 @@ export function attentionConfig(
   const { dropout = 0, bias = true, addBiasKv = false, addZeroAttn = false, batchFirst = false } = options;
   const kdim = options.kdim ?? embedDim;
   const vdim = options.vdim ?? embedDim;
-  checkNumber('dropout', dropout);
-  if (!(dropout >= 0 && dropout <= 1)) {
-    const sentence = `dropout probability has to be between 0 and 1, but got ${dropout}`;
-    throw rangeError('ERR_INVALID_ARG_VALUE', sentence);
-  }
+  checkProbability('dropout', dropout);
   checkSize('kdim', kdim);
   checkSize('vdim', vdim);
   for (const [name, value] of Object.entries({ bias, addBiasKv, addZeroAttn, batchFirst })) {

@@ -7,8 +7,9 @@ import { Tensor } from '../tensor/tensor.js';
 import { closed, fixed } from './closed.js';
 import { channelsScaled, float32Epsilon, groupsNormalized, overLast } from './functional/normalization.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';
-import { Module, pythonFloat, type ModuleMetadata } from './module.js';
+import { Module, type ModuleMetadata } from './module.js';
 import { emptyParameter, parameterData, type Parameter } from './parameter.js';
+import { pythonBool, pythonFloat, pythonTuple } from './repr.js';
 
 /** Options of LayerNorm. */
 export interface LayerNormOptions {
@@ -65,7 +66,7 @@ export class LayerNorm extends Module {
 
   override extraRepr(): string {
     const { normalizedShape, eps, elementwiseAffine, bias } = this;
-    return `${tupleOf(normalizedShape)}, eps=${pythonFloat(eps)}, elementwise_affine=${python(elementwiseAffine)}, bias=${python(bias !== null)}`;
+    return `${pythonTuple(normalizedShape)}, eps=${pythonFloat(eps)}, elementwise_affine=${pythonBool(elementwiseAffine)}, bias=${pythonBool(bias !== null)}`;
   }
   protected override metadata(): ModuleMetadata {
     const { normalizedShape, eps, elementwiseAffine } = this;
@@ -123,7 +124,7 @@ export class RMSNorm extends Module {
   override extraRepr(): string {
     const { normalizedShape, eps, elementwiseAffine } = this;
     const text = eps === null ? 'None' : pythonFloat(eps);
-    return `${tupleOf(normalizedShape)}, eps=${text}, elementwise_affine=${python(elementwiseAffine)}`;
+    return `${pythonTuple(normalizedShape)}, eps=${text}, elementwise_affine=${pythonBool(elementwiseAffine)}`;
   }
   protected override metadata(): ModuleMetadata {
     const { normalizedShape, eps, elementwiseAffine } = this;
@@ -199,7 +200,7 @@ export class GroupNorm extends Module {
 
   override extraRepr(): string {
     const { numGroups, numChannels, eps, affine, bias } = this;
-    return `${numGroups}, ${numChannels}, eps=${pythonFloat(eps)}, affine=${python(affine)}, bias=${python(bias !== null)}`;
+    return `${numGroups}, ${numChannels}, eps=${pythonFloat(eps)}, affine=${pythonBool(affine)}, bias=${pythonBool(bias !== null)}`;
   }
   protected override metadata(): ModuleMetadata {
     const { numGroups, numChannels, eps, affine, bias } = this;
@@ -290,7 +291,7 @@ abstract class BatchNorm extends Module {
   override extraRepr(): string {
     const { numFeatures, eps, momentum, affine } = this;
     const text = momentum === null ? 'None' : pythonFloat(momentum);
-    const parameters = `affine=${python(affine)}, bias=${python(this.bias !== null)}`;
+    const parameters = `affine=${pythonBool(affine)}, bias=${pythonBool(this.bias !== null)}`;
     return `${numFeatures}, eps=${pythonFloat(eps)}, momentum=${text}, ${parameters}, track_running_stats=True`;
   }
   protected override metadata(): ModuleMetadata {
@@ -349,14 +350,6 @@ function onesParameter(shape: readonly number[]): Parameter {
   const parameter = emptyParameter(shape);
   parameter.data.fill(1 as never);
   return parameter;
-}
-
-function tupleOf(shape: readonly number[]): string {
-  return shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
-}
-
-function python(flag: boolean): string {
-  return flag ? 'True' : 'False';
 }
 
 // Parameters ------------------------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
-import { checkBoolean, checkInteger, checkNumber, rangeError } from '../errors.js';
+import { checkBoolean, checkInteger, rangeError } from '../errors.js';
 import { callPooling } from '../native/call-pooling.js';
 import { emptyArray, float32, int64 } from '../tensor/dtype.js';
 import { meanAlong } from '../tensor/reduce.js';
 import { formatShape, numelOf } from '../tensor/shape.js';
 import { checkTensor, resultTensor, Tensor } from '../tensor/tensor.js';
-import { listOfSizes, spatial, type SpatialSize } from './convolution-sizes.js';
+import { largestSize, listOfSizes, spatial, type SpatialSize } from './convolution-sizes.js';
 
 // What pooling as modules and as functions shares: the options, the shapes, the calls.
 
@@ -22,6 +22,15 @@ export interface PoolSettings {
   countIncludePad?: boolean;
   /** What sums are divided by, instead of the number of values. */
   divisorOverride?: number | null;
+}
+
+/** The options of MaxPool1d and MaxPool2d, and of the functions. */
+export const maxOptionNames = ['stride', 'padding', 'dilation', 'returnIndices', 'ceilMode'];
+
+/** The options of AvgPool1d or AvgPool2d, and of the functions. */
+export function avgOptionNames(rank: 1 | 2): string[] {
+  const names = ['stride', 'padding', 'ceilMode', 'countIncludePad'];
+  return rank === 1 ? names : [...names, 'divisorOverride'];
 }
 
 /** Windows of a fixed size. Lists have an entry for each spatial dimension. */
@@ -66,7 +75,7 @@ export function poolSizes(
   checkBoolean('ceilMode', ceilMode);
   checkBoolean('countIncludePad', countIncludePad);
   if (divisorOverride !== null) {
-    checkNumber('divisorOverride', divisorOverride);
+    checkInteger('divisorOverride', divisorOverride);
     if (divisorOverride === 0) throw rangeError('ERR_INVALID_ARG_VALUE', 'divisor must be not zero');
   }
   sizes.padding.forEach((pad, i) => {
@@ -159,6 +168,7 @@ export function checkedOutputSize(
   for (const each of given) {
     if (each === null) continue;
     checkInteger('outputSize', each);
+    if (each > largestSize) throw rangeError('ERR_TOO_LARGE', `outputSize is too large: ${each}`);
     if (each >= 0) continue;
     throw rangeError(
       'ERR_INVALID_ARG_VALUE',

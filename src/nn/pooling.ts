@@ -1,10 +1,12 @@
 import { checkBoolean, checkOptions } from '../errors.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { closed, fixed } from './closed.js';
+import { closed, fixed, record } from './closed.js';
 import type { SpatialSize } from './convolution-sizes.js';
 import { Module } from './module.js';
 import {
+  avgOptionNames,
   checkedOutputSize,
+  maxOptionNames,
   pool,
   poolAdaptively,
   poolSizes,
@@ -13,6 +15,7 @@ import {
   type PoolSettings,
   type PoolSizes,
 } from './pooling-sizes.js';
+import { pythonBool, pythonTuple } from './repr.js';
 
 /** Options of MaxPool1d and MaxPool2d. */
 export interface MaxPoolOptions<Indices extends boolean = boolean> extends Pick<
@@ -30,13 +33,6 @@ export type AvgPool1dOptions = Pick<PoolSettings, 'stride' | 'padding' | 'ceilMo
 export interface AvgPool2dOptions extends AvgPool1dOptions {
   /** What sums are divided by, instead of the number of values. */
   divisorOverride?: number | null;
-}
-
-/** A size as PyTorch's repr prints it: a number, or a tuple. */
-function python(size: SpatialSize | OutputSize): string {
-  if (!Array.isArray(size)) return size === null ? 'None' : String(size);
-  const list = (size as readonly (number | null)[]).map((n) => (n === null ? 'None' : String(n)));
-  return list.length === 1 ? `(${list[0]},)` : `(${list.join(', ')})`;
 }
 
 /** A size as a user gave it, a number or the checked list. */
@@ -63,7 +59,7 @@ export abstract class MaxPool<Indices extends boolean> extends Module {
 
   protected constructor(rank: 1 | 2, kernelSize: SpatialSize, options: MaxPoolOptions<Indices> = {}) {
     super();
-    checkOptions(`MaxPool${rank}d`, options, maxOptions);
+    checkOptions(`MaxPool${rank}d`, options, maxOptionNames);
     const { returnIndices = false, ...settings } = options;
     checkBoolean('returnIndices', returnIndices);
     const sizes = poolSizes(`max_pool${rank}d`, rank, kernelSize, settings);
@@ -88,16 +84,9 @@ export abstract class MaxPool<Indices extends boolean> extends Module {
 
   override extraRepr(): string {
     const { kernelSize, stride, padding, dilation, ceilMode } = this;
-    const sizes = `kernel_size=${python(kernelSize)}, stride=${python(stride)}, padding=${python(padding)}`;
-    return `${sizes}, dilation=${python(dilation)}, ceil_mode=${ceilMode ? 'True' : 'False'}`;
+    const sizes = `kernel_size=${pythonTuple(kernelSize)}, stride=${pythonTuple(stride)}, padding=${pythonTuple(padding)}`;
+    return `${sizes}, dilation=${pythonTuple(dilation)}, ceil_mode=${pythonBool(ceilMode)}`;
   }
-}
-const maxOptions = ['stride', 'padding', 'dilation', 'returnIndices', 'ceilMode'];
-
-/** Adds to a module's record what is no property. */
-function record(module: Module, values: object): void {
-  const value = Object.freeze({ ...(module as { [fixed]?: object })[fixed], ...values });
-  Object.defineProperty(module, fixed, { value, configurable: true });
 }
 
 /**
@@ -143,7 +132,7 @@ export abstract class AvgPool extends Module {
 
   protected constructor(rank: 1 | 2, kernelSize: SpatialSize, options: AvgPool2dOptions = {}) {
     super();
-    checkOptions(`AvgPool${rank}d`, options, rank === 1 ? avgOptions : [...avgOptions, 'divisorOverride']);
+    checkOptions(`AvgPool${rank}d`, options, avgOptionNames(rank));
     const sizes = poolSizes(`avg_pool${rank}d`, rank, kernelSize, options);
     const { padding = 0, ceilMode = false, countIncludePad = true } = options;
     const stride = options.stride ?? kernelSize;
@@ -165,10 +154,9 @@ export abstract class AvgPool extends Module {
 
   override extraRepr(): string {
     const { kernelSize, stride, padding } = this;
-    return `kernel_size=${python(kernelSize)}, stride=${python(stride)}, padding=${python(padding)}`;
+    return `kernel_size=${pythonTuple(kernelSize)}, stride=${pythonTuple(stride)}, padding=${pythonTuple(padding)}`;
   }
 }
-const avgOptions = ['stride', 'padding', 'ceilMode', 'countIncludePad'];
 
 /**
  * `out[c][t] = sum_k x[c][t * stride + k - padding] / kernelSize`, where the padding is zeros. With
@@ -213,7 +201,7 @@ export abstract class AdaptivePool extends Module {
   }
 
   override extraRepr(): string {
-    return `output_size=${python(this.outputSize)}`;
+    return `output_size=${pythonTuple(this.outputSize)}`;
   }
 }
 

@@ -6,8 +6,10 @@ import {
   checkOptions,
   checkSize,
   describe,
+  rangeError,
   typeError,
 } from '../errors.js';
+import { emptyArray, float32 } from '../tensor/dtype.js';
 import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { GELU, ReLU } from './activation.js';
 import { checkMask, type AttentionForwardOptions } from './attention-forward.js';
@@ -140,7 +142,10 @@ export class TransformerEncoderLayer extends Module {
     return this.norm2.forward(x.add(feed(x)));
   }
 
-  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  /**
+   * {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. Each part gets its turn with the
+   * weights and the mode that it has when the one before it is done.
+   */
   override async forwardAsync(
     src: Tensor,
     ...rest: [options?: EncoderLayerForwardOptions | AsyncOptions, asyncOptions?: AsyncOptions]
@@ -155,8 +160,9 @@ export class TransformerEncoderLayer extends Module {
     // The caller may change its tensor as soon as this returns.
     const own = src.clone();
     const attend = async (x: Tensor): Promise<Tensor> => {
-      const [attended] = await this.self_attn.forwardAsync(x, x, x, masks, ...later);
-      return this.dropout1.forward(attended);
+      // No pattern, because a hook may have returned anything.
+      const outputs = await this.self_attn.forwardAsync(x, x, x, masks, ...later);
+      return this.dropout1.forward(outputs[0]);
     };
     const feed = async (x: Tensor): Promise<Tensor> => {
       const inner = activations[activation].forward(await this.linear1.forwardAsync(x, ...later));
@@ -233,6 +239,10 @@ export class TransformerEncoder extends Module {
       throw typeError('ERR_INVALID_ARG_TYPE', sentence);
     }
     checkSize('num_layers', numLayers);
+    if (numLayers > mostLayers) {
+      const sentence = `num_layers should be at most ${mostLayers}, got ${numLayers}`;
+      throw rangeError('ERR_INVALID_ARG_VALUE', sentence);
+    }
     const given = options === undefined ? {} : options;
     checkOptions('TransformerEncoder', given, ['norm']);
     const { norm = null } = given;
@@ -252,7 +262,10 @@ export class TransformerEncoder extends Module {
     return this.norm === null ? x : (this.norm.forward(x) as Tensor);
   }
 
-  /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
+  /**
+   * {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. Each layer gets its turn with the
+   * weights and the mode that it has when the one before it is done.
+   */
   override async forwardAsync(
     src: Tensor,
     ...rest: [options?: EncoderForwardOptions | AsyncOptions, asyncOptions?: AsyncOptions]
@@ -281,6 +294,9 @@ export class TransformerEncoder extends Module {
   }
 }
 
+/** More take seconds to copy, and memory until there is none. */
+const mostLayers = 4096;
+
 function encoderOptions(
   given: EncoderForwardOptions | null | undefined,
 ): Required<EncoderLayerForwardOptions> {
@@ -300,7 +316,7 @@ function encoderOptions(
  */
 export function generateSquareSubsequentMask(size: number): Tensor {
   checkSize('size', size);
-  const data = new Float32Array(size * size);
+  const data = emptyArray(float32, size * size) as Float32Array;
   for (let i = 0; i < size; i++) data.fill(-Infinity, i * size + i + 1, (i + 1) * size);
   return resultTensor(data, [size, size]);
 }

@@ -1,4 +1,4 @@
-import { describe, isMap, someOf, typeError } from '../errors.js';
+import { describe, isMap, longestList, someOf, typeError } from '../errors.js';
 import { assumptionsOf, givenState, metadataOf, StateDict, type StateDictLike } from '../nn/module.js';
 import { isRawTensor, isTensor, type Tensor } from '../tensor/index.js';
 
@@ -99,7 +99,8 @@ function everyStateDict(loaded: unknown, name: string): FoundStateDict[] {
     if (seen.has(value) || depth > maxDepth) return;
     seen.add(value);
     const dict = dictOf(value);
-    if (dict === undefined && !Array.isArray(value)) return;
+    // An array without elements may say that it has 2^32 of them.
+    if (dict === undefined && !(Array.isArray(value) && value.length <= longestList)) return;
     if (dict !== undefined && isOptimizer(dict)) return;
     const own = dict && dictOfTensors(value, dict);
     if (own !== undefined) found.push({ key, access, ...own });

@@ -100,7 +100,7 @@ export function dropout(input: Tensor, options?: { p?: number; training?: boolea
   const { p = 0.5, training = true } = options ?? {};
   checkTensor('input', input);
   input.checked('input');
-  checkProbability(p);
+  checkProbability('p', p);
   checkBoolean('training', training);
   if (!training || p === 0 || input.numel === 0) return input;
   if (p === 1) return input.mul(0);

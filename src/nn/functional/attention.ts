@@ -5,6 +5,7 @@ import { broadcastShape } from '../../tensor/broadcast.js';
 import { bool, emptyArray, float32, float64, type DType } from '../../tensor/dtype.js';
 import { formatShape, numelOf, sameShape } from '../../tensor/shape.js';
 import { checkTensor, resultTensor, Tensor } from '../../tensor/tensor.js';
+import { checkProbability } from '../arguments.js';
 import { dropout } from './activation.js';
 
 /** Options of {@link scaledDotProductAttention}. */
@@ -184,11 +185,7 @@ function checkedOptions(given: AttentionOptions | undefined): Checked {
   checkOptions('scaledDotProductAttention', options, names);
   const { attnMask = null, dropoutP = 0, isCausal = false, scale = null, enableGqa = false } = options;
   if (attnMask !== null) checkTensor('attnMask', attnMask);
-  checkNumber('dropoutP', dropoutP);
-  if (!(dropoutP >= 0 && dropoutP <= 1)) {
-    const sentence = `dropout probability has to be between 0 and 1, but got ${dropoutP}`;
-    throw rangeError('ERR_INVALID_ARG_VALUE', sentence);
-  }
+  checkProbability('dropoutP', dropoutP);
   checkBoolean('isCausal', isCausal);
   if (scale !== null) checkNumber('scale', scale);
   checkBoolean('enableGqa', enableGqa);

@@ -7,6 +7,7 @@ import {
   convolutionHandle,
   convolutionSizes,
   convolve,
+  settingNames,
   type ConvolutionSettings,
   type TransposedSettings,
 } from '../convolution-sizes.js';
@@ -49,8 +50,6 @@ export function convTranspose1d(
 ): Tensor {
   return run('convTranspose1d', [input, weight, bias], options, 1, true);
 }
-
-const settingNames = ['stride', 'padding', 'dilation', 'groups'];
 
 function run(
   name: string,

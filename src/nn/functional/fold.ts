@@ -1,7 +1,8 @@
 import { checkOptions, rangeError } from '../../errors.js';
-import { formatShape, integersOf } from '../../tensor/shape.js';
+import { formatShape } from '../../tensor/shape.js';
 import { stepsOf, walked } from '../../tensor/strided.js';
 import { checkTensor, Tensor } from '../../tensor/tensor.js';
+import { spatial } from '../convolution-sizes.js';
 import { pad } from './padding.js';
 
 /** Options of {@link unfold}; a number stands for both dimensions. */
@@ -57,12 +58,5 @@ export function unfold(
 }
 
 function pairOf(name: string, given: unknown, least: number): [number, number] {
-  const pair = integersOf(name, Array.isArray(given) ? given : [given, given], 2);
-  for (const each of pair) {
-    if (each < least)
-      throw rangeError('ERR_INVALID_ARG_VALUE', `${name} should be at least ${least}, got ${each}`);
-  }
-  if (pair.length !== 2)
-    throw rangeError('ERR_SHAPE', `${name} should be one integer or two, got ${formatShape(pair)}`);
-  return pair as [number, number];
+  return spatial(name, given, 2, least, `${name} should be at least ${least}`) as [number, number];
 }

@@ -3,7 +3,9 @@ import type { Tensor } from '../../tensor/tensor.js';
 import type { SpatialSize } from '../convolution-sizes.js';
 import type { AvgPool1dOptions, AvgPool2dOptions, MaxPoolOptions } from '../pooling.js';
 import {
+  avgOptionNames,
   checkedOutputSize,
+  maxOptionNames,
   pool,
   poolAdaptively,
   poolSizes,
@@ -35,7 +37,7 @@ function maxPool<Indices extends boolean>(
   kernelSize: SpatialSize,
   options: MaxPoolOptions<Indices> = {},
 ): Pooled<Indices> {
-  checkOptions(`maxPool${rank}d`, options, ['stride', 'padding', 'dilation', 'returnIndices', 'ceilMode']);
+  checkOptions(`maxPool${rank}d`, options, maxOptionNames);
   const { returnIndices = false, ...settings } = options;
   checkBoolean('returnIndices', returnIndices);
   return pool(poolSizes(`max_pool${rank}d`, rank, kernelSize, settings), input, returnIndices as Indices);
@@ -57,8 +59,7 @@ function avgPool(
   kernelSize: SpatialSize,
   options: AvgPool2dOptions = {},
 ): Tensor {
-  const names = ['stride', 'padding', 'ceilMode', 'countIncludePad'];
-  checkOptions(`avgPool${rank}d`, options, rank === 1 ? names : [...names, 'divisorOverride']);
+  checkOptions(`avgPool${rank}d`, options, avgOptionNames(rank));
   return pool(poolSizes(`avg_pool${rank}d`, rank, kernelSize, options), input, false);
 }
 

@@ -168,7 +168,10 @@ function axisOf(
   const weights = emptyArray('float64', taps * size);
   for (let i = 0; i < size; i++) {
     const middle = round(round(apart * round(i + 0.5)) - 0.5);
-    if (taps === 1) {
+    if (taps === 1 && mode === 'nearest' && shape.length === 4 && (size === had || size === 2 * had)) {
+      // PyTorch looks at the sizes alone here, though not in one or three dimensions.
+      indices[i] = size === had ? i : i >> 1;
+    } else if (taps === 1) {
       const place = Math.floor(round((mode === 'nearest' ? i : i + 0.5) * apart));
       indices[i] = Math.min(place, had - 1);
     } else if (taps === 2) {

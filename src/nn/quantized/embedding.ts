@@ -169,7 +169,7 @@ export class Embedding extends QuantizedTable {
   /** {@link forward} in slices, between which the event loop goes on: see {@link Module.forwardAsync}. */
   override async forwardAsync(indices: Tensor, options?: AsyncOptions): Promise<Tensor> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(indices, options)) as Tensor;
-    takeSignal([indices, options]);
+    takeSignal([indices, options], 1);
     const list = tableIndices('indices', indices, this[fixed].numEmbeddings);
     const { table } = this.loaded;
     return await lookupInSlices(() => table, list, indices.shape);

@@ -1,6 +1,6 @@
 import { describe, typeError } from '../../errors.js';
 import { onMeta } from '../meta.js';
-import { isModule, type Module } from '../module.js';
+import { isModule, Module } from '../module.js';
 
 /**
  * `new moduleClass(...args)` whose parameters have shapes but no numbers yet, as PyTorch's `skip_init` and its
@@ -21,7 +21,7 @@ import { isModule, type Module } from '../module.js';
  *
  * @param moduleClass - a class of modules
  * @param args - those of its constructor
- * @throws {TypeError} when `moduleClass` is none, and what its constructor throws
+ * @throws {TypeError} when `moduleClass` is none, or one of another copy of the package, and what its constructor throws
  */
 export function skipInit<M extends Module, A extends unknown[]>(
   moduleClass: new (...args: A) => M,
@@ -30,5 +30,11 @@ export function skipInit<M extends Module, A extends unknown[]>(
   const { prototype } = (typeof moduleClass === 'function' ? moduleClass : {}) as { prototype?: object };
   if (prototype === undefined || !isModule(Object.create(prototype, { training: { value: true } })))
     throw typeError('ERR_INVALID_ARG_TYPE', `Expected a Module class, got ${describe(moduleClass)}`);
+  // Another copy's constructors would draw numbers all the same.
+  // eslint-disable-next-line no-restricted-syntax -- copies differ here
+  if (!(prototype instanceof Module)) {
+    const sentence = `Expected a class of this copy of the package, got ${describe(moduleClass)} of another`;
+    throw typeError('ERR_INVALID_ARG_TYPE', sentence);
+  }
   return onMeta(() => new moduleClass(...args));
 }

@@ -44,7 +44,7 @@ export interface QuantizedConvOptions extends ConvOptions, Omit<DynamicOptions, 
  * `torch.ao.nn.quantized.dynamic.Conv1d` has the same integers, and then rounds the output to 8 bits too, of which it
  * warns as inaccurate; here the output stays float.
  *
- * Shape: float32 `(N, inChannels, L)` to `(N, outChannels, L\')`, or both without N. Sizes and options are fixed at
+ * Shape: float32 `(N, inChannels, L)` to `(N, outChannels, L')`, or both without N. Sizes and options are fixed at
  * construction.
  */
 export class Conv1d extends DynamicModule<Int8ConvolutionHandle> {
@@ -118,7 +118,7 @@ export class Conv1d extends DynamicModule<Int8ConvolutionHandle> {
   /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
   override async forwardAsync(input: Tensor, options?: AsyncOptions): Promise<Tensor> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(input, options)) as Tensor;
-    const signal = takeSignal([input, options]);
+    const signal = takeSignal([input, options], 1);
     const sizes = this[fixed];
     checkConvolutionInput(sizes, input);
     return await convolveAsync(sizes, this.handle(), input, signal);

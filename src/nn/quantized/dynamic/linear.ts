@@ -87,7 +87,7 @@ abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | Half
   /** {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. */
   override async forwardAsync(input: Tensor, options?: AsyncOptions): Promise<Tensor> {
     if (isForwardReplaced(this)) return (await super.forwardAsync(input, options)) as Tensor;
-    const signal = takeSignal([input, options]);
+    const signal = takeSignal([input, options], 1);
     this.checkInput(input);
     return await linearForwardAsync(this.handle(), input, this[fixed].outFeatures, signal);
   }
