@@ -6,6 +6,7 @@ import {
   emptyArray,
   float16,
   float32,
+  float64,
   isFloat,
   isPlain,
   quint4x2,
@@ -168,11 +169,28 @@ function toBigInt(value: number): bigint {
 /** The elements in another dtype, into which numbers can be written. What does not fit wraps around, as in PyTorch. */
 export function converted(tensor: Elements, dtype: DType): TensorData {
   checkPlainDType('to()', dtype);
-  const values = numbersOf(tensor);
+  const data = tensor.checked();
+  const values = isBigInt(data) ? numbersFor(dtype, data) : numbersOf(tensor);
   const out = emptyArray(dtype, values.length);
   for (let i = 0; i < values.length; i++)
     write(out, i, dtype === bool ? Number(values[i] !== 0) : values[i]!);
   return out;
+}
+
+/** Numbers that become of another dtype what the integers would. */
+function numbersFor(dtype: DType, data: BigInt64Array): ArrayLike<number> {
+  if (dtype === float32) return Float32Array.from(data as never, floatOf);
+  if (dtype === float64 || dtype === bool) return Float64Array.from(data as never, Number);
+  const halves = new Int32Array(data.buffer, data.byteOffset, 2 * data.length);
+  return halves.filter((_, i) => i % 2 === 0); // what does not fit wraps around
+}
+
+/** Rounded to float32 once: a double would round before, so it gets one bit for all that it cannot hold. */
+function floatOf(x: bigint): number {
+  const value = Number(x);
+  if (Number.isSafeInteger(value)) return value;
+  const rest = BigInt.asUintN(10, x);
+  return Number(rest === 0n ? x : (x - rest) | 1024n);
 }
 
 /** The value of a half: 1 sign bit, 5 exponent bits, 10 fraction bits. Exact. */
