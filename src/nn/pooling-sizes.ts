@@ -1,9 +1,9 @@
-import { checkBoolean, checkInteger, checkNumber, rangeError } from '../errors.js';
+import { checkBoolean, checkInteger, rangeError } from '../errors.js';
 import { callPooling } from '../native/call-pooling.js';
 import { emptyArray, float32, int64 } from '../tensor/dtype.js';
 import { formatShape, numelOf } from '../tensor/shape.js';
 import { checkTensor, resultTensor, Tensor } from '../tensor/tensor.js';
-import { listOfSizes, spatial, type SpatialSize } from './convolution-sizes.js';
+import { largestSize, listOfSizes, spatial, type SpatialSize } from './convolution-sizes.js';
 
 // What pooling as modules and as functions shares: the options, the shapes, the calls.
 
@@ -65,7 +65,7 @@ export function poolSizes(
   checkBoolean('ceilMode', ceilMode);
   checkBoolean('countIncludePad', countIncludePad);
   if (divisorOverride !== null) {
-    checkNumber('divisorOverride', divisorOverride);
+    checkInteger('divisorOverride', divisorOverride);
     if (divisorOverride === 0) throw rangeError('ERR_INVALID_ARG_VALUE', 'divisor must be not zero');
   }
   sizes.padding.forEach((pad, i) => {
@@ -158,6 +158,7 @@ export function checkedOutputSize(
   for (const each of given) {
     if (each === null) continue;
     checkInteger('outputSize', each);
+    if (each > largestSize) throw rangeError('ERR_TOO_LARGE', `outputSize is too large: ${each}`);
     if (each >= 0) continue;
     throw rangeError(
       'ERR_INVALID_ARG_VALUE',
