@@ -211,3 +211,22 @@ export function bfloat16ToNumber(bits: number): number {
   scratch.setUint16(2, 0);
   return scratch.getFloat32(0);
 }
+
+/** A float32 rounded to the nearest float16, ties to even; infinity beyond 65,504. */
+export function roundToHalf(x: number): number {
+  const magnitude = Math.abs(x);
+  let unit = 2 ** -24; // a half's last digit: 2^-24 below 2^-13, then doubling with each power of two
+  for (let limit = 2 ** -13; magnitude >= limit && unit <= 32; limit *= 2) unit *= 2;
+  const digits = magnitude / unit;
+  const floor = Math.floor(digits);
+  const rest = digits - floor;
+  const rounded = (floor + Number(rest > 0.5 || (rest === 0.5 && floor % 2 === 1))) * unit;
+  return Math.sign(x) * (rounded > 65504 ? Infinity : rounded);
+}
+
+/** A number rounded to the nearest bfloat16, ties to even. */
+export function roundToBfloat16(x: number): number {
+  scratch.setFloat32(0, x);
+  const bits = scratch.getUint32(0);
+  return Number.isFinite(x) ? bfloat16ToNumber((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) : x;
+}

@@ -9,7 +9,18 @@ import {
   type UnaryName,
 } from '../native/call-elementwise.js';
 import { broadcastPair, broadcastTriple, walk } from './broadcast.js';
-import { bool, emptyArray, float32, float64, int64, isFloat, promoted, type DType } from './dtype.js';
+import {
+  bfloat16,
+  bool,
+  emptyArray,
+  float16,
+  float32,
+  float64,
+  int64,
+  isFloat,
+  promoted,
+  type DType,
+} from './dtype.js';
 import {
   checkPlain,
   checkIntegerOperand,
@@ -17,6 +28,8 @@ import {
   fill,
   numbersOf,
   refuseBool,
+  roundToBfloat16,
+  roundToHalf,
   write,
 } from './elements.js';
 import { erf } from './erf.js';
@@ -256,6 +269,7 @@ export function clamped(x: Source, least: Operand | undefined, most: Operand | u
 
 /** Whether `name` is true of each pair of elements, broadcasting. */
 export function compared(name: ComparisonName, a: Source, other: Operand): Result {
+  if (typeof other === 'number' && isHalf(a)) return compared(name, widened(a), halfOf(a, other));
   const b = sourceOf(name, other, a.dtype);
   const dtype = resultDType(a, b);
   const { shape, count, axes } = broadcastPair(a.shape, b.shape);
@@ -274,7 +288,22 @@ export function compared(name: ComparisonName, a: Source, other: Operand): Resul
 
 /** The same with the operands exchanged: `gt` is the `lt`, and `ge` the `le` of them. */
 export function comparedBack(name: 'lt' | 'le', a: Source, other: Operand): Result {
+  if (typeof other === 'number' && isHalf(a)) return comparedBack(name, widened(a), halfOf(a, other));
   return compared(name, sourceOf(name, other, a.dtype), a);
+}
+
+function isHalf({ dtype }: Source): boolean {
+  return dtype === float16 || dtype === bfloat16;
+}
+
+/** The elements of a half type in float32. */
+function widened(x: Source): Source {
+  return sourceOfResult(floats(numbersOf(x) as Float32Array, x.shape));
+}
+
+/** A number rounded to the half type of a tensor. */
+function halfOf({ dtype }: Source, x: number): number {
+  return dtype === float16 ? roundToHalf(Math.fround(x)) : roundToBfloat16(x);
 }
 
 /** Whether both, or any, of two elements are not 0, broadcasting. */
