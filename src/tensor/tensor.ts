@@ -795,7 +795,7 @@ export class Tensor {
   }
   /** Some of this tensor's elements in another order. */
   private moved({ data, shape }: Result): Tensor {
-    return this.like(data, shape);
+    return this.like(data, [...shape]);
   }
   private sumWith(name: 'add' | 'sub', other: Tensor | number, options?: { alpha?: number }): Tensor {
     const by = operand(`${name}: other`, other);
