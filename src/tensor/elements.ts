@@ -35,7 +35,7 @@ export function numbersOf(tensor: Elements, name?: string): Numbers {
   const data = tensor.checked(name);
   const { dtype } = tensor;
   if (tensor.quantization !== undefined) throw notForQuantized(dtype);
-  if (isBigInt(data)) return Float64Array.from(data, Number);
+  if (isBigInt(data)) return doublesOf(data, Number);
   if (dtype === float16) return Float32Array.from(data as Uint16Array, halfToNumber);
   if (dtype === bfloat16) return Float32Array.from(data as Uint16Array, bfloat16ToNumber);
   return data as Float32Array;
@@ -179,10 +179,17 @@ export function converted(tensor: Elements, dtype: DType): TensorData {
 
 /** Numbers that become of another dtype what the integers would. */
 function numbersFor(dtype: DType, data: BigInt64Array): ArrayLike<number> {
-  if (dtype === float32) return Float32Array.from(data as never, floatOf);
-  if (dtype === float64 || dtype === bool) return Float64Array.from(data as never, Number);
+  if (dtype === float32) return doublesOf(data, floatOf);
+  if (dtype === float64 || dtype === bool) return doublesOf(data, Number);
   const halves = new Int32Array(data.buffer, data.byteOffset, 2 * data.length);
   return halves.filter((_, i) => i % 2 === 0); // what does not fit wraps around
+}
+
+/** In a loop, because `from` takes ten times as long. */
+function doublesOf(data: BigInt64Array, f: (x: bigint) => number): Float64Array {
+  const out = new Float64Array(data.length);
+  for (let i = 0; i < out.length; i++) out[i] = f(data[i]!);
+  return out;
 }
 
 /** Rounded to float32 once: a double would round before, so it gets one bit for all that it cannot hold. */
