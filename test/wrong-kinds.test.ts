@@ -916,7 +916,7 @@ const convolutions: Rows = {
   'nn.AvgPool2d': construct(
     nn.AvgPool2d,
     { kernelSize: spatial() },
-    { ...avgOptions, divisorOverride: arg(() => 2, 'undefined null number') },
+    { ...avgOptions, divisorOverride: arg(() => 2, 'undefined null') },
   ),
   'nn.AdaptiveAvgPool1d': {
     call: (outputSize: never) => new nn.AdaptiveAvgPool1d(outputSize),
