@@ -1,5 +1,5 @@
-import { checkInteger, checkOptions, rangeError } from '../../errors.js';
-import { emptyArray, float32, int64 } from '../../tensor/dtype.js';
+import { checkInteger, checkOptions, rangeError, typeError } from '../../errors.js';
+import { emptyArray, float32, int32, int64 } from '../../tensor/dtype.js';
 import { indicesOf } from '../../tensor/index-select.js';
 import { formatShape, numelOf } from '../../tensor/shape.js';
 import { checkTensor, Tensor } from '../../tensor/tensor.js';
@@ -15,6 +15,8 @@ export function oneHot(tensor: Tensor, numClasses = -1): Tensor {
   checkTensor('tensor', tensor);
   checkInteger('numClasses', numClasses);
   tensor.checked('tensor');
+  if (tensor.dtype !== int64 && tensor.dtype !== int32)
+    throw typeError('ERR_DTYPE', `oneHot: tensor should hold indices, int64 or int32, got ${tensor.dtype}`);
   const indices = indicesOf('oneHot', tensor, Infinity, () => 'Class values must be non-negative.');
   let largest = -1;
   for (let i = 0; i < indices.length; i++) largest = Math.max(largest, indices[i]!);
