@@ -182,7 +182,9 @@ function numbersFor(dtype: DType, data: BigInt64Array): ArrayLike<number> {
   if (dtype === float32) return doublesOf(data, floatOf);
   if (dtype === float64 || dtype === bool) return doublesOf(data, Number);
   const halves = new Int32Array(data.buffer, data.byteOffset, 2 * data.length);
-  return halves.filter((_, i) => i % 2 === 0); // what does not fit wraps around
+  const low = new Int32Array(data.length); // what does not fit wraps around
+  for (let i = 0; i < low.length; i++) low[i] = halves[2 * i]!;
+  return low;
 }
 
 /** In a loop, because `from` takes ten times as long. */
