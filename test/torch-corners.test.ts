@@ -21,6 +21,16 @@ test('reductions of empty lines are what those of nothing are', () => {
   expect(zeros(2, 0).logsumexp(1).toArray()).toEqual([-Infinity, -Infinity]);
 });
 
+test('a deviation whose square is no float32 is one', () => {
+  const x = tensor([
+    [1e30, 0],
+    [1, 2],
+    [1e30, Infinity],
+  ]);
+  expect(x.std(1).toArray()).toEqual([Math.fround(1e30 * Math.SQRT1_2), Math.fround(Math.SQRT1_2), NaN]);
+  expect(x.var(1).toArray()).toEqual([Infinity, 0.5, NaN]);
+});
+
 test.each<[DType, number]>([
   ['float16', 0x3c00],
   ['bfloat16', 0x3f80],

@@ -132,8 +132,13 @@ function reduced(
   const count = split.outer * split.inner;
   const isNative = kernel !== undefined && source.dtype === float32 && split.length > 0 && count > 0;
   if (isNative) {
-    const data = callReduce(kernel, source.checked() as Float32Array, split);
-    if (finish !== undefined) for (let i = 0; i < count; i++) data[i] = finish(data[i]!);
+    const values = source.checked() as Float32Array;
+    const data = callReduce(kernel, values, split);
+    for (let i = 0; finish !== undefined && i < count; i++) {
+      // The root of what float32 does not hold may be a float32.
+      const overflows = kernel === 'squaredDeviations' && data[i] === Infinity;
+      data[i] = finish(overflows ? f(values, lineAt(split, i)) : data[i]!);
+    }
     return { data, shape, dtype };
   }
   const values = numbersOf(source);
