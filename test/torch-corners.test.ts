@@ -43,6 +43,8 @@ test.each<[DType, number]>([
   const tenth = new Tensor(Uint16Array.of(dtype === 'float16' ? 0x2e66 : 0x3dcd), [1], { dtype });
   expect([tenth.eq(0.1).item(), tenth.ge(0.1).item()]).toEqual([1, 1]);
   expect([x.eq(NaN).item(), x.lt(Infinity).item(), x.gt(-Infinity).item()]).toEqual([0, 1, 1]);
+  const floats = tensor([1, 1.001]);
+  expect([x.eq(floats).toArray(), floats.gt(x).toArray(), x.le(x).item()]).toEqual([[1, 0], [0, 1], 1]);
   expect(() => x.logsumexp(0)).toThrow('logsumexp is not defined');
 });
 

@@ -271,6 +271,7 @@ export function clamped(x: Source, least: Operand | undefined, most: Operand | u
 export function compared(name: ComparisonName, a: Source, other: Operand): Result {
   if (typeof other === 'number' && isHalf(a)) return compared(name, widened(a), halfOf(a, other));
   const b = sourceOf(name, other, a.dtype);
+  if (isHalf(a) || isHalf(b)) return compared(name, widened(a), widened(b));
   const dtype = resultDType(a, b);
   const { shape, count, axes } = broadcastPair(a.shape, b.shape);
   const data = emptyArray(bool, count) as Uint8Array;
@@ -298,6 +299,7 @@ function isHalf({ dtype }: Source): boolean {
 
 /** The elements of a half type in float32. */
 function widened(x: Source): Source {
+  if (!isHalf(x)) return x;
   return sourceOfResult(floats(numbersOf(x) as Float32Array, x.shape));
 }
 
