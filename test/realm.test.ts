@@ -97,3 +97,61 @@ test('a class of the user that has the name of one of ours is not ours', () => {
     /module should be an instance of Linear/,
   );
 });
+
+/** A tensor of another copy whose methods' names are noted where this copy calls them. */
+function watched(x: Tensor, called: Set<string>): Tensor {
+  const theirs = new other.Linear(1, 1).weight.to('float64').to('float32'); // of the other copy's class
+  const tensor = theirs.reshape([]).expand(x.shape).mul(0).to(x.dtype).copy_(x);
+  return new Proxy(tensor, {
+    getPrototypeOf: () => Object.prototype,
+    get: (_, key) => {
+      const value: unknown = Reflect.get(tensor, key, tensor);
+      if (typeof value !== 'function') return value;
+      called.add(String(key));
+      return (...args: unknown[]) => (value as (...args: unknown[]) => unknown).apply(tensor, args);
+    },
+  });
+}
+
+test('what lacks a method that is called on tensors is no tensor', () => {
+  const F = nn.functional;
+  const layer = new nn.TransformerEncoderLayer(4, 2, { normFirst: true }).eval();
+  const x = randn(2, 3, 4);
+  const calls: [Tensor, (x: Tensor) => unknown][] = [
+    [x, (given) => layer.forward(given)],
+    [x, (given) => F.normalize(given)],
+    [x, (given) => F.unfold(given, [2, 2])],
+    [
+      x.to('float64'),
+      (given) => F.scaledDotProductAttention(given, given, given, { attnMask: randn(3).to('float64') }),
+    ],
+    [randn(3), (given) => F.scaledDotProductAttention(x, x, x, { attnMask: given })],
+    [randn(1, 1), (given) => F.scaledDotProductAttention(x, x, x, { attnMask: given })],
+    [x, (given) => F.softmax(given, 0)],
+    [x, (given) => F.logSoftmax(given, 0)],
+    [x, (given) => F.dropout(given)],
+    [x, (given) => F.dropout(given, { p: 1 })],
+    [x, (given) => F.adaptiveAvgPool1d(given, 1)],
+    [x, (given) => new nn.Flatten().forward(given)],
+    [x, (given) => new nn.Unflatten(2, [2, 2]).forward(given)],
+    [x, (given) => new nn.LSTM(4, 2, { batchFirst: true }).forward(given)],
+    [x, (given) => nn.utils.rnn.packPaddedSequence(given, [2, 2, 1])],
+    [tensor([1n, 0n]), (given) => F.oneHot(given)],
+  ];
+  const asked = new Set<string>();
+  F.relu(watched(x, asked)); // calls nothing but checked
+  for (const [given, call] of calls) {
+    const called = new Set<string>();
+    call(watched(given, called));
+    for (const name of called) asked.add(name);
+  }
+  expect([...asked]).toEqual(
+    expect.arrayContaining(['add', 'norm', 'div', 'unsqueeze', 'matmul', 'flatten']),
+  );
+  for (const name of asked) {
+    const lacking = new Proxy(watched(x, new Set()), {
+      get: (target, key) => (key === name ? undefined : (Reflect.get(target, key) as unknown)),
+    });
+    expect(() => F.relu(lacking)).toThrow('should be a float32 Tensor, got an object');
+  }
+});

@@ -19,6 +19,23 @@ export function native(): NativeAddon {
   return (addon ??= loadAddon());
 }
 
+/**
+ * Gives some of the addon's functions, which are cached, because reading a property of the addon is slow. It is loaded
+ * at the first call.
+ */
+export function cached<Name extends keyof NativeAddon>(
+  ...names: readonly Name[]
+): () => Pick<NativeAddon, Name> {
+  let functions: Pick<NativeAddon, Name> | undefined;
+  return () => {
+    if (functions === undefined) {
+      const loaded = native();
+      functions = Object.fromEntries(names.map((name) => [name, loaded[name]])) as Pick<NativeAddon, Name>;
+    }
+    return functions;
+  };
+}
+
 function loadAddon(): NativeAddon {
   const root = process.env['DYNAQUANT_PREBUILD'] || packageRoot();
   let loaded: NativeAddon;

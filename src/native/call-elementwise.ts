@@ -1,7 +1,6 @@
 /** The hot calls of functions of each element. native/bindings/elementwise_binding.cc is the other side. */
-import { native } from './addon.js';
+import { cached } from './addon.js';
 import { arrayBit, callMemory, input, newFloats, output, resultOf } from './call.js';
-import type { NativeAddon } from './handles.js';
 
 /** In the order of native code's numbers for them: `Unary` in kernels.h says what each is. */
 export const unaryNames = [
@@ -41,15 +40,7 @@ const comparisonNumbers = numbered(comparisonNames);
  */
 export type Axes = readonly number[];
 
-/** Cached, because reading a property of the addon is slow. */
-let addon: Pick<NativeAddon, 'unary' | 'binary' | 'compare' | 'select'> | undefined;
-function functions(): NonNullable<typeof addon> {
-  if (addon === undefined) {
-    const { unary, binary, compare, select } = native();
-    addon = { unary, binary, compare, select };
-  }
-  return addon;
-}
+const functions = cached('unary', 'binary', 'compare', 'select');
 
 /** `name` of each element. `a` and `b` are the numbers that it has. */
 export function callUnary(name: UnaryName, x: Float32Array, a: number, b: number): Float32Array {

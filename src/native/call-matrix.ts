@@ -1,6 +1,8 @@
 /** The hot calls of matrices: see call.ts. */
-import { native } from './addon.js';
+import { cached } from './addon.js';
 import { arrayBit, callMemory, input, output, resultOf, throwUnlessOk } from './call.js';
+
+const functions = cached('multiplyFloats', 'attend');
 
 /** The sizes of a product, or of each of a batch of them. */
 export interface ProductSizes {
@@ -47,7 +49,7 @@ export function callProduct(
     batch.length === 0
       ? undefined
       : Float64Array.from(batch.flatMap(({ size, aStep, bStep }) => [size, aStep, bStep]));
-  throwUnlessOk(native().multiplyFloats(aIn, bIn, out, biasIn, dims), '');
+  throwUnlessOk(functions().multiplyFloats(aIn, bIn, out, biasIn, dims), '');
   return resultOf(memory, 2, out, count);
 }
 
@@ -107,7 +109,7 @@ export function callAttention(call: AttentionCall): void {
     geometry[at++] = headStep;
     geometry[at++] = rowStep;
   }
-  const status = native().attend(
+  const status = functions().attend(
     q.data,
     k.data,
     v.data,

@@ -1,6 +1,8 @@
 /** The hot calls of pooling: see call.ts. */
-import { native } from './addon.js';
+import { cached } from './addon.js';
 import { arrayBit, callMemory, input, output, resultOf, throwUnlessOk } from './call.js';
+
+const functions = cached('pool');
 
 /** The planes of an input, and what native code's `pool` does with them. */
 export interface PoolingCall {
@@ -26,6 +28,6 @@ export function callPooling(
   callWords[callLayout.poolingPlanes] = planes;
   callWords[callLayout.poolingRows] = rows;
   callWords[callLayout.poolingColumns] = columns;
-  throwUnlessOk(native().pool(xIn, out, sizes, indices), '');
+  throwUnlessOk(functions().pool(xIn, out, sizes, indices), '');
   return resultOf(memory, 1, out, count);
 }

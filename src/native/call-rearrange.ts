@@ -1,6 +1,8 @@
 /** The hot calls of native/engine/rearrange.h. */
-import { native } from './addon.js';
+import { cached } from './addon.js';
 import { throwUnlessOk } from './call.js';
+
+const functions = cached('rearrange', 'mostMovedDims');
 
 /** Arrays that native code moves: elements of 4 bytes, or of 8, which travel as two of 4. */
 export type Movable = Float32Array | Int32Array | Float64Array | BigInt64Array;
@@ -25,7 +27,7 @@ export function callRearrange(
   outBegin: number,
   dims: readonly MovedDim[],
 ): void {
-  words ??= new Float64Array(3 + 3 * native().mostMovedDims);
+  words ??= new Float64Array(3 + 3 * functions().mostMovedDims);
   const halves = data.BYTES_PER_ELEMENT / 4;
   let rank = 0;
   words[1] = begin * halves;
@@ -42,5 +44,5 @@ export function callRearrange(
     rank++;
   }
   words[0] = rank;
-  throwUnlessOk(native().rearrange(data, out, words), '');
+  throwUnlessOk(functions().rearrange(data, out, words), '');
 }

@@ -1,18 +1,9 @@
 /** The hot calls of reductions, softmax and normalization: see call.ts. */
-import { native } from './addon.js';
+import { cached } from './addon.js';
 import { arrayBit, callMemory, input, output, resultOf } from './call.js';
-import type { Lines, NativeAddon } from './handles.js';
+import type { Lines } from './handles.js';
 
-let cached: Pick<NativeAddon, 'reduce' | 'softmax' | 'normalize' | 'scaleChannels'> | undefined;
-
-/** Cached, because reading a property of the addon is slow. */
-function functions(): typeof cached & object {
-  if (cached === undefined) {
-    const { reduce, softmax, normalize, scaleChannels } = native();
-    cached = { reduce, softmax, normalize, scaleChannels };
-  }
-  return cached;
-}
+const functions = cached('reduce', 'softmax', 'normalize', 'scaleChannels');
 
 /** In the order of native code's numbers for them. */
 const reductions = [

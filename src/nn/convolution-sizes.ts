@@ -266,7 +266,11 @@ export function checkConvolutionInput({ kernelSize, transposed }: ConvolutionSiz
       `input and weight should have the same dtype, but got ${input.dtype} and float32`,
     );
   const rank = kernelSize.length;
-  if (input.dim() === rank + 1 || input.dim() === rank + 2) return;
+  if (input.dim() === rank + 1 || input.dim() === rank + 2) {
+    if (!input.shape.slice(-rank).includes(0)) return;
+    const sentence = 'Only zero batch or zero channel inputs are supported, but got input shape';
+    throw rangeError('ERR_SHAPE', `${sentence}: ${formatShape(input.shape)}`);
+  }
   throw rangeError(
     'ERR_SHAPE',
     `Expected ${rank + 1}D (unbatched) or ${rank + 2}D (batched) input to conv${transposed ? '_transpose' : ''}${rank}d, but got input of size: ${formatShape(input.shape)}`,

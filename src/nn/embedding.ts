@@ -325,6 +325,7 @@ function rowsOfSlice(width: number): number {
 
 function lookupInto(table: EmbeddingTable, indices: Int32Array, out: Float32Array): void {
   const { data, affines, width } = table;
+  if (width === 0) return;
   if (affines === null && indices.length <= fewIndices) {
     for (let i = 0; i < indices.length; i++) {
       const start = indices[i]! * width;

@@ -6,6 +6,7 @@ import {
   emptyArray,
   float16,
   float32,
+  float64,
   isFloat,
   isPlain,
   quint4x2,
@@ -34,7 +35,7 @@ export function numbersOf(tensor: Elements, name?: string): Numbers {
   const data = tensor.checked(name);
   const { dtype } = tensor;
   if (tensor.quantization !== undefined) throw notForQuantized(dtype);
-  if (isBigInt(data)) return Float64Array.from(data, Number);
+  if (isBigInt(data)) return doublesOf(data, Number);
   if (dtype === float16) return Float32Array.from(data as Uint16Array, halfToNumber);
   if (dtype === bfloat16) return Float32Array.from(data as Uint16Array, bfloat16ToNumber);
   return data as Float32Array;
@@ -168,11 +169,37 @@ function toBigInt(value: number): bigint {
 /** The elements in another dtype, into which numbers can be written. What does not fit wraps around, as in PyTorch. */
 export function converted(tensor: Elements, dtype: DType): TensorData {
   checkPlainDType('to()', dtype);
-  const values = numbersOf(tensor);
+  const data = tensor.checked();
+  const values = isBigInt(data) ? numbersFor(dtype, data) : numbersOf(tensor);
   const out = emptyArray(dtype, values.length);
   for (let i = 0; i < values.length; i++)
     write(out, i, dtype === bool ? Number(values[i] !== 0) : values[i]!);
   return out;
+}
+
+/** Numbers that become of another dtype what the integers would. */
+function numbersFor(dtype: DType, data: BigInt64Array): ArrayLike<number> {
+  if (dtype === float32) return doublesOf(data, floatOf);
+  if (dtype === float64 || dtype === bool) return doublesOf(data, Number);
+  const halves = new Int32Array(data.buffer, data.byteOffset, 2 * data.length);
+  const low = new Int32Array(data.length); // what does not fit wraps around
+  for (let i = 0; i < low.length; i++) low[i] = halves[2 * i]!;
+  return low;
+}
+
+/** In a loop, because `from` takes ten times as long. */
+function doublesOf(data: BigInt64Array, f: (x: bigint) => number): Float64Array {
+  const out = new Float64Array(data.length);
+  for (let i = 0; i < out.length; i++) out[i] = f(data[i]!);
+  return out;
+}
+
+/** Rounded to float32 once: a double would round before, so it gets one bit for all that it cannot hold. */
+function floatOf(x: bigint): number {
+  const value = Number(x);
+  if (Number.isSafeInteger(value)) return value;
+  const rest = BigInt.asUintN(10, x);
+  return Number(rest === 0n ? x : (x - rest) | 1024n);
 }
 
 /** The value of a half: 1 sign bit, 5 exponent bits, 10 fraction bits. Exact. */
@@ -192,4 +219,23 @@ export function bfloat16ToNumber(bits: number): number {
   scratch.setUint16(0, bits);
   scratch.setUint16(2, 0);
   return scratch.getFloat32(0);
+}
+
+/** A float32 rounded to the nearest float16, ties to even; infinity beyond 65,504. */
+export function roundToHalf(x: number): number {
+  const magnitude = Math.abs(x);
+  let unit = 2 ** -24; // a half's last digit: 2^-24 below 2^-13, then doubling with each power of two
+  for (let limit = 2 ** -13; magnitude >= limit && unit <= 32; limit *= 2) unit *= 2;
+  const digits = magnitude / unit;
+  const floor = Math.floor(digits);
+  const rest = digits - floor;
+  const rounded = (floor + Number(rest > 0.5 || (rest === 0.5 && floor % 2 === 1))) * unit;
+  return Math.sign(x) * (rounded > 65504 ? Infinity : rounded);
+}
+
+/** A number rounded to the nearest bfloat16, ties to even. */
+export function roundToBfloat16(x: number): number {
+  scratch.setFloat32(0, x);
+  const bits = scratch.getUint32(0);
+  return Number.isFinite(x) ? bfloat16ToNumber((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) : x;
 }

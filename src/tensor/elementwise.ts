@@ -9,7 +9,18 @@ import {
   type UnaryName,
 } from '../native/call-elementwise.js';
 import { broadcastPair, broadcastTriple, walk } from './broadcast.js';
-import { bool, emptyArray, float32, float64, int64, isFloat, promoted, type DType } from './dtype.js';
+import {
+  bfloat16,
+  bool,
+  emptyArray,
+  float16,
+  float32,
+  float64,
+  int64,
+  isFloat,
+  promoted,
+  type DType,
+} from './dtype.js';
 import {
   checkPlain,
   checkIntegerOperand,
@@ -17,9 +28,12 @@ import {
   fill,
   numbersOf,
   refuseBool,
+  roundToBfloat16,
+  roundToHalf,
   write,
 } from './elements.js';
 import { erf } from './erf.js';
+import * as exact from './integers.js';
 import type { Result, Source } from './result.js';
 
 /** An operand: a tensor, or a number as PyTorch combines it with tensors. */
@@ -40,6 +54,11 @@ const keeping = {
   sign: (x: number) => Number(x > 0) - Number(x < 0),
   relu: (x: number) => (x < 0 ? 0 : x),
 };
+/** The same of integers of at most 32 bits whose result a number does not hold. */
+const wrapping: Partial<typeof keeping> = {
+  square: (x) => Math.imul(x, x),
+  cube: (x) => Math.imul(x, Math.imul(x, x)),
+};
 /** In double, what makes floats of integers. */
 const real = {
   sqrt: Math.sqrt,
@@ -57,7 +76,8 @@ export function mapped(name: keyof typeof keeping, x: Source): Result {
   checkPlain(name, x);
   if (x.dtype === float32) return mappedFloats(name, x);
   if (name === 'neg' || name === 'square' || name === 'cube') refuseBool(name, x.dtype);
-  return mappedNumbers(x, x.dtype, keeping[name]);
+  if (x.dtype === int64) return mappedIntegers(x, exact.ofOne[name]);
+  return mappedNumbers(x, x.dtype, (isFloat(x.dtype) ? undefined : wrapping[name]) ?? keeping[name]);
 }
 
 /** A function of each element, float32 of integers. */
@@ -76,6 +96,10 @@ function mappedNumbers(x: Source, dtype: DType, f: (x: number) => number): Resul
   const data = emptyArray(dtype, values.length);
   for (let i = 0; i < values.length; i++) write(data, i, f(values[i]!));
   return { data, shape: x.shape.slice(), dtype };
+}
+
+function mappedIntegers(x: Source, f: (x: bigint) => bigint): Result {
+  return { data: exact.bigintsOf(x).map(f), shape: x.shape.slice(), dtype: int64 };
 }
 
 function roundToEven(x: number): number {
@@ -124,7 +148,8 @@ export function combined(name: BinaryName, a: Source, other: Operand): Result {
     const [x, y] = [floatsOf(a), floatsOf(b)];
     return floats(count === 0 ? new Float32Array(0) : callBinary(name, x, y, axes, count), shape);
   }
-  const f = arithmetic[name];
+  if (dtype === int64) return combinedIntegers(a, b, exact.ofTwo[name as Exclude<BinaryName, 'div'>]);
+  const f = name === 'mul' && !isFloat(dtype) ? Math.imul : arithmetic[name];
   // Of two bools, the sum is whether there is any, the product whether there are both.
   return combinedNumbers(a, b, dtype === bool ? (x, y) => Number(f(x, y) !== 0) : f, dtype);
 }
@@ -135,6 +160,15 @@ function combinedNumbers(a: Source, b: Source, f: (a: number, b: number) => numb
   const [x, y] = [numbersOf(a), numbersOf(b)];
   walk(axes, 2, count, (i, xi, yi) => write(data, i, f(x[xi]!, y[yi]!)));
   return { data, shape, dtype };
+}
+
+/** The same in int64. */
+function combinedIntegers(a: Source, b: Source, f: (a: bigint, b: bigint) => bigint): Result {
+  const { shape, count, axes } = broadcastPair(a.shape, b.shape);
+  const data = emptyArray(int64, count);
+  const [x, y] = [exact.bigintsOf(a), exact.bigintsOf(b)];
+  walk(axes, 2, count, (i, xi, yi) => (data[i] = f(x[xi]!, y[yi]!)));
+  return { data, shape, dtype: int64 };
 }
 
 /** `a + alpha * b` or `a - alpha * b`; each operation is rounded. */
@@ -150,8 +184,10 @@ export function scaledSum(name: 'add' | 'sub', a: Source, other: Operand, alpha:
 /** `a / b` without its fraction, in the dtype of the operands. */
 export function roundedQuotient(a: Source, other: Operand, mode: 'trunc' | 'floor'): Result {
   const b = sourceOf('div', other, a.dtype);
+  const dtype = divisionDType('div', a, b);
+  if (dtype === int64) return combinedIntegers(a, b, exact.ofTwo[mode]);
   const f = mode === 'trunc' ? (x: number, y: number) => Math.trunc(x / y) : floorOfQuotient;
-  return combinedNumbers(a, b, f, divisionDType('div', a, b));
+  return combinedNumbers(a, b, f, dtype);
 }
 
 /** As Python has it: the quotient of what the remainder leaves, so that an infinite one is NaN. */
@@ -170,7 +206,9 @@ function remainder(x: number, y: number): number {
 /** What `a / b`, rounded down, leaves: it has the sign of b. */
 export function remainderOf(a: Source, other: Operand): Result {
   const b = sourceOf('remainder', other, a.dtype);
-  return combinedNumbers(a, b, remainder, divisionDType('remainder', a, b));
+  const dtype = divisionDType('remainder', a, b);
+  if (dtype === int64) return combinedIntegers(a, b, exact.ofTwo.remainder);
+  return combinedNumbers(a, b, remainder, dtype);
 }
 
 /** The dtype of a quotient that is rounded. Integers have none by zero. */
@@ -197,9 +235,12 @@ export function power(a: Source, exponent: Operand): Result {
   checkPlain('pow', b);
   const dtype = resultDType(a, b);
   refuseBool('pow', dtype);
-  const isNegative = typeof exponent === 'number' ? exponent < 0 : !numbersOf(b).every((y) => y >= 0);
-  if (!isFloat(dtype) && isNegative)
-    throw rangeError('ERR_INVALID_ARG_VALUE', 'Integers to negative integer powers are not allowed.');
+  if (!isFloat(dtype)) {
+    if (typeof exponent === 'number' && exponent < 0)
+      throw rangeError('ERR_INVALID_ARG_VALUE', 'Integers to negative integer powers are not allowed.');
+    const whole = combinedIntegers(a, b, exact.ofTwo.pow);
+    return dtype === int64 ? whole : { ...whole, data: converted(sourceOfResult(whole), dtype), dtype };
+  }
   // In PyTorch 1 to any power is 1, and so is -1 to an infinite one.
   const f = (x: number, y: number): number =>
     x === 1 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y;
@@ -228,25 +269,43 @@ export function clamped(x: Source, least: Operand | undefined, most: Operand | u
 
 /** Whether `name` is true of each pair of elements, broadcasting. */
 export function compared(name: ComparisonName, a: Source, other: Operand): Result {
+  if (typeof other === 'number' && isHalf(a)) return compared(name, widened(a), halfOf(a, other));
   const b = sourceOf(name, other, a.dtype);
+  if (isHalf(a) || isHalf(b)) return compared(name, widened(a), widened(b));
+  const dtype = resultDType(a, b);
   const { shape, count, axes } = broadcastPair(a.shape, b.shape);
   const data = emptyArray(bool, count) as Uint8Array;
-  if (a.dtype === float32 && b.dtype === float32 && count > 0) {
+  if (dtype === float32 && count > 0) {
     callCompare(name, floatsOf(a), floatsOf(b), axes, data);
     return { data, shape, dtype: bool };
   }
   const f = comparisons[name];
   // Large integers differ in digits that a number does not have.
-  const exact = a.dtype === int64 && b.dtype === int64;
-  const x = (exact ? a.checked() : numbersOf(a)) as ArrayLike<number>;
-  const y = (exact ? b.checked() : numbersOf(b)) as ArrayLike<number>;
+  const elements = dtype === int64 ? exact.bigintsOf : numbersOf;
+  const [x, y] = [elements(a) as ArrayLike<number>, elements(b) as ArrayLike<number>];
   walk(axes, 2, count, (i, xi, yi) => (data[i] = f(x[xi]!, y[yi]!)));
   return { data, shape, dtype: bool };
 }
 
 /** The same with the operands exchanged: `gt` is the `lt`, and `ge` the `le` of them. */
 export function comparedBack(name: 'lt' | 'le', a: Source, other: Operand): Result {
+  if (typeof other === 'number' && isHalf(a)) return comparedBack(name, widened(a), halfOf(a, other));
   return compared(name, sourceOf(name, other, a.dtype), a);
+}
+
+function isHalf({ dtype }: Source): boolean {
+  return dtype === float16 || dtype === bfloat16;
+}
+
+/** The elements of a half type in float32. */
+function widened(x: Source): Source {
+  if (!isHalf(x)) return x;
+  return sourceOfResult(floats(numbersOf(x) as Float32Array, x.shape));
+}
+
+/** A number rounded to the half type of a tensor. */
+function halfOf({ dtype }: Source, x: number): number {
+  return dtype === float16 ? roundToHalf(Math.fround(x)) : roundToBfloat16(x);
 }
 
 /** Whether both, or any, of two elements are not 0, broadcasting. */
@@ -306,13 +365,18 @@ function dtypeOfNumber(value: number): DType {
   return Number.isInteger(value) ? int64 : float32;
 }
 
-/** A number among operands of a dtype: of that dtype unless it needs another kind of it. */
+/**
+ * A number among operands of a dtype: of that dtype unless it needs another kind of it. What it is compared with does
+ * not lose digits by it.
+ */
 function sourceOf(name: string, operand: Operand, among: DType): Source {
   if (typeof operand !== 'number') return operand;
   let dtype = among;
-  if (!isFloat(among) && !Number.isInteger(operand)) dtype = float32;
+  const isCompared = name in comparisons;
+  const isInteger = Number.isInteger(operand) && (!isCompared || Math.abs(operand) < 2 ** 63);
+  if (!isFloat(among) && !isInteger) dtype = float32;
   else if (among === bool) dtype = int64;
-  if (!isFloat(dtype)) checkIntegerOperand(name, operand, dtype);
+  if (!isFloat(dtype) && !isCompared) checkIntegerOperand(name, operand, dtype);
   const data = emptyArray(dtype, 1);
   write(data, 0, operand); // what does not fit wraps around, as in PyTorch
   return { dtype, shape: [], quantization: undefined, checked: () => data };

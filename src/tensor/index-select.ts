@@ -9,11 +9,16 @@ import { newArray, stepsOf, walked } from './strided.js';
 type Outside = (index: number) => string;
 
 /** The elements of an index tensor as numbers, all of them from 0 up to and without `size`. */
-function indicesOf(name: string, index: Source, size: number, outside: Outside): Int32Array | Float64Array {
+export function indicesOf(
+  name: string,
+  index: Source,
+  size: number,
+  outside: Outside,
+): Int32Array | Float64Array {
   const data = index.checked('index');
   if (index.dtype !== int64 && index.dtype !== int32)
     throw typeError('ERR_DTYPE', `${name}(): Expected dtype int32/int64 for index, got ${index.dtype}`);
-  const indices = index.dtype === int32 ? (data as Int32Array) : numbersOf(data as BigInt64Array);
+  const indices = index.dtype === int32 ? (data as Int32Array) : indexNumbers(data as BigInt64Array);
   for (let i = 0; i < indices.length; i++) {
     const at = indices[i]!;
     if (at < 0 || at >= size) throw rangeError('ERR_OUT_OF_RANGE', outside(at));
@@ -22,7 +27,7 @@ function indicesOf(name: string, index: Source, size: number, outside: Outside):
 }
 
 /** As numbers, from their halves, because a BigInt for each would cost ten times as much. */
-function numbersOf(data: BigInt64Array): Float64Array {
+function indexNumbers(data: BigInt64Array): Float64Array {
   const out = new Float64Array(data.length);
   const halves = new Int32Array(data.buffer, data.byteOffset, 2 * data.length);
   for (let i = 0; i < out.length; i++) out[i] = halves[2 * i + 1]! * 2 ** 32 + (halves[2 * i]! >>> 0);
@@ -30,7 +35,7 @@ function numbersOf(data: BigInt64Array): Float64Array {
 }
 
 /** An array's elements as integers, several for one where they are large: floats could lose the bits of a NaN. */
-function integersOf(data: TensorData): Int32Array | Uint16Array | Uint8Array {
+function wordsOf(data: TensorData): Int32Array | Uint16Array | Uint8Array {
   const { buffer, byteOffset, byteLength, BYTES_PER_ELEMENT: bytes } = data;
   if (bytes >= 4) return new Int32Array(buffer, byteOffset, byteLength / 4);
   return bytes === 2 ? new Uint16Array(buffer, byteOffset, byteLength / 2) : bytesOf(data);
@@ -68,7 +73,7 @@ function gatherInto(
   indices: ArrayLike<number>,
   { own, shape, at }: { own: readonly number[]; shape: readonly number[]; at: number },
 ): void {
-  const [from, to] = [integersOf(data), integersOf(out)];
+  const [from, to] = [wordsOf(data), wordsOf(out)];
   const width = from.length / data.length;
   const steps = stepsOf(own);
   const along = steps[at] ?? 1;
@@ -110,6 +115,11 @@ export function takenAlong(tensor: Source, at: number, index: Source): Result {
 export function indexSelected(tensor: Source, at: number, index: Source): Result {
   if (index.shape.length > 1)
     throw rangeError('ERR_SHAPE', 'index_select(): Index is supposed to be a vector');
+  const count = numelOf(index.shape);
+  if (tensor.shape.length === 0 && count !== 1) {
+    const sentence = `index_select(): Index to scalar can have only 1 value, got ${count} value(s)`;
+    throw rangeError('ERR_SHAPE', sentence);
+  }
   const size = tensor.shape[at] ?? 1;
   const outside: Outside = (i) => `INDICES element is out of DATA bounds, id=${i} axis_dim=${size}`;
   return rowsAt(tensor, at, indicesOf('index_select', index, size, outside));
@@ -123,7 +133,7 @@ function rowsAt(tensor: Source, at: number, indices: ArrayLike<number>): Result 
   const out = newArray(dtype, numelOf(shape));
   const { outer, length, inner } = splitAt(own, at);
   if (out.length === 0) return { data: out, shape, dtype };
-  const [from, to] = [integersOf(data), integersOf(out)];
+  const [from, to] = [wordsOf(data), wordsOf(out)];
   const block = (from.length / data.length) * inner;
   let begin = 0;
   for (let o = 0; o < outer; o++) {

@@ -3,13 +3,13 @@ import { isBigInt } from './elements.js';
 import type { Result, Source } from './result.js';
 import {
   checkedShape,
+  completed,
   dimension,
   formatShape,
   integersOf,
   maxRank,
   numelOf,
   resized,
-  without,
 } from './shape.js';
 import { merged, moveInto, newArray, stepsOf, walked } from './strided.js';
 
@@ -29,14 +29,8 @@ export function unflattened(shape: readonly number[], at: number, wanted: unknow
   const given = checkedShape(wanted);
   if (given.length === 0) throw rangeError('ERR_SHAPE', 'unflatten: sizes must be non-empty');
   const size = shape[at]!;
-  const unknown = given.indexOf(-1);
-  const known = numelOf(unknown < 0 ? given : without(given, unknown));
-  if (unknown < 0 ? known !== size : known === 0 || size % known !== 0) {
-    const sentence = `unflatten: Provided sizes ${formatShape(given)} don't multiply up to the size of dim ${at} (${size}) in the input tensor`;
-    throw rangeError('ERR_SHAPE', sentence);
-  }
-  const sizes = unknown < 0 ? given : resized(given, unknown, size / known);
-  return [...shape.slice(0, at), ...sizes, ...shape.slice(at + 1)];
+  const sentence = `unflatten: Provided sizes ${formatShape(given)} don't multiply up to the size of dim ${at} (${size}) in the input tensor`;
+  return [...shape.slice(0, at), ...completed(given, size, sentence), ...shape.slice(at + 1)];
 }
 
 /** A copy with the dimensions in the order of `order`. */

@@ -132,12 +132,21 @@ function reduced(
   const count = split.outer * split.inner;
   const isNative = kernel !== undefined && source.dtype === float32 && split.length > 0 && count > 0;
   if (isNative) {
-    const data = callReduce(kernel, source.checked() as Float32Array, split);
-    if (finish !== undefined) for (let i = 0; i < count; i++) data[i] = finish(data[i]!);
+    const values = source.checked() as Float32Array;
+    const data = callReduce(kernel, values, split);
+    for (let i = 0; finish !== undefined && i < count; i++) {
+      // The root of what float32 does not hold may be a float32.
+      const overflows = kernel === 'squaredDeviations' && data[i] === Infinity;
+      data[i] = finish(overflows ? f(values, lineAt(split, i)) : data[i]!);
+    }
     return { data, shape, dtype };
   }
   const values = numbersOf(source);
   const data = emptyArray(dtype, count);
+  if (split.length === 0) {
+    const value = f(values, { first: 0, end: 0, step: 1 });
+    return { data: data.fill((finish === undefined ? value : finish(value)) as never), shape, dtype };
+  }
   for (let i = 0; i < count; i++) {
     const value = f(values, lineAt(split, i));
     write(data, i, finish === undefined ? value : finish(value));
@@ -331,6 +340,7 @@ export function logSumExpAlong(tensor: Source, dims: Dims, keepdim?: boolean): R
     const sentence = 'logsumexp(): dim should be an integer or an array of integers';
     throw typeError('ERR_INVALID_ARG_TYPE', `${sentence}, got ${describe(dims)}`);
   }
+  checkPlain('logsumexp', tensor);
   const source = isFloat(tensor.dtype) ? tensor : inDType(tensor, float32);
   return reduced(over(source, dims, keepdim), 'logSumExp', (values, line) => {
     const largest = largestOf(values, line);
@@ -371,7 +381,11 @@ function bigExtreme(isMax: boolean, { source, split, shape }: Reduced): Result {
 
 /** Whether all elements of each line are true, which is all but 0; or any. uint8 for uint8, else bool. */
 export function truthAlong(name: 'all' | 'any', tensor: Source, dims: Dims, keepdim?: boolean): Result {
-  const lines = over(tensor, dims, keepdim);
+  // In PyTorch an empty list of dimensions reduces all of them but here.
+  const isEach = Array.isArray(dims) && dims.length === 0;
+  const each = { outer: numelOf(tensor.shape), length: 1, inner: 1 };
+  const all = over(tensor, dims, keepdim);
+  const lines = isEach ? { source: tensor, split: each, shape: tensor.shape } : all;
   const isAll = name === 'all';
   const f = isAll ? fold(1, (so, x) => (x === 0 ? 0 : so)) : fold(0, (so, x) => (x === 0 ? so : 1));
   return reduced(lines, undefined, f, undefined, tensor.dtype === uint8 ? uint8 : bool);

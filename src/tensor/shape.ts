@@ -1,4 +1,5 @@
 import { checkInteger, checkOptions, describe, rangeError, surplus, typeError } from '../errors.js';
+import type { Lines } from '../native/handles.js';
 
 /** The most dimensions of a tensor, as in PyTorch. */
 export const maxRank = 64;
@@ -81,11 +82,7 @@ export function dimension(name: string, dim: unknown, rank: number): number {
 }
 
 /** A shape seen from one of its dimensions: `outer` blocks of `length` rows of `inner` elements. */
-export interface Split {
-  readonly outer: number;
-  readonly length: number;
-  readonly inner: number;
-}
+export type Split = Lines;
 
 /** A shape seen from dimension `at`. A scalar is one row of one element. */
 export function splitAt(shape: readonly number[], at: number): Split {
@@ -119,13 +116,16 @@ export function indexAlong(name: string, index: unknown, shape: readonly number[
   return index < 0 ? index + size : index;
 }
 
-/** The sizes of `numel` elements in another shape, of which one size may be -1. */
-export function completed(wanted: readonly number[], numel: number): readonly number[] {
+/** The sizes of `numel` elements in another shape, of which one size may be -1. The sentence is for one that is none. */
+export function completed(
+  wanted: readonly number[],
+  numel: number,
+  sentence = `shape '${formatShape(wanted)}' is invalid for input of size ${numel}`,
+): readonly number[] {
   const unknown = wanted.indexOf(-1);
   const known = numelOf(unknown < 0 ? wanted : without(wanted, unknown));
-  if (unknown < 0 ? known !== numel : known === 0 || numel % known !== 0) {
-    throw rangeError('ERR_SHAPE', `shape '${formatShape(wanted)}' is invalid for input of size ${numel}`);
-  }
+  if (unknown < 0 ? known !== numel : known === 0 || numel % known !== 0)
+    throw rangeError('ERR_SHAPE', sentence);
   return unknown < 0 ? wanted : resized(wanted, unknown, numel / known);
 }
 

@@ -188,75 +188,75 @@ export class Tensor {
 
   /** `|this|`. */
   abs(): Tensor {
-    return made(mapped('abs', this));
+    return tensorOf(mapped('abs', this));
   }
   /** `-this`. */
   neg(): Tensor {
-    return made(mapped('neg', this));
+    return tensorOf(mapped('neg', this));
   }
   /** `this * this`. */
   square(): Tensor {
-    return made(mapped('square', this));
+    return tensorOf(mapped('square', this));
   }
   /** The largest integer that is not above each element. */
   floor(): Tensor {
-    return made(mapped('floor', this));
+    return tensorOf(mapped('floor', this));
   }
   /** The smallest integer that is not below each element. */
   ceil(): Tensor {
-    return made(mapped('ceil', this));
+    return tensorOf(mapped('ceil', this));
   }
   /** The nearest integer, of two the even one. */
   round(): Tensor {
-    return made(mapped('round', this));
+    return tensorOf(mapped('round', this));
   }
   /** Each element without its fraction. */
   trunc(): Tensor {
-    return made(mapped('trunc', this));
+    return tensorOf(mapped('trunc', this));
   }
   /** -1, 0 or 1, as each element is negative, zero (or NaN) or positive. */
   sign(): Tensor {
-    return made(mapped('sign', this));
+    return tensorOf(mapped('sign', this));
   }
   /** The larger of each element and 0; a NaN stays NaN. */
   relu(): Tensor {
-    return made(mapped('relu', this));
+    return tensorOf(mapped('relu', this));
   }
   /** The square root; here and in the functions below integers become float32. */
   sqrt(): Tensor {
-    return made(mappedReal('sqrt', this));
+    return tensorOf(mappedReal('sqrt', this));
   }
   /** `1 / sqrt(this)`. */
   rsqrt(): Tensor {
-    return made(mappedReal('rsqrt', this));
+    return tensorOf(mappedReal('rsqrt', this));
   }
   /** `1 / this`. */
   reciprocal(): Tensor {
-    return made(mappedReal('reciprocal', this));
+    return tensorOf(mappedReal('reciprocal', this));
   }
   /** `e^this`, in float32 within 2 ulp. */
   exp(): Tensor {
-    return made(mappedReal('exp', this));
+    return tensorOf(mappedReal('exp', this));
   }
   /** The natural logarithm, in float32 within 1 ulp. */
   log(): Tensor {
-    return made(mappedReal('log', this));
+    return tensorOf(mappedReal('log', this));
   }
   /** `2 / sqrt(pi) * integral of exp(-t^2) from 0 to this`, in float32 within 2.5 ulp. */
   erf(): Tensor {
-    return made(mappedReal('erf', this));
+    return tensorOf(mappedReal('erf', this));
   }
   /** `1 / (1 + exp(-this))`, in float32 within 3.5 ulp, or 6 ulp below -20. */
   sigmoid(): Tensor {
-    return made(mappedReal('sigmoid', this));
+    return tensorOf(mappedReal('sigmoid', this));
   }
   /** The hyperbolic tangent, in float32 within 3.5 ulp. */
   tanh(): Tensor {
-    return made(mappedReal('tanh', this));
+    return tensorOf(mappedReal('tanh', this));
   }
   /** `this^exponent`, broadcasting. */
   pow(exponent: Tensor | number): Tensor {
-    return made(power(this, operand('pow: exponent', exponent)));
+    return tensorOf(power(this, operand('pow: exponent', exponent)));
   }
   /**
    * Each element, but `min` where it is less and `max` where it is more, broadcasting; all become `max` where `min` is
@@ -269,7 +269,7 @@ export class Tensor {
   clamp(min?: Tensor | number | null, max?: Tensor | number | null): Tensor {
     const least = min === undefined || min === null ? undefined : operand('clamp: min', min);
     const most = max === undefined || max === null ? undefined : operand('clamp: max', max);
-    return made(clamped(this, least, most));
+    return tensorOf(clamped(this, least, most));
   }
   /** `this + alpha * other`, broadcasting; `other` may be a number. @param options.alpha - Default: 1. */
   add(other: Tensor | number, options?: { alpha?: number }): Tensor {
@@ -281,7 +281,7 @@ export class Tensor {
   }
   /** `this * other`, broadcasting. */
   mul(other: Tensor | number): Tensor {
-    return made(combined('mul', this, operand('mul: other', other)));
+    return tensorOf(combined('mul', this, operand('mul: other', other)));
   }
   /**
    * `this / other`, broadcasting; of integers float32.
@@ -294,73 +294,75 @@ export class Tensor {
     const by = operand('div: other', other);
     if (options !== undefined) checkOptions('div', options, ['roundingMode']);
     const mode = options?.roundingMode ?? null;
-    if (mode === null) return made(combined('div', this, by));
+    if (mode === null) return tensorOf(combined('div', this, by));
     checkOneOf('roundingMode', mode, ['trunc', 'floor']);
-    return made(roundedQuotient(this, by, mode));
+    return tensorOf(roundedQuotient(this, by, mode));
   }
   /** `this - floor(this / other) * other`, broadcasting: with the sign of `other`. */
   remainder(other: Tensor | number): Tensor {
-    return made(remainderOf(this, operand('remainder: other', other)));
+    return tensorOf(remainderOf(this, operand('remainder: other', other)));
   }
   /** The smaller of each pair of elements, broadcasting; NaN where one is. */
   minimum(other: Tensor): Tensor {
-    return made(combined('minimum', this, tensorOperand('minimum: other', other)));
+    return tensorOf(combined('minimum', this, tensorOperand('minimum: other', other)));
   }
   /** The larger of each pair of elements, broadcasting; NaN where one is. */
   maximum(other: Tensor): Tensor {
-    return made(combined('maximum', this, tensorOperand('maximum: other', other)));
+    return tensorOf(combined('maximum', this, tensorOperand('maximum: other', other)));
   }
   /** `this == other` as a bool tensor, broadcasting. */
   eq(other: Tensor | number): Tensor {
-    return made(compared('eq', this, operand('eq: other', other)));
+    return tensorOf(compared('eq', this, operand('eq: other', other)));
   }
   /** `this != other` as a bool tensor, broadcasting. */
   ne(other: Tensor | number): Tensor {
-    return made(compared('ne', this, operand('ne: other', other)));
+    return tensorOf(compared('ne', this, operand('ne: other', other)));
   }
   /** `this < other` as a bool tensor, broadcasting. */
   lt(other: Tensor | number): Tensor {
-    return made(compared('lt', this, operand('lt: other', other)));
+    return tensorOf(compared('lt', this, operand('lt: other', other)));
   }
   /** `this <= other` as a bool tensor, broadcasting. */
   le(other: Tensor | number): Tensor {
-    return made(compared('le', this, operand('le: other', other)));
+    return tensorOf(compared('le', this, operand('le: other', other)));
   }
   /** `this > other` as a bool tensor, broadcasting. */
   gt(other: Tensor | number): Tensor {
-    return made(comparedBack('lt', this, operand('gt: other', other)));
+    return tensorOf(comparedBack('lt', this, operand('gt: other', other)));
   }
   /** `this >= other` as a bool tensor, broadcasting. */
   ge(other: Tensor | number): Tensor {
-    return made(comparedBack('le', this, operand('ge: other', other)));
+    return tensorOf(comparedBack('le', this, operand('ge: other', other)));
   }
   /** Whether each element is 0, as a bool tensor. */
   logicalNot(): Tensor {
-    return made(compared('eq', this, 0));
+    return tensorOf(compared('eq', this, 0));
   }
   /** Whether both elements of a pair are not 0, as a bool tensor, broadcasting. */
   logicalAnd(other: Tensor): Tensor {
-    return made(logical('and', this, tensorOperand('logicalAnd: other', other)));
+    return tensorOf(logical('and', this, tensorOperand('logicalAnd: other', other)));
   }
   /** Whether an element of a pair is not 0, as a bool tensor, broadcasting. */
   logicalOr(other: Tensor): Tensor {
-    return made(logical('or', this, tensorOperand('logicalOr: other', other)));
+    return tensorOf(logical('or', this, tensorOperand('logicalOr: other', other)));
   }
   /** Whether each element is NaN, as a bool tensor. */
   isnan(): Tensor {
-    return made(isNaNOf(this));
+    return tensorOf(isNaNOf(this));
   }
   /** Whether each element is neither NaN nor infinite, as a bool tensor. */
   isfinite(): Tensor {
-    return made(isFiniteOf(this));
+    return tensorOf(isFiniteOf(this));
   }
   /** This where `condition`, a bool tensor, is true, else `other`, broadcasting. */
   where(condition: Tensor, other: Tensor | number): Tensor {
-    return made(chosen(tensorOperand('where: condition', condition), this, operand('where: other', other)));
+    return tensorOf(
+      chosen(tensorOperand('where: condition', condition), this, operand('where: other', other)),
+    );
   }
   /** This, but `value` (a number or a tensor without dimensions) where `mask`, a bool tensor, is true, broadcasting. */
   maskedFill(mask: Tensor, value: Tensor | number): Tensor {
-    return made(
+    return tensorOf(
       filledWhere(this, tensorOperand('maskedFill: mask', mask), operand('maskedFill: value', value)),
     );
   }
@@ -793,15 +795,15 @@ export class Tensor {
   }
   /** Some of this tensor's elements in another order. */
   private moved({ data, shape }: Result): Tensor {
-    return this.like(data, shape);
+    return this.like(data, [...shape]);
   }
   private sumWith(name: 'add' | 'sub', other: Tensor | number, options?: { alpha?: number }): Tensor {
     const by = operand(`${name}: other`, other);
-    if (options === undefined) return made(combined(name, this, by));
+    if (options === undefined) return tensorOf(combined(name, this, by));
     checkOptions(name, options, ['alpha']);
     const { alpha = 1 } = options;
     checkNumber('alpha', alpha);
-    return made(alpha === 1 ? combined(name, this, by) : scaledSum(name, this, by, alpha));
+    return tensorOf(alpha === 1 ? combined(name, this, by) : scaledSum(name, this, by, alpha));
   }
   private extreme(
     name: 'max' | 'min',
@@ -815,11 +817,6 @@ export class Tensor {
     if (dim !== undefined && dim !== null) return bothOf(bestAlong(name, this, dim, keepdim));
     return tensorOf(extremeAlong(name, this, dim, keepdim));
   }
-}
-
-/** A new tensor of what an operation gives. */
-export function made({ data, shape, dtype }: Result): Tensor {
-  return dtype === float32 ? new Tensor(data, shape, unchecked) : new Tensor(data, shape, { dtype });
 }
 
 /** An operand: a Tensor or a number. The name is that of the method and its parameter. */
@@ -871,8 +868,20 @@ function setData(tensor: Tensor, data: TensorData): void {
 
 /** The methods that this library calls on tensors that it is given. */
 const methods = [
-  ...(['checked', 'clone', 'dequantize', 'dim', 'fill_', 'logSoftmax', 'mul', 'reshape'] as const),
-  ...(['select', 'size', 'slice', 'softmax', 'to', 'toArray', 'transpose'] as const),
+  ...([
+    'add',
+    'checked',
+    'clone',
+    'copy_',
+    'dequantize',
+    'dim',
+    'div',
+    'expand',
+    'fill_',
+    'flatten',
+  ] as const),
+  ...(['logSoftmax', 'matmul', 'mean', 'mul', 'norm', 'repeatInterleave', 'reshape', 'select'] as const),
+  ...(['size', 'slice', 'softmax', 'to', 'toArray', 'transpose', 'unflatten', 'unsqueeze'] as const),
 ];
 
 /** Whether a value is a Tensor, of this copy of the package or another. */
@@ -907,7 +916,6 @@ export function checkTensor(name: string, value: unknown, dtype?: DType): assert
     : typeError('ERR_INVALID_ARG_TYPE', `${name} should be ${expected}, got ${describe(value)}`);
 }
 
-/** A tensor of what an operation gives. */
 /** A Tensor of what an operation gives, with a shape of its own. */
 export function tensorOf({ data, shape, dtype }: Result): Tensor {
   if (dtype === float32) return resultTensor(data as Float32Array, [...shape]);

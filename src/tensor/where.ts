@@ -1,5 +1,5 @@
 import { chosen } from './elementwise.js';
-import { made, operand, tensorOperand, type Tensor } from './tensor.js';
+import { operand, tensorOf, tensorOperand, type Tensor } from './tensor.js';
 
 /**
  * `a` where `condition`, a bool tensor, is true, else `b`. All three are broadcast; `a` and `b` may be numbers.
@@ -8,5 +8,5 @@ import { made, operand, tensorOperand, type Tensor } from './tensor.js';
  */
 export function where(condition: Tensor, a: Tensor | number, b: Tensor | number): Tensor {
   const truth = tensorOperand('where: condition', condition);
-  return made(chosen(truth, operand('where: a', a), operand('where: b', b)));
+  return tensorOf(chosen(truth, operand('where: a', a), operand('where: b', b)));
 }

@@ -155,22 +155,13 @@ function softmaxRow(row: Float64Array, seen: number): void {
 
 /** With these dimensions before the last two: itself if it has them, else a copy. */
 function expanded(tensor: Tensor, lead: readonly number[]): Tensor {
-  return broadcastTo(tensor, [...lead, ...tensor.shape.slice(-2)]);
-}
-
-function broadcastTo(tensor: Tensor, shape: readonly number[]): Tensor {
-  if (sameShape(shape, tensor.shape)) return tensor;
-  return tensor.add(new Tensor(emptyArray(tensor.dtype, numelOf(shape)), shape, { dtype: tensor.dtype }));
+  const shape = [...lead, ...tensor.shape.slice(-2)];
+  return sameShape(shape, tensor.shape) ? tensor : tensor.expand(shape);
 }
 
 /** Each head `group` times. */
 function repeated(heads: Tensor, group: number): Tensor {
-  if (group === 1) return heads;
-  const [count, rows, features] = heads.shape.slice(-3) as [number, number, number];
-  const before = heads.shape.slice(0, -3);
-  const one = heads.reshape([...before, count, 1, rows * features]);
-  const each = broadcastTo(one, [...before, count, group, rows * features]);
-  return each.reshape([...before, count * group, rows, features]);
+  return group === 1 ? heads : heads.repeatInterleave(group, -3);
 }
 
 type Checked = Required<{ [K in keyof AttentionOptions]: NonNullable<AttentionOptions[K]> | null }> & {
@@ -266,7 +257,9 @@ function additive(mask: Tensor, scores: readonly number[], dtype: DType): Tensor
   }
   const floats = mask.dtype === bool ? ofTruth(mask, dtype) : mask;
   const matrix = floats.dim() < 2 ? floats.reshape([1, floats.numel]) : floats;
-  return broadcastTo(matrix, [...matrix.shape.slice(0, -1), scores.at(-1)!]);
+  return matrix.shape.at(-1) === scores.at(-1)
+    ? matrix
+    : matrix.expand([...matrix.shape.slice(0, -1), scores.at(-1)!]);
 }
 
 /** 0 where true, -infinity where false. */

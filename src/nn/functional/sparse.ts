@@ -1,5 +1,6 @@
 import { checkInteger, checkOptions, rangeError, typeError } from '../../errors.js';
 import { emptyArray, float32, int32, int64 } from '../../tensor/dtype.js';
+import { indicesOf } from '../../tensor/index-select.js';
 import { formatShape, numelOf } from '../../tensor/shape.js';
 import { checkTensor, Tensor } from '../../tensor/tensor.js';
 import { lookup, tableIndices } from '../embedding.js';
@@ -13,15 +14,12 @@ import { lookup, tableIndices } from '../embedding.js';
 export function oneHot(tensor: Tensor, numClasses = -1): Tensor {
   checkTensor('tensor', tensor);
   checkInteger('numClasses', numClasses);
-  const data = tensor.checked('tensor');
+  tensor.checked('tensor');
   if (tensor.dtype !== int64 && tensor.dtype !== int32)
     throw typeError('ERR_DTYPE', `oneHot: tensor should hold indices, int64 or int32, got ${tensor.dtype}`);
-  const indices = Float64Array.from(data as Int32Array, Number);
+  const indices = indicesOf('oneHot', tensor, Infinity, () => 'Class values must be non-negative.');
   let largest = -1;
-  for (const index of indices) {
-    if (index < 0) throw rangeError('ERR_OUT_OF_RANGE', 'Class values must be non-negative.');
-    largest = Math.max(largest, index);
-  }
+  for (let i = 0; i < indices.length; i++) largest = Math.max(largest, indices[i]!);
   if (numClasses === -1 && largest < 0)
     throw rangeError('ERR_SHAPE', 'Can not infer total number of classes from empty tensor.');
   const classes = numClasses === -1 ? largest + 1 : numClasses;

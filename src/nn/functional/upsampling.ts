@@ -163,6 +163,8 @@ function axisOf(
   const round = dtype === float32 || mode.startsWith('nearest') ? Math.fround : (x: number): number => x;
   const corner = size > 1 ? round((had - 1) / (size - 1)) : 0;
   const apart = alignCorners ? corner : round(scale ?? had / size);
+  // PyTorch then repeats all elements of an image equally often, whatever the scale.
+  const isEven = mode === 'nearest' && shape.length === 4 && (size === had || size === 2 * had);
   const taps = mode.startsWith('nearest') ? 1 : mode === 'bicubic' ? 4 : 2;
   const indices = emptyArray('int32', taps * size);
   const weights = emptyArray('float64', taps * size);
@@ -173,7 +175,7 @@ function axisOf(
       indices[i] = size === had ? i : i >> 1;
     } else if (taps === 1) {
       const place = Math.floor(round((mode === 'nearest' ? i : i + 0.5) * apart));
-      indices[i] = Math.min(place, had - 1);
+      indices[i] = Math.min(isEven ? Math.floor((i * had) / size) : place, had - 1);
     } else if (taps === 2) {
       const place = had === size ? i : alignCorners ? round(apart * i) : Math.max(middle, 0);
       const first = Math.min(Math.floor(place), had - 1);

@@ -3,7 +3,7 @@ import { checkOneOf, checkOptions, checkSize, rangeError } from '../../errors.js
 import { native } from '../../native/addon.js';
 import type { EmbeddingTable, IndexBags } from '../../native/handles.js';
 import { emptyArray, quint4x2, quint8 } from '../../tensor/dtype.js';
-import { notLoaded } from '../../tensor/elements.js';
+import { notLoaded, roundToHalf } from '../../tensor/elements.js';
 import { sameShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import {
@@ -385,16 +385,4 @@ function largestOf(affines: Float32Array, dtype: string): number {
     largest = Math.max(largest, Math.abs(low), Math.abs(Math.fround(levels * affines[i]! + low)));
   }
   return largest;
-}
-
-/** A float32 rounded to the nearest float16, ties to even; infinity beyond 65,504. */
-function roundToHalf(x: number): number {
-  const magnitude = Math.abs(x);
-  let unit = 2 ** -24; // a half's last digit: 2^-24 below 2^-13, then doubling with each power of two
-  for (let limit = 2 ** -13; magnitude >= limit && unit <= 32; limit *= 2) unit *= 2;
-  const digits = magnitude / unit;
-  const floor = Math.floor(digits);
-  const rest = digits - floor;
-  const rounded = (floor + Number(rest > 0.5 || (rest === 0.5 && floor % 2 === 1))) * unit;
-  return Math.sign(x) * (rounded > 65504 ? Infinity : rounded);
 }
