@@ -157,7 +157,8 @@ export function combined(name: BinaryName, a: Source, other: Operand): Result {
 function combinedNumbers(a: Source, b: Source, f: (a: number, b: number) => number, dtype: DType): Result {
   const { shape, count, axes } = broadcastPair(a.shape, b.shape);
   const data = emptyArray(dtype, count);
-  const [x, y] = [numbersOf(a), numbersOf(b)];
+  const elements = dtype === float32 ? floatsOf : numbersOf;
+  const [x, y] = [elements(a), elements(b)];
   walk(axes, 2, count, (i, xi, yi) => write(data, i, f(x[xi]!, y[yi]!)));
   return { data, shape, dtype };
 }
