@@ -121,6 +121,7 @@ test('an integer is divided by a float32 in float32', () => {
   expect(x.div(y, truncates).toArray()).toEqual([16, 32]);
   expect(x.div(y, floors).toArray()).toEqual([16, 32]);
   expect(x.remainder(y).toArray()).toEqual([0, 0]);
+  expect(tensor([33554432]).div(-3, truncates).item()).toBe(-11184811);
 });
 
 test('an integer is compared with any number', () => {

@@ -187,7 +187,8 @@ export function roundedQuotient(a: Source, other: Operand, mode: 'trunc' | 'floo
   const b = sourceOf('div', other, a.dtype);
   const dtype = divisionDType('div', a, b);
   if (dtype === int64) return combinedIntegers(a, b, exact.ofTwo[mode]);
-  const f = mode === 'trunc' ? (x: number, y: number) => Math.trunc(x / y) : floorOfQuotient;
+  const round = dtype === float32 ? Math.fround : (x: number): number => x;
+  const f = mode === 'trunc' ? (x: number, y: number) => Math.trunc(round(x / y)) : floorOfQuotient;
   return combinedNumbers(a, b, f, dtype);
 }
 
