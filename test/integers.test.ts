@@ -116,6 +116,14 @@ test.each<[string, Tensor, Tensor | number, boolean]>([
   expect(x.eq(y).item()).toBe(Number(expected));
 });
 
+test('an integer is divided by a float32 in float32', () => {
+  const [x, y] = [tensor([1073741823, 2147483647], { dtype: 'int32' }), tensor([67108864, 67108864])];
+  expect(x.div(y, truncates).toArray()).toEqual([16, 32]);
+  expect(x.div(y, floors).toArray()).toEqual([16, 32]);
+  expect(x.remainder(y).toArray()).toEqual([0, 0]);
+  expect(tensor([33554432]).div(-3, truncates).item()).toBe(-11184811);
+});
+
 test('an integer is compared with any number', () => {
   const one = tensor([1n]);
   expect([2 ** 53, 2 ** 62, 2 ** 64, 1e300].map((x) => one.lt(x).item())).toEqual([1, 1, 1, 1]);

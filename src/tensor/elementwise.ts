@@ -157,7 +157,8 @@ export function combined(name: BinaryName, a: Source, other: Operand): Result {
 function combinedNumbers(a: Source, b: Source, f: (a: number, b: number) => number, dtype: DType): Result {
   const { shape, count, axes } = broadcastPair(a.shape, b.shape);
   const data = emptyArray(dtype, count);
-  const [x, y] = [numbersOf(a), numbersOf(b)];
+  const elements = dtype === float32 ? floatsOf : numbersOf;
+  const [x, y] = [elements(a), elements(b)];
   walk(axes, 2, count, (i, xi, yi) => write(data, i, f(x[xi]!, y[yi]!)));
   return { data, shape, dtype };
 }
@@ -186,7 +187,8 @@ export function roundedQuotient(a: Source, other: Operand, mode: 'trunc' | 'floo
   const b = sourceOf('div', other, a.dtype);
   const dtype = divisionDType('div', a, b);
   if (dtype === int64) return combinedIntegers(a, b, exact.ofTwo[mode]);
-  const f = mode === 'trunc' ? (x: number, y: number) => Math.trunc(x / y) : floorOfQuotient;
+  const round = dtype === float32 ? Math.fround : (x: number): number => x;
+  const f = mode === 'trunc' ? (x: number, y: number) => Math.trunc(round(x / y)) : floorOfQuotient;
   return combinedNumbers(a, b, f, dtype);
 }
 
