@@ -125,9 +125,6 @@ inline F32 total(HalfSum sum) {
 }
 inline F32 min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
-inline F32 nan_or(F32 a, F32 b) {
-  return {_mm512_mask_mov_ps(b.v, _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), a.v)};
-}
 inline F32 abs(F32 a) { return {_mm512_abs_ps(a.v)}; }
 inline F32 copy_sign(F32 magnitude, F32 sign) {
   return {_mm512_or_ps(magnitude.v, _mm512_and_ps(sign.v, _mm512_set1_ps(-0.0f)))};

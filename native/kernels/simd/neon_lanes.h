@@ -159,9 +159,6 @@ inline F32 min(F32 a, F32 b) {
 inline F32 max(F32 a, F32 b) {
   return each<F32>([&](int i) { return vbslq_f32(vcgtq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]); });
 }
-inline F32 nan_or(F32 a, F32 b) {
-  return each<F32>([&](int i) { return vbslq_f32(vceqq_f32(a.v[i], a.v[i]), b.v[i], a.v[i]); });
-}
 inline F32 abs(F32 a) {
   return each<F32>([&](int i) { return vabsq_f32(a.v[i]); });
 }

@@ -203,11 +203,6 @@ inline F32 max(F32 a, F32 b) {
   DYNAQUANT_LANES a.lane[lane] = a.lane[lane] > b.lane[lane] ? a.lane[lane] : b.lane[lane];
   return a;
 }
-// a where it is NaN, elsewhere b.
-inline F32 nan_or(F32 a, F32 b) {
-  DYNAQUANT_LANES b.lane[lane] = a.lane[lane] != a.lane[lane] ? a.lane[lane] : b.lane[lane];
-  return b;
-}
 inline F32 abs(F32 a) {
   DYNAQUANT_LANES a.lane[lane] = float_of(bits_of(a.lane[lane]) & 0x7fffffffu);
   return a;

@@ -151,10 +151,6 @@ inline F32 min(F32 a, F32 b) {
 inline F32 max(F32 a, F32 b) {
   return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};
 }
-inline F32 nan_or(F32 a, F32 b) {
-  return {_mm256_blendv_ps(b.low, a.low, _mm256_cmp_ps(a.low, a.low, _CMP_UNORD_Q)),
-          _mm256_blendv_ps(b.high, a.high, _mm256_cmp_ps(a.high, a.high, _CMP_UNORD_Q))};
-}
 inline F32 abs(F32 a) {
   const __m256 sign = _mm256_set1_ps(-0.0f);
   return {_mm256_andnot_ps(sign, a.low), _mm256_andnot_ps(sign, a.high)};
