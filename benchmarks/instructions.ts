@@ -31,9 +31,7 @@ function build(): string {
     compiler,
     [
       ...['-O3', '-std=c++17', '-ffp-contract=off', `-I${native}`],
-      `-I${join(process.execPath, '..', '..', 'include', 'node')}`,
-      // libuv is inside Node and cannot be linked. With one thread the pool never calls it.
-      ...['-no-pie', '-Wl,--unresolved-symbols=ignore-all'],
+      ...['-no-pie', '-pthread'],
       join(packageRoot, 'benchmarks', 'instructions.cc'),
       ...sources,
       ...['dispatch', 'cpu_features', 'panels'].map((name) => join(native, 'kernels', `${name}.cc`)),

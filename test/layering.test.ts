@@ -19,10 +19,10 @@ describe('native', () => {
       'native/kernels',
       /^((stdint|stddef|string|math|immintrin|cpuid|intrin|arm_neon|windows)\.h|sys\/(auxv|sysctl)\.h|[a-z0-9_]+(\.inl)?\.h|simd\/.*\.h)$/,
     ],
-    // libuv is the only way to threads that needs no newer C library; Linux tells about CPUs and pages in its own headers.
+    // Systems tell about CPUs, processes and pages in headers of their own.
     [
       'native/engine',
-      /^(c?[a-z_]+|(uv|sched|unistd|sys\/(mman|syscall))\.h|engine\/.*\.h|kernels\/(kernels|panels)\.h)$/,
+      /^(c?[a-z_]+|(sched|unistd|windows|sys\/(mman|syscall))\.h|engine\/.*\.h|kernels\/(kernels|panels)\.h)$/,
     ],
     [
       'native/bindings',

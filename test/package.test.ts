@@ -27,6 +27,14 @@ testWith('objdump', 'the addon needs no newer C library than RHEL 8 has', () => 
   }
 });
 
+testWith('nm', 'the addon calls nothing of its runtime but Node-API', () => {
+  // What else the program that loads it exports differs between Node, Bun and Deno: libuv, V8.
+  const undefinedSymbols = run('nm', ['-D', '--undefined-only', join(release, 'addon.node')]);
+  const names = Array.from(undefinedSymbols.matchAll(/ [Uw] (\S+)$/gm), (match) => match[1]!);
+  expect(names).toContain('napi_create_function');
+  expect(names.filter((name) => /^(uv_|node_)|2v88?|4node/.test(name))).toEqual([]);
+});
+
 describe('the CMake build compiles what binding.gyp does', () => {
   testWith('cmake', 'on this architecture', () => {
     const folder = mkdtempSync(join(tmpdir(), 'dynaquant-cmake-'));

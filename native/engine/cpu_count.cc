@@ -4,14 +4,15 @@
 // the system would stop it for most of each period.
 #include "engine/cpu_count.h"
 
-#include <uv.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
+#include <thread>
 #if defined(__linux__)
 #include <sched.h>
+#elif defined(_WIN32)
+#include <windows.h>
 #endif
 
 namespace dynaquant {
@@ -69,8 +70,15 @@ std::size_t affinity() {
   if (sched_getaffinity(0, sizeof(mask), &mask) == 0) {
     return static_cast<std::size_t>(CPU_COUNT(&mask));
   }
+#elif defined(_WIN32)
+  DWORD_PTR mask, all;
+  if (GetProcessAffinityMask(GetCurrentProcess(), &mask, &all)) {
+    std::size_t count = 0;
+    for (; mask != 0; mask &= mask - 1) ++count;
+    return count;
+  }
 #endif
-  return uv_available_parallelism();
+  return std::thread::hardware_concurrency();
 }
 
 }  // namespace

@@ -6,10 +6,21 @@
 #if defined(__linux__)
 #include <sched.h>
 #include <sys/syscall.h>
+#endif
+#if !defined(_WIN32)
 #include <unistd.h>
 #endif
 
 namespace dynaquant {
+
+// A number that differs in a fork of this process, where forks are.
+inline int process_id() {
+#if defined(_WIN32)
+  return 0;
+#else
+  return static_cast<int>(getpid());
+#endif
+}
 
 // The CPU that this thread is on, or `unknown` if the system does not tell.
 inline int current_cpu(int unknown) {

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-// The thread pool on libuv's threads.
-//
 // How a phase works. Every participant has a slot, a cache line of its own, with the share of the
 // phase that begins with it. The caller writes the slots, publishes each with one atomic word, and
 // goes to work; a member spins on its slot's word until it changes. Work is claimed with a
@@ -16,15 +14,15 @@
 // phase whose word it was, whatever the claimer believed.
 #include "engine/thread_pool.h"
 
-#include <uv.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <new>
 #include <thread>
 
 #include "engine/cpu_count.h"
 #include "engine/cpu_placement.h"
+#include "engine/worker_thread.h"
 
 namespace dynaquant {
 namespace {
@@ -59,13 +57,12 @@ struct alignas(128) Slot {
 };
 
 struct alignas(128) Member {
-  // Set by the member before it sleeps. Whoever clears it posts `wake`, unless it is the member.
+  // Set by the member before it sleeps. Whoever clears it calls `thread`, unless it is the member.
   std::atomic<bool> parked;
   std::atomic<std::uint64_t> quiet_until;  // a time; nobody should wake it earlier
   std::atomic<int> id;                     // its thread_id(); 0 until known
   int avoids;                              // a CPU that its affinity leaves out, plus one
-  uv_sem_t wake;
-  uv_thread_t thread;
+  WorkerThread* thread;
 };
 
 // The process-wide state; zero at the start, and with no destructor that could run too early.
@@ -77,7 +74,7 @@ struct Pool {
   std::atomic<std::size_t> users;
   std::size_t members;
   bool exhausted;             // no further thread could be created
-  uv_pid_t process;           // the one that created the threads; a fork is another
+  int process;                // the one that created the threads; a fork is another
   std::uint64_t burst_ns;     // when the present series of calls began
   std::uint64_t last_ns;      // when the last call ended
   std::uint64_t alone_until;  // a time; 0 for none
@@ -141,6 +138,12 @@ void nap() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
 constexpr int kNoCallerCpu = -1;
 constexpr int kNoMemberCpu = -2;
 
+// The time of a clock that never goes back.
+std::uint64_t clock_ns() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+}
+
 // Counts down a time. It looks at the clock only now and then.
 class Spin {
  public:
@@ -150,7 +153,7 @@ class Spin {
     if (limit_ == 0) return false;
     pause_cpu();
     if (++count_ % 32 != 0) return true;
-    const std::uint64_t now = uv_hrtime();
+    const std::uint64_t now = clock_ns();
     if (start_ == 0) start_ = now;
     return now - start_ < limit_;
   }
@@ -220,7 +223,7 @@ bool misplaced() {
 
 void wake(Member& member) {
   // Reads first, so that the line of a member that is awake stays in everybody's cache.
-  if (member.parked.load() && member.parked.exchange(false)) uv_sem_post(&member.wake);
+  if (member.parked.load() && member.parked.exchange(false)) member.thread->call();
 }
 
 // Lets the sleeping member run anywhere but on the caller's CPU. By itself the scheduler of a
@@ -239,14 +242,14 @@ void call_in(Member& member, int caller_cpu) {
   if (!member.parked.load(std::memory_order_relaxed)) return;
   if (!keep_off(member, caller_cpu)) {
     const std::uint64_t until = member.quiet_until.load(std::memory_order_relaxed);
-    if (until != 0 && uv_hrtime() < until) return;
+    if (until != 0 && clock_ns() < until) return;
   }
   wake(member);
 }
 
-void run_member(void* argument) {
-  const std::size_t self = static_cast<Member*>(argument) - pool.team;
-  Member& member = pool.team[self];
+void run_member(Member* pointer) {
+  Member& member = *pointer;
+  const std::size_t self = pointer - pool.team;
   member.id.store(thread_id(), std::memory_order_relaxed);
   const std::atomic<std::uint64_t>& share = pool.slots[self].share;
   std::uint64_t seen = share.load(std::memory_order_acquire);
@@ -259,32 +262,31 @@ void run_member(void* argument) {
     if (stay) work(self, &seen);
     while (stay && idle()) stay = spin.once() && !misplaced();
     if (stay) continue;
-    member.quiet_until.store(misplaced() ? uv_hrtime() + kQuietNs : 0, std::memory_order_relaxed);
+    member.quiet_until.store(misplaced() ? clock_ns() + kQuietNs : 0, std::memory_order_relaxed);
     // Sequentially consistent with stop(): either we see it or it sees us. run() has no such fence,
     // because it would make the caller wait for its stores. A wake-up that run() misses costs one
     // phase without this member.
     member.parked.store(true);
     const bool late = pool.stopping.load() || share.load() != seen;
-    if (!late || !member.parked.exchange(false)) uv_sem_wait(&member.wake);
+    if (!late || !member.parked.exchange(false)) member.thread->sleep();
   }
 }
 
 // Creates the members that are missing, if `create`. Returns how many of `members` there are.
 std::size_t recruit(std::size_t members, bool create) {
-  if (pool.members == 0) pool.process = uv_os_getpid();
+  if (pool.members == 0) pool.process = process_id();
   // A fork took the threads away. No new ones are started, because locks may have been held.
-  if (pool.process != uv_os_getpid()) return 0;
+  if (pool.process != process_id()) return 0;
   while (create && pool.members < members && !pool.exhausted) {
     Member& member = pool.team[pool.members + 1];
     member.parked.store(false);
     member.quiet_until.store(0);
     member.id.store(0);
     member.avoids = 0;
-    pool.exhausted = uv_sem_init(&member.wake, 0) != 0;
-    if (pool.exhausted) break;
-    pool.exhausted = uv_thread_create(&member.thread, run_member, &member) != 0;
+    member.thread = new (std::nothrow) WorkerThread;
+    pool.exhausted = member.thread == nullptr || !member.thread->start(run_member, &member);
     if (pool.exhausted) {
-      uv_sem_destroy(&member.wake);
+      delete member.thread;
       break;
     }
     ++pool.members;
@@ -302,13 +304,10 @@ void give_back() { pool.taken.store(false, std::memory_order_release); }
 // Ends the threads. The next team starts new ones.
 void stop() {
   while (!try_take()) nap();
-  if (pool.members != 0 && pool.process == uv_os_getpid()) {
+  if (pool.members != 0 && pool.process == process_id()) {
     pool.stopping.store(true);
     for (std::size_t i = 1; i <= pool.members; ++i) wake(pool.team[i]);
-    for (std::size_t i = 1; i <= pool.members; ++i) {
-      uv_thread_join(&pool.team[i].thread);
-      uv_sem_destroy(&pool.team[i].wake);
-    }
+    for (std::size_t i = 1; i <= pool.members; ++i) delete pool.team[i].thread;
     pool.stopping.store(false);
     pool.members = 0;
     pool.exhausted = false;
@@ -352,7 +351,7 @@ Team::Team(std::size_t wanted, std::uint64_t work_ns) : stop_(job_stop) {
   if (wanted < 2 || (wanted = beside_jobs(wanted, stop_)) < 2) return;
   const std::size_t cpus = usable_cpus();
   if (!try_take()) return;
-  start_ns_ = uv_hrtime();
+  start_ns_ = clock_ns();
   if (start_ns_ < pool.alone_until) {
     give_back();
     return;
@@ -379,14 +378,14 @@ Team::Team(std::size_t wanted, std::uint64_t work_ns) : stop_(job_stop) {
 
 Team::~Team() {
   if (!holds_) return;
-  pool.last_ns = uv_hrtime();
+  pool.last_ns = clock_ns();
   give_back();
 }
 
 void Team::run_phase(const Phase& phase) {
   const std::uint64_t chunks = (phase.count - 1) / phase.grain + 1;
   ++phases_;
-  if (pool.alone_until != 0 && uv_hrtime() >= pool.alone_until) pool.alone_until = 0;
+  if (pool.alone_until != 0 && clock_ns() >= pool.alone_until) pool.alone_until = 0;
   // Jobs may have begun since the team was made. Long calls give their threads to them.
   const std::size_t size = beside_jobs(size_, stop_);
   if (size == 1 || pool.alone_until != 0 || chunks > Share::kMaxChunks) {
@@ -432,11 +431,11 @@ void Team::await_members() {
   do {
     if (done()) return;
   } while (spin.once());
-  const std::uint64_t began = uv_hrtime();
+  const std::uint64_t began = clock_ns();
   while (!done()) nap();
   // Longer than several phases: the member was not slow, it had no CPU. Others want that CPU, so
   // the caller does without the member for some time. Otherwise it would wait in every phase.
-  const std::uint64_t now = uv_hrtime();
+  const std::uint64_t now = clock_ns();
   const std::uint64_t waited = now - began;
   if (waited > kCallerSpinNs && waited / 4 > (began - start_ns_) / phases_) {
     pool.alone_until = now + std::min(waited * kAloneFactor, kMaxAloneNs);
