@@ -404,6 +404,34 @@ export interface NativeAddon extends CallMemory {
     geometry: Float64Array,
   ): Status;
 
+  /**
+   * A layer of a transformer's encoder: see native/engine/encoder_layer.h. Parameters of norms and the mask may be null.
+   * `geometry` holds the numbers under which the Linears are shared, the layer's sizes and options, and the steps of the
+   * mask.
+   */
+  encodeLayer(
+    x: Float32Array,
+    weight1: Float32Array | null,
+    bias1: Float32Array | null,
+    weight2: Float32Array | null,
+    bias2: Float32Array | null,
+    mask: Float32Array | null,
+    out: Float32Array,
+    geometry: Float64Array,
+  ): Status;
+  /** The same on another thread: see {@link RNNHandle.start}. */
+  startEncodeLayer(
+    x: Float32Array,
+    weight1: Float32Array | null,
+    bias1: Float32Array | null,
+    weight2: Float32Array | null,
+    bias2: Float32Array | null,
+    mask: Float32Array | null,
+    out: Float32Array,
+    geometry: Float64Array,
+    settle: Settle,
+  ): number;
+
   StreamArena: new (parts: readonly StreamPart[]) => StreamArena;
   readonly streamStatusNames: readonly StreamStatusName[];
   /** A hash of 64 bits. */

@@ -9,19 +9,29 @@ import {
   rangeError,
   typeError,
 } from '../errors.js';
+import {
+  callEncoderLayer,
+  callEncoderLayerAsync,
+  type EncoderCall,
+  type RowNorm,
+} from '../native/call-encoder.js';
+import type { LinearHandle } from '../native/handles.js';
 import { emptyArray, float32 } from '../tensor/dtype.js';
+import { sameShape } from '../tensor/shape.js';
 import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { GELU, ReLU } from './activation.js';
-import { checkMask, type AttentionForwardOptions } from './attention-forward.js';
+import { checkedCall, checkMask, type AttentionForwardOptions } from './attention-forward.js';
 import { closed, fixed } from './closed.js';
 import { ModuleList } from './container.js';
 import { copyModule } from './copy-module.js';
 import { Dropout } from './dropout.js';
+import { isFusable, productsOf } from './fusable.js';
 import { isForwardReplaced } from './hooks.js';
 import { Linear } from './linear.js';
 import { isModule, Module, type ModuleMetadata } from './module.js';
 import { MultiheadAttention } from './multihead-attention.js';
 import { LayerNorm } from './normalization.js';
+import { parameterData } from './parameter.js';
 
 /** Options of TransformerEncoderLayer. */
 export interface TransformerEncoderLayerOptions {
@@ -128,6 +138,8 @@ export class TransformerEncoderLayer extends Module {
   override forward(src: Tensor, options?: EncoderLayerForwardOptions): Tensor {
     checkSource(src);
     const masks = attentionOptions(options);
+    const fused = this.fusedCall(src, masks);
+    if (fused !== null) return resultTensor(callEncoderLayer(src.data as Float32Array, fused), src.shape);
     const { normFirst, activation } = this[fixed];
     const attend = (x: Tensor): Tensor => this.dropout1.forward(this.self_attn.forward(x, x, x, masks)[0]);
     const feed = (x: Tensor): Tensor => {
@@ -156,6 +168,11 @@ export class TransformerEncoderLayer extends Module {
     const later = signal === undefined ? [] : [{ signal }];
     checkSource(src);
     const masks = attentionOptions(args[1] as EncoderLayerForwardOptions | undefined);
+    const fused = this.fusedCall(src, masks);
+    if (fused !== null) {
+      const shape = [...src.shape];
+      return resultTensor(await callEncoderLayerAsync(src.data as Float32Array, fused, signal), shape);
+    }
     const { normFirst, activation } = this[fixed];
     // The caller may change its tensor as soon as this returns.
     const own = src.clone();
@@ -176,11 +193,44 @@ export class TransformerEncoderLayer extends Module {
     return this.norm2.forward(x.add(await feed(x)));
   }
 
+  /** The layer as one native call, which gives the same bits; null where its children's own forwards must run. */
+  private fusedCall(src: Tensor, masks: AttentionForwardOptions): EncoderCall | null {
+    const { self_attn, linear1, linear2, norm1, norm2, training } = this;
+    const keeps = (dropout: Dropout): boolean => isFusable(dropout) && (!training || dropout.p === 0);
+    if (![this.dropout, this.dropout1, this.dropout2].every(keeps)) return null;
+    if (!isFusable(norm1) || !isFusable(norm2) || !isFusable(self_attn)) return null;
+    if (src.dtype !== float32 || src.numel === 0) return null;
+    const { embedDim: width, numHeads: heads, batchFirst } = self_attn[fixed];
+    const { inFeatures, outFeatures: inner } = linear1;
+    const fits =
+      (src.dim() === 2 || src.dim() === 3) &&
+      [src.shape.at(-1), inFeatures, linear2.outFeatures].every((size) => size === width) &&
+      inner === linear2.inFeatures &&
+      [norm1, norm2].every((norm) => sameShape(norm[fixed].normalizedShape, [width]));
+    if (!fits) return null;
+    const { batch, queries, causal, mask } = checkedCall(self_attn[fixed], [src, src, src], masks, false, 0);
+    const linears = [self_attn, linear1, linear2].map(productsOf);
+    if (linears.includes(null)) return null;
+    const { normFirst, activation } = this[fixed];
+    return {
+      ...{ linears: linears.flat() as LinearHandle[], norm1: rowNorm(norm1), norm2: rowNorm(norm2) },
+      ...{ normFirst, activation, batch, length: queries, width, inner, heads, batchFirst, causal, mask },
+    };
+  }
+
   protected override metadata(): ModuleMetadata {
     const { dModel, nhead, dimFeedforward, activation, layerNormEps, batchFirst, normFirst, bias } = this;
     const options = { dimFeedforward, dropout: this.dropout.p, activation, layerNormEps };
     return { type: 'TransformerEncoderLayer', dModel, nhead, ...options, batchFirst, normFirst, bias };
   }
+}
+
+function rowNorm({ weight, bias, [fixed]: { normalizedShape, eps } }: LayerNorm): RowNorm {
+  return {
+    weight: weight && parameterData('weight', weight, normalizedShape),
+    bias: bias && parameterData('bias', bias, normalizedShape),
+    eps,
+  };
 }
 
 const layerOptions = [

@@ -1,7 +1,13 @@
 import { takeSignal, type AsyncOptions } from '../../../async-options.js';
 import { checkBoolean, checkOptions, checkSize, rangeError, typeError } from '../../../errors.js';
 import { native } from '../../../native/addon.js';
-import type { HalfLinearHandle, HalfMatrix, Int8LinearHandle, Int8Matrix } from '../../../native/handles.js';
+import type {
+  HalfLinearHandle,
+  HalfMatrix,
+  Int8LinearHandle,
+  Int8Matrix,
+  LinearHandle,
+} from '../../../native/handles.js';
 import { float16, float32 } from '../../../tensor/dtype.js';
 import { checkTensor, type Tensor } from '../../../tensor/tensor.js';
 import { LinearReLU as FloatLinearReLU } from '../../intrinsic.js';
@@ -14,6 +20,7 @@ import {
   type LinearOptions,
 } from '../../linear.js';
 import { closed, fixed } from '../../closed.js';
+import { fusable, products } from '../../fusable.js';
 import { isForwardReplaced } from '../../hooks.js';
 import type { ModuleMetadata } from '../../module.js';
 import { DynamicModule, type QuantizedMatrix } from './dynamic-module.js';
@@ -175,7 +182,13 @@ export class Linear extends QuantizedLinearBase {
     checkFloat(module, FloatLinear, qconfig);
     return this.convert(Linear, module, qconfig);
   }
+
+  /** @internal */
+  [products](): LinearHandle[] {
+    return [this.handle()];
+  }
 }
+fusable(Linear);
 
 /**
  * `y = relu(x W^T + b)`, as `torch.ao.nn.intrinsic.quantized.dynamic.LinearReLU`. All else is as in {@link Linear},

@@ -1,5 +1,6 @@
 import { takeSignal, type AsyncArguments } from '../../../async-options.js';
 import { computeHere } from '../../../turn.js';
+import type { LinearHandle } from '../../../native/handles.js';
 import { float16, type Tensor } from '../../../tensor/index.js';
 import {
   attendProjected,
@@ -12,6 +13,7 @@ import {
   type Projected,
 } from '../../attention-forward.js';
 import { closed, fixed } from '../../closed.js';
+import { fusable, products, productsOf } from '../../fusable.js';
 import { isForwardReplaced } from '../../hooks.js';
 import { Linear as FloatLinear } from '../../linear.js';
 import { onMeta } from '../../meta.js';
@@ -19,6 +21,7 @@ import { Module, type ModuleMetadata } from '../../module.js';
 import {
   attentionConfig,
   hasSeparateWeights,
+  isPlainAttention,
   MultiheadAttention as FloatMultiheadAttention,
   type MultiheadAttentionOptions,
 } from '../../multihead-attention.js';
@@ -189,6 +192,14 @@ export class MultiheadAttention extends Module {
     return { data: data as Float32Array, offset: first * embedDim, stride: shape.at(-1)! };
   }
 
+  /** @internal */
+  [products](): LinearHandle[] | null {
+    const { in_proj, out_proj } = this;
+    if (in_proj === null || !isPlainAttention(this[fixed], this)) return null;
+    const [first, last] = [productsOf(in_proj), productsOf(out_proj)];
+    return first && last && [...first, ...last];
+  }
+
   protected override reprName(): string {
     return 'DynamicQuantizedMultiheadAttention';
   }
@@ -200,6 +211,8 @@ export class MultiheadAttention extends Module {
     return { type: 'DynamicQuantizedMultiheadAttention', embedDim, numHeads, ...options, ...quantization };
   }
 }
+
+fusable(MultiheadAttention);
 
 function copyOf(parameter: Parameter | null): Parameter | null {
   return parameter && new Parameter(parameter.checked().slice(), parameter.shape);
