@@ -129,7 +129,10 @@ describe('its children compute, if anybody may see it:', () => {
     ['a hook', (layer) => layer.self_attn.out_proj.registerForwardHook(() => undefined)],
     ['training', (layer) => layer.train()],
     ['a subclass', (layer) => Object.assign(layer, { linear1: new Own(8, 4) })],
-    ['a forward of its own', (layer) => (layer.linear2.forward = nn.Linear.prototype.forward.bind(layer.linear2))],
+    [
+      'a forward of its own',
+      (layer) => (layer.linear2.forward = nn.Linear.prototype.forward.bind(layer.linear2)),
+    ],
     ['another module', (layer) => Object.assign(layer, { dropout: new nn.Identity() })],
   ])('%s', (_, change) => {
     const layer = build();
@@ -152,7 +155,9 @@ describe('errors are those of the children', () => {
       (layer: Layer) => big(layer, 'linear2'),
       (layer: Layer) => big(big(layer, 'linear2'), 'linear1'),
     ]) {
-      const layer = layerOf(4, 2, { dimFeedforward: 2048, batchFirst: true }, (each) => quantize(spoil(each)));
+      const layer = layerOf(4, 2, { dimFeedforward: 2048, batchFirst: true }, (each) =>
+        quantize(spoil(each)),
+      );
       for (const value of [1, NaN, Infinity]) {
         const x = randn(1, rows, 4);
         x.data[4 * (rows - 1)] = value as never;

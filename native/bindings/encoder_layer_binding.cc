@@ -61,7 +61,8 @@ EncoderCall read_geometry(Napi::Env env, const Napi::Value& value) {
   layer.norm2.eps = static_cast<float>(geometry.number());
   layer.norm_first = geometry.number() != 0;
   layer.activation = geometry.number() != 0 ? Unary::kGelu : Unary::kRelu;
-  for (std::size_t* size : {&layer.batch, &layer.length, &layer.width, &layer.inner, &layer.heads}) {
+  for (std::size_t* size :
+       {&layer.batch, &layer.length, &layer.width, &layer.inner, &layer.heads}) {
     *size = size_from(env, 1, geometry.number(), "geometry");
   }
   layer.batch_first = geometry.number() != 0;
@@ -100,14 +101,15 @@ EncoderCall read_call(const Napi::CallbackInfo& info, Reader& arrays) {
 }
 
 // encodeLayer(x, weight1, bias1, weight2, bias2, mask, out, geometry): status. Weights, biases and
-// mask may be null.
+// mask may be null. The geometry's first number becomes the nanoseconds that the Linears took.
 Napi::Value encode_layer(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Arrays arrays(info);
   const EncoderCall call = read_call(info, arrays);
   float* out = typed_array<float>(env, info[kOut], "out", elements(call.layer));
+  double* clock = typed_array<double>(env, info[kGeometry], "geometry").data;
   return status_value(env, with_memory(env, [&] {
-                        return forward(selected_kernels(env), call.layer, call.x, out);
+                        return forward(selected_kernels(env), call.layer, call.x, out, clock);
                       }));
 }
 
@@ -119,7 +121,11 @@ Napi::Value start_encode_layer(const Napi::CallbackInfo& info) {
     const auto [out] = arguments.outputs(kOut, {{"out", elements(call->layer)}});
     const KernelTable& kernels = selected_kernels(info.Env());
     return arguments.start(
-        [&kernels, call, out = out] { return forward(kernels, call->layer, call->x, out); }, false);
+        [&kernels, call, out = out] {
+          double clock;
+          return forward(kernels, call->layer, call->x, out, &clock);
+        },
+        false);
   });
 }
 

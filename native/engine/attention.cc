@@ -26,7 +26,8 @@ std::size_t block_rows(const AttentionSizes& sizes) {
 // Some queries of one head.
 class Item {
  public:
-  Item(const KernelTable& kernels, const Attention& attention, const AttentionRoom& room, std::size_t item)
+  Item(const KernelTable& kernels, const Attention& attention, const AttentionRoom& room,
+       std::size_t item)
       : kernels_(kernels), all_(attention), sizes_(attention.sizes), room_(room) {
     const std::size_t chunks = (sizes_.queries + kItemRows - 1) / kItemRows;
     begin_ = item % chunks * kItemRows;

@@ -46,8 +46,8 @@ struct Attention {
   double ns() const;  // roughly, on one thread
 };
 
-// What a team's threads need. Each packs all keys and values of a head for itself, so that they take
-// threads * keys * (features + value_features) * 4 bytes.
+// What a team's threads need. Each packs all keys and values of a head for itself, so that they
+// take threads * keys * (features + value_features) * 4 bytes.
 struct AttentionRoom {
   AttentionRoom(Scratch& scratch, const AttentionSizes& sizes, std::size_t threads);
   AttentionRoom of(std::size_t thread) const;

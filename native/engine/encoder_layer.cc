@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "engine/encoder_layer.h"
 
+#include <uv.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <limits>
@@ -31,6 +33,19 @@ bool shares_range(const AnyLinear& linear) {
 double product_ns(const AnyLinear& linear, std::size_t rows) {
   return std::visit([&](const auto* each) { return product_ns(each->matrix(), rows); }, linear);
 }
+
+// Adds up the time while one of these lives.
+class Clock {
+ public:
+  explicit Clock(double& ns) : ns_(ns), start_(uv_hrtime()) {}
+  Clock(const Clock&) = delete;
+  Clock& operator=(const Clock&) = delete;
+  ~Clock() { ns_ += static_cast<double>(uv_hrtime() - start_); }
+
+ private:
+  double& ns_;
+  const std::uint64_t start_;
+};
 
 // The status that the parts would give if each computed all rows before the next one. Blocks of
 // rows come to the later products before others have come to the first.
@@ -89,8 +104,8 @@ class BlockedProduct {
   Status multiply(Team& team, const Linear<Matrix>& linear, const float* x, const RowSpan& span,
                   float* out) {
     const std::size_t depth = linear.in_features(), columns = linear.out_features();
-    dynaquant::multiply({linear.kernels(), team}, FloatRows{x, depth}, span.rows,
-                        linear.matrix(), {out, columns, columns});
+    dynaquant::multiply({linear.kernels(), team}, FloatRows{x, depth}, span.rows, linear.matrix(),
+                        {out, columns, columns});
     return team.stopped() ? Status::kStopped : Status::kOk;
   }
   Status multiply(Team& team, const Linear<Int8Matrix>& linear, const float* x, const RowSpan& span,
@@ -163,11 +178,12 @@ class Pass {
        Room& room)
       : kernels_(kernels), layer_(layer), plan_(plan), team_(team), room_(room) {}
 
-  // `sequences` of them. Returns false if nothing that comes later can matter.
-  bool run(const float* x, std::size_t sequences, float* out, Outcome& outcome) {
+  // `sequences` of them. Ends early if nothing that comes later can matter.
+  void run(const float* x, std::size_t sequences, float* out, Outcome& outcome) {
     rows_ = sequences * layer_.length;
-    return attend(x, sequences, outcome) && feed(out, outcome);
+    if (attend(x, sequences, outcome)) feed(out, outcome);
   }
+  double product_ns() const { return product_ns_; }
 
  private:
   bool attend(const float* x, std::size_t sequences, Outcome& outcome) {
@@ -201,14 +217,14 @@ class Pass {
     return !failed(outcome);
   }
 
-  bool feed(float* out, Outcome& outcome) {
+  void feed(float* out, Outcome& outcome) {
     const float* input = layer_.norm_first ? room_.narrow : room_.middle;
-    if (!begin(kLinear1, input, outcome)) return false;
+    if (!begin(kLinear1, input, outcome)) return;
     if (shares_range(layer_.linears[kLinear2])) {
       for_blocks([&](const RowSpan& span) {
         expand(input, span, room_.wide + span.first * layer_.inner, outcome);
       });
-      if (failed(outcome) || !begin(kLinear2, room_.wide, outcome)) return false;
+      if (failed(outcome) || !begin(kLinear2, room_.wide, outcome)) return;
       for_blocks([&](const RowSpan& span) { contract(span, out, outcome); });
     } else {
       for_blocks([&](const RowSpan& span) {
@@ -216,7 +232,6 @@ class Pass {
         contract(span, out, outcome);
       });
     }
-    return !failed(outcome);
   }
 
   // The first of the last two Linears, and the activation.
@@ -246,10 +261,12 @@ class Pass {
     return outcome.status() != Status::kOk || team_.stopped();
   }
   bool begin(Product which, const float* x, Outcome& outcome) {
+    const Clock clock(product_ns_);
     outcome.see(which, room_.products[which].begin(team_, x, rows_));
     return !failed(outcome);
   }
   void product(Product which, const float* x, const RowSpan& span, float* out, Outcome& outcome) {
+    const Clock clock(product_ns_);
     outcome.see(which, room_.products[which].run(team_, x, span, out));
   }
 
@@ -266,20 +283,17 @@ class Pass {
     const double ns = static_cast<double>(rows * width) * element_ns;
     constexpr std::size_t kElements = 4096;
     const std::size_t grain = grain_for(ns, rows, std::max<std::size_t>(1, kElements / width));
-    team_.run(rows, grain, [&](std::size_t, std::size_t begin, std::size_t end) noexcept {
-      body(begin, end);
-    });
+    team_.run(rows, grain,
+              [&](std::size_t, std::size_t begin, std::size_t end) noexcept { body(begin, end); });
   }
 
   void add(const float* a, const float* b, std::size_t rows, float* out) {
-    by_rows(rows, layer_.width, 0.1, [&](std::size_t begin, std::size_t end) {
-      add_rows(a, b, begin, end, out);
-    });
+    by_rows(rows, layer_.width, 0.1,
+            [&](std::size_t begin, std::size_t end) { add_rows(a, b, begin, end, out); });
   }
   void normalize(const RowNorm& norm, const float* x, std::size_t rows, float* out) {
-    by_rows(rows, layer_.width, 0.25, [&](std::size_t begin, std::size_t end) {
-      normalize_rows(norm, x, begin, end, out);
-    });
+    by_rows(rows, layer_.width, 0.25,
+            [&](std::size_t begin, std::size_t end) { normalize_rows(norm, x, begin, end, out); });
   }
   // Of x and the projected block.
   void add_and_normalize(const float* x, std::size_t rows, const RowNorm& norm, float* out) {
@@ -306,6 +320,7 @@ class Pass {
   Team& team_;
   Room& room_;
   std::size_t rows_ = 0;
+  double product_ns_ = 0;
 };
 
 }  // namespace
@@ -335,7 +350,9 @@ Attention EncoderLayer::attention(std::size_t count, const float* qkv, float* ou
           steps(width)};
 }
 
-Status forward(const KernelTable& kernels, const EncoderLayer& layer, const float* x, float* out) {
+Status forward(const KernelTable& kernels, const EncoderLayer& layer, const float* x, float* out,
+               double* clock) {
+  *clock = 0;
   if (layer.rows() == 0) return Status::kOk;
   double longest = layer.attention(layer.batch, nullptr, nullptr).ns(), ns = longest;
   for (const AnyLinear& linear : layer.linears) {
@@ -352,7 +369,9 @@ Status forward(const KernelTable& kernels, const EncoderLayer& layer, const floa
     const std::size_t count = std::min(plan.sequences, layer.batch - first);
     const std::size_t at = first * layer.length * layer.width;
     if (layer.mask != nullptr) part.mask = layer.mask + first * layer.mask_steps.batch;
-    Pass(kernels, part, plan, team, *room).run(x + at, count, out + at, outcome);
+    Pass pass(kernels, part, plan, team, *room);
+    pass.run(x + at, count, out + at, outcome);
+    *clock += pass.product_ns();
     if (team.stopped()) return Status::kStopped;
   }
   return outcome.status();

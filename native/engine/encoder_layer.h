@@ -17,8 +17,8 @@
 namespace dynaquant {
 
 // A Linear with any weights, without relu. None of the pointers is null.
-using AnyLinear = std::variant<const Linear<FloatMatrix>*, const Linear<HalfMatrix>*,
-                               const Linear<Int8Matrix>*>;
+using AnyLinear =
+    std::variant<const Linear<FloatMatrix>*, const Linear<HalfMatrix>*, const Linear<Int8Matrix>*>;
 
 // The Linears, in the order in which they run.
 enum Product : std::size_t { kInProj, kOutProj, kLinear1, kLinear2 };
@@ -51,8 +51,10 @@ struct EncoderLayer {
   Attention attention(std::size_t count, const float* qkv, float* out) const;
 };
 
-// x, out: [rows][width]. `out` is undefined unless kOk is returned.
-Status forward(const KernelTable& kernels, const EncoderLayer& layer, const float* x, float* out);
+// x, out: [rows][width]. `out` is undefined unless kOk is returned. `clock` becomes the nanoseconds
+// that the Linears took, for who asks what the rest costs.
+Status forward(const KernelTable& kernels, const EncoderLayer& layer, const float* x, float* out,
+               double* clock);
 
 }  // namespace dynaquant
 

@@ -49,7 +49,7 @@ class KeptMemory {
 
   // A lease of `bytes`, or of nothing if the memory is taken or the bytes are too many to be kept.
   Lease take(std::size_t bytes) {
-    constexpr std::size_t kMost = 128 * 1024;
+    constexpr std::size_t kMost = 16 * 1024 * 1024;
     if (taken_ || bytes > kMost) return Lease(nullptr);
     if (memory_.size() < bytes) memory_ = AlignedBuffer<char>(bytes);
     taken_ = true;

@@ -407,7 +407,7 @@ export interface NativeAddon extends CallMemory {
   /**
    * A layer of a transformer's encoder: see native/engine/encoder_layer.h. Parameters of norms and the mask may be null.
    * `geometry` holds the numbers under which the Linears are shared, the layer's sizes and options, and the steps of the
-   * mask.
+   * mask. Its first number becomes the nanoseconds that the Linears took.
    */
   encodeLayer(
     x: Float32Array,

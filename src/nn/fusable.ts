@@ -26,9 +26,7 @@ export function fusable(Class: { readonly prototype: Forwards }): void {
 /** Whether a module is of exactly such a class, has no hooks, and nobody has replaced its methods. */
 export function isFusable(module: Forwards): boolean {
   const own = known.get(Object.getPrototypeOf(module) as object);
-  return (
-    own !== undefined && module.forward === own.forward && module.forwardAsync === own.forwardAsync
-  );
+  return own !== undefined && module.forward === own.forward && module.forwardAsync === own.forwardAsync;
 }
 
 /** The handles of a module's products; null if it is no such module, or there is more to its forward. */

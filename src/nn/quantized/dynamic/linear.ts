@@ -63,10 +63,12 @@ abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | Half
     this.initialise(options);
   }
 
-  protected static convert<Q extends QuantizedLinearBase>(
+  /** @internal */
+  static convert<Q extends QuantizedLinearBase>(
     Quantized: new (inFeatures: number, outFeatures: number, options: QuantizedLinearOptions) => Q,
     linear: FloatLinear,
     qconfig: QConfig,
+    parts = 1,
   ): Q {
     const { weight, activation, reduceRange } = qconfig;
     const { dtype = 'qint8' } = weight;
@@ -78,7 +80,7 @@ abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | Half
     }
     const { inFeatures, outFeatures } = linear;
     const options = { bias: linear.bias !== null, dtype, activation, reduceRange };
-    return new Quantized(inFeatures, outFeatures, options).quantize(linear.stateDict(), qconfig);
+    return new Quantized(inFeatures, outFeatures, options).quantize(linear.stateDict(), qconfig, parts);
   }
 
   /**
@@ -189,6 +191,12 @@ export class Linear extends QuantizedLinearBase {
   }
 }
 fusable(Linear);
+
+/** Several Linears of one size beside each other as one. Each keeps the integers that it would have alone. */
+export function quantizedParts(linear: FloatLinear, qconfig: QConfig, parts: number): Linear {
+  checkFloat(linear, FloatLinear, qconfig);
+  return QuantizedLinearBase.convert(Linear, linear, qconfig, parts);
+}
 
 /**
  * `y = relu(x W^T + b)`, as `torch.ao.nn.intrinsic.quantized.dynamic.LinearReLU`. All else is as in {@link Linear},
