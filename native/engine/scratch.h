@@ -28,7 +28,9 @@ class Scratch {
 };
 
 // Memory that a thread keeps between its calls, for one call at a time. Freeing 64 KB or more is
-// slow with glibc, and the memory may come back as new pages.
+// slow with glibc, and the memory may come back as new pages, which cost more than what is done
+// with them: a quarter of a microsecond each. 16 MB are enough for a layer of BERT base on 512
+// tokens.
 class KeptMemory {
  public:
   // Holds the memory while it lives, if it got any.
