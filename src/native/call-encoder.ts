@@ -37,6 +37,7 @@ export interface EncoderCall {
 
 const nowhere = { batchStep: 0, headStep: 0, rowStep: 0 };
 
+/** In the order in which native/bindings/encoder_layer_binding.cc reads it. */
 function geometryOf(call: EncoderCall): Float64Array {
   const { linears, norm1, norm2, width, heads } = call;
   const { batchStep, headStep, rowStep } = call.mask ?? nowhere;
@@ -49,10 +50,8 @@ function geometryOf(call: EncoderCall): Float64Array {
   );
 }
 
-type Array = Float32Array | null;
-type Arrays = [x: Float32Array, weight1: Array, bias1: Array, weight2: Array, bias2: Array, mask: Array];
-
-function arraysOf(x: Float32Array, { norm1, norm2, mask }: EncoderCall): Arrays {
+/** The arrays before the output, in native code's order. */
+function arraysOf(x: Float32Array, { norm1, norm2, mask }: EncoderCall): (Float32Array | null)[] {
   return [x, norm1.weight, norm1.bias, norm2.weight, norm2.bias, mask === null ? null : mask.data];
 }
 

@@ -405,31 +405,12 @@ export interface NativeAddon extends CallMemory {
   ): Status;
 
   /**
-   * A layer of a transformer's encoder: see native/engine/encoder_layer.h. Parameters of norms and the mask may be null.
-   * `geometry` holds the numbers under which the Linears are shared, the layer's sizes and options, and the steps of the
-   * mask. Its first number becomes the nanoseconds that the Linears took.
+   * A layer of a transformer's encoder: see call-encoder.ts. The geometry's first number becomes the nanoseconds that the
+   * Linears took.
    */
-  encodeLayer(
-    x: Float32Array,
-    weight1: Float32Array | null,
-    bias1: Float32Array | null,
-    weight2: Float32Array | null,
-    bias2: Float32Array | null,
-    mask: Float32Array | null,
-    out: Float32Array,
-    geometry: Float64Array,
-  ): Status;
-  /** The same on another thread: see {@link RNNHandle.start}. */
+  encodeLayer(...args: [...arrays: (Float32Array | null)[], geometry: Float64Array]): Status;
   startEncodeLayer(
-    x: Float32Array,
-    weight1: Float32Array | null,
-    bias1: Float32Array | null,
-    weight2: Float32Array | null,
-    bias2: Float32Array | null,
-    mask: Float32Array | null,
-    out: Float32Array,
-    geometry: Float64Array,
-    settle: Settle,
+    ...args: [...arrays: (Float32Array | null)[], geometry: Float64Array, settle: Settle]
   ): number;
 
   StreamArena: new (parts: readonly StreamPart[]) => StreamArena;
