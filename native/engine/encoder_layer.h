@@ -51,8 +51,8 @@ struct EncoderLayer {
   Attention attention(std::size_t count, const float* qkv, float* out) const;
 };
 
-// x, out: [rows][width]. `out` is undefined unless kOk is returned. `clock` becomes the nanoseconds
-// that the Linears took, for who asks what the rest costs.
+// x, out: [rows][width]; `out` may be x. It is undefined unless kOk is returned. `clock` becomes
+// the nanoseconds that the Linears took, for who asks what the rest costs.
 Status forward(const KernelTable& kernels, const EncoderLayer& layer, const float* x, float* out,
                double* clock);
 

@@ -35,19 +35,28 @@ export interface EncoderCall {
   readonly mask: Heads | null;
 }
 
-const nowhere = { batchStep: 0, headStep: 0, rowStep: 0 };
+const geometry = new Float64Array(19);
 
-/** In the order in which native/bindings/encoder_layer_binding.cc reads it. */
+/** In the order in which native/bindings/encoder_layer_binding.cc reads it. Valid until the next call. */
 function geometryOf(call: EncoderCall): Float64Array {
-  const { linears, norm1, norm2, width, heads } = call;
-  const { batchStep, headStep, rowStep } = call.mask ?? nowhere;
-  const numbers = linears.map((linear) => linear.share());
-  return Float64Array.of(
-    ...numbers,
-    ...[norm1.eps, norm2.eps, call.normFirst ? 1 : 0, call.activation === 'gelu' ? 1 : 0],
-    ...[call.batch, call.length, width, call.inner, heads, call.batchFirst ? 1 : 0],
-    ...[1 / Math.sqrt(width / heads), call.causal ? 1 : 0, batchStep, headStep, rowStep],
-  );
+  const { linears, norm1, norm2, width, heads, mask } = call;
+  for (let i = 0; i < 4; i++) geometry[i] = linears[i]!.share();
+  geometry[4] = norm1.eps;
+  geometry[5] = norm2.eps;
+  geometry[6] = call.normFirst ? 1 : 0;
+  geometry[7] = call.activation === 'gelu' ? 1 : 0;
+  geometry[8] = call.batch;
+  geometry[9] = call.length;
+  geometry[10] = width;
+  geometry[11] = call.inner;
+  geometry[12] = heads;
+  geometry[13] = call.batchFirst ? 1 : 0;
+  geometry[14] = 1 / Math.sqrt(width / heads);
+  geometry[15] = call.causal ? 1 : 0;
+  geometry[16] = mask === null ? 0 : mask.batchStep;
+  geometry[17] = mask === null ? 0 : mask.headStep;
+  geometry[18] = mask === null ? 0 : mask.rowStep;
+  return geometry;
 }
 
 /** The arrays before the output, in native code's order. */
@@ -55,9 +64,12 @@ function arraysOf(x: Float32Array, { norm1, norm2, mask }: EncoderCall): (Float3
   return [x, norm1.weight, norm1.bias, norm2.weight, norm2.bias, mask === null ? null : mask.data];
 }
 
-/** Computes all rows of x. */
-export function callEncoderLayer(x: Float32Array, call: EncoderCall): Float32Array {
-  const out = newFloats(x.length);
+/** Computes all rows of x. `out` may be x. */
+export function callEncoderLayer(
+  x: Float32Array,
+  call: EncoderCall,
+  out = newFloats(x.length),
+): Float32Array {
   throwUnlessOk(functions().encodeLayer(...arraysOf(x, call), out, geometryOf(call)), '');
   return out;
 }

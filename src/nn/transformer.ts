@@ -15,9 +15,7 @@ import {
   type EncoderCall,
   type RowNorm,
 } from '../native/call-encoder.js';
-import type { LinearHandle } from '../native/handles.js';
 import { emptyArray, float32 } from '../tensor/dtype.js';
-import { sameShape } from '../tensor/shape.js';
 import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { GELU, ReLU } from './activation.js';
 import { checkedCall, checkMask, type AttentionForwardOptions } from './attention-forward.js';
@@ -25,7 +23,7 @@ import { closed, fixed } from './closed.js';
 import { ModuleList } from './container.js';
 import { copyModule } from './copy-module.js';
 import { Dropout } from './dropout.js';
-import { isFusable, productsOf } from './fusable.js';
+import { fusable, isFusable, productsOf } from './fusable.js';
 import { isForwardReplaced } from './hooks.js';
 import { Linear } from './linear.js';
 import { isModule, Module, type ModuleMetadata } from './module.js';
@@ -138,7 +136,7 @@ export class TransformerEncoderLayer extends Module {
   override forward(src: Tensor, options?: EncoderLayerForwardOptions): Tensor {
     checkSource(src);
     const masks = attentionOptions(options);
-    const fused = this.fusedCall(src, masks);
+    const fused = encoderCall(this, src, masks);
     if (fused !== null) return resultTensor(callEncoderLayer(src.data as Float32Array, fused), src.shape);
     const { normFirst, activation } = this[fixed];
     const attend = (x: Tensor): Tensor => this.dropout1.forward(this.self_attn.forward(x, x, x, masks)[0]);
@@ -155,8 +153,9 @@ export class TransformerEncoderLayer extends Module {
   }
 
   /**
-   * {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. Each part gets its turn with the
-   * weights and the mode that it has when the one before it is done.
+   * {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. The layer runs as a whole, with the
+   * weights that it has now. Where its children must compute one by one, because of a hook for example, each gets its
+   * turn with the weights and the mode that it has when the one before it is done.
    */
   override async forwardAsync(
     src: Tensor,
@@ -168,7 +167,7 @@ export class TransformerEncoderLayer extends Module {
     const later = signal === undefined ? [] : [{ signal }];
     checkSource(src);
     const masks = attentionOptions(args[1] as EncoderLayerForwardOptions | undefined);
-    const fused = this.fusedCall(src, masks);
+    const fused = encoderCall(this, src, masks);
     if (fused !== null) {
       const shape = [...src.shape];
       return resultTensor(await callEncoderLayerAsync(src.data as Float32Array, fused, signal), shape);
@@ -193,31 +192,6 @@ export class TransformerEncoderLayer extends Module {
     return this.norm2.forward(x.add(await feed(x)));
   }
 
-  /** The layer as one native call, which gives the same bits; null where its children's own forwards must run. */
-  private fusedCall(src: Tensor, masks: AttentionForwardOptions): EncoderCall | null {
-    const { self_attn, linear1, linear2, norm1, norm2, training } = this;
-    const keeps = (dropout: Dropout): boolean => isFusable(dropout) && (!training || dropout.p === 0);
-    if (![this.dropout, this.dropout1, this.dropout2].every(keeps)) return null;
-    if (!isFusable(norm1) || !isFusable(norm2) || !isFusable(self_attn)) return null;
-    if (src.dtype !== float32 || src.numel === 0) return null;
-    const { embedDim: width, numHeads: heads, batchFirst } = self_attn[fixed];
-    const { inFeatures, outFeatures: inner } = linear1;
-    const fits =
-      (src.dim() === 2 || src.dim() === 3) &&
-      [src.shape.at(-1), inFeatures, linear2.outFeatures].every((size) => size === width) &&
-      inner === linear2.inFeatures &&
-      [norm1, norm2].every((norm) => sameShape(norm[fixed].normalizedShape, [width]));
-    if (!fits) return null;
-    const { batch, queries, causal, mask } = checkedCall(self_attn[fixed], [src, src, src], masks, false, 0);
-    const linears = [self_attn, linear1, linear2].map(productsOf);
-    if (linears.includes(null)) return null;
-    const { normFirst, activation } = this[fixed];
-    return {
-      ...{ linears: linears.flat() as LinearHandle[], norm1: rowNorm(norm1), norm2: rowNorm(norm2) },
-      ...{ normFirst, activation, batch, length: queries, width, inner, heads, batchFirst, causal, mask },
-    };
-  }
-
   protected override metadata(): ModuleMetadata {
     const { dModel, nhead, dimFeedforward, activation, layerNormEps, batchFirst, normFirst, bias } = this;
     const options = { dimFeedforward, dropout: this.dropout.p, activation, layerNormEps };
@@ -225,7 +199,46 @@ export class TransformerEncoderLayer extends Module {
   }
 }
 
-function rowNorm({ weight, bias, [fixed]: { normalizedShape, eps } }: LayerNorm): RowNorm {
+fusable(TransformerEncoderLayer);
+
+/** The layer as one native call, which gives the same bits; null where its children's own forwards must run. */
+function encoderCall(
+  layer: TransformerEncoderLayer,
+  src: Tensor,
+  masks: AttentionForwardOptions,
+): EncoderCall | null {
+  const { self_attn, linear1, linear2, norm1, norm2 } = layer;
+  if (!keeps(layer.dropout) || !keeps(layer.dropout1) || !keeps(layer.dropout2)) return null;
+  if (!isFusable(norm1) || !isFusable(norm2) || src.dtype !== float32 || src.numel === 0) return null;
+  const attention = productsOf(self_attn);
+  const first = productsOf(linear1);
+  const last = productsOf(linear2);
+  if (attention === null || first === null || last === null) return null;
+  const config = self_attn[fixed];
+  const { embedDim: width, numHeads: heads, batchFirst } = config;
+  const { inFeatures, outFeatures: inner } = linear1[fixed];
+  const { shape } = src;
+  const rank = shape.length;
+  if ((rank !== 2 && rank !== 3) || shape[rank - 1] !== width || inFeatures !== width) return null;
+  if (linear2[fixed].inFeatures !== inner || linear2[fixed].outFeatures !== width) return null;
+  const [norms1, norms2] = [rowNorm(norm1, width), rowNorm(norm2, width)];
+  if (norms1 === null || norms2 === null) return null;
+  const { batch, queries: length, causal, mask } = checkedCall(config, [src, src, src], masks, false, 0);
+  const { normFirst, activation } = layer[fixed];
+  const sizes = { batch, length, width, inner, heads };
+  const linears = [...attention, first[0]!, last[0]!];
+  return { linears, norm1: norms1, norm2: norms2, normFirst, activation, batchFirst, causal, mask, ...sizes };
+}
+
+/** Whether a Dropout returns its input. */
+function keeps(dropout: Dropout): boolean {
+  return isFusable(dropout) && (!dropout.training || dropout.p === 0);
+}
+
+/** The norm of rows of so many elements; null if it is of others. */
+function rowNorm({ weight, bias, [fixed]: norm }: LayerNorm, width: number): RowNorm | null {
+  const { normalizedShape, eps } = norm;
+  if (normalizedShape.length !== 1 || normalizedShape[0] !== width) return null;
   return {
     weight: weight && parameterData('weight', weight, normalizedShape),
     bias: bias && parameterData('bias', bias, normalizedShape),
@@ -307,8 +320,21 @@ export class TransformerEncoder extends Module {
   override forward(src: Tensor, options?: EncoderForwardOptions): Tensor {
     checkSource(src);
     const layerOptions = encoderOptions(options);
+    const masks = attentionOptions(layerOptions);
     let x = src;
-    for (const layer of this.layers) x = layer.forward(x, layerOptions) as Tensor;
+    let own: Float32Array | undefined;
+    for (const layer of this.layers) {
+      const isOurs = layer.constructor === TransformerEncoderLayer && isFusable(layer);
+      const fused = isOurs ? encoderCall(layer as TransformerEncoderLayer, x, masks) : null;
+      if (fused === null) {
+        x = layer.forward(x, layerOptions) as Tensor;
+        own = undefined;
+      } else {
+        // What only this loop sees is overwritten, because new memory is slow.
+        own = callEncoderLayer(x.data as Float32Array, fused, own);
+        x = resultTensor(own, x.shape);
+      }
+    }
     return this.norm === null ? x : (this.norm.forward(x) as Tensor);
   }
 
