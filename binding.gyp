@@ -52,7 +52,7 @@
       "xcode_settings": {"GCC_ENABLE_CPP_EXCEPTIONS": "YES"},
     },
     {
-      # Bindings only, and what they instantiate of Node-API's classes: compiled for size.
+      # Bindings only. With -Os small calls take up to a tenth longer, with -O3 no less.
       "target_name": "addon",
       "sources": ["native/addon.cc", "<!@(ls native/bindings/*.cc)"],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
@@ -65,9 +65,9 @@
         # An error in a worker that is being terminated cannot be thrown; without this it aborts the process.
         "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
       ],
-      "cflags_cc": ["<@(warnings)", "-fexceptions", "-Os"],
+      "cflags_cc": ["<@(warnings)", "-fexceptions", "-O2"],
       "cflags_cc!": ["-fno-exceptions"],
-      "xcode_settings": {"GCC_ENABLE_CPP_EXCEPTIONS": "YES", "GCC_OPTIMIZATION_LEVEL": "s"},
+      "xcode_settings": {"GCC_ENABLE_CPP_EXCEPTIONS": "YES", "GCC_OPTIMIZATION_LEVEL": "2"},
       "conditions": [
         ["target_arch=='x64'", {
           "dependencies": ["kernels_avx2", "kernels_avxvnni", "kernels_avx512vnni"],
