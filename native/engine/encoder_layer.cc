@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "engine/encoder_layer.h"
 
-#include <uv.h>
-
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -37,14 +36,15 @@ double product_ns(const AnyLinear& linear, std::size_t rows) {
 // Adds up the time while one of these lives.
 class Clock {
  public:
-  explicit Clock(double& ns) : ns_(ns), start_(uv_hrtime()) {}
+  explicit Clock(double& ns) : ns_(ns), start_(Steady::now()) {}
   Clock(const Clock&) = delete;
   Clock& operator=(const Clock&) = delete;
-  ~Clock() { ns_ += static_cast<double>(uv_hrtime() - start_); }
+  ~Clock() { ns_ += std::chrono::duration<double, std::nano>(Steady::now() - start_).count(); }
 
  private:
+  using Steady = std::chrono::steady_clock;
   double& ns_;
-  const std::uint64_t start_;
+  const Steady::time_point start_;
 };
 
 // The status that the parts would give if each computed all rows before the next one. Blocks of
