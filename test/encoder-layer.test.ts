@@ -121,6 +121,23 @@ test('on every instruction set', async () => {
   expect(results.size).toBe(1);
 });
 
+test('an encoder’s layers write over nothing that others have seen', () => {
+  const layer = layerOf(16, 4, { dimFeedforward: 24 }, (each) => each);
+  const encoder = new nn.TransformerEncoder(layer, 4).eval();
+  const x = randn(5, 2, 16);
+  const before = bytesOf(x);
+  const wanted = bytesOf(encoder.forward(x));
+  expect(bytesOf(x)).toBe(before);
+  const second = [...encoder.layers][1] as Layer;
+  const seen: [Tensor, string][] = [];
+  second.norm2.registerForwardHook((_module, _args, output) => {
+    seen.push([output as Tensor, bytesOf(output as Tensor)]);
+  });
+  expect(bytesOf(encoder.forward(x))).toBe(wanted);
+  for (const [tensor, bytes] of seen) expect(bytesOf(tensor)).toBe(bytes);
+  expect(seen).toHaveLength(1);
+});
+
 describe('its children compute, if anybody may see it:', () => {
   const build = (): Layer => layerOf(8, 2, { dimFeedforward: 4, dropout: 0.1 }, (each) => each);
   const x = randn(3, 2, 8);

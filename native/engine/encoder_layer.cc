@@ -43,7 +43,6 @@ class Clock {
 
  private:
   using Steady = std::chrono::steady_clock;
-
   double& ns_;
   const Steady::time_point start_;
 };
