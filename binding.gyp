@@ -15,6 +15,7 @@
       "-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni",
       "-mtune=skylake-avx512"
     ],
+    "avx512amx_flags": ["<@(avx512vnni_flags)", "-mamx-tile", "-mamx-int8"],
     "neon_dotprod_flags": ["-march=armv8.2-a+dotprod"],
     "neon_i8mm_flags": ["-march=armv8.2-a+dotprod+i8mm"],
   },
@@ -70,7 +71,7 @@
       "xcode_settings": {"GCC_ENABLE_CPP_EXCEPTIONS": "YES", "GCC_OPTIMIZATION_LEVEL": "2"},
       "conditions": [
         ["target_arch=='x64'", {
-          "dependencies": ["kernels_avx2", "kernels_avxvnni", "kernels_avx512vnni"],
+          "dependencies": ["kernels_avx2", "kernels_avxvnni", "kernels_avx512vnni", "kernels_avx512amx"],
         }],
         ["target_arch=='arm64'", {
           "dependencies": ["kernels_neon", "kernels_neon_dotprod", "kernels_neon_i8mm"],
@@ -102,6 +103,13 @@
           "sources": ["native/kernels/avx512vnni.cc"],
           "cflags_cc": ["<@(isa_flags)", "<@(avx512vnni_flags)"],
           "xcode_settings": {"OTHER_CFLAGS": ["<@(avx512vnni_flags)"]},
+        },
+        {
+          "target_name": "kernels_avx512amx",
+          "type": "static_library",
+          "sources": ["native/kernels/avx512amx.cc"],
+          "cflags_cc": ["<@(isa_flags)", "<@(avx512amx_flags)"],
+          "xcode_settings": {"OTHER_CFLAGS": ["<@(avx512amx_flags)"]},
         },
       ],
     }],

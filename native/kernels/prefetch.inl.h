@@ -12,10 +12,19 @@ DYNAQUANT_NOINLINE ptrdiff_t next_block(const Int8Panels& b, bool backwards) {
   return backwards ? -bytes : bytes;
 }
 
+// The rows of a tile, at most, and of the next one when `left` remain.
+struct VectorTiles {
+  static constexpr size_t kRows = kTileRows;
+  DYNAQUANT_INLINE static size_t rows_of_next(size_t left) { return tile_rows(left); }
+  // Completes the last tile.
+  template <typename Rows>
+  DYNAQUANT_INLINE static void finish(const Rows&) {}
+};
+
 // Stores tiles (tiles.inl.h). Tiles of a block's rows are numbered from 0. In general, all of them
 // get the panels as they are.
 template <typename Panels, bool kPrefetches, bool kTakesBlocks>
-class PrefetchingTiles {
+class PrefetchingTiles : public VectorTiles {
  public:
   PrefetchingTiles(const Panels& b, size_t, bool) : b_(b) {}
   template <typename Rows>
@@ -29,7 +38,7 @@ class PrefetchingTiles {
 };
 // Int8: the second tile prefetches the next block.
 template <>
-class PrefetchingTiles<Int8Panels, true, false> {
+class PrefetchingTiles<Int8Panels, true, false> : public VectorTiles {
  public:
   PrefetchingTiles(const Int8Panels& b, size_t, bool backwards) : b_(b), backwards_(backwards) {}
   template <typename Rows>
@@ -60,7 +69,7 @@ class PrefetchingTiles<Int8Panels, true, false> {
 // So the first tiles prefetch one panel's lines of the next block each, one a quad; two tiles,
 // which are all that there is, two panels' lines each.
 template <>
-class PrefetchingTiles<Int8Panels, true, true> {
+class PrefetchingTiles<Int8Panels, true, true> : public VectorTiles {
  public:
   PrefetchingTiles(const Int8Panels& b, size_t rows, bool backwards)
       : b_{b, 0, 0}, ahead_(next_block(b, backwards)), panels_(rows > 2 * kTileRows ? 1 : 2) {}
@@ -79,9 +88,6 @@ class PrefetchingTiles<Int8Panels, true, true> {
   const ptrdiff_t ahead_;
   const size_t panels_;
 };
-template <typename Panels>
-using Tiles = PrefetchingTiles<Panels, kFarBytes != 0, kBlockTiles>;
-
 // Prefetches the lines of a result that will be written. Tiles of one panel write one line of a row
 // at a time, and would wait for each that no near cache holds.
 DYNAQUANT_INLINE void prefetch_result(const float* out, size_t stride, size_t rows,
