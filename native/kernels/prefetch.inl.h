@@ -5,12 +5,9 @@
 // The bytes from the weights being read to those that the next block reads in their place, or 0 if
 // there is nothing to gain. Matrices above kFarBytes come from the last-level cache or from memory,
 // more slowly than a block's first tile takes them; later tiles find them in L2.
-DYNAQUANT_NOINLINE ptrdiff_t next_block(const Int8Panels& b, size_t rows, bool backwards) {
-  // Where tiles take blocks, two tiles are all prefetching: then a matrix below 8 MB arrives sooner
-  // without (an LSTM step of 1024 units and 8 rows by 10 %, Zen 5).
-  const bool busy = kBlockTiles && rows <= 2 * kTileRows;
+DYNAQUANT_NOINLINE ptrdiff_t next_block(const Int8Panels& b, bool backwards) {
   const size_t panel_bytes = b.quads * kQuadBytes;
-  if (b.panels * panel_bytes <= (busy ? size_t{8} << 20 : kFarBytes)) return 0;
+  if (b.panels * panel_bytes <= kFarBytes) return 0;
   const ptrdiff_t bytes = (ptrdiff_t)(b.block * panel_bytes);
   return backwards ? -bytes : bytes;
 }
@@ -34,14 +31,13 @@ class PrefetchingTiles {
 template <>
 class PrefetchingTiles<Int8Panels, true, false> {
  public:
-  PrefetchingTiles(const Int8Panels& b, size_t rows, bool backwards)
-      : b_(b), rows_(rows), backwards_(backwards) {}
+  PrefetchingTiles(const Int8Panels& b, size_t, bool backwards) : b_(b), backwards_(backwards) {}
   template <typename Rows>
   DYNAQUANT_INLINE void store(size_t tile, const Rows& a, size_t row, size_t count, size_t panel,
                               size_t panels, float* out, size_t stride) const {
-    const ptrdiff_t ahead = tile == 1 ? next_block(b_, rows_, backwards_) : 0;
+    const ptrdiff_t ahead = tile == 1 ? next_block(b_, backwards_) : 0;
     if (ahead != 0) {
-      const PrefetchingPanels prefetching = {b_, ahead};
+      const PrefetchingPanels prefetching = {b_, ahead, 0};
       store_prefetching(a, row, count, prefetching, panel, panels, out, stride);
     } else {
       store_rows<kTileRows>(a, row, count, b_, panel, panels, out, stride);
@@ -58,26 +54,30 @@ class PrefetchingTiles<Int8Panels, true, false> {
   }
 
   const Int8Panels& b_;
-  const size_t rows_;
   const bool backwards_;
 };
-// Tiles that take blocks read several lines at once: the first tile prefetches half of the next
-// block's lines, and the second one the other half.
+// Tiles that take blocks read several lines at once, and would wait for lines that come in bursts.
+// So the first tiles prefetch one panel's lines of the next block each, one a quad; two tiles,
+// which are all that there is, two panels' lines each.
 template <>
 class PrefetchingTiles<Int8Panels, true, true> {
  public:
   PrefetchingTiles(const Int8Panels& b, size_t rows, bool backwards)
-      : b_{b, 0}, ahead_(next_block(b, rows, backwards)) {}
+      : b_{b, 0, 0}, ahead_(next_block(b, backwards)), panels_(rows > 2 * kTileRows ? 1 : 2) {}
   template <typename Rows>
   DYNAQUANT_INLINE void store(size_t tile, const Rows& a, size_t row, size_t count, size_t panel,
                               size_t panels, float* out, size_t stride) {
-    b_.ahead = ahead_ == 0 || tile > 1 ? 0 : ahead_ + (ptrdiff_t)(tile * (2 * kQuadBytes));
+    const ptrdiff_t panel_bytes = (ptrdiff_t)(b_.quads * kQuadBytes);
+    const size_t first = tile * panels_;
+    b_.ahead = ahead_ == 0 || first >= b_.block ? 0 : ahead_ + (ptrdiff_t)first * panel_bytes;
+    b_.second = panels_ == 1 ? 0 : panel_bytes;
     store_rows<kTileRows>(a, row, count, b_, panel, panels, out, stride);
   }
 
  private:
   PrefetchingPanels b_;
   const ptrdiff_t ahead_;
+  const size_t panels_;
 };
 template <typename Panels>
 using Tiles = PrefetchingTiles<Panels, kFarBytes != 0, kBlockTiles>;
