@@ -117,7 +117,8 @@ Napi::Value encode_layer(const Napi::CallbackInfo& info) {
 Napi::Value start_encode_layer(const Napi::CallbackInfo& info) {
   return with_memory(info.Env(), [&] {
     AsyncArguments arguments(info, kArguments);
-    const auto call = std::make_shared<const EncoderCall>(read_call(info, arguments));
+    // Not by make_shared: see handle.h.
+    const std::shared_ptr<const EncoderCall> call(new EncoderCall(read_call(info, arguments)));
     const auto [out] = arguments.outputs(kOut, {{"out", elements(call->layer)}});
     const KernelTable& kernels = selected_kernels(info.Env());
     return arguments.start(
