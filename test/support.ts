@@ -157,13 +157,13 @@ export function testWith(tool: string, name: string, f: () => void): void {
   testIf(has(tool), tool, name, f);
 }
 
-// The rows between the conditions of isas.inl.h: of x64, of arm64, of every architecture.
-const [, x64Isas, arm64Isas, commonIsas] = readFileSync(
-  join(__dirname, '../native/kernels/isas.inl.h'),
-  'utf8',
-)
+const isaRows = readFileSync(join(__dirname, '../native/kernels/isas.inl.h'), 'utf8');
+// The rows between the conditions: of x64, of arm64, of every architecture.
+const [x64Isas, arm64Isas, commonIsas] = isaRows
+  .slice(isaRows.indexOf('#if defined(__x86_64__)'))
   .split(/^#.*\n/m)
-  .map((rows) => Array.from(rows.matchAll(/^DYNAQUANT_ISA\((\w+)\)/gm), (match) => match[1]!));
+  .slice(1)
+  .map((rows) => Array.from(rows.matchAll(/^DYNAQUANT_(?:INT8_)?ISA\((\w+)/gm), (match) => match[1]!));
 
 /** Every instruction set that is built for an architecture, best first. */
 export const builtIsas: Readonly<Record<string, readonly string[]>> = {
@@ -174,13 +174,14 @@ export const builtIsas: Readonly<Record<string, readonly string[]>> = {
 /** What scalar kernels have of C; the others have instructions for it. */
 const functions = ['fmaf', 'floorf', 'rintf', 'sqrtf', 'memcpy', 'memset'];
 
-/** Each archive of a build defines its table, and asks for nothing but what C has. */
+/** Each archive of a build defines its one table, and asks for nothing but what C has. */
 export function expectOnlyTables(nm: string, release: string, architecture: string): void {
   for (const isa of builtIsas[architecture]!) {
     const archive = join(release, 'obj.target', `kernels_${isa}.a`);
     const symbols = execFileSync(nm, ['-C', archive], { encoding: 'utf8' }).split('\n');
     const shared = symbols.filter((line) => / [A-TV-ZWVuwv] /.test(line));
-    expect(shared.map((line) => line.replace(/^\S* /, ''))).toEqual([`D kernel_table_${isa}`]);
+    const table = isaRows.includes(`\nDYNAQUANT_INT8_ISA(${isa},`) ? 'int8_kernels' : 'kernel_table';
+    expect(shared.map((line) => line.replace(/^\S* /, ''))).toEqual([`D ${table}_${isa}`]);
     const wanted = symbols.filter((line) => / U /.test(line)).map((line) => line.trim().slice(2));
     for (const symbol of wanted) expect([...functions, '_GLOBAL_OFFSET_TABLE_']).toContain(symbol);
   }

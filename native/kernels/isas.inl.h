@@ -2,15 +2,22 @@
 // The instruction sets that are built, best first: a new one is one row here. Each has a vocabulary
 // (simd/<isa>.h), a file that exports its table (<isa>.cc), a library (binding.gyp, CMakeLists.txt)
 // and a way to detect it (cpu_features.cc). Includers define DYNAQUANT_ISA; tests read the rows.
+//
+// DYNAQUANT_INT8_ISA(isa, base): it multiplies bytes better than `base`, and is no better at the
+// rest. Its file exports Int8Kernels only, and its table is base's with these. Tile sizes of floats
+// are base's then. Includers that make no difference leave it out.
 
+#ifndef DYNAQUANT_INT8_ISA
+#define DYNAQUANT_INT8_ISA(isa, base) DYNAQUANT_ISA(isa)
+#endif
 #if defined(__x86_64__)
-DYNAQUANT_ISA(avx512vnni)  // AVX-512 F, BW, VL, DQ and VNNI, beside AVX2
-DYNAQUANT_ISA(avxvnni)     // AVX-VNNI, beside AVX2
-DYNAQUANT_ISA(avx2)        // AVX2, FMA and F16C
+DYNAQUANT_ISA(avx512vnni)          // AVX-512 F, BW, VL, DQ and VNNI, beside AVX2
+DYNAQUANT_INT8_ISA(avxvnni, avx2)  // AVX-VNNI
+DYNAQUANT_ISA(avx2)                // AVX2, FMA and F16C
 #elif defined(__aarch64__)
-DYNAQUANT_ISA(neon_i8mm)     // sudot, beside sdot
-DYNAQUANT_ISA(neon_dotprod)  // sdot
-DYNAQUANT_ISA(neon)          // every AArch64
+DYNAQUANT_INT8_ISA(neon_i8mm, neon)     // sudot, beside sdot
+DYNAQUANT_INT8_ISA(neon_dotprod, neon)  // sdot
+DYNAQUANT_ISA(neon)                     // every AArch64
 #endif
 DYNAQUANT_ISA(scalar)  // every processor
 #ifdef DYNAQUANT_DIALECTS
@@ -19,3 +26,4 @@ DYNAQUANT_ISA(scalar_chains)
 DYNAQUANT_ISA(scalar_pairs)
 #endif
 #undef DYNAQUANT_ISA
+#undef DYNAQUANT_INT8_ISA

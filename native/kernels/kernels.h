@@ -286,20 +286,12 @@ struct Scores {
   bool causal;         // each later row sees one key more, until it sees all
 };
 
-struct KernelTable {
+// What depends on how an instruction set multiplies bytes.
+struct Int8Kernels {
   const char* name;
   PanelLayout layout;
   // A quantized byte is stored as q - stored_offset: 128 where products are of signed bytes.
   int32_t stored_offset;
-
-  // Extends ranges[row * ranges_stride] by the rows of x; the stride is 0 or 1. False if a NaN or
-  // an infinity was seen.
-  bool (*range)(const FloatRows& x, size_t rows, size_t columns, RangeLanes* ranges,
-                size_t ranges_stride);
-
-  // Params of `count` ranges with 127 or 255 levels above 0. Empties the ranges. Exact: see
-  // choose_params.h.
-  void (*choose_params)(RangeLanes* ranges, size_t count, int levels, const RowParams& params);
 
   // q = clamp(rne(x * inverse) + zero_point, 0, 255), |x * inverse| < 2^22, in the table's stored
   // form. A row is written in whole sixteens; bytes from `columns` on become the zero point. Exact.
@@ -311,6 +303,24 @@ struct KernelTable {
   // panel may be partly used. Exact.
   void (*gemm_int8)(const Int8Rows& a, size_t rows, const Int8Panels& b, float* out,
                     size_t out_stride, size_t columns, bool relu);
+
+  // A step of each mode, as `step_float` below. It also extends ranges[row * ranges_stride] by h'
+  // (and by 0 for padding).
+  void (*step_int8[kRnnModes])(const Int8Rows& h, const Int8Panels& b, const RnnStep& step,
+                               size_t begin, size_t end, RangeLanes* ranges, size_t ranges_stride);
+};
+
+// All kernels of an instruction set. Those of `Int8Kernels` may be compiled for a better one than
+// the others.
+struct KernelTable : Int8Kernels {
+  // Extends ranges[row * ranges_stride] by the rows of x; the stride is 0 or 1. False if a NaN or
+  // an infinity was seen.
+  bool (*range)(const FloatRows& x, size_t rows, size_t columns, RangeLanes* ranges,
+                size_t ranges_stride);
+
+  // Params of `count` ranges with 127 or 255 levels above 0. Empties the ranges. Exact: see
+  // choose_params.h.
+  void (*choose_params)(RangeLanes* ranges, size_t count, int levels, const RowParams& params);
 
   // out[row][column] = bias[column] + sum_k a * w, one fma a term, in rising k. With float16
   // weights the sum starts at 0 and the bias is added last.
@@ -338,10 +348,7 @@ struct KernelTable {
   //   kLstm  c' = sigmoid(f) * c + sigmoid(i) * tanh(g), h' = sigmoid(o) * tanh(c'), of gh + gi
   //   kGru   r, z = sigmoid(gh + gi), n = tanh(gi_n + gh_n * r), h' = (h - n) * z + n
   //   kTanh, kRelu   h' = tanh(gh + gi), h' = relu(gh + gi)
-  // See recurrent.inl.h for the roundings. The int8 step extends ranges[row * ranges_stride] by h'
-  // (and by 0 for padding).
-  void (*step_int8[kRnnModes])(const Int8Rows& h, const Int8Panels& b, const RnnStep& step,
-                               size_t begin, size_t end, RangeLanes* ranges, size_t ranges_stride);
+  // See recurrent.inl.h for the roundings.
   void (*step_float[kRnnModes])(const FloatRows& h, const FloatPanels& b, const RnnStep& step,
                                 size_t begin, size_t end);
   void (*step_half[kRnnModes])(const FloatRows& h, const HalfPanels& b, const RnnStep& step,

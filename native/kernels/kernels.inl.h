@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Every kernel, written once over a vocabulary (simd/<isa>.h), and the table of them. An <isa>.cc
-// includes both into its anonymous namespace and exports the table, which is all that may leave it.
+// includes both into its anonymous namespace and exports one table, which is all that may leave it:
+// of every kernel, or of the INT8 kernels alone, where the rest would be what another instruction
+// set has (isas.inl.h). What a table does not name is not compiled.
 
 // Where this table's kernels find the weights.
 constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
@@ -30,10 +32,23 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 #include "attention.inl.h"
 #include "normalization.inl.h"
 
+constexpr Int8Kernels make_int8_kernels(const char* name) {
+  Int8Kernels kernels = {};
+  kernels.name = name;
+  kernels.layout = kLayout;
+  kernels.stored_offset = kStoredOffset;
+  kernels.quantize = quantize_kernel;
+  kernels.gemm_int8 = gemm_kernel<Int8Rows, Int8Panels>;
+  kernels.step_int8[(size_t)RnnMode::kLstm] = step_int8_kernel<Lstm>;
+  kernels.step_int8[(size_t)RnnMode::kGru] = step_int8_kernel<Gru>;
+  kernels.step_int8[(size_t)RnnMode::kTanh] = step_int8_kernel<TanhRnn>;
+  kernels.step_int8[(size_t)RnnMode::kRelu] = step_int8_kernel<ReluRnn>;
+  return kernels;
+}
+
 template <typename Mode>
 constexpr void add_steps(KernelTable& table, RnnMode mode) {
   const size_t i = (size_t)mode;
-  table.step_int8[i] = step_int8_kernel<Mode>;
   table.step_float[i] = step_float_kernel<Mode>;
   table.step_half[i] = step_half_kernel<Mode>;
 }
@@ -46,13 +61,9 @@ constexpr void add_reduction(KernelTable& table, Reduction reduction) {
 
 constexpr KernelTable make_table(const char* name) {
   KernelTable table = {};
-  table.name = name;
-  table.layout = kLayout;
-  table.stored_offset = kStoredOffset;
+  static_cast<Int8Kernels&>(table) = make_int8_kernels(name);
   table.range = range_kernel;
   table.choose_params = choose_params_kernel;
-  table.quantize = quantize_kernel;
-  table.gemm_int8 = gemm_kernel<Int8Rows, Int8Panels>;
   table.gemm_float = gemm_kernel<FloatRows, FloatPanels>;
   table.gemm_half = gemm_kernel<FloatRows, HalfPanels>;
   table.pack = pack_kernel;
@@ -89,3 +100,5 @@ constexpr KernelTable make_table(const char* name) {
 
 #define DYNAQUANT_KERNEL_TABLE(isa) \
   extern "C" constexpr KernelTable kernel_table_##isa = make_table(#isa)
+#define DYNAQUANT_INT8_KERNELS(isa) \
+  extern "C" constexpr Int8Kernels int8_kernels_##isa = make_int8_kernels(#isa)

@@ -14,5 +14,5 @@ namespace {
 // Kernels, over the vocabulary above.
 #include "kernels.inl.h"
 }  // namespace
-DYNAQUANT_KERNEL_TABLE(neon_i8mm);
+DYNAQUANT_INT8_KERNELS(neon_i8mm);
 }  // namespace dynaquant

@@ -3,8 +3,9 @@
 // Activations are stored as q - 128, because products are of signed bytes. One product fits int16,
 // but two do not ((-128)(-128) twice is 32,768), so each is added to a 32-bit sum with its
 // neighbour at once (sadalp). A column has two sums, joined at the end of the depth
-// (dot_pairs.inl.h). For any weights, 16 multiply-adds take two smull(2) and two sadalp. Tile: 3
-// rows x 1 panel = 24 sums + weights, quads and products, of 32 registers.
+// (dot_pairs.inl.h). For any weights, 16 multiply-adds take two smull(2) and two sadalp. Tile: 6
+// rows x 1 panel = 24 sums of floats, or twice 3 rows with 24 sums of products, + weights, quads
+// and products, of 32 registers.
 //
 // Not used: chains (chains.inl.h), although a weight has an int16 lane of its own here and sums of
 // |w| up to 255 are safe: two smlal(2) and, once a chain, two sadalp. Cortex-A57 and A72, which
@@ -14,7 +15,8 @@
 
 #include "neon_lanes.h"
 
-constexpr int kTileRows = 3;
+constexpr int kTileRows = 6;
+constexpr int kPairsRows = 3;
 constexpr bool kBlockTiles = false;
 constexpr size_t kFarBytes = 0;
 constexpr int32_t kStoredOffset = 128;

@@ -9,6 +9,7 @@
 //                  lie in that order (PanelLayout::interleaved). A single row always takes a block.
 //   kFarBytes      int8 matrices above it come from beyond the nearest caches, and tiles prefetch
 //                  them (prefetch.inl.h); 0: none does
+//   kPairsRows     for dot_pairs.inl.h: rows that a tile sums at a time
 //   kStoredOffset  what is subtracted from a quantized byte when it is stored: 128 where products
 //                  are of signed bytes
 // and one of three products, which it includes last. Each defines the same function:
@@ -41,6 +42,7 @@
 #endif
 
 constexpr int kTileRows = 4;
+constexpr int kPairsRows = 3;
 constexpr bool kBlockTiles = DYNAQUANT_BLOCK_TILES;
 constexpr size_t kFarBytes = DYNAQUANT_BLOCK_TILES ? 1 : 0;
 constexpr int32_t kStoredOffset = DYNAQUANT_STORED_OFFSET;
