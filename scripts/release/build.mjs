@@ -28,12 +28,12 @@ async function buildBinary({ name, os, cpu, target, link }) {
   const folder = join(workshop, name);
   const define = Object.entries({
     CMAKE_TOOLCHAIN_FILE: join(root, 'scripts', 'release', 'zig.cmake'),
-    CMAKE_MAKE_PROGRAM: join(tools, 'ninja', 'data', 'bin', 'ninja'),
+    CMAKE_MAKE_PROGRAM: join(tools, 'bin', 'ninja'),
     CMAKE_BUILD_TYPE: 'Release',
     ZIG: zig,
     TARGET: target,
     ARCH: cpu === 'x64' ? 'x86_64' : 'aarch64',
-    CMAKE_CXX_FLAGS: `-ffile-prefix-map=${root}=.`,
+    CMAKE_CXX_FLAGS: `-ffile-prefix-map=${root}=./`,
     CMAKE_MODULE_LINKER_FLAGS: ['-s', ...link].join(' '),
     CMAKE_JS_INC: join(headers, 'include'),
     CMAKE_JS_LIB: os === 'win32' ? await importLibrary(folder, cpu) : '',
@@ -90,9 +90,9 @@ async function packageLibrary() {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     copyFileSync(join(root, path), join(folder, path));
   }
-  const { private: _, scripts: __, devDependencies: ___, ...rest } = published;
   const binaries = platforms.map(({ name }) => [`@dynaquant/${name}`, published.version]);
-  writePackage(folder, { ...rest, optionalDependencies: Object.fromEntries(binaries) });
+  const ours = { private: undefined, scripts: undefined, devDependencies: undefined };
+  writePackage(folder, { ...published, ...ours, optionalDependencies: Object.fromEntries(binaries) });
   return folder;
 }
 

@@ -21,7 +21,10 @@ let named: string | undefined;
  */
 export function setNativeBinary(path: string): void {
   if (typeof path !== 'string') {
-    throw typeError('ERR_INVALID_ARG_TYPE', `setNativeBinary: path should be a string, got ${describe(path)}`);
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `setNativeBinary: path should be a string, got ${describe(path)}`,
+    );
   }
   if (!path.endsWith('.node')) {
     throw rangeError(
