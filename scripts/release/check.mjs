@@ -1,7 +1,15 @@
 // `npm run release:check`: what `npm run release:build` left in build-release. Reads every binary, installs every
 // platform from a registry on this machine, and runs those that can run here: linux-x64 in this Node, the others in
 // emulators. Needs Debian's llvm, qemu-user, libc6-arm64-cross and wine64, and the build, whose digests it compares.
-import { copyFileSync, cpSync, existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
 import { checkBinary } from './check-binary.mjs';
@@ -35,7 +43,8 @@ await forEach(built, availableParallelism(), async (platform) => {
   expect(packed <= largest.packed, `${platform.name}: ${packed} bytes packed, more than ${largest.packed}`);
 });
 
-const here = JSON.parse(await run(process.execPath, ['scripts/digest.mjs'])).scalar;
+const digests = join(workshop, 'digest.json');
+writeFileSync(digests, await run(process.execPath, ['scripts/digest.mjs']));
 await withRegistry(async (url) => {
   for (const platform of built) await checkInstallation(platform, await install(url, platform));
 });
@@ -74,16 +83,10 @@ async function checkOnMachine({ name }) {
   for (const failure of result.failures) failures.push(`${name}: another result with ${failure}`);
 
   const binary = relative(root, join(folder, 'node_modules', '@dynaquant', name, 'addon.node'));
-  const digest = await runNode(machine, ['scripts/digest.mjs'], {
+  const digest = await runNode(machine, ['scripts/digest.mjs', relative(root, digests)], {
     cwd: root,
     stdout: join(folder, 'digest.json'),
     variables: { DYNAQUANT_BINARY: binary },
   });
-  const digests = Object.entries(JSON.parse(digest));
-  for (const [isa, kinds] of digests) {
-    for (const [kind, value] of Object.entries(kinds)) {
-      expect(value === here[kind], `${name}: ${isa} computes other bits for ${kind}`);
-    }
-  }
-  say(`${name}: the same bits on ${digests.map(([isa]) => isa).join(', ')}`);
+  say(`${name}: the same bits on ${Object.keys(JSON.parse(digest)).join(', ')}`);
 }
