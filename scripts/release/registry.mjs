@@ -1,89 +1,66 @@
 // A registry on this machine that serves a release's tarballs and nothing else, and installations from it.
-import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   realpathSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { run, tarballs, workshop } from './workshop.mjs';
 
-const folder = join(workshop, 'registry');
-
-/** Calls `use(url)` while it runs. */
+/** Calls `use(url)` while it runs. It knows what npm asks of a registry when it installs. */
 export async function withRegistry(use) {
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  const everyone = { access: '$all', publish: '$all' };
-  const config = {
-    storage: join(folder, 'storage'),
-    packages: { '**': everyone },
-    log: { type: 'stdout', level: 'warn' },
-  };
-  writeFileSync(join(folder, 'config.yaml'), JSON.stringify(config)); // YAML is a superset of JSON
-  const url = `http://localhost:${await freePort()}`;
-  await run('npm', ['install', '--silent', '--no-save', '--prefix', folder, 'verdaccio@6.10.4']);
-  const program = join(folder, 'node_modules', 'verdaccio', 'bin', 'verdaccio');
-  const args = [program, '--config', join(folder, 'config.yaml'), '--listen', url];
-  const server = spawn(process.execPath, args, { stdio: 'ignore', cwd: folder });
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, 'localhost', resolve));
+  const url = `http://localhost:${server.address().port}`;
+  const answers = new Map();
+  for (const file of readdirSync(tarballs)) {
+    const bytes = readFileSync(join(tarballs, file));
+    const manifest = JSON.parse(await run('tar', ['xzOf', join(tarballs, file), 'package/package.json']));
+    const { name, version } = manifest;
+    const integrity = `sha512-${createHash('sha512').update(bytes).digest('base64')}`;
+    const versions = { [version]: { ...manifest, dist: { integrity, tarball: `${url}/${file}` } } };
+    answers.set(`/${name}`, JSON.stringify({ name, 'dist-tags': { latest: version }, versions }));
+    answers.set(`/${file}`, bytes);
+  }
+  server.on('request', (request, response) => {
+    const answer = answers.get(decodeURIComponent(request.url));
+    response.writeHead(answer === undefined ? 404 : 200).end(answer ?? '{}');
+  });
   try {
-    await answer(url);
-    for (const name of readdirSync(tarballs))
-      await npm(url, ['publish', join(tarballs, name), '--access=public'], folder);
     return await use(url);
   } finally {
-    server.kill();
+    server.close();
+    server.closeAllConnections();
   }
 }
 
-const freePort = () =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
-
-async function answer(url) {
-  for (let tries = 0; tries < 600; tries++) {
-    if (
-      await fetch(url).then(
-        ({ ok }) => ok,
-        () => false,
-      )
-    )
-      return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error('the registry does not answer');
-}
-
-/** Installs into an empty folder for a platform, with no compiler on the PATH, and gives the folder. */
+/** Installs into an empty folder for a platform, with Node alone on the PATH, and gives the folder. */
 export async function install(url, { name, os, cpu, libc }) {
-  const target = join(workshop, 'machines', name);
-  rmSync(target, { recursive: true, force: true });
-  mkdirSync(target, { recursive: true });
-  writeFileSync(join(target, 'package.json'), '{ "private": true }\n');
+  const folder = join(workshop, 'machines', name);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(join(folder, 'bin'), { recursive: true });
+  symlinkSync(process.execPath, join(folder, 'bin', 'node'));
+  writeFileSync(join(folder, 'package.json'), '{ "private": true }\n');
+  const path = process.env.PATH.split(':').find((each) => existsSync(join(each, 'npm')));
+  const npm = realpathSync(join(path, 'npm'));
   const platform = [`--os=${os}`, `--cpu=${cpu}`, ...(libc ? [`--libc=${libc}`] : [])];
-  await npm(url, ['install', '--ignore-scripts', ...platform, 'dynaquant'], target);
-  return target;
-}
-
-/** npm with Node alone on its PATH. */
-async function npm(url, args, cwd) {
-  const bin = join(folder, 'bin');
-  if (!existsSync(bin)) {
-    mkdirSync(bin);
-    symlinkSync(process.execPath, join(bin, 'node'));
-  }
-  const path = (process.env.PATH ?? '').split(':').find((each) => existsSync(join(each, 'npm')));
-  const cli = realpathSync(join(path, 'npm'));
-  const auth = `--//${new URL(url).host}/:_authToken=nobody`; // npm does not publish without one
-  const options = [`--registry=${url}`, auth, `--cache=${join(folder, 'cache')}`, '--no-audit', '--no-fund'];
-  return run(process.execPath, [cli, ...args, ...options], { cwd, env: { ...process.env, PATH: bin } });
+  const options = [
+    `--registry=${url}`,
+    `--cache=${join(folder, 'cache')}`,
+    '--no-audit',
+    '--no-fund',
+    '--ignore-scripts',
+  ];
+  await run(process.execPath, [npm, 'install', 'dynaquant', ...platform, ...options], {
+    cwd: folder,
+    env: { ...process.env, PATH: join(folder, 'bin') },
+  });
+  return folder;
 }
