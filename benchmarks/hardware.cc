@@ -21,6 +21,8 @@
 #endif
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace {
@@ -60,6 +62,36 @@ double dot_avx512vnni() {
 double fma_avx512() {
   const __m512 a = _mm512_set1_ps(sink), b = _mm512_set1_ps(sink + 1);
   return chains<__m512>(16, [&](__m512& sum) { sum = _mm512_fmadd_ps(a, b, sum); });
+}
+#endif
+#if defined(__AMX_INT8__) && defined(__linux__)
+// From tiles in L1, as products need them: two of rows and two of weights for four products. 0
+// where the system refuses tiles.
+double dot_avx512amx() {
+  static const bool granted = syscall(SYS_arch_prctl, 0x1023, 18) == 0;  // ARCH_REQ_XCOMP_PERM
+  if (!granted) return 0;
+  struct alignas(64) Shapes {
+    std::uint8_t palette, reserved[15];
+    std::uint16_t row_bytes[16];
+    std::uint8_t rows[16];
+  };
+  // Static, because gcc 12 believes that _tile_loadconfig reads 8 bytes of it, and drops the rest.
+  static const Shapes shapes = {
+      1, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+  alignas(64) static const std::uint8_t tiles[4][1024] = {};
+  _tile_loadconfig(&shapes);
+  for (std::size_t n = 0; n < kIterations; ++n) {
+    _tile_loadd(4, tiles[0], 64);
+    _tile_loadd(6, tiles[1], 64);
+    _tile_dpbusd(0, 4, 6);
+    _tile_loadd(5, tiles[2], 64);
+    _tile_dpbusd(1, 5, 6);
+    _tile_loadd(7, tiles[3], 64);
+    _tile_dpbusd(2, 4, 7);
+    _tile_dpbusd(3, 5, 7);
+  }
+  _tile_release();
+  return 4.0 * 16 * 16 * 64 * kIterations;
 }
 #endif
 #if defined(__AVXVNNI__)
@@ -131,6 +163,9 @@ struct Peak {
 };
 
 constexpr Peak kPeaks[] = {
+#if defined(__AMX_INT8__) && defined(__linux__)
+    {"avx512amx", dot_avx512amx, fma_avx512},
+#endif
 #if defined(__AVX512VNNI__)
     {"avx512vnni", dot_avx512vnni, fma_avx512},
 #endif
@@ -215,6 +250,7 @@ int main(int argc, char** argv) {
   std::printf("],\"peaks\":[");
   const char* comma = "";
   for (const Peak& peak : kPeaks) {
+    if (peak.int8() == 0) continue;
     std::printf("%s{\"isa\":\"%s\",", comma, peak.isa);
     print_rates("int8", threads, 60, [&](unsigned, unsigned) { return peak.int8(); });
     std::printf(",");

@@ -71,10 +71,10 @@ function compare(): void {
 /** The model, quantized in every mode. */
 function variants(model: SentenceEncoder): Record<string, SentenceEncoder> {
   const quantized = Object.entries(modes).map(([mode, qconfig]) => {
-    return [mode, quantization.quantizeDynamic(model, new Map([[nn.Linear, qconfig]]))] as const;
+    return [mode, quantization.quantizeDynamic(model, new Map([['encoder', qconfig]]))] as const;
   });
-  const tables = new Map<quantization.ModuleClass, quantization.QConfig>([
-    [nn.Linear, quantization.bestDynamicQConfig],
+  const tables = new Map<string | quantization.ModuleClass, quantization.QConfig>([
+    ['encoder', quantization.bestDynamicQConfig],
     [nn.Embedding, quantization.floatQParamsWeightOnlyQConfig],
   ]);
   return {

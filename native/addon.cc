@@ -8,9 +8,9 @@ namespace dynaquant {
 
 // What each bindings file adds to the addon.
 using Init = void(Napi::Env env, Napi::Object exports);
-Init init_async, init_call, init_convolution, init_elementwise, init_embedding, init_kernels,
-    init_linear, init_matrix, init_pooling, init_random, init_rearrange, init_reduce, init_rnn,
-    init_streams, init_test_doors, init_threads;
+Init init_async, init_call, init_convolution, init_elementwise, init_embedding, init_encoder_layer,
+    init_kernels, init_linear, init_matrix, init_pooling, init_random, init_rearrange, init_reduce,
+    init_rnn, init_streams, init_test_doors, init_threads;
 
 namespace {
 
@@ -19,9 +19,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   supported_tables(tables);
   env.SetInstanceData(new AddonData{tables[0]});
   for (Init* add :
-       {init_async, init_call, init_convolution, init_elementwise, init_embedding, init_kernels,
-        init_linear, init_matrix, init_pooling, init_random, init_rearrange, init_reduce, init_rnn,
-        init_streams, init_test_doors, init_threads}) {
+       {init_async, init_call, init_convolution, init_elementwise, init_embedding,
+        init_encoder_layer, init_kernels, init_linear, init_matrix, init_pooling, init_random,
+        init_rearrange, init_reduce, init_rnn, init_streams, init_test_doors, init_threads}) {
     add(env, exports);
   }
   return exports;

@@ -328,6 +328,22 @@ const kinds = {
       }
     };
   },
+  // Each in one call.
+  encoders() {
+    const { defaultDynamicQConfig, bestDynamicQConfig, float16DynamicQConfig } = quantization;
+    return (see) => {
+      manualSeed(1);
+      for (const [i, width] of [12, 48, 36].entries()) {
+        const options = { dimFeedforward: 7 + 41 * i, batchFirst: i < 2, normFirst: i > 0 };
+        const activation = i === 1 ? 'relu' : 'gelu';
+        const float = new nn.TransformerEncoderLayer(width, 3, { ...options, activation }).eval();
+        const quantized = [defaultDynamicQConfig, bestDynamicQConfig, float16DynamicQConfig].map((qconfig) =>
+          quantization.quantizeDynamic(float, new Map([['', qconfig]])),
+        );
+        for (const layer of [float, ...quantized]) see(layer.forward(randn(3, 5 + 30 * i, width)).data);
+      }
+    };
+  },
   random() {
     return (see) => {
       manualSeed(1);

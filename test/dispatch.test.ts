@@ -1,4 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 import { native } from '../src/native/addon.js';
@@ -96,11 +98,48 @@ const x64Linux = process.platform === 'linux' && process.arch === 'x64';
       'gives the same bits with AVX-512’s encoding (skipped without AVX-512 VNNI)',
       () => {
         const twin = { ...here, binary: build('avxvnni-evex') };
-        expectSameAsHere(digestsOf(twin), builtIsas['x64']!);
+        const others = native().isas();
+        const isas = builtIsas['x64']!.filter((isa) => isa === 'avxvnni' || others.includes(isa));
+        expectSameAsHere(digestsOf(twin), isas);
       },
       tenMinutes,
     );
   });
+
+  // Not a tool, so no machine is required to have it.
+  (native().isas().includes('avx512amx') ? test : test.skip)(
+    'AMX is left alone where the system refuses it (skipped without AMX)',
+    () => {
+      const folder = mkdtempSync(join(tmpdir(), 'refusal-'));
+      try {
+        const library = join(folder, 'refuse.so');
+        const source = `
+          #define _GNU_SOURCE
+          #include <dlfcn.h>
+          #include <errno.h>
+          long syscall(long number, long a, long b, long c, long d, long e, long f) {
+            if (number == 158 && a == 0x1023) return errno = EPERM, -1; // arch_prctl(ARCH_REQ_XCOMP_PERM)
+            long (*next)(long, ...) = dlsym(RTLD_NEXT, "syscall");
+            return next(number, a, b, c, d, e, f);
+          }`;
+        execFileSync(process.env['CC'] ?? 'gcc', ['-shared', '-fPIC', '-x', 'c', '-', '-o', library], {
+          input: source,
+        });
+        const env: NodeJS.ProcessEnv = { ...process.env, LD_PRELOAD: library };
+        const script = 'const n = require("./dist/native/addon.js").native(); console.log(n.isa(), n.isas())';
+        const refused = spawnSync(process.execPath, ['-e', script], { cwd: root, env, encoding: 'utf8' });
+        expect(refused.stdout).toMatch(/^avx512vnni /);
+        expect(refused.stdout).not.toContain('avx512amx');
+        env['DYNAQUANT_ISA'] = 'avx512amx';
+        const wanted = spawnSync(process.execPath, ['-e', script], { cwd: root, env, encoding: 'utf8' });
+        expect(wanted.stderr).toContain(
+          "DYNAQUANT_ISA is 'avx512amx', which this machine cannot run; it has avx512vnni, ",
+        );
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+  );
 
   describe('arm64', () => {
     const tools =

@@ -198,6 +198,20 @@ describe.each(ranges)('int8 product, activations to $largest', ({ reduceRange, l
     }
   });
 
+  // Rows, depths and columns around the sizes of tile registers, and enough of them for AMX.
+  test.each([64, 68, 100, 129, 192, 383])('1 to 70 rows, depth %i', (k) => {
+    const random = pseudoRandom(k);
+    for (const m of [1, 5, 6, 7, 8, 15, 16, 17, 24, 31, 32, 33, 40, 47, 48, 49, 64, 65, 70]) {
+      const n = Math.ceil(2 ** 18 / (Math.max(m, 6) * Math.ceil(k / 4) * 4)) + Math.floor(random() * 67);
+      const weight = Int8Array.from({ length: n * k }, () => Math.floor(random() * 256) - 128);
+      const stride = Math.ceil(k / 4) * 4 + 1;
+      const q = Uint8Array.from({ length: m * stride }, () => Math.floor(random() * (largest + 1)));
+      multiply(q, weight, { m, k, n, stride, zeroPoint: Math.floor(random() * largest), reduceRange });
+      const extreme = new Int8Array(n * k).fill(-128);
+      multiply(q.fill(largest), extreme, { m, k, n, stride, zeroPoint: largest - 1, reduceRange });
+    }
+  });
+
   test.each([-128, 127])('the deepest product of %i does not wrap', (value) => {
     const weight = new Int8Array(deepest).fill(value);
     const stride = Math.ceil(deepest / 4) * 4;
@@ -205,8 +219,10 @@ describe.each(ranges)('int8 product, activations to $largest', ({ reduceRange, l
       [largest, 0],
       [0, largest - 1],
     ] as const) {
-      const q = new Uint8Array(2 * stride).fill(activation);
-      multiply(q, weight, { m: 2, k: deepest, n: 1, stride, zeroPoint, reduceRange });
+      for (const m of [2, 6]) {
+        const q = new Uint8Array(m * stride).fill(activation);
+        multiply(q, weight, { m, k: deepest, n: 1, stride, zeroPoint, reduceRange });
+      }
     }
   });
 });

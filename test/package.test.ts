@@ -86,7 +86,6 @@ test('the tarball has what a user needs and nothing else', () => {
     'dist/index.d.ts',
     'dist/index.d.mts',
     'dist/cli/dynaquant.js',
-    'dist/nn/index.d.ts',
     'binding.gyp',
     'README.md',
     'LICENSE',
@@ -96,6 +95,7 @@ test('the tarball has what a user needs and nothing else', () => {
     expect(paths).toContain(path);
   }
   expect(paths.filter((path) => !/^(dist|native)\/|^[^/]+$/.test(path))).toEqual([]);
+  expect(paths.filter((path) => /\.d\.m?ts$/.test(path)).length).toBe(2);
   // Each is a bundle. The modules in dist are for the tests.
   const programs = paths
     .filter((path) => /\.m?js$/.test(path))

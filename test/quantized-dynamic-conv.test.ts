@@ -41,6 +41,17 @@ test.each(cases.map((c, i) => [i, c.repr as string, c]))('case %i, %s: has PyTor
 });
 test('eight cases', () => expect(cases).toHaveLength(8));
 
+test('large products of overlapping rows give the same bytes on every instruction set', () => {
+  const float = new nn.Conv1d(35, 67, 3, { padding: 1 });
+  const x = randn(2, 35, 101);
+  const outputs = native()
+    .isas()
+    .map((isa) =>
+      withIsa(isa, () => bytesOf(dynamic.Conv1d.fromFloat(float, defaultDynamicQConfig).forward(x))),
+    );
+  for (const output of outputs) expect(output).toBe(outputs[0]);
+});
+
 test('is converted where it is named, and float by default', async () => {
   const model = new nn.Sequential(new nn.Conv1d(3, 4, 3, { padding: 1 }), new nn.ReLU());
   expect(String(quantizeDynamic(model).get(0))).toBe(String(model.get(0)));

@@ -1,6 +1,7 @@
 import {
   testDynamicLayer,
   testEveryIsa,
+  testLargeBatches,
   testFewUnits,
   testFloat16,
   testHostile,
@@ -13,6 +14,7 @@ testDynamicLayer('GRU', { cases: 26 });
 testModes('GRU', 4);
 testFloat16('GRU', 3);
 testEveryIsa('GRU');
+testLargeBatches('GRU');
 testFewUnits('GRU');
 testPerRow('GRU');
 testRoundTrip('GRU', { num_layers: 2, bidirectional: true, batch_first: true });

@@ -17,6 +17,7 @@ import { manualSeed, randn } from '../src/random.js';
 import { loadSync } from '../src/serialization/load.js';
 import { saveSync } from '../src/serialization/save.js';
 import { cat, Tensor, zeros } from '../src/tensor/index.js';
+import { getNumThreads, setNumThreads } from '../src/threads.js';
 import { bytesOf, everyQConfig, expectClose, golden, pseudoRandom, qconfigOf, withIsa } from './support.js';
 
 const group = golden('dynamic');
@@ -127,6 +128,30 @@ test('200 random configurations give the same bytes on every instruction set', (
     );
     for (const other of others) expect(other).toBe(first);
   }
+});
+
+test('large products give the same bytes on every instruction set and number of threads', () => {
+  const before = getNumThreads();
+  for (const [inFeatures, outFeatures] of [
+    [70, 1000],
+    [384, 387],
+  ] as const) {
+    const float = new nn.Linear(inFeatures, outFeatures);
+    for (const rows of [6, 17, 40, 70]) {
+      const x = randn(rows, inFeatures);
+      (x.data as Float32Array).fill(0, 3 * inFeatures, 4 * inFeatures); // a row of zeros
+      for (const qconfig of everyQConfig) {
+        const outputs = isas.flatMap((isa) =>
+          [1, 2].map((threads) => {
+            setNumThreads(threads);
+            return withIsa(isa, () => bytesOf(QuantizedLinear.fromFloat(float, qconfig).forward(x)));
+          }),
+        );
+        for (const output of outputs) expect(output).toBe(outputs[0]);
+      }
+    }
+  }
+  setNumThreads(before);
 });
 
 describe.each(isas)('a row has the same bits alone and in any batch, on %s', (isa) => {

@@ -5,6 +5,7 @@ import { randn } from '../src/random.js';
 import {
   testDynamicLayer,
   testEveryIsa,
+  testLargeBatches,
   testFewUnits,
   testFloat16,
   testHostile,
@@ -18,6 +19,7 @@ testDynamicLayer('LSTM', { cases: 26 });
 testModes('LSTM', 6);
 testFloat16('LSTM', 3);
 testEveryIsa('LSTM');
+testLargeBatches('LSTM');
 testFewUnits('LSTM');
 testPerRow('LSTM');
 testPerRow('LSTM', { proj_size: 11 });

@@ -1,6 +1,7 @@
 import * as nn from '../src/nn/index.js';
 import {
   testEveryIsa,
+  testLargeBatches,
   testFewUnits,
   testHostile,
   testModes,
@@ -11,6 +12,7 @@ import {
 // PyTorch has no quantized RNN: the reference is the model in numpy that makes the modes.
 testModes('RNN', 5);
 testEveryIsa('RNN');
+testLargeBatches('RNN');
 testFewUnits('RNN');
 testPerRow('RNN');
 testPerRow('RNN', { nonlinearity: 'relu' });

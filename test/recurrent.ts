@@ -25,6 +25,7 @@ import {
   type Golden,
   type GoldenCase,
 } from './support.js';
+import { getNumThreads, setNumThreads } from '../src/threads.js';
 
 // What holds of every recurrent module and cell, float and quantized: each test file says for which class.
 
@@ -312,6 +313,31 @@ export function testEveryIsa(name: LayerName): void {
       );
       for (const other of others) expect(other).toEqual(first);
     }
+  });
+}
+
+/** Enough sequences and units for tile registers, whose rows and depth they do not fill. */
+export function testLargeBatches(name: LayerName): void {
+  test(`large batches of ${name} give the same bytes on every instruction set and number of threads`, () => {
+    const before = getNumThreads();
+    manualSeed(9);
+    for (const [units, batch] of [
+      [200, 16],
+      [266, 37],
+    ] as const) {
+      const float = floatModule(name, [80, units], { bidirectional: true });
+      const x = randn(3, batch, 80);
+      for (const qconfig of everyQConfig) {
+        const [first, ...others] = isas.flatMap((isa) =>
+          [1, 2].map((threads) => {
+            setNumThreads(threads);
+            return withIsa(isa, () => tensorsOf(quantize(name, float, qconfig).forward(x)).map(bytesOf));
+          }),
+        );
+        for (const other of others) expect(other).toEqual(first);
+      }
+    }
+    setNumThreads(before);
   });
 }
 

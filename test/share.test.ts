@@ -198,6 +198,7 @@ test('four threads that share a model use little more memory than one', () => {
       );
       const shared = d.share(model);
       console.log(await four(shared) - alone);
+      model.dispose(); // until here it must not be collected
     })();`;
   const output = execFileSync(process.execPath, ['--expose-gc', '-e', script], { encoding: 'utf8' });
   expect(Number(output)).toBeLessThan(30); // seen: 15; with copies of their own: 400

@@ -579,14 +579,15 @@ describe('a saved state', () => {
       const { nn, manualSeed, randn } = require('dynaquant');
       manualSeed(5);
       const streams = new nn.Streams(new nn.LSTM(3, 4));
-      const saved = process.argv[1];
+      const saved = process.env.SAVED_STATE;
       const id = saved === undefined ? streams.open() : streams.fromBuffer(Buffer.from(saved, 'hex'));
       if (saved === undefined) streams.step([id], randn(1, 3));
       console.log(Buffer.from(streams.toBuffer(id)).toString('hex'));`;
     const cwd = join(__dirname, '..');
     const first = runNode(['-e', script], { cwd });
     expect(first.stderr).toBe('');
-    expect(runNode(['-e', script, first.stdout.trim()], { cwd }).stdout).toBe(first.stdout);
+    const env = { ...process.env, SAVED_STATE: first.stdout.trim() };
+    expect(runNode(['-e', script], { cwd, env }).stdout).toBe(first.stdout);
   });
   test('that is damaged is refused, whichever byte it is', () => {
     const size = streams.size;

@@ -6,7 +6,7 @@ import { quantizeDynamic } from '../src/quantization/index.js';
 import { manualSeed, randn } from '../src/random.js';
 import { load } from '../src/serialization/load.js';
 import { modelFromStateDict } from '../src/serialization/model-from-state-dict.js';
-import { ones, zeros, type Tensor } from '../src/tensor/index.js';
+import { cat, ones, zeros, type Tensor } from '../src/tensor/index.js';
 import { bytesOf, everyQConfig, expectClose, golden, type GoldenCase } from './support.js';
 
 const attention = golden('attention');
@@ -216,7 +216,7 @@ describe('quantized', () => {
   test('by default the projections of a MultiheadAttention too', () => {
     expect(String(quantizeDynamic(layer()))).toBe(`TransformerEncoderLayer(
   (self_attn): DynamicQuantizedMultiheadAttention(
-    (in_proj): DynamicQuantizedLinear(in_features=12, out_features=36, dtype=torch.qint8, qscheme=torch.per_tensor_affine)
+    (in_proj): DynamicQuantizedLinear(in_features=12, out_features=36, dtype=torch.qint8, qscheme=torch.per_channel_affine)
     (out_proj): DynamicQuantizedLinear(in_features=12, out_features=12, dtype=torch.qint8, qscheme=torch.per_tensor_affine)
   )
   (linear1): DynamicQuantizedLinear(in_features=12, out_features=20, dtype=torch.qint8, qscheme=torch.per_tensor_affine)
@@ -239,27 +239,24 @@ describe('quantized', () => {
     ]);
     expect(String(quantizeDynamic(layer(), spec))).toBe(String(only));
   });
-  test.each(everyQConfig)('integers and results are those of an nn.Linear, in every mode', (qconfig) => {
+  test.each(everyQConfig)('integers and results are those of three nn.Linears, in every mode', (qconfig) => {
     for (const sizes of [{}, { kdim: 5, vdim: 7 }]) {
       const float = new MultiheadAttention(12, 3, { batchFirst: true, addBiasKv: true, ...sizes });
       float.in_proj_bias!.copy_(randn(36));
       const twin = dynamic.MultiheadAttention.fromFloat(float, qconfig);
-      const linears = Object.entries({ '': 12, q: 12, k: 5, v: 7 }).flatMap(([part, columns], i) => {
-        const weight = part === '' ? float.in_proj_weight : float[`${part as 'q'}_proj_weight`];
-        if (weight === null) return [];
-        const linear = new nn.Linear(columns, weight.size(0));
+      const linears = (['q', 'k', 'v'] as const).map((part, i) => {
+        const rows = [12 * i, 12 * (i + 1)] as const;
+        const weight = float[`${part}_proj_weight`] ?? float.in_proj_weight!.slice(0, ...rows);
+        const linear = new nn.Linear(weight.size(1), 12);
         linear.weight.copy_(weight);
-        linear.bias!.copy_(
-          part === '' ? float.in_proj_bias! : float.in_proj_bias!.slice(0, 12 * (i - 1), 12 * i),
-        );
-        return [
-          [part === '' ? 'in_proj' : `${part}_proj`, dynamic.Linear.fromFloat(linear, qconfig)] as const,
-        ];
+        linear.bias!.copy_(float.in_proj_bias!.slice(0, ...rows));
+        return dynamic.Linear.fromFloat(linear, qconfig);
       });
-      for (const [name, linear] of linears) {
-        const own = twin.getSubmodule(name).stateDict();
-        for (const [key, tensor] of linear.stateDict()) expect(bytesOf(own.get(key)!)).toBe(bytesOf(tensor));
-      }
+      const projections = twin.in_proj === null ? [twin.q_proj!, twin.k_proj!, twin.v_proj!] : [twin.in_proj];
+      const x = [float.embedDim, float.kdim, float.vdim].map((columns) => randn(2, 5, columns));
+      const own = projections.map((linear, i) => linear.forward(x[i]!));
+      const wanted = linears.map((linear, i) => linear.forward(x[twin.in_proj === null ? i : 0]!));
+      expect(bytesOf(cat(own, -1))).toBe(bytesOf(cat(wanted, -1)));
       const [q, k, v] = [randn(2, 4, 12), randn(2, 6, float.kdim), randn(2, 6, float.vdim)];
       const [out] = twin.eval().forward(q, k, v);
       const scale = out.abs().max().item();

@@ -1,5 +1,5 @@
 // The models of the examples, small and seeded as test/fixtures/make_models.py made them, beside PyTorch's numbers.
-import { sentenceEncoder, SentenceEncoder } from '../examples/sentence-encoder/model.js';
+import { sentenceEncoder, type SentenceEncoder } from '../examples/sentence-encoder/model.js';
 import { melSpectrum } from '../examples/speaker-encoder/mel.js';
 import { speakerEncoder, SpeakerEncoder } from '../examples/speaker-encoder/model.js';
 import { chunksOf, voiceDetector, VoiceDetector } from '../examples/voice-detector/model.js';
@@ -18,6 +18,40 @@ const pytorchs = {
   float16: quantization.float16DynamicQConfig,
 };
 
+const encoderClasses = [nn.Linear, nn.MultiheadAttention];
+
+/** The state dict of a BERT, whose weights are drawn in the order in which PyTorch draws them. */
+function bert(): nn.StateDict {
+  const { words, positions, width, inner, layers } = sizes;
+  const linear = (columns: number, rows: number) => new nn.Linear(columns, rows);
+  const layer = (i: number): [string, nn.Module][] => {
+    const parts: [string, nn.Module][] = [
+      ...['query', 'key', 'value'].map((part): [string, nn.Module] => [
+        `attention.self.${part}`,
+        linear(width, width),
+      ]),
+      ['attention.output.dense', linear(width, width)],
+      ['attention.output.LayerNorm', new nn.LayerNorm(width)],
+      ['intermediate.dense', linear(width, inner)],
+      ['output.dense', linear(inner, width)],
+      ['output.LayerNorm', new nn.LayerNorm(width)],
+    ];
+    return parts.map(([name, module]) => [`encoder.layer.${i}.${name}`, module]);
+  };
+  const modules: [string, nn.Module][] = [
+    ['embeddings.word_embeddings', new nn.Embedding(words, width)],
+    ['embeddings.position_embeddings', new nn.Embedding(positions, width)],
+    ['embeddings.token_type_embeddings', new nn.Embedding(2, width)],
+    ['embeddings.LayerNorm', new nn.LayerNorm(width)],
+    ...Array.from({ length: layers }, (_, i) => layer(i)).flat(),
+  ];
+  return new Map(
+    modules.flatMap(([prefix, module]) =>
+      Array.from(module.stateDict(), ([name, value]) => [`${prefix}.${name}`, value] as const),
+    ),
+  ) as nn.StateDict;
+}
+
 /** The mean of `|a - b|`. */
 const distance = (a: Tensor, b: Tensor): number => a.sub(b).abs().mean().item();
 
@@ -27,8 +61,8 @@ function seeded<M>(seed: number, build: () => M): M {
 }
 
 describe.each([
-  ['sentence', 1, [nn.Linear], () => new SentenceEncoder(sizes), 'words', forward],
-  ['padded', 1, [nn.Linear], () => new SentenceEncoder(sizes), 'words', forward],
+  ['sentence', 1, encoderClasses, () => sentenceEncoder(bert(), sizes), 'words', forward],
+  ['padded', 1, encoderClasses, () => sentenceEncoder(bert(), sizes), 'words', forward],
   ['voice', 2, [nn.LSTMCell], () => new VoiceDetector(detectorSizes), 'chunks', listen],
   ['speaker', 3, [nn.LSTM, nn.Linear], () => new SpeakerEncoder(speakerSizes), 'mels', forward],
 ] as const)('%s', (kind, seed, classes, build, inputs, run) => {
@@ -62,7 +96,7 @@ function listen(model: VoiceDetector, chunks: Tensor): Tensor {
 }
 
 test('a sentence has one vector, whatever is beside it', () => {
-  const model = seeded(1, () => new SentenceEncoder(sizes)).eval();
+  const model = seeded(1, () => sentenceEncoder(bert(), sizes));
   const words = group.tensor(caseOf('padded')['words']!);
   const together = model.forward(words);
   [9, 5, 2].forEach((length, i) => {
@@ -95,7 +129,6 @@ test('live streams of a voice detector give the bits of each sound alone', () =>
 });
 
 test.each([
-  ['sentenceEncoder', () => sentenceEncoder, () => new SentenceEncoder(sizes), sizes],
   ['voiceDetector', () => voiceDetector, () => new VoiceDetector(detectorSizes), detectorSizes],
   ['speakerEncoder', () => speakerEncoder, () => new SpeakerEncoder(speakerSizes), speakerSizes],
 ])('%s builds the model of a state dict', (_, load, build, sizes) => {
@@ -104,6 +137,12 @@ test.each([
   const bytes = (each: nn.StateDict): string[] => Array.from(each, ([name, value]) => name + bytesOf(value));
   expect(bytes(model.stateDict())).toEqual(bytes(state));
   expect(model.training).toBe(false);
+});
+
+test('sentenceEncoder says what a state dict lacks', () => {
+  const state = bert();
+  state.delete('encoder.layer.1.output.dense.bias');
+  expect(() => sentenceEncoder(state, sizes)).toThrow('encoder.layer.1.output.dense.bias is missing');
 });
 
 test('a sound becomes chunks, each after the end of the one before it', () => {

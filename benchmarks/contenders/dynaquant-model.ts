@@ -78,7 +78,7 @@ async function floatModel({ kind, steps }: ModelTrial, weights: string): Promise
 /** The default as a user calls it; another mode for the same modules. */
 function quantize(model: nn.Module, qconfig: quantization.QConfig): nn.Module {
   if (qconfig === quantization.defaultDynamicQConfig) return quantization.quantizeDynamic(model);
-  const types: readonly unknown[] = [nn.Linear, nn.LSTM, nn.LSTMCell];
+  const types: readonly unknown[] = [nn.Linear, nn.MultiheadAttention, nn.LSTM, nn.LSTMCell];
   const named = [...model.namedModules()].filter(([, module]) => types.includes(module.constructor));
   return quantization.quantizeDynamic(model, new Map(named.map(([name]) => [name, qconfig])));
 }

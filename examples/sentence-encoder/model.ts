@@ -1,6 +1,4 @@
-import { arange, nn, tensor, type Tensor } from 'dynaquant';
-
-const { gelu, scaledDotProductAttention } = nn.functional;
+import { arange, cat, nn, tensor, type Tensor } from 'dynaquant';
 
 /** The sizes of a BERT. The default is MiniLM's. */
 export interface BertSizes {
@@ -20,10 +18,10 @@ export const miniLM: BertSizes = {
   layers: 6,
 };
 
-// Children have the names of BERT's state dict.
+/** What BERT adds to the square root of a variance. */
+const layerNormEps = 1e-12;
 
-const layerNorm = (width: number): nn.LayerNorm => new nn.LayerNorm(width, { eps: 1e-12 });
-
+/** Children have the names of BERT's state dict. */
 class Embeddings extends nn.Module {
   readonly word_embeddings: nn.Embedding;
   readonly position_embeddings: nn.Embedding;
@@ -35,7 +33,7 @@ class Embeddings extends nn.Module {
     this.word_embeddings = new nn.Embedding(words, width);
     this.position_embeddings = new nn.Embedding(positions, width);
     this.token_type_embeddings = new nn.Embedding(2, width);
-    this.LayerNorm = layerNorm(width);
+    this.LayerNorm = new nn.LayerNorm(width, { eps: layerNormEps });
   }
   forward(words: Tensor): Tensor {
     const positions = this.position_embeddings.forward(arange(words.size(1)));
@@ -44,127 +42,32 @@ class Embeddings extends nn.Module {
   }
 }
 
-class SelfAttention extends nn.Module {
-  readonly query: nn.Linear;
-  readonly key: nn.Linear;
-  readonly value: nn.Linear;
-
-  constructor(
-    { width }: BertSizes,
-    readonly heads: number,
-  ) {
-    super();
-    this.query = new nn.Linear(width, width);
-    this.key = new nn.Linear(width, width);
-    this.value = new nn.Linear(width, width);
-  }
-  forward(x: Tensor, mask?: Tensor): Tensor {
-    const [batch, time, width] = x.shape as [number, number, number];
-    const split = (y: Tensor): Tensor =>
-      y.reshape(batch, time, this.heads, width / this.heads).transpose(1, 2);
-    const query = split(this.query.forward(x));
-    const key = split(this.key.forward(x));
-    const value = split(this.value.forward(x));
-    const mixed = scaledDotProductAttention(query, key, value, { attnMask: mask });
-    return mixed.transpose(1, 2).reshape(batch, time, width);
-  }
-}
-
-/** A Linear, what went around it, and a LayerNorm. */
-class Output extends nn.Module {
-  readonly dense: nn.Linear;
-  readonly LayerNorm: nn.LayerNorm;
-
-  constructor(inputs: number, width: number) {
-    super();
-    this.dense = new nn.Linear(inputs, width);
-    this.LayerNorm = layerNorm(width);
-  }
-  forward(y: Tensor, x: Tensor): Tensor {
-    return this.LayerNorm.forward(this.dense.forward(y).add(x));
-  }
-}
-
-class Attention extends nn.Module {
-  readonly self: SelfAttention;
-  readonly output: Output;
-
-  constructor(sizes: BertSizes) {
-    super();
-    this.self = new SelfAttention(sizes, sizes.heads);
-    this.output = new Output(sizes.width, sizes.width);
-  }
-  forward(x: Tensor, mask?: Tensor): Tensor {
-    return this.output.forward(this.self.forward(x, mask), x);
-  }
-}
-
-class Intermediate extends nn.Module {
-  readonly dense: nn.Linear;
-
-  constructor({ width, inner }: BertSizes) {
-    super();
-    this.dense = new nn.Linear(width, inner);
-  }
-  forward(x: Tensor): Tensor {
-    return gelu(this.dense.forward(x));
-  }
-}
-
-class Layer extends nn.Module {
-  readonly attention: Attention;
-  readonly intermediate: Intermediate;
-  readonly output: Output;
-
-  constructor(sizes: BertSizes) {
-    super();
-    this.attention = new Attention(sizes);
-    this.intermediate = new Intermediate(sizes);
-    this.output = new Output(sizes.inner, sizes.width);
-  }
-  forward(x: Tensor, mask?: Tensor): Tensor {
-    const mixed = this.attention.forward(x, mask);
-    return this.output.forward(this.intermediate.forward(mixed), mixed);
-  }
-}
-
-class Encoder extends nn.Module {
-  readonly layer: nn.ModuleList;
-
-  constructor(sizes: BertSizes) {
-    super();
-    this.layer = new nn.ModuleList(Array.from({ length: sizes.layers }, () => new Layer(sizes)));
-  }
-  forward(x: Tensor, mask?: Tensor): Tensor {
-    for (const layer of this.layer) x = (layer as Layer).forward(x, mask);
-    return x;
-  }
-}
-
 /** BERT, and the mean of its outputs as a sentence's vector of length 1. */
 export class SentenceEncoder extends nn.Module {
   readonly embeddings: Embeddings;
-  readonly encoder: Encoder;
+  readonly encoder: nn.TransformerEncoder;
 
   constructor(sizes: BertSizes = miniLM) {
     super();
+    const { width, heads, inner, layers } = sizes;
     this.embeddings = new Embeddings(sizes);
-    this.encoder = new Encoder(sizes);
-  }
-
-  /** The outputs for words `(B, T)`: `(B, T, width)`. */
-  hidden(words: Tensor, mask?: Tensor): Tensor {
-    return this.encoder.forward(this.embeddings.forward(words), mask);
+    const layer = new nn.TransformerEncoderLayer(width, heads, {
+      dimFeedforward: inner,
+      activation: 'gelu',
+      layerNormEps,
+      batchFirst: true,
+    });
+    this.encoder = new nn.TransformerEncoder(layer, layers);
   }
 
   /** Turns words `(B, T)`, with zeros after the end of a sentence, into vectors `(B, width)`. */
   forward(words: Tensor): Tensor {
-    const [batch, time] = words.shape as [number, number];
+    const x = this.embeddings.forward(words);
     const isPadding = words.eq(0);
-    if (!isPadding.any().item()) return normalize(this.hidden(words).mean(1));
-    const real = isPadding.eq(0);
-    const x = this.hidden(words, real.reshape(batch, 1, 1, time)).mul(real.float().unsqueeze(2));
-    return normalize(x.sum(1).div(real.float().sum(1, true)));
+    if (!isPadding.any().item()) return normalize(this.encoder.forward(x).mean(1));
+    const real = isPadding.eq(0).float();
+    const y = this.encoder.forward(x, { srcKeyPaddingMask: isPadding }).mul(real.unsqueeze(2));
+    return normalize(y.sum(1).div(real.sum(1, true)));
   }
 }
 
@@ -173,10 +76,39 @@ function normalize(x: Tensor): Tensor {
   return x.div(x.norm(2, 1, true));
 }
 
+/** The modules of a layer, by BERT's names for them. */
+const layerNames: Readonly<Record<string, string>> = {
+  'attention.output.dense': 'self_attn.out_proj',
+  'attention.output.LayerNorm': 'norm1',
+  'intermediate.dense': 'linear1',
+  'output.dense': 'linear2',
+  'output.LayerNorm': 'norm2',
+};
+
+/** A BERT's state dict by the names of PyTorch's encoder, which has queries, keys and values in one matrix. */
+function renamed(state: nn.StateDict, layers: number): nn.StateDictLike {
+  const own = new Map([...state].filter(([name]) => name.startsWith('embeddings.')));
+  own.delete('embeddings.position_ids');
+  const take = (name: string): Tensor => {
+    const value = state.get(name);
+    if (value === undefined) throw new Error(`${name} is missing`);
+    return value;
+  };
+  for (let i = 0; i < layers; i++) {
+    const [theirs, ours] = [`encoder.layer.${i}`, `encoder.layers.${i}`];
+    for (const kind of ['weight', 'bias']) {
+      const parts = ['query', 'key', 'value'].map((part) => take(`${theirs}.attention.self.${part}.${kind}`));
+      own.set(`${ours}.self_attn.in_proj_${kind}`, cat(parts));
+      for (const [from, to] of Object.entries(layerNames))
+        own.set(`${ours}.${to}.${kind}`, take(`${theirs}.${from}.${kind}`));
+    }
+  }
+  return own;
+}
+
 /** The encoder of a BERT's state dict, of which the mean needs no pooler. */
-export function sentenceEncoder(state: nn.StateDict, sizes?: BertSizes): SentenceEncoder {
+export function sentenceEncoder(state: nn.StateDict, sizes: BertSizes = miniLM): SentenceEncoder {
   const model = nn.utils.skipInit(SentenceEncoder, sizes);
-  const own = new Set(model.stateDict().keys());
-  model.loadStateDict(new Map([...state].filter(([name]) => own.has(name))));
+  model.loadStateDict(renamed(state, sizes.layers));
   return model.eval();
 }

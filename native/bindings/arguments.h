@@ -125,6 +125,27 @@ inline std::size_t size_argument(Napi::Env env, napi_value value, const char* na
   return size_number(env, number, name);
 }
 
+// Reads the numbers of a Float64Array in turn.
+class NumberReader {
+ public:
+  NumberReader(Napi::Env env, const Napi::Value& value, const char* name)
+      : env_(env), name_(name), numbers_(typed_array<double>(env, value, name)) {}
+
+  double number() {
+    if (next_ == numbers_.size) {
+      throw Napi::RangeError::New(env_, std::string(name_) + " is too short");
+    }
+    return numbers_.data[next_++];
+  }
+  std::size_t size() { return size_number(env_, number(), name_); }
+
+ private:
+  Napi::Env env_;
+  const char* name_;
+  Span<double> numbers_;
+  std::size_t next_ = 0;
+};
+
 // A size that is at least `least`, and not larger than a dimension may be.
 inline std::size_t size_from(Napi::Env env, std::size_t least, double number, const char* name) {
   const std::size_t size = size_number(env, number, name);

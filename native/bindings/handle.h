@@ -48,6 +48,11 @@ class Handle : public Napi::ObjectWrap<Derived>, public LiveHandle {
   }
   void dispose(const Napi::CallbackInfo& info) { release(info.Env()); }
 
+  // The layer that a handle of this class shares under this number, or null.
+  static std::shared_ptr<const Layer> shared(std::uint64_t number) {
+    return std::static_pointer_cast<const Layer>(shared_layer(number, kind()));
+  }
+
   bool is_collected() const override { return this->Value().IsEmpty(); }
   void release(Napi::BasicEnv env) override {
     layer_.reset();
@@ -67,7 +72,7 @@ class Handle : public Napi::ObjectWrap<Derived>, public LiveHandle {
     LiveHandles& handles = addon_data(env).handles;
     if (info[0].IsNumber()) {
       number_ = size_argument(env, info[0], "number");
-      layer_ = std::static_pointer_cast<const Layer>(shared_layer(number_, kind()));
+      layer_ = shared(number_);
       if (layer_ == nullptr) throw Napi::RangeError::New(env, "there is no such shared layer");
     } else {
       layer_ = with_memory(env, [&] { return make(info); });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <memory>
 #include <type_traits>
+#include <utility>
 
 #include "bindings/arguments.h"
 #include "bindings/async.h"
@@ -8,6 +9,7 @@
 #include "bindings/environment.h"
 #include "bindings/handle.h"
 #include "bindings/matrix_argument.h"
+#include "bindings/shared_linear.h"
 #include "engine/linear.h"
 #include "engine/product.h"
 #include "engine/thread_pool.h"
@@ -83,7 +85,24 @@ class LinearHandle : public Handle<LinearHandle<Matrix>, Linear<Matrix>> {
   }
 };
 
+template <typename Matrix>
+bool share(std::uint64_t number, SharedLinear& linear) {
+  std::shared_ptr<const Linear<Matrix>> layer = LinearHandle<Matrix>::shared(number);
+  if (layer == nullptr) return false;
+  linear = {layer.get(), std::move(layer)};
+  return true;
+}
+
 }  // namespace
+
+SharedLinear shared_linear(Napi::Env env, std::uint64_t number) {
+  SharedLinear linear;
+  if (!share<Int8Matrix>(number, linear) && !share<FloatMatrix>(number, linear) &&
+      !share<HalfMatrix>(number, linear)) {
+    throw Napi::RangeError::New(env, "there is no such shared Linear");
+  }
+  return linear;
+}
 
 void init_linear(Napi::Env env, Napi::Object exports) {
   LinearHandle<FloatMatrix>::define(env, exports, "FloatLinear");

@@ -64,28 +64,6 @@ Napi::Value multiply_floats(const Napi::CallbackInfo& info) {
                       with_memory(env, [&] { return multiply(selected_kernels(env), wanted); }));
 }
 
-// Reads the numbers of an attention in turn.
-class Geometry {
- public:
-  Geometry(Napi::Env env, const Napi::Value& value)
-      : env_(env), numbers_(typed_array<double>(env, value, "geometry")) {}
-
-  double number() {
-    if (next_ == numbers_.size) throw Napi::RangeError::New(env_, "geometry is too short");
-    return numbers_.data[next_++];
-  }
-  std::size_t size() { return size_number(env_, number(), "geometry"); }
-  HeadSteps steps() {
-    const std::size_t batch = size(), head = size();
-    return {batch, head, size()};
-  }
-
- private:
-  Napi::Env env_;
-  Span<double> numbers_;
-  std::size_t next_ = 0;
-};
-
 // Rows in each head of each batch.
 struct HeadRows {
   std::size_t batch;
@@ -94,12 +72,17 @@ struct HeadRows {
   std::size_t features;  // of a row
 };
 
+HeadSteps steps_argument(NumberReader& geometry) {
+  const std::size_t batch = geometry.size(), head = geometry.size();
+  return {batch, head, geometry.size()};
+}
+
 // The address of the first row, if all of them are inside the array. Takes the offset and the steps
 // from the geometry.
 float* heads_argument(Napi::Env env, const Napi::Value& value, const char* name,
-                      const HeadRows& wanted, Geometry& geometry, HeadSteps& steps) {
+                      const HeadRows& wanted, NumberReader& geometry, HeadSteps& steps) {
   const std::size_t offset = geometry.size();
-  steps = geometry.steps();
+  steps = steps_argument(geometry);
   const Span<float> span = typed_array<float>(env, value, name);
   const std::size_t end = sum({offset, product({wanted.batch - 1, steps.batch}),
                                product({wanted.heads - 1, steps.head}),
@@ -113,7 +96,7 @@ float* heads_argument(Napi::Env env, const Napi::Value& value, const char* name,
 // q, k, v, out and the mask.
 Napi::Value attend(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  Geometry geometry(env, info[6]);
+  NumberReader geometry(env, info[6], "geometry");
   Attention wanted = {};
   AttentionSizes& sizes = wanted.sizes;
   for (std::size_t* size : {&sizes.batch, &sizes.heads, &sizes.group, &sizes.queries, &sizes.keys,

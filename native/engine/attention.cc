@@ -6,7 +6,6 @@
 
 #include "engine/cost.h"
 #include "engine/float_product.h"
-#include "engine/scratch.h"
 #include "engine/thread_pool.h"
 
 namespace dynaquant {
@@ -24,38 +23,11 @@ std::size_t block_rows(const AttentionSizes& sizes) {
   return std::min(rows, sizes.queries);
 }
 
-// What a thread needs. Each packs all keys and values of a head for itself, so that they take
-// threads * keys * (features + value_features) * 4 bytes.
-struct Room {
-  Room(Scratch& scratch, const AttentionSizes& sizes, std::size_t threads)
-      : stride(padded_columns(sizes.keys)) {
-    const bool few = sizes.queries <= kFewRows;
-    keys_size = few ? kRowScratch : packed_floats(sizes.features, sizes.keys);
-    values_size = few ? 0 : packed_floats(sizes.keys, sizes.value_features);
-    scores_size = block_rows(sizes) * stride;
-    keys = scratch.take<float>(threads * keys_size);
-    values = scratch.take<float>(threads * values_size);
-    scores = scratch.take<float>(threads * scores_size);
-  }
-  Room of(std::size_t thread) const {
-    Room room = *this;
-    room.keys += thread * keys_size;
-    room.values += thread * values_size;
-    room.scores += thread * scores_size;
-    return room;
-  }
-
-  float* keys;
-  float* values;
-  float* scores;  // rows of `stride`
-  std::size_t stride;
-  std::size_t keys_size, values_size, scores_size;
-};
-
 // Some queries of one head.
 class Item {
  public:
-  Item(const KernelTable& kernels, const Attention& attention, const Room& room, std::size_t item)
+  Item(const KernelTable& kernels, const Attention& attention, const AttentionRoom& room,
+       std::size_t item)
       : kernels_(kernels), all_(attention), sizes_(attention.sizes), room_(room) {
     const std::size_t chunks = (sizes_.queries + kItemRows - 1) / kItemRows;
     begin_ = item % chunks * kItemRows;
@@ -125,7 +97,7 @@ class Item {
   const KernelTable& kernels_;
   const Attention& all_;
   const AttentionSizes& sizes_;
-  const Room& room_;
+  const AttentionRoom& room_;
   std::size_t begin_, end_, head_, batch_, keys_;
   FloatRows k_, v_;
 };
@@ -137,21 +109,45 @@ double Attention::ns() const {
   return scores * static_cast<double>(sizes.features + sizes.value_features + 32) / 50;
 }
 
-Status attend(const KernelTable& kernels, const Attention& attention) {
+AttentionRoom::AttentionRoom(Scratch& scratch, const AttentionSizes& sizes, std::size_t threads)
+    : stride(padded_columns(sizes.keys)) {
+  const bool few = sizes.queries <= kFewRows;
+  keys_size = few ? kRowScratch : packed_floats(sizes.features, sizes.keys);
+  values_size = few ? 0 : packed_floats(sizes.keys, sizes.value_features);
+  scores_size = block_rows(sizes) * stride;
+  keys = scratch.take<float>(threads * keys_size);
+  values = scratch.take<float>(threads * values_size);
+  scores = scratch.take<float>(threads * scores_size);
+}
+
+AttentionRoom AttentionRoom::of(std::size_t thread) const {
+  AttentionRoom room = *this;
+  room.keys += thread * keys_size;
+  room.values += thread * values_size;
+  room.scores += thread * scores_size;
+  return room;
+}
+
+Status attend(const Machine& machine, const Attention& attention, const AttentionRoom& room) {
   const AttentionSizes& sizes = attention.sizes;
   const std::size_t chunks = (sizes.queries + kItemRows - 1) / kItemRows;
   const std::size_t items = sizes.batch * sizes.heads * chunks;
-  const double ns = attention.ns();
-  Team team(threads_for(ns), static_cast<std::uint64_t>(ns));
-  WithScratch<Room> room(sizes, team.size());
-  team.run(items, grain_for(ns, items),
+  Team& team = machine.team;
+  team.run(items, grain_for(attention.ns(), items),
            [&](std::size_t participant, std::size_t begin, std::size_t end) noexcept {
-             const Room own = room->of(participant);
+             const AttentionRoom own = room.of(participant);
              for (std::size_t item = begin; item < end && !team.stopped(); ++item) {
-               Item(kernels, attention, own, item).run();
+               Item(machine.kernels, attention, own, item).run();
              }
            });
   return team.stopped() ? Status::kStopped : Status::kOk;
+}
+
+Status attend(const KernelTable& kernels, const Attention& attention) {
+  const double ns = attention.ns();
+  Team team(threads_for(ns), static_cast<std::uint64_t>(ns));
+  WithScratch<AttentionRoom> room(attention.sizes, team.size());
+  return attend({kernels, team}, attention, *room);
 }
 
 }  // namespace dynaquant

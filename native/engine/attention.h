@@ -5,6 +5,8 @@
 
 #include <cstddef>
 
+#include "engine/product.h"
+#include "engine/scratch.h"
 #include "engine/status.h"
 #include "kernels/kernels.h"
 
@@ -44,9 +46,24 @@ struct Attention {
   double ns() const;  // roughly, on one thread
 };
 
+// What a team's threads need. Each packs all keys and values of a head for itself, so that they
+// take threads * keys * (features + value_features) * 4 bytes.
+struct AttentionRoom {
+  AttentionRoom(Scratch& scratch, const AttentionSizes& sizes, std::size_t threads);
+  AttentionRoom of(std::size_t thread) const;
+
+  float* keys;
+  float* values;
+  float* scores;  // rows of `stride`
+  std::size_t stride;
+  std::size_t keys_size, values_size, scores_size;
+};
+
 // Fills `out` and `weights`. See KernelTable::softmax_scores for the weights; both products sum in
 // rising order, one fma a term. Undefined unless kOk is returned.
 Status attend(const KernelTable& kernels, const Attention& attention);
+// The same on the caller's team, in the caller's room.
+Status attend(const Machine& machine, const Attention& attention, const AttentionRoom& room);
 
 }  // namespace dynaquant
 

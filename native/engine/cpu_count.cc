@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <sstream>
+#include <string>
 #include <thread>
 #if defined(__linux__)
 #include <sched.h>
@@ -29,9 +29,9 @@ std::string read_file(const std::string& path) {
   return text;
 }
 
-// ceil(quota / period), both decimal; 0 if they are not two positive numbers ("max", "-1").
-std::size_t whole_cpus(const std::string& quota, const std::string& period) {
-  const double cpus = std::strtod(quota.c_str(), nullptr) / std::strtod(period.c_str(), nullptr);
+// ceil(quota / period); 0 if they are not two positive numbers (what "max" or "-1" are read as).
+std::size_t whole_cpus(double quota, double period) {
+  const double cpus = quota / period;
   if (!(cpus > 0 && cpus < 1e6)) return 0;  // a quota of a million CPUs is none; nor are NaNs
   const auto floor = static_cast<std::size_t>(cpus);
   return floor < cpus ? floor + 1 : floor;
@@ -39,12 +39,16 @@ std::size_t whole_cpus(const std::string& quota, const std::string& period) {
 
 // The quota of one cgroup: version 2 has it in one file, version 1 in two.
 std::size_t quota_of(const std::string& folder) {
-  std::string quota, period;
-  if (std::istringstream(read_file(folder + "/cpu.max")) >> quota >> period) {
-    return whole_cpus(quota, period);
+  const std::string both = read_file(folder + "/cpu.max");
+  if (!both.empty()) {
+    char* period;
+    const double quota = std::strtod(both.c_str(), &period);
+    return whole_cpus(quota, std::strtod(period, nullptr));
   }
-  return whole_cpus(read_file(folder + "/cpu.cfs_quota_us"),
-                    read_file(folder + "/cpu.cfs_period_us"));
+  const auto number = [&](const char* name) {
+    return std::strtod(read_file(folder + name).c_str(), nullptr);
+  };
+  return whole_cpus(number("/cpu.cfs_quota_us"), number("/cpu.cfs_period_us"));
 }
 
 std::size_t smaller_quota(std::size_t a, std::size_t b) {
@@ -89,8 +93,10 @@ std::size_t cgroup_cpu_quota(const std::string& root) {
   const std::string mounts = root + "/sys/fs/cgroup";
   std::size_t smallest = 0;
   // One line for each hierarchy, "number:controllers:path". Version 2's has no controllers.
-  std::istringstream lines(read_file(root + "/proc/self/cgroup"));
-  for (std::string line; std::getline(lines, line);) {
+  const std::string lines = read_file(root + "/proc/self/cgroup");
+  for (std::size_t begin = 0, end; begin < lines.size(); begin = end + 1) {
+    end = std::min(lines.find('\n', begin), lines.size());
+    const std::string line = lines.substr(begin, end - begin);
     const std::size_t first = line.find(':');
     const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) continue;

@@ -31,12 +31,8 @@ Status Linear<Int8Matrix>::forward(const float* x, std::size_t rows, float* out)
   if (!quantize_rows(machine, matrix_.mode(), {x, depth}, rows, depth, *q)) {
     return Status::kInputNotFinite;
   }
-  multiply(machine, q->from(0), rows, matrix_, {out, out_features_, out_features_}, relu_);
-  if (team.stopped()) return Status::kStopped;
-  const bool proved = matrix_.bound(q->largest_scale(rows)) < kSafeMagnitude;
-  return proved || all_finite(kernels_, {out, out_features_}, rows, out_features_)
-             ? Status::kOk
-             : Status::kOverflow;
+  return multiply_quantized(machine, *q, {0, rows}, matrix_, {out, out_features_, out_features_},
+                            relu_);
 }
 
 template class Linear<FloatMatrix>;

@@ -22,6 +22,7 @@ class Linear {
   // x: [rows][in_features], out: [rows][out_features]. `out` is undefined unless kOk is returned.
   Status forward(const float* x, std::size_t rows, float* out) const;
 
+  const KernelTable& kernels() const { return kernels_; }
   const Matrix& matrix() const { return matrix_; }
   std::size_t in_features() const { return matrix_.depth(); }
   std::size_t out_features() const { return out_features_; }

@@ -102,8 +102,13 @@ class Int8Matrix {
   const GateLayout& layout() const { return layout_; }
   double multiply_adds() const { return static_cast<double>(weights_.size()); }  // of one row
   const ActivationMode& mode() const { return mode_; }
-  // Bytes of a quantized row: the kernels write them in whole sixteens.
-  static std::size_t stride(std::size_t depth) { return (depth + 15) / 16 * 16; }
+  // Bytes from a quantized row to the next: the kernels write them in whole sixteens. Rows of
+  // several cache lines have an odd number of them, because AMX reads 16 rows at once, and many
+  // rows whose lines share a few places in the cache would push each other out.
+  static std::size_t stride(std::size_t depth) {
+    constexpr std::size_t kLine = 64;
+    return depth <= kLine ? (depth + 15) / 16 * 16 : ((depth + kLine - 1) / kLine | 1) * kLine;
+  }
   std::size_t stride() const { return stride(depth()); }
   std::size_t bytes() const;
 

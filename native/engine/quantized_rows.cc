@@ -91,6 +91,17 @@ bool quantize_rows(const Machine& machine, const ActivationMode& mode, const Flo
                       : quantize_together(machine, mode.levels(), x, rows, columns, out);
 }
 
+Status multiply_quantized(const Machine& machine, const QuantizedRows& q, const RowSpan& span,
+                          const Int8Matrix& matrix, const FloatMatrixView& out, bool relu) {
+  const auto [first, rows] = span;
+  multiply(machine, q.from(first), rows, matrix, out, relu);
+  if (machine.team.stopped()) return Status::kStopped;
+  const bool proved = matrix.bound(q.largest_scale(rows, first)) < kSafeMagnitude;
+  return proved || all_finite(machine.kernels, {out.data, out.stride}, rows, out.columns)
+             ? Status::kOk
+             : Status::kOverflow;
+}
+
 bool all_finite(const KernelTable& kernels, const FloatRows& x, std::size_t rows,
                 std::size_t columns) {
   RangeLanes range = {};

@@ -10,6 +10,7 @@
 #include "engine/matrix.h"
 #include "engine/product.h"
 #include "engine/scratch.h"
+#include "engine/status.h"
 #include "kernels/kernels.h"
 
 namespace dynaquant {
@@ -34,9 +35,10 @@ struct QuantizedRows {
             stride,
             {params.scales + i, params.inverses + i, params.zero_points + i, params.stride}};
   }
-  // The largest scale of the first `rows` rows.
-  float largest_scale(std::size_t rows) const {
-    return *std::max_element(params.scales, params.scales + (params.stride == 0 ? 1 : rows));
+  // The largest scale of `rows` rows.
+  float largest_scale(std::size_t rows, std::size_t first = 0) const {
+    const float* scales = params.scales + first * params.stride;
+    return *std::max_element(scales, scales + (params.stride == 0 ? 1 : rows));
   }
 
   std::uint8_t* bytes;
@@ -54,6 +56,14 @@ void merge_ranges(RangeLanes* ranges, std::size_t count, std::size_t sets);
 // Returns false, with `out` undefined, if a value is not finite.
 bool quantize_rows(const Machine& machine, const ActivationMode& mode, const FloatRows& x,
                    std::size_t rows, std::size_t columns, QuantizedRows& out);
+
+// Multiplies `rows` rows from `first` on. kOverflow if a result is not finite.
+struct RowSpan {
+  std::size_t first;
+  std::size_t rows;
+};
+Status multiply_quantized(const Machine& machine, const QuantizedRows& q, const RowSpan& span,
+                          const Int8Matrix& matrix, const FloatMatrixView& out, bool relu);
 
 bool all_finite(const KernelTable& kernels, const FloatRows& x, std::size_t rows,
                 std::size_t columns);

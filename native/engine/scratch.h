@@ -28,7 +28,9 @@ class Scratch {
 };
 
 // Memory that a thread keeps between its calls, for one call at a time. Freeing 64 KB or more is
-// slow with glibc, and the memory may come back as new pages.
+// slow with glibc, and the memory may come back as new pages, which cost more than what is done
+// with them: a quarter of a microsecond each. 16 MB are enough for a layer of BERT base on 512
+// tokens.
 class KeptMemory {
  public:
   // Holds the memory while it lives, if it got any.
@@ -49,7 +51,7 @@ class KeptMemory {
 
   // A lease of `bytes`, or of nothing if the memory is taken or the bytes are too many to be kept.
   Lease take(std::size_t bytes) {
-    constexpr std::size_t kMost = 128 * 1024;
+    constexpr std::size_t kMost = 16 * 1024 * 1024;
     if (taken_ || bytes > kMost) return Lease(nullptr);
     if (memory_.size() < bytes) memory_ = AlignedBuffer<char>(bytes);
     taken_ = true;

@@ -5,6 +5,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(_WIN32)
 #include <windows.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -38,6 +42,18 @@ uint64_t xcr0() {
 
 bool has(uint32_t word, int bit) { return (word >> bit) & 1; }
 
+// Whether threads may use AMX's tile registers. Linux wants to be asked, once for all threads of a
+// process. Kernels before 5.16, and sandboxes, know no such question or refuse.
+bool may_use_tiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // older headers do not name them
+  static const bool granted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
+}
+
 void detect(CpuFeatures& cpu) {
   const Cpuid leaf1 = cpuid(1, 0), leaf7 = cpuid(7, 0);
   const bool os_xsave = has(leaf1.ecx, 27);
@@ -50,6 +66,9 @@ void detect(CpuFeatures& cpu) {
   cpu.avxvnni = cpu.avx2 && leaf7.eax >= 1 && has(cpuid(7, 1).eax, 4);
   cpu.avx512vnni = cpu.avx2 && os_avx512 && has(leaf7.ebx, 16) && has(leaf7.ebx, 17) &&
                    has(leaf7.ebx, 30) && has(leaf7.ebx, 31) && has(leaf7.ecx, 11);
+  const bool os_tiles = (saved & 0x60000) == 0x60000;  // tile shapes, tiles
+  cpu.avx512amx =
+      cpu.avx512vnni && os_tiles && has(leaf7.edx, 24) && has(leaf7.edx, 25) && may_use_tiles();
 #ifdef DYNAQUANT_AVXVNNI_EVEX  // see simd/avxvnni.h
   cpu.avxvnni = cpu.avx512vnni;
 #endif

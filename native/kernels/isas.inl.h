@@ -11,9 +11,10 @@
 #define DYNAQUANT_INT8_ISA(isa, base) DYNAQUANT_ISA(isa)
 #endif
 #if defined(__x86_64__)
-DYNAQUANT_ISA(avx512vnni)          // AVX-512 F, BW, VL, DQ and VNNI, beside AVX2
-DYNAQUANT_INT8_ISA(avxvnni, avx2)  // AVX-VNNI
-DYNAQUANT_ISA(avx2)                // AVX2, FMA and F16C
+DYNAQUANT_INT8_ISA(avx512amx, avx512vnni)  // AMX-TILE and AMX-INT8
+DYNAQUANT_ISA(avx512vnni)                  // AVX-512 F, BW, VL, DQ and VNNI, beside AVX2
+DYNAQUANT_INT8_ISA(avxvnni, avx2)          // AVX-VNNI
+DYNAQUANT_ISA(avx2)                        // AVX2, FMA and F16C
 #elif defined(__aarch64__)
 DYNAQUANT_INT8_ISA(neon_i8mm, neon)     // sudot, beside sdot
 DYNAQUANT_INT8_ISA(neon_dotprod, neon)  // sdot

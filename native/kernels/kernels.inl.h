@@ -16,6 +16,8 @@ constexpr PanelLayout kLayout = {kBlockTiles, kPlanned};
 #include "tiles.inl.h"
 // Tiles that prefetch.
 #include "prefetch.inl.h"
+template <typename Panels>
+using Tiles = PrefetchingTiles<Panels, kFarBytes != 0, kBlockTiles>;
 // Kernels.
 #include "convolve.inl.h"
 #include "elementwise.inl.h"

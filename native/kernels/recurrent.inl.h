@@ -103,24 +103,24 @@ DYNAQUANT_INLINE void store_output(F32 h, const RnnStep& step, const GatePositio
   on_output(at.row, h);
 }
 
-template <typename Mode>
+template <typename Mode, size_t kRows>
 struct Tile {
   static constexpr size_t kPanels = block_panels(Mode::kGates);
   static constexpr size_t kGroups = kPanels / Mode::kGates;
   static constexpr size_t kStride = kPanels * kPanelColumns;
-  alignas(64) float products[kTileRows * kStride];
+  alignas(64) float products[kRows * kStride];
   size_t row, count, group, groups;
 };
 
 // Computes a tile's gates. Between the two parts, a row's result replaces its first products.
-template <typename Mode, typename OnOutput>
-inline void step_tile(Tile<Mode>& tile, const RnnStep& step, const OnOutput& on_output) {
+template <typename Mode, size_t kRows, typename OnOutput>
+inline void step_tile(Tile<Mode, kRows>& tile, const RnnStep& step, const OnOutput& on_output) {
   const auto each = [&](const auto& part) {
 #pragma GCC unroll 1
     for (size_t r = 0; r < tile.count; ++r) {
-      float* row = tile.products + r * Tile<Mode>::kStride;
+      float* row = tile.products + r * Tile<Mode, kRows>::kStride;
 #pragma GCC unroll 1
-      for (size_t g = 0; g < (Tile<Mode>::kGroups == 1 ? 1 : tile.groups); ++g) {
+      for (size_t g = 0; g < (Tile<Mode, kRows>::kGroups == 1 ? 1 : tile.groups); ++g) {
         part(row + g * Mode::kGates * kPanelColumns,
              GatePosition(step, tile.row + r, tile.group + g, Mode::kGates));
       }
@@ -171,31 +171,33 @@ inline void step_one(const Rows& h, const Panels& b, const RnnStep& step, const 
 template <typename Mode, typename Rows, typename Panels, typename OnOutput>
 inline void step_groups(const Rows& h, const Panels& b, const RnnStep& step, size_t begin,
                         size_t end, const OnOutput& on_output) {
-  constexpr size_t kGroups = Tile<Mode>::kGroups;
+  using StepTile = Tile<Mode, Tiles<Panels>::kRows>;
+  constexpr size_t kGroups = StepTile::kGroups;
   const Blocks<kGroups> blocks = {begin, (end - begin + kGroups - 1) / kGroups, step.backwards};
   if constexpr (kBlockTiles && kGroups == 1) {
     if (step.rows == 1) return step_one<Mode>(h, b, step, blocks, on_output);
   }
-  Tile<Mode> tiles[2];
+  StepTile tiles[2];
   Tiles<Panels> panels(b, step.rows, step.backwards);
   bool pending = false;
   int current = 0;
   for (size_t i = 0; i < blocks.count; ++i) {
     const size_t group = blocks[i];
     for (size_t row = 0, nth = 0; row < step.rows; ++nth) {
-      Tile<Mode>& tile = tiles[current];
+      StepTile& tile = tiles[current];
       tile.row = row;
-      tile.count = tile_rows(step.rows - row);
+      tile.count = panels.rows_of_next(step.rows - row);
       tile.group = group;
       tile.groups = kGroups < end - group ? kGroups : end - group;
       panels.store(nth, h, row, tile.count, group * Mode::kGates, tile.groups * Mode::kGates,
-                   tile.products, Tile<Mode>::kStride);
+                   tile.products, StepTile::kStride);
       row += tile.count;
       current ^= 1;
       if (pending) step_tile(tiles[current], step, on_output);
       pending = true;
     }
   }
+  panels.finish(h);
   if (pending) step_tile(tiles[current ^ 1], step, on_output);
 }
 

@@ -98,6 +98,7 @@ const instructions = {
     avx2: { never: [beyondAvx2, vnni, amx], some: [/%ymm/] },
     avxvnni: { never: [beyondAvx2, amx], some: [vnni] },
     avx512vnni: { never: [amx], some: [/%zmm/, vnni] },
+    avx512amx: { never: [], some: [/\ttdpb/] },
   },
   arm64: {
     scalar: { never: [dot, mmla], some: [] },
@@ -115,7 +116,10 @@ async function checkInstructions({ name, cpu }, expect) {
     .map((file) => join('CMakeFiles', 'addon.dir', file));
   const isas = archives.map((file) => file.replace(/^libkernels_|\.a$/g, ''));
   expect('has kernels for', isas.sort(), same(Object.keys(instructions[cpu]).sort()));
-  for (const [isa, files] of [...isas.map((isa) => [isa, [`libkernels_${isa}.a`]]), ['scalar', objects]]) {
+  for (const [isa, files] of [
+    ...isas.map((isa) => [isa, [`libkernels_${isa}.a`]]),
+    ['scalar', ['libengine.a', ...objects]],
+  ]) {
     const { never, some } = instructions[cpu][isa] ?? { never: [], some: [] };
     const text = await run('llvm-objdump', ['-d', '--no-show-raw-insn', ...files], { cwd: folder });
     for (const pattern of never) expect(`${isa} has`, pattern.exec(text)?.[0] ?? '', same(''));

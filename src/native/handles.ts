@@ -404,6 +404,15 @@ export interface NativeAddon extends CallMemory {
     geometry: Float64Array,
   ): Status;
 
+  /**
+   * A layer of a transformer's encoder: see call-encoder.ts. The geometry's first number becomes the nanoseconds that the
+   * Linears took.
+   */
+  encodeLayer(...args: [...arrays: (Float32Array | null)[], geometry: Float64Array]): Status;
+  startEncodeLayer(
+    ...args: [...arrays: (Float32Array | null)[], geometry: Float64Array, settle: Settle]
+  ): number;
+
   StreamArena: new (parts: readonly StreamPart[]) => StreamArena;
   readonly streamStatusNames: readonly StreamStatusName[];
   /** A hash of 64 bits. */

@@ -2,6 +2,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import { checkProbability } from './arguments.js';
 import { closed } from './closed.js';
 import { dropout } from './functional/activation.js';
+import { fusable } from './fusable.js';
 import { Module } from './module.js';
 
 /**
@@ -26,3 +27,4 @@ export class Dropout extends Module {
     return `p=${this.p}, inplace=False`;
   }
 }
+fusable(Dropout);

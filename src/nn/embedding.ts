@@ -9,7 +9,7 @@ import {
   rangeError,
   typeError,
 } from '../errors.js';
-import { bagModes, callBags, callLookup } from '../native/call.js';
+import { bagModes, callBags, callLookup, newFloats } from '../native/call.js';
 import type { EmbeddingTable, IndexBags } from '../native/handles.js';
 import { float32, int32, int64, emptyArray, float64 } from '../tensor/dtype.js';
 import { sameShape, formatShape } from '../tensor/shape.js';
@@ -291,7 +291,7 @@ const fewIndices = 3;
 /** The rows of these indices. All indices must be inside the table; `shape` is their shape. */
 export function lookup(table: EmbeddingTable, indices: Int32Array, shape: readonly number[]): Tensor {
   const { width } = table;
-  const out = emptyArray(float32, indices.length * width);
+  const out = newFloats(indices.length * width);
   if (width > 0) lookupInto(table, indices, out);
   return resultTensor(out, [...shape, width]);
 }
@@ -304,7 +304,7 @@ export async function lookupInSlices(
 ): Promise<Tensor> {
   const { width } = table();
   const resultShape = [...shape, width];
-  const out = emptyArray(float32, indices.length * width);
+  const out = newFloats(indices.length * width);
   const rows = rowsOfSlice(width);
   const slice = (begin: number): void => {
     const part = indices.subarray(begin, begin + rows);

@@ -7,6 +7,7 @@ import { float32 } from '../tensor/dtype.js';
 import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
 import { closed, fixed } from './closed.js';
+import { fusable, products } from './fusable.js';
 import { isForwardReplaced } from './hooks.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';
 import { Module, pack, type ModuleMetadata } from './module.js';
@@ -74,6 +75,10 @@ export class Linear extends Module {
   override [pack](): void {
     linearHandle(this, this, false);
   }
+  /** @internal */
+  [products](): LinearHandle[] {
+    return [linearHandle(this, this, false)];
+  }
   override extraRepr(): string {
     return `in_features=${this.inFeatures}, out_features=${this.outFeatures}, bias=${this.bias === null ? 'False' : 'True'}`;
   }
@@ -82,6 +87,8 @@ export class Linear extends Module {
     return { type: 'Linear', inFeatures, outFeatures, bias: this.bias !== null };
   }
 }
+
+fusable(Linear);
 
 /** The forward of a float Linear, and a relu after it if `relu`. `owner` is the module whose packed weight it uses. */
 export function forwardFloat(owner: Module, linear: Linear, input: Tensor, relu: boolean): Tensor {

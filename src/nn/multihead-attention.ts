@@ -16,6 +16,7 @@ import {
 } from './attention-forward.js';
 import { checkProbability } from './arguments.js';
 import { closed, fixed } from './closed.js';
+import { fusable, products, productsOf } from './fusable.js';
 import { isForwardReplaced } from './hooks.js';
 import { xavierNormal_, xavierUniform_ } from './init.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';
@@ -44,6 +45,7 @@ export interface MultiheadAttentionOptions {
 
 /** A Linear that `quantizeDynamic` leaves alone unless its MultiheadAttention is quantized, as in PyTorch. */
 export class NonDynamicallyQuantizableLinear extends Linear {}
+fusable(NonDynamicallyQuantizableLinear);
 
 /**
  * `MultiHead(Q, K, V) = concat(head_1, ..., head_h) W_out^T + b_out`,
@@ -247,12 +249,29 @@ export class MultiheadAttention extends Module {
       this.partHandle(part);
     }
   }
+  /** @internal */
+  [products](): LinearHandle[] | null {
+    const out = productsOf(this.out_proj);
+    if (out === null || !isPlainAttention(this[fixed], this)) return null;
+    return [this.partHandle('qkv'), ...out];
+  }
   protected override metadata(): ModuleMetadata {
     const { embedDim, numHeads, kdim, vdim, dropout, batchFirst, addZeroAttn } = this[fixed];
     const options = { kdim, vdim, dropout, batchFirst, addZeroAttn };
     const shown = { bias: this.in_proj_bias !== null, addBiasKv: this.bias_k !== null };
     return { type: 'MultiheadAttention', embedDim, numHeads, ...shown, ...options };
   }
+}
+
+fusable(MultiheadAttention);
+
+/** Whether an attention to its own queries is its two projections, and the heads between them. */
+export function isPlainAttention(
+  config: AttentionConfig,
+  { bias_k, training }: Pick<MultiheadAttention, 'bias_k' | 'training'>,
+): boolean {
+  const drops = training && config.dropout > 0;
+  return !drops && bias_k === null && !config.addZeroAttn && !hasSeparateWeights(config);
 }
 
 /** What owns the packed projections of parts, of modules whose queries, keys and values are not one tensor. */

@@ -5,6 +5,7 @@ import { checkedShape, formatShape } from '../tensor/shape.js';
 import { floatInput } from './arguments.js';
 import { Tensor } from '../tensor/tensor.js';
 import { closed, fixed } from './closed.js';
+import { fusable } from './fusable.js';
 import { channelsScaled, float32Epsilon, groupsNormalized, overLast } from './functional/normalization.js';
 import type { LayerParameter, Tensors } from './layer-parameters.js';
 import { Module, type ModuleMetadata } from './module.js';
@@ -73,6 +74,8 @@ export class LayerNorm extends Module {
     return { type: 'LayerNorm', normalizedShape, eps, elementwiseAffine, bias: this.bias !== null };
   }
 }
+
+fusable(LayerNorm);
 
 /** Options of RMSNorm. */
 export interface RMSNormOptions {

@@ -9,19 +9,27 @@ import {
   rangeError,
   typeError,
 } from '../errors.js';
+import {
+  callEncoderLayer,
+  callEncoderLayerAsync,
+  type EncoderCall,
+  type RowNorm,
+} from '../native/call-encoder.js';
 import { emptyArray, float32 } from '../tensor/dtype.js';
 import { checkTensor, resultTensor, type Tensor } from '../tensor/tensor.js';
 import { GELU, ReLU } from './activation.js';
-import { checkMask, type AttentionForwardOptions } from './attention-forward.js';
+import { checkedCall, checkMask, type AttentionForwardOptions } from './attention-forward.js';
 import { closed, fixed } from './closed.js';
 import { ModuleList } from './container.js';
 import { copyModule } from './copy-module.js';
 import { Dropout } from './dropout.js';
+import { fusable, isFusable, productsOf } from './fusable.js';
 import { isForwardReplaced } from './hooks.js';
 import { Linear } from './linear.js';
 import { isModule, Module, type ModuleMetadata } from './module.js';
 import { MultiheadAttention } from './multihead-attention.js';
 import { LayerNorm } from './normalization.js';
+import { parameterData } from './parameter.js';
 
 /** Options of TransformerEncoderLayer. */
 export interface TransformerEncoderLayerOptions {
@@ -128,6 +136,8 @@ export class TransformerEncoderLayer extends Module {
   override forward(src: Tensor, options?: EncoderLayerForwardOptions): Tensor {
     checkSource(src);
     const masks = attentionOptions(options);
+    const fused = encoderCall(this, src, masks);
+    if (fused !== null) return resultTensor(callEncoderLayer(src.data as Float32Array, fused), src.shape);
     const { normFirst, activation } = this[fixed];
     const attend = (x: Tensor): Tensor => this.dropout1.forward(this.self_attn.forward(x, x, x, masks)[0]);
     const feed = (x: Tensor): Tensor => {
@@ -143,8 +153,9 @@ export class TransformerEncoderLayer extends Module {
   }
 
   /**
-   * {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. Each part gets its turn with the
-   * weights and the mode that it has when the one before it is done.
+   * {@link forward} while the event loop goes on: see {@link Module.forwardAsync}. The layer runs as a whole, with the
+   * weights that it has now. Where its children must compute one by one, because of a hook for example, each gets its
+   * turn with the weights and the mode that it has when the one before it is done.
    */
   override async forwardAsync(
     src: Tensor,
@@ -156,6 +167,11 @@ export class TransformerEncoderLayer extends Module {
     const later = signal === undefined ? [] : [{ signal }];
     checkSource(src);
     const masks = attentionOptions(args[1] as EncoderLayerForwardOptions | undefined);
+    const fused = encoderCall(this, src, masks);
+    if (fused !== null) {
+      const shape = [...src.shape];
+      return resultTensor(await callEncoderLayerAsync(src.data as Float32Array, fused, signal), shape);
+    }
     const { normFirst, activation } = this[fixed];
     // The caller may change its tensor as soon as this returns.
     const own = src.clone();
@@ -181,6 +197,53 @@ export class TransformerEncoderLayer extends Module {
     const options = { dimFeedforward, dropout: this.dropout.p, activation, layerNormEps };
     return { type: 'TransformerEncoderLayer', dModel, nhead, ...options, batchFirst, normFirst, bias };
   }
+}
+
+fusable(TransformerEncoderLayer);
+
+/** The layer as one native call, which gives the same bits; null where its children's own forwards must run. */
+function encoderCall(
+  layer: TransformerEncoderLayer,
+  src: Tensor,
+  masks: AttentionForwardOptions,
+): EncoderCall | null {
+  const { self_attn, linear1, linear2, norm1, norm2 } = layer;
+  if (!keeps(layer.dropout) || !keeps(layer.dropout1) || !keeps(layer.dropout2)) return null;
+  if (!isFusable(norm1) || !isFusable(norm2) || src.dtype !== float32 || src.numel === 0) return null;
+  const attention = productsOf(self_attn);
+  const first = productsOf(linear1);
+  const last = productsOf(linear2);
+  if (attention === null || first === null || last === null) return null;
+  const config = self_attn[fixed];
+  const { embedDim: width, numHeads: heads, batchFirst } = config;
+  const { inFeatures, outFeatures: inner } = linear1[fixed];
+  const { shape } = src;
+  const rank = shape.length;
+  if ((rank !== 2 && rank !== 3) || shape[rank - 1] !== width || inFeatures !== width) return null;
+  if (linear2[fixed].inFeatures !== inner || linear2[fixed].outFeatures !== width) return null;
+  const [norms1, norms2] = [rowNorm(norm1, width), rowNorm(norm2, width)];
+  if (norms1 === null || norms2 === null) return null;
+  const { batch, queries: length, causal, mask } = checkedCall(config, [src, src, src], masks, false, 0);
+  const { normFirst, activation } = layer[fixed];
+  const sizes = { batch, length, width, inner, heads };
+  const linears = [...attention, first[0]!, last[0]!];
+  return { linears, norm1: norms1, norm2: norms2, normFirst, activation, batchFirst, causal, mask, ...sizes };
+}
+
+/** Whether a Dropout returns its input. */
+function keeps(dropout: Dropout): boolean {
+  return isFusable(dropout) && (!dropout.training || dropout.p === 0);
+}
+
+/** The norm of rows of so many elements; null if it is of others. */
+function rowNorm({ weight, bias, [fixed]: norm }: LayerNorm, width: number): RowNorm | null {
+  const { normalizedShape, eps } = norm;
+  if (normalizedShape.length !== 1 || normalizedShape[0] !== width) return null;
+  return {
+    weight: weight && parameterData('weight', weight, normalizedShape),
+    bias: bias && parameterData('bias', bias, normalizedShape),
+    eps,
+  };
 }
 
 const layerOptions = [
@@ -257,8 +320,21 @@ export class TransformerEncoder extends Module {
   override forward(src: Tensor, options?: EncoderForwardOptions): Tensor {
     checkSource(src);
     const layerOptions = encoderOptions(options);
+    const masks = attentionOptions(layerOptions);
     let x = src;
-    for (const layer of this.layers) x = layer.forward(x, layerOptions) as Tensor;
+    let own: Float32Array | undefined;
+    for (const layer of this.layers) {
+      const isOurs = layer.constructor === TransformerEncoderLayer && isFusable(layer);
+      const fused = isOurs ? encoderCall(layer as TransformerEncoderLayer, x, masks) : null;
+      if (fused === null) {
+        x = layer.forward(x, layerOptions) as Tensor;
+        own = undefined;
+      } else {
+        // What only this loop sees is overwritten, because new memory is slow.
+        own = callEncoderLayer(x.data as Float32Array, fused, own);
+        x = resultTensor(own, x.shape);
+      }
+    }
     return this.norm === null ? x : (this.norm.forward(x) as Tensor);
   }
 

@@ -191,9 +191,12 @@ function* keepOwnerAndMode(fs: FileSystem, fd: number, { uid, gid, mode }: Stats
 
 // Temporary files -------------------------------------------------------------------------------------------
 
-const host = hostname()
-  .replace(/[^a-z0-9]/gi, '_')
-  .slice(0, 40);
+/** Asked only when a file is written, because Deno wants a permission for it. */
+function host(): string {
+  return hostname()
+    .replace(/[^a-z0-9]/gi, '_')
+    .slice(0, 40);
+}
 
 /** What the names of a target's temporary files begin with. A file system takes no name of more than 255 bytes. */
 function temporaryPrefix(target: string): string {
@@ -203,7 +206,7 @@ function temporaryPrefix(target: string): string {
 /** Its name says who writes it: host and process. */
 function temporaryName(target: string): string {
   const random = Math.random().toString(36).slice(2, 12);
-  return `${temporaryPrefix(target)}${host}-${process.pid}-${random}.tmp`;
+  return `${temporaryPrefix(target)}${host()}-${process.pid}-${random}.tmp`;
 }
 
 const day = 24 * 60 * 60 * 1000;
@@ -227,7 +230,7 @@ function* removeLeftovers(fs: FileSystem, target: string): Steps<void> {
 /** Whether the process that wrote a temporary file last at this time is gone. */
 function isAbandoned(writerHost: string, pid: number, written: number): boolean {
   if (written < Date.now() - day) return true;
-  if (writerHost !== host) return false;
+  if (writerHost !== host()) return false;
   // In a container each start has the same number.
   if (pid === process.pid) return written < Date.now() - process.uptime() * 1000 - 2000;
   try {

@@ -5,7 +5,7 @@
 
 constexpr int kTileRows = 6;
 constexpr bool kBlockTiles = true;
-constexpr size_t kFarBytes = size_t{3} << 20;
+constexpr size_t kFarBytes = size_t{128} << 10;
 constexpr int32_t kStoredOffset = 0;
 
 struct F32 {

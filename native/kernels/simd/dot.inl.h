@@ -16,12 +16,11 @@ inline void dot_quads(const uint8_t* rows, size_t stride, const Int8Panels& b, s
   const int8_t* weights = b.weights + panel * b.quads * kQuadBytes;
 #pragma GCC unroll(kBlockTiles ? 2 : 1)
   for (size_t quad = 0; quad < b.quads; ++quad) {
+    prefetch(weights + quad * kQuadBytes);
     Weights w[kPanels];
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) {
-      const int8_t* line = weights + p * panel_stride + quad * quad_stride;
-      w[p] = load_weights(line);
-      if (p < 2) prefetch(line);
+      w[p] = load_weights(weights + p * panel_stride + quad * quad_stride);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {

@@ -72,11 +72,14 @@ export abstract class DynamicModule<Handle extends NativeHandle> extends Module 
     this.loaded = this.split(emptyState(this.parameterList(), quantization), quantization).loaded;
   }
 
-  /** Takes a float module's parameters, which have the same names here. */
-  protected quantize(state: ReadonlyMap<string, Tensor>, qconfig: QConfig): this {
+  /**
+   * Takes a float module's parameters, which have the same names here. Where a weight has one scale, each of `parts`
+   * equal blocks of its rows has one.
+   */
+  protected quantize(state: ReadonlyMap<string, Tensor>, qconfig: QConfig, parts = 1): this {
     const parameters = this.parameterList();
     if (parameters.every(({ name }) => state.get(name)?.isMeta)) {
-      const perChannel = qconfig.weight.qscheme === 'per_channel_symmetric';
+      const perChannel = qconfig.weight.qscheme === 'per_channel_symmetric' || parts > 1;
       const scales = this.loaded.scales.map((each) => each && { ...each, perChannel });
       this.loaded = { ...this.loaded, scales, isMeta: true };
       return this;
@@ -85,7 +88,7 @@ export abstract class DynamicModule<Handle extends NativeHandle> extends Module 
       parameters.map(({ name, kind, shape }) => {
         const value = state.get(name)!; // absent if the property was replaced, which parameterData refuses
         parameterData(name, value, shape);
-        return [name, kind === 'weight' ? quantizeWeight(name, value, qconfig) : value] as const;
+        return [name, kind === 'weight' ? quantizeWeight(name, value, qconfig, parts) : value] as const;
       }),
     );
     return this;

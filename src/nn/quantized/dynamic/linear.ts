@@ -1,7 +1,13 @@
 import { takeSignal, type AsyncOptions } from '../../../async-options.js';
 import { checkBoolean, checkOptions, checkSize, rangeError, typeError } from '../../../errors.js';
 import { native } from '../../../native/addon.js';
-import type { HalfLinearHandle, HalfMatrix, Int8LinearHandle, Int8Matrix } from '../../../native/handles.js';
+import type {
+  HalfLinearHandle,
+  HalfMatrix,
+  Int8LinearHandle,
+  Int8Matrix,
+  LinearHandle,
+} from '../../../native/handles.js';
 import { float16, float32 } from '../../../tensor/dtype.js';
 import { checkTensor, type Tensor } from '../../../tensor/tensor.js';
 import { LinearReLU as FloatLinearReLU } from '../../intrinsic.js';
@@ -14,6 +20,7 @@ import {
   type LinearOptions,
 } from '../../linear.js';
 import { closed, fixed } from '../../closed.js';
+import { fusable, products } from '../../fusable.js';
 import { isForwardReplaced } from '../../hooks.js';
 import type { ModuleMetadata } from '../../module.js';
 import { DynamicModule, type QuantizedMatrix } from './dynamic-module.js';
@@ -56,10 +63,12 @@ abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | Half
     this.initialise(options);
   }
 
-  protected static convert<Q extends QuantizedLinearBase>(
+  /** @internal */
+  static convert<Q extends QuantizedLinearBase>(
     Quantized: new (inFeatures: number, outFeatures: number, options: QuantizedLinearOptions) => Q,
     linear: FloatLinear,
     qconfig: QConfig,
+    parts = 1,
   ): Q {
     const { weight, activation, reduceRange } = qconfig;
     const { dtype = 'qint8' } = weight;
@@ -71,7 +80,7 @@ abstract class QuantizedLinearBase extends DynamicModule<Int8LinearHandle | Half
     }
     const { inFeatures, outFeatures } = linear;
     const options = { bias: linear.bias !== null, dtype, activation, reduceRange };
-    return new Quantized(inFeatures, outFeatures, options).quantize(linear.stateDict(), qconfig);
+    return new Quantized(inFeatures, outFeatures, options).quantize(linear.stateDict(), qconfig, parts);
   }
 
   /**
@@ -175,6 +184,18 @@ export class Linear extends QuantizedLinearBase {
     checkFloat(module, FloatLinear, qconfig);
     return this.convert(Linear, module, qconfig);
   }
+
+  /** @internal */
+  [products](): LinearHandle[] {
+    return [this.handle()];
+  }
+}
+fusable(Linear);
+
+/** Several Linears of one size beside each other as one. Each keeps the integers that it would have alone. */
+export function quantizedParts(linear: FloatLinear, qconfig: QConfig, parts: number): Linear {
+  checkFloat(linear, FloatLinear, qconfig);
+  return QuantizedLinearBase.convert(Linear, linear, qconfig, parts);
 }
 
 /**

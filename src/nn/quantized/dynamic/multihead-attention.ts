@@ -1,5 +1,6 @@
 import { takeSignal, type AsyncArguments } from '../../../async-options.js';
 import { computeHere } from '../../../turn.js';
+import type { LinearHandle } from '../../../native/handles.js';
 import { float16, type Tensor } from '../../../tensor/index.js';
 import {
   attendProjected,
@@ -12,6 +13,7 @@ import {
   type Projected,
 } from '../../attention-forward.js';
 import { closed, fixed } from '../../closed.js';
+import { fusable, products, productsOf } from '../../fusable.js';
 import { isForwardReplaced } from '../../hooks.js';
 import { Linear as FloatLinear } from '../../linear.js';
 import { onMeta } from '../../meta.js';
@@ -19,20 +21,22 @@ import { Module, type ModuleMetadata } from '../../module.js';
 import {
   attentionConfig,
   hasSeparateWeights,
+  isPlainAttention,
   MultiheadAttention as FloatMultiheadAttention,
   type MultiheadAttentionOptions,
 } from '../../multihead-attention.js';
 import { emptyParameter, Parameter, parameterData } from '../../parameter.js';
 import { checkFloat, dynamicOptionNames, type DynamicOptions, type QConfig } from '../qconfig.js';
-import { Linear } from './linear.js';
+import { Linear, quantizedParts } from './linear.js';
 
 /** The float MultiheadAttention's options, and how weights and activations are quantized. */
 export interface QuantizedMultiheadAttentionOptions extends MultiheadAttentionOptions, DynamicOptions {}
 
 /**
  * MultiheadAttention with quantized projections. PyTorch, which has no such module, leaves them float. The children are
- * dynamically quantized Linears: `in_proj`, whose integers are those of an `nn.Linear` of `in_proj_weight`, or `q_proj`,
- * `k_proj` and `v_proj` where the float module has these; and `out_proj`. Scores, softmax and the product with the values
+ * dynamically quantized Linears: `in_proj`, whose integers are those of three `nn.Linear`s beside each other, of queries,
+ * keys and values, each with scales of its own; or `q_proj`, `k_proj` and `v_proj` where the float module has these; and
+ * `out_proj`. Scores, softmax and the product with the values
  * are float.
  *
  * `quantizeDynamic` makes it by default. To leave a MultiheadAttention float, as in PyTorch, give its name or class the
@@ -104,12 +108,12 @@ export class MultiheadAttention extends Module {
     const options = { kdim, vdim, dropout, batchFirst, addZeroAttn, bias: in_proj_bias !== null };
     const shown = { ...options, addBiasKv: module.bias_k !== null };
     const twin = onMeta(() => new MultiheadAttention(embedDim, numHeads, shown));
-    const quantized = (weight: Parameter | null, first: number): Linear => {
+    const quantized = (weight: Parameter | null, first: number, parts = 1): Linear => {
       const [rows, columns] = weight!.shape as [number, number];
       const linear = onMeta(() => new FloatLinear(columns, rows, { bias: options.bias }));
       const bias = in_proj_bias && parameterData('in_proj_bias', in_proj_bias, [3 * embedDim]);
       const own = bias && new Parameter(bias.slice(first, first + rows), [rows]);
-      return Linear.fromFloat(Object.assign(linear, { weight, bias: own }), qconfig);
+      return quantizedParts(Object.assign(linear, { weight, bias: own }), qconfig, parts);
     };
     const projections =
       module.in_proj_weight === null
@@ -118,7 +122,7 @@ export class MultiheadAttention extends Module {
             k_proj: quantized(module.k_proj_weight, embedDim),
             v_proj: quantized(module.v_proj_weight, 2 * embedDim),
           }
-        : { in_proj: quantized(module.in_proj_weight, 0) };
+        : { in_proj: quantized(module.in_proj_weight, 0, 3) };
     const rows = { bias_k: copyOf(module.bias_k), bias_v: copyOf(module.bias_v) };
     return Object.assign(twin, projections, rows, { out_proj: Linear.fromFloat(module.out_proj, qconfig) });
   }
@@ -189,6 +193,14 @@ export class MultiheadAttention extends Module {
     return { data: data as Float32Array, offset: first * embedDim, stride: shape.at(-1)! };
   }
 
+  /** @internal */
+  [products](): LinearHandle[] | null {
+    const { in_proj, out_proj } = this;
+    if (in_proj === null || !isPlainAttention(this[fixed], this)) return null;
+    const [first, last] = [productsOf(in_proj), productsOf(out_proj)];
+    return first && last && [...first, ...last];
+  }
+
   protected override reprName(): string {
     return 'DynamicQuantizedMultiheadAttention';
   }
@@ -200,6 +212,8 @@ export class MultiheadAttention extends Module {
     return { type: 'DynamicQuantizedMultiheadAttention', embedDim, numHeads, ...options, ...quantization };
   }
 }
+
+fusable(MultiheadAttention);
 
 function copyOf(parameter: Parameter | null): Parameter | null {
   return parameter && new Parameter(parameter.checked().slice(), parameter.shape);

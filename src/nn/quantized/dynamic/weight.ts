@@ -21,19 +21,30 @@ import type { DynamicQuantization, QConfig } from '../qconfig.js';
  *
  * qint8 is symmetric, as in PyTorch's MinMaxObserver: `scale = max(max|w| / 127.5, 2^-23)`,
  * `q = clamp(rne(w * (1 / scale)), -128, 127)`, with one scale for all rows or one for each. float16 is rounded;
- * values beyond +-65504 become that number.
+ * values beyond +-65504 become that number. What shares a scale shares it within one of `parts` equal blocks of rows.
  *
  * @throws {RangeError} when a weight is NaN or infinite
  */
-export function quantizeWeight(name: string, weight: Tensor, { weight: target }: QConfig): Tensor {
+export function quantizeWeight(name: string, weight: Tensor, { weight: target }: QConfig, parts = 1): Tensor {
   if (target.dtype === float16) return halfWeight(name, weight);
   const rows = weight.shape[0]!;
   const perChannel = target.qscheme === 'per_channel_symmetric';
-  const scales = new Float32Array(perChannel ? rows : 1);
   const data = weight.checked(name) as Float32Array;
   const out = new Int8Array(data.length);
-  if (!native().quantizeWeight(data, rows, out, scales)) throw notQuantizable(name);
-  return qint8Weight(out, weight.shape, scales, perChannel);
+  if (perChannel || parts === 1) {
+    const scales = new Float32Array(perChannel ? rows : 1);
+    if (!native().quantizeWeight(data, rows, out, scales)) throw notQuantizable(name);
+    return qint8Weight(out, weight.shape, scales, perChannel);
+  }
+  const scales = new Float32Array(rows);
+  for (let part = 0; part < parts; part++) {
+    const block = <Data extends Float32Array | Int8Array>(array: Data): Data =>
+      array.subarray((part * array.length) / parts, ((part + 1) * array.length) / parts) as Data;
+    const scale = new Float32Array(1);
+    if (!native().quantizeWeight(block(data), rows / parts, block(out), scale)) throw notQuantizable(name);
+    block(scales).fill(scale[0]!);
+  }
+  return qint8Weight(out, weight.shape, scales, true);
 }
 
 function halfWeight(name: string, weight: Tensor): Tensor {
