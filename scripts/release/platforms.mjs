@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 const exports = fileURLToPath(new URL('exports.map', import.meta.url));
 const elf = ['-Wl,-z,now', '-Wl,--gc-sections', `-Wl,--version-script=${exports}`];
 const mach = ['-Wl,-undefined,dynamic_lookup', '-Wl,-dead_strip'];
-const pe = ['-Wl,--gc-sections'];
+const pe = ['-Wl,--gc-sections', '-Wl,-Brepro']; // no date of the link in it
 
 export const platforms = [
   { os: 'linux', cpu: 'x64', libc: 'glibc', target: 'x86_64-linux-gnu.2.28', link: elf, runs: true },
