@@ -40,7 +40,7 @@ async function main() {
   setNumThreads(1);
 
   const folder = mkdtempSync(join(tmpdir(), 'dynaquant-machine-'));
-  const file = join(folder, 'model.safetensors');
+  const file = join(folder, 'model');
   saveSync(lstm.stateDict(), file);
   const loaded = quantization.quantizeDynamic(new nn.LSTM(96, 128));
   loaded.loadStateDict(loadSync(file));
