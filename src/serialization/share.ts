@@ -32,8 +32,16 @@ export interface SharedModel {
 }
 const format = 'dynaquant shared model 1';
 
-/** A property's value: the index of a part, or a value that `postMessage` copies. */
-type Value = { readonly part: number } | { readonly copy: unknown };
+/** A property's value: the index of a part, a typed array, or a value that `postMessage` copies. */
+type Value = { readonly part: number } | { readonly array: SharedArray } | { readonly copy: unknown };
+
+/** A typed array on shared memory. To post the array itself takes Deno a second a megabyte. */
+interface SharedArray {
+  readonly type: string;
+  readonly buffer: SharedArrayBuffer;
+  readonly at: number;
+  readonly length: number;
+}
 
 /** Which part holds which handle, and of which parts it was packed. */
 type PartHandle = Omit<SharedHandle, 'tensors'> & { readonly tensors: readonly (number | null)[] };
@@ -59,7 +67,7 @@ interface ModulePart {
 
 interface TensorPart {
   readonly parameter: boolean;
-  readonly data: TensorData;
+  readonly data: SharedArray;
   readonly shape: readonly number[];
   readonly options: object;
 }
@@ -146,9 +154,9 @@ class Writer {
 
   private property(holder: object, key: string, value: unknown, name: string): Value {
     if (!isPlainArray(value)) return this.value(value, `${name}.${key}`);
-    const copy = this.onSharedMemory(value);
-    Reflect.set(holder, key, copy);
-    return { copy };
+    const array = this.onSharedMemory(value);
+    Reflect.set(holder, key, array);
+    return { array: describeArray(array) };
   }
 
   private module(module: Module, name: string): ModulePart {
@@ -168,7 +176,8 @@ class Writer {
     const { shape, dtype, quantization } = tensor;
     const data = this.onSharedMemory(tensor.checked());
     (tensor as { data: TensorData }).data = data;
-    return { parameter: isParameter(tensor), data, shape, options: { dtype, ...quantization } };
+    const options = { dtype, ...quantization };
+    return { parameter: isParameter(tensor), data: describeArray(data), shape, options };
   }
 
   /** The same elements on shared memory. Arrays on one buffer stay on one. */
@@ -186,12 +195,7 @@ class Writer {
       new Uint8Array(shared).set(new Uint8Array(buffer));
       this.buffers.set(buffer, shared);
     }
-    const array = data.constructor as new (
-      buffer: SharedArrayBuffer,
-      at: number,
-      length: number,
-    ) => TensorData;
-    return new array(shared, data.byteOffset, data.length);
+    return new (data.constructor as ArrayClass)(shared, data.byteOffset, data.length);
   }
 
   private addHandle(owner: object, part: number, name: string): void {
@@ -208,6 +212,19 @@ class Writer {
 function isPlainArray(value: unknown): value is TensorData {
   const name = arrayName(value);
   return name !== '' && name === (value as object).constructor.name;
+}
+
+type ArrayClass = new (buffer: SharedArrayBuffer, at: number, length: number) => TensorData;
+
+function describeArray(array: TensorData): SharedArray {
+  const { buffer, byteOffset, length } = array;
+  return { type: arrayName(array), buffer: buffer as SharedArrayBuffer, at: byteOffset, length };
+}
+
+function arrayOf({ type, buffer, at, length }: SharedArray): TensorData {
+  if (!/^(Big)?(I|Ui)nt\d+(Clamped)?Array$|^Float\d+Array$/.test(type))
+    throw typeError('ERR_INVALID_ARG_TYPE', `shared holds ${describe(type)} where a typed array is named`);
+  return new (Reflect.get(globalThis, type) as ArrayClass)(buffer, at, length);
 }
 
 /** Options of {@link fromShared}. */
@@ -288,7 +305,7 @@ class Reader {
         return this.define(this.keep(index, {}), part.properties);
       case 'tensor': {
         const { parameter, data, shape, options } = part.of;
-        return this.keep(index, new (parameter ? Parameter : Tensor)(data, shape, options));
+        return this.keep(index, new (parameter ? Parameter : Tensor)(arrayOf(data), shape, options));
       }
       case 'module': {
         const { sizes, buffers, properties } = part.of;
@@ -311,7 +328,8 @@ class Reader {
   }
 
   private value(value: Value): unknown {
-    return 'part' in value ? this.part(value.part) : value.copy;
+    if ('part' in value) return this.part(value.part);
+    return 'array' in value ? arrayOf(value.array) : value.copy;
   }
 
   private define<T extends object>(holder: T, properties: Properties): T {
