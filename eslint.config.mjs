@@ -19,7 +19,7 @@ const noErrorWithoutCode = {
 
 // Untyped rules for everything; the few rules that need types, where a forgotten await could hide.
 export default tseslint.config(
-  { ignores: ['build/', 'build-*/', 'dist/', 'docs/api/', 'prebuilds/', 'test/fixtures/'] },
+  { ignores: ['build/', 'build-*/', 'dist/', 'docs/api/', 'test/fixtures/'] },
   tseslint.configs.strict,
   {
     linterOptions: { reportUnusedDisableDirectives: 'error' },

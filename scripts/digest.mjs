@@ -1,7 +1,9 @@
 // What every instruction set of this processor computes, as one digest a kind of kernel: equal on every
 // instruction set of every processor, or something rounds differently there. Needs the build.
-// `node scripts/digest.mjs` prints JSON: { isa: { kind: sha256 } }, best first.
+// `node scripts/digest.mjs` prints JSON: { isa: { kind: sha256 } }, best first. With a file that has such JSON of another
+// machine it fails where the two differ.
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { callBags, callLinear, callLookup, callRNN } from '../dist/native/call.js';
 import { construct, floatCatalogue } from '../dist/nn/catalogue.js';
 import * as nn from '../dist/nn/index.js';
@@ -362,3 +364,15 @@ for (const isa of addon.isas()) {
   }
 }
 console.log(JSON.stringify(digests, null, 2));
+
+const [other] = process.argv.slice(2);
+if (other !== undefined) {
+  const { scalar } = JSON.parse(readFileSync(other, 'utf8'));
+  for (const [isa, values] of Object.entries(digests)) {
+    const different = Object.keys(kinds).filter((kind) => values[kind] !== scalar[kind]);
+    if (different.length > 0) {
+      console.error(`${isa} computes other bits: ${different.join(', ')}`);
+      process.exitCode = 1;
+    }
+  }
+}

@@ -91,10 +91,10 @@ function watch(what, command, environment) {
 }
 
 /** The environment in which Node loads the sanitized addon. */
-function sanitized(folder, libraries, report, leaks) {
+function sanitized(binary, libraries, report, leaks) {
   const signals = ['abort', 'segv', 'sigbus', 'sigill', 'sigfpe'];
   return {
-    DYNAQUANT_PREBUILD: folder,
+    DYNAQUANT_BINARY: binary,
     LD_PRELOAD: libraries.join(' '),
     ASAN_OPTIONS: [
       `log_path=${report}`,
@@ -114,9 +114,9 @@ function addressAndUndefined() {
   if (libraries.includes(undefined)) return skip('address and undefined', "gcc's libasan and libubsan");
 
   const variant = join(root, 'scripts', 'build-variant.mjs');
-  const folder = execFileSync(process.execPath, [variant, 'sanitized'], { encoding: 'utf8' }).trim();
+  const binary = execFileSync(process.execPath, [variant, 'sanitized'], { encoding: 'utf8' }).trim();
   const digest = [process.execPath, join('scripts', 'digest.mjs')];
-  watch('leaks', digest, (report) => sanitized(folder, libraries, report, true));
+  watch('leaks', digest, (report) => sanitized(binary, libraries, report, true));
   const jest = [
     process.execPath,
     join('node_modules', 'jest', 'bin', 'jest.js'),
@@ -125,7 +125,7 @@ function addressAndUndefined() {
     '--maxWorkers=100%',
     `--testNamePattern=^(?!.*(${Object.keys(testsLeftOut).join('|')}))`,
   ];
-  watch('address and undefined', jest, (report) => sanitized(folder, libraries, report, false));
+  watch('address and undefined', jest, (report) => sanitized(binary, libraries, report, false));
 }
 
 function thread() {

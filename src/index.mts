@@ -35,6 +35,7 @@ export {
   RawTensor,
   save,
   saveSync,
+  setNativeBinary,
   setNumThreads,
   share,
   stack,

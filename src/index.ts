@@ -69,4 +69,5 @@ export {
   type TopKOptions,
   type ValuesAndIndices,
 } from './tensor/index.js';
+export { setNativeBinary } from './native/addon.js';
 export { getNumThreads, setNumThreads } from './threads.js';

