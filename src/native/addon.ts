@@ -38,19 +38,33 @@ export function cached<Name extends keyof NativeAddon>(
 
 function loadAddon(): NativeAddon {
   const root = process.env['DYNAQUANT_PREBUILD'] || packageRoot();
-  let loaded: NativeAddon;
+  const named = process.env['DYNAQUANT_BINARY'];
+  let loaded: NativeAddon | undefined;
   try {
     // eslint-disable-next-line @typescript-eslint/no-require-imports -- has no types, and loads lazily
-    loaded = require(addonFile(root)) as NativeAddon;
+    loaded = require(named || addonFile(root)) as NativeAddon;
   } catch (error) {
-    throw setupError(
-      'ERR_NATIVE_ADDON',
-      `dynaquant has no native build for ${process.platform}-${process.arch} in ${root}: run \`npm run build\` there`,
-      { cause: error },
-    );
+    loaded = named ? undefined : webAssembly();
+    if (loaded === undefined) {
+      throw setupError(
+        'ERR_NATIVE_ADDON',
+        `dynaquant has no native build for ${process.platform}-${process.arch} in ${named || root}: run \`npm run build\` there`,
+        { cause: error },
+      );
+    }
   }
   obeyEnvironment(loaded);
   return loaded;
+}
+
+/** The package for platforms without a native build, if it is installed. */
+function webAssembly(): NativeAddon | undefined {
+  try {
+    // eslint-disable-next-line @typescript-eslint/no-require-imports -- as above
+    return require('@dynaquant/wasm32') as NativeAddon;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The folder of package.json. How far above it is depends on whether this file is part of the bundle. */
