@@ -78,7 +78,7 @@ class Borrowed {
   }
 
   addonOf({ napiModule: { exports: addon } }) {
-    addon.callMemory = { callLayout: addon.callLayout, statusNames: addon.statusNames, isApart: true };
+    addon.callMemory = { callLayout: addon.callLayout, statusNames: addon.statusNames };
     const { slots, slotFloats, words, wordCount } = addon.callAddresses;
     this.share(addon, 'callSlots', () => new Float32Array(this.module.memory.buffer, slots, slotFloats));
     this.share(addon, 'callWords', () => new Float64Array(this.module.memory.buffer, words, wordCount));

@@ -22,11 +22,14 @@ import type {
 } from './handles.js';
 
 let memory: CallMemory | undefined;
+/** Whether all other memory is copied for each call, as into that of WebAssembly. */
+let isApart = false;
 
 /** The shared memory. Cached, because reading a property of the addon is slow: it has many. */
 export function callMemory(): CallMemory {
   if (memory === undefined) {
     const { callMemory, callSlots, callWords, callLayout, statusNames } = native();
+    isApart = callMemory !== undefined;
     memory = callMemory ?? { callSlots, callWords, callLayout, statusNames };
   }
   return memory;
@@ -234,7 +237,7 @@ function totalOf(batchSizes: BigInt64Array): number {
 export function callLookup(table: EmbeddingTable, indices: Int32Array, out: Float32Array): void {
   const memory = callMemory();
   passTable(memory, table);
-  const near = isFar(memory, table) ? nearRows(table, indices, -1) : { table, indices };
+  const near = isFar(table) ? nearRows(table, indices, -1) : { table, indices };
   native().embeddingLookup(near.table.data, near.table.affines, near.indices, out);
 }
 
@@ -252,15 +255,15 @@ export function callBags(
   const memory = callMemory();
   const { callWords, callLayout } = memory;
   passTable(memory, table);
-  const near = isFar(memory, table) ? nearRows(table, indices, padding) : { table, indices, padding };
+  const near = isFar(table) ? nearRows(table, indices, padding) : { table, indices, padding };
   callWords[callLayout.bagMode] = bagModes.indexOf(mode);
   callWords[callLayout.bagPadding] = near.padding;
   native().embeddingBag(near.table.data, near.table.affines, near.indices, bounds, weights, out);
 }
 
 /** Whether a call would copy the whole table, and its rows are whole bytes. */
-function isFar({ isApart }: CallMemory, { bits, width }: EmbeddingTable): boolean {
-  return isApart === true && (bits * width) % 8 === 0;
+function isFar({ bits, width }: EmbeddingTable): boolean {
+  return isApart && (bits * width) % 8 === 0;
 }
 
 /** The rows of `indices` as a table of their own. The last row stands for `padding`. */

@@ -57,8 +57,6 @@ export interface CallMemory {
   readonly callWords: Float64Array;
   readonly callLayout: CallLayout;
   readonly statusNames: readonly StatusName[];
-  /** Whether all other memory is copied for each call, as into that of WebAssembly. */
-  readonly isApart?: boolean;
 }
 
 /** The recurrent layers, by the names of PyTorch's `RNNBase.mode`. */
@@ -254,8 +252,7 @@ export interface StreamArena {
 
 /** What the addon exports. It checks all arguments, but its sentences are for us: TypeScript speaks to users. */
 export interface NativeAddon extends CallMemory {
-  /** Of a WebAssembly module alone: the same with `callSlots` and `callWords` as they are now, because they move. */
-  readonly callMemory?: CallMemory;
+  readonly callMemory?: CallMemory; // of WebAssembly: slots and words as they are now, because they move
   FloatLinear: HandleClass<
     LinearHandle,
     [matrix: FloatMatrix, inFeatures: number, outFeatures: number, relu: boolean]
