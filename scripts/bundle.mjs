@@ -77,6 +77,44 @@ async function withShortLocals(text) {
   return code;
 }
 
+// What only Node has, and what browsers have in its place.
+const forBrowsers = {
+  name: 'for browsers',
+  setup: ({ onResolve }) => {
+    const web = (name) => ({ path: join(root, 'src', 'web', name) });
+    onResolve({ filter: /native\/addon\.js$|^\.\/addon\.js$/ }, () => web('addon.ts'));
+    onResolve({ filter: /\/garbage\.js$/ }, () => web('garbage.ts'));
+    onResolve({ filter: /\/file-node(-\w+)?\.js$/ }, () => web('files.ts'));
+  },
+};
+
+const [browser] = (
+  await build({
+    absWorkingDir: root,
+    entryPoints: ['src/web/index.ts'],
+    outfile: 'dist/browser.mjs',
+    bundle: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    external: ['@dynaquant/wasm32'],
+    inject: ['src/web/globals.ts'],
+    minifyWhitespace: true,
+    minifySyntax: true,
+    lineLimit: 110,
+    logLevel: 'warning',
+    plugins: [forBrowsers, strict],
+    write: false,
+  })
+).outputFiles;
+writeFileSync(browser.path, withClassNames(browser.text));
+writeFileSync(
+  join(dist, 'browser.d.mts'),
+  `export * from './index.js';\n${readFileSync(join(dist, 'web', 'addon.d.ts'), 'utf8')
+    .replace(/^import .*\n/gm, '')
+    .replace(/\/\*\* The addon\.[^]*/, '')}`,
+);
+
 // esbuild puts a `_` before the name of a class whose body names it. Its keepNames would mend that, but it names every
 // function at every start, which takes a sixth of a cold start. test/package.test.ts compares all names.
 function withClassNames(text) {

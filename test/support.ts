@@ -149,7 +149,13 @@ export function has(tool: string): boolean {
 }
 
 /** A test that needs what is not everywhere: skipped aloud without it, or failed where all tools are required. */
-export function testIf(there: boolean, needs: string, name: string, f: () => void, timeout?: number): void {
+export function testIf(
+  there: boolean,
+  needs: string,
+  name: string,
+  f: jest.ProvidesCallback,
+  timeout?: number,
+): void {
   if (there || process.env['DYNAQUANT_REQUIRE_ALL'] === '1') test(name, f, timeout);
   else test.skip(`${name} (skipped: needs ${needs})`, f);
 }
@@ -158,8 +164,8 @@ export function testWith(tool: string, name: string, f: () => void): void {
 }
 
 const isaRows = readFileSync(join(__dirname, '../native/kernels/isas.inl.h'), 'utf8');
-// The rows between the conditions: of x64, of arm64, of every architecture.
-const [x64Isas, arm64Isas, commonIsas] = isaRows
+// The rows between the conditions: of x64, of arm64, of WebAssembly, of every other architecture.
+const [x64Isas, arm64Isas, , , commonIsas] = isaRows
   .slice(isaRows.indexOf('#if defined(__x86_64__)'))
   .split(/^#.*\n/m)
   .slice(1)

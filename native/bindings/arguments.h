@@ -109,7 +109,7 @@ Element* optional_array(Napi::Env env, const Napi::Value& value, const char* nam
 // Larger sizes could not be counted exactly by JavaScript.
 constexpr double kLargestInteger = 9007199254740991.0;
 // No layer has a larger dimension, so that sums and small multiples of dimensions cannot overflow.
-constexpr std::size_t kLargestDimension = std::size_t{1} << 40;
+constexpr std::size_t kLargestDimension = std::size_t{1} << (sizeof(std::size_t) == 8 ? 40 : 24);
 
 inline std::size_t size_number(Napi::Env env, double number, const char* name) {
   if (number >= 0 && number <= kLargestInteger) {

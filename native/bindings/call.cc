@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "bindings/call.h"
 
+#include <cstdint>
 #include <iterator>
 
 namespace dynaquant {
@@ -19,6 +20,30 @@ Napi::Array status_names(Napi::Env env) {
   return names;
 }
 
+#ifdef __wasm__
+// The module's memory, of which JavaScript makes views: see wasm/glue.mjs.
+void add_buffers(Napi::Env env, Napi::Object exports) {
+  static float slots[kSlots * kSlotFloats];
+  static double words[kWords];
+  addon_data(env).call = {{}, {}, slots, words};
+  Napi::Object addresses = Napi::Object::New(env);
+  addresses.Set("slots", static_cast<double>(reinterpret_cast<std::uintptr_t>(slots)));
+  addresses.Set("slotFloats", static_cast<double>(std::size(slots)));
+  addresses.Set("words", static_cast<double>(reinterpret_cast<std::uintptr_t>(words)));
+  addresses.Set("wordCount", static_cast<double>(std::size(words)));
+  exports.Set("callAddresses", addresses);
+}
+#else
+void add_buffers(Napi::Env env, Napi::Object exports) {
+  Napi::Float32Array slots = Napi::Float32Array::New(env, kSlots * kSlotFloats);
+  Napi::Float64Array words = Napi::Float64Array::New(env, kWords);
+  addon_data(env).call = {Napi::Persistent(slots), Napi::Persistent(words), slots.Data(),
+                          words.Data()};
+  exports.Set("callSlots", slots);
+  exports.Set("callWords", words);
+}
+#endif
+
 }  // namespace
 
 void add_words(Napi::Object exports, std::initializer_list<NamedWord> words) {
@@ -27,12 +52,7 @@ void add_words(Napi::Object exports, std::initializer_list<NamedWord> words) {
 }
 
 void init_call(Napi::Env env, Napi::Object exports) {
-  Napi::Float32Array slots = Napi::Float32Array::New(env, kSlots * kSlotFloats);
-  Napi::Float64Array words = Napi::Float64Array::New(env, kWords);
-  addon_data(env).call = {Napi::Persistent(slots), Napi::Persistent(words), slots.Data(),
-                          words.Data()};
-  exports.Set("callSlots", slots);
-  exports.Set("callWords", words);
+  add_buffers(env, exports);
   exports.Set("callLayout", Napi::Object::New(env));
   add_words(
       exports,

@@ -15,6 +15,15 @@ char __libc_single_threaded = 0;
 namespace dynaquant {
 namespace {
 
+#ifdef __wasm__
+struct Mutex {  // of a module with one thread
+  void lock() {}
+  void unlock() {}
+};
+#else
+using Mutex = std::mutex;
+#endif
+
 struct SharedLayer {
   std::weak_ptr<const void> layer;
   const void* kind;
@@ -25,7 +34,7 @@ struct SharedLayer {
 std::map<std::uint64_t, SharedLayer>* layers = nullptr;
 std::uint64_t last_number = 0;
 std::size_t most = 64;  // entries until those of freed layers are looked for
-std::mutex mutex;       // of all this
+Mutex mutex;            // of all this
 
 void forget_freed() {
   for (auto it = layers->begin(); it != layers->end();) {
@@ -37,7 +46,7 @@ void forget_freed() {
 }  // namespace
 
 std::uint64_t share_layer(std::shared_ptr<const void> layer, const void* kind) {
-  const std::lock_guard<std::mutex> lock(mutex);
+  const std::lock_guard<Mutex> lock(mutex);
   if (layers == nullptr) layers = new std::map<std::uint64_t, SharedLayer>;
   if (layers->size() >= most) forget_freed();
   layers->insert({++last_number, {std::move(layer), kind}});
@@ -45,7 +54,7 @@ std::uint64_t share_layer(std::shared_ptr<const void> layer, const void* kind) {
 }
 
 std::shared_ptr<const void> shared_layer(std::uint64_t number, const void* kind) {
-  const std::lock_guard<std::mutex> lock(mutex);
+  const std::lock_guard<Mutex> lock(mutex);
   if (layers == nullptr) return nullptr;
   const auto found = layers->find(number);
   if (found == layers->end() || found->second.kind != kind) return nullptr;

@@ -220,9 +220,10 @@ Napi::Value test_team(const Napi::CallbackInfo& info) {
   const std::size_t grain = size_argument(env, info[3], "grain");
   const std::size_t rounds = size_argument(env, info[4], "rounds");
   const std::size_t spins = size_argument(env, info[5], "spins");
-  constexpr std::size_t kMostWork = std::size_t{1} << 36;     // a minute of spins
+  constexpr double kMostWork = 0x1p36;                        // a minute of spins
   constexpr std::size_t kMostIndices = std::size_t{1} << 24;  // 128 MB of counters
-  if (count > kMostIndices || product({count + 1, rounds + 1, spins + 1}) > kMostWork) {
+  const double work = static_cast<double>(product({count + 1, rounds + 1, spins + 1}));
+  if (count > kMostIndices || work > kMostWork) {
     throw Napi::RangeError::New(env, "count, rounds and spins are too large");
   }
 

@@ -121,7 +121,11 @@ void detect(CpuFeatures&) {}
 
 CpuFeatures detect_cpu_features() {
   CpuFeatures cpu = {};
+#ifdef __wasm__
+  cpu.wasm = true;  // otherwise the module would not have been loaded
+#else
   cpu.scalar = true;
+#endif
 #ifdef DYNAQUANT_DIALECTS
   cpu.scalar_blocks = cpu.scalar_chains = cpu.scalar_pairs = true;
 #endif

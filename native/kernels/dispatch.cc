@@ -11,7 +11,7 @@ extern "C" {
 #include "isas.inl.h"
 }
 
-static KernelTable with_int8(KernelTable table, const Int8Kernels& kernels) {
+[[maybe_unused]] static KernelTable with_int8(KernelTable table, const Int8Kernels& kernels) {
   static_cast<Int8Kernels&>(table) = kernels;
   return table;
 }

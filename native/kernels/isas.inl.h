@@ -19,8 +19,12 @@ DYNAQUANT_ISA(avx2)                        // AVX2, FMA and F16C
 DYNAQUANT_INT8_ISA(neon_i8mm, neon)     // sudot, beside sdot
 DYNAQUANT_INT8_ISA(neon_dotprod, neon)  // sdot
 DYNAQUANT_ISA(neon)                     // every AArch64
+#elif defined(__wasm__)
+DYNAQUANT_ISA(wasm)  // WebAssembly's SIMD128, for engines on every processor
 #endif
+#ifndef __wasm__
 DYNAQUANT_ISA(scalar)  // every processor
+#endif
 #ifdef DYNAQUANT_DIALECTS
 DYNAQUANT_ISA(scalar_blocks)  // for tests: see scalar.cc
 DYNAQUANT_ISA(scalar_chains)

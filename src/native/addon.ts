@@ -10,13 +10,16 @@ let addon: NativeAddon | undefined;
 let loadedFrom: string | undefined;
 let named: string | undefined;
 
+/** An addon, or the package of WebAssembly. */
+const isBinary = /\.(node|js)$/;
+
 /**
  * Names the file with the native code, where none can be found beside the package: in a bundle, in Electron's
  * `app.asar.unpacked`, in a layer. It must be of this version of dynaquant. The environment variable `DYNAQUANT_BINARY`
  * does the same; this call wins. A worker thread makes a call of its own.
  *
- * @param path of a `.node` file, from the working directory on
- * @throws {TypeError} when `path` is not a string @throws {RangeError} when it does not end with `.node`
+ * @param path of a `.node` file, or of the `index.js` of `@dynaquant/wasm32`, from the working directory on
+ * @throws {TypeError} when `path` is not a string @throws {RangeError} when it does not end with `.node` or `.js`
  * @throws {Error} with the code `ERR_NATIVE_ADDON` when there is no such file, or another binary is in use
  */
 export function setNativeBinary(path: string): void {
@@ -26,11 +29,9 @@ export function setNativeBinary(path: string): void {
       `setNativeBinary: path should be a string, got ${describe(path)}`,
     );
   }
-  if (!path.endsWith('.node')) {
-    throw rangeError(
-      'ERR_INVALID_ARG_VALUE',
-      `setNativeBinary: path should be that of a .node file, got ${describe(path)}`,
-    );
+  if (!isBinary.test(path)) {
+    const sentence = `setNativeBinary: path should be that of a .node or .js file, got ${describe(path)}`;
+    throw rangeError('ERR_INVALID_ARG_VALUE', sentence);
   }
   const file = resolve(path);
   if (addon !== undefined && file !== loadedFrom) {
@@ -87,8 +88,9 @@ function loadAddon(): NativeAddon {
 /** Nothing else is tried when this file does not load. */
 function loadNamed(by: string, path: string): NativeAddon {
   const file = resolve(path);
-  if (!file.endsWith('.node')) {
-    throw setupError('ERR_ENVIRONMENT', `${by} should be the path of a .node file, got ${describe(path)}`);
+  if (!isBinary.test(file)) {
+    const sentence = `${by} should be the path of a .node or .js file, got ${describe(path)}`;
+    throw setupError('ERR_ENVIRONMENT', sentence);
   }
   try {
     return load(file);
@@ -98,13 +100,14 @@ function loadNamed(by: string, path: string): NativeAddon {
   }
 }
 
-/** What was built here, else what an optional dependency brought. */
+/** What was built here, else what an optional dependency brought, else WebAssembly if that is installed. */
 function loadInstalled(): NativeAddon {
   const root = packageRoot();
   const platform = `@dynaquant/${process.platform}-${process.arch}`;
   const requests = [join(root, 'build', 'Release', 'addon.node'), platform];
   // A package manager that knows nothing of C libraries installs both. The first does not load on musl.
   if (process.platform === 'linux') requests.push(`${platform}-musl`);
+  requests.push('@dynaquant/wasm32');
   const failures: Failure[] = [];
   for (const request of requests) {
     try {

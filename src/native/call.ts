@@ -22,12 +22,15 @@ import type {
 } from './handles.js';
 
 let memory: CallMemory | undefined;
+/** Whether all other memory is copied for each call, as into that of WebAssembly. */
+let isApart = false;
 
 /** The shared memory. Cached, because reading a property of the addon is slow: it has many. */
 export function callMemory(): CallMemory {
   if (memory === undefined) {
-    const { callSlots, callWords, callLayout, statusNames } = native();
-    memory = { callSlots, callWords, callLayout, statusNames };
+    const { callMemory, callSlots, callWords, callLayout, statusNames } = native();
+    isApart = callMemory !== undefined;
+    memory = callMemory ?? { callSlots, callWords, callLayout, statusNames };
   }
   return memory;
 }
@@ -232,8 +235,10 @@ function totalOf(batchSizes: BigInt64Array): number {
 
 /** `out` = the rows of `indices`. All indices must be inside the table. */
 export function callLookup(table: EmbeddingTable, indices: Int32Array, out: Float32Array): void {
-  passTable(callMemory(), table);
-  native().embeddingLookup(table.data, table.affines, indices, out);
+  const memory = callMemory();
+  passTable(memory, table);
+  const near = isFar(table) ? nearRows(table, indices, -1) : { table, indices };
+  native().embeddingLookup(near.table.data, near.table.affines, near.indices, out);
 }
 
 /** In the order of native code's numbers for them. */
@@ -250,9 +255,32 @@ export function callBags(
   const memory = callMemory();
   const { callWords, callLayout } = memory;
   passTable(memory, table);
+  const near = isFar(table) ? nearRows(table, indices, padding) : { table, indices, padding };
   callWords[callLayout.bagMode] = bagModes.indexOf(mode);
-  callWords[callLayout.bagPadding] = padding;
-  native().embeddingBag(table.data, table.affines, indices, bounds, weights, out);
+  callWords[callLayout.bagPadding] = near.padding;
+  native().embeddingBag(near.table.data, near.table.affines, near.indices, bounds, weights, out);
+}
+
+/** Whether a call would copy the whole table, and its rows are whole bytes. */
+function isFar({ bits, width }: EmbeddingTable): boolean {
+  return isApart && (bits * width) % 8 === 0;
+}
+
+/** The rows of `indices` as a table of their own. The last row stands for `padding`. */
+function nearRows(table: EmbeddingTable, indices: Int32Array, padding: number) {
+  const size = table.bits === 32 ? table.width : (table.width * table.bits) / 8;
+  const last = indices.length;
+  const data = new (table.data.constructor as typeof Uint8Array)((last + 1) * size);
+  const affines = table.affines && new Float32Array(2 * (last + 1));
+  indices.forEach((index, i) => {
+    data.set(table.data.subarray(index * size, (index + 1) * size), i * size);
+    affines?.set(table.affines!.subarray(2 * index, 2 * index + 2), 2 * i);
+  });
+  return {
+    table: { ...table, data, affines },
+    indices: indices.map((index, i) => (index === padding ? last : i)),
+    padding: padding < 0 ? padding : last,
+  };
 }
 
 function passTable({ callWords, callLayout }: CallMemory, { bits, width }: EmbeddingTable): void {
