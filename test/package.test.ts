@@ -95,13 +95,14 @@ test('the tarball has what a user needs and nothing else', () => {
     expect(paths).toContain(path);
   }
   expect(paths.filter((path) => !/^(dist|native)\/|^[^/]+$/.test(path))).toEqual([]);
-  expect(paths.filter((path) => /\.d\.m?ts$/.test(path)).length).toBe(2);
+  expect(paths.filter((path) => /\.d\.m?ts$/.test(path)).length).toBe(3);
   // Each is a bundle. The modules in dist are for the tests.
   const programs = paths
     .filter((path) => /\.m?js$/.test(path))
     .map((path) => path.replace(/-\w+(?=\.js$)/, ''));
   expect(new Set(programs)).toEqual(
     new Set([
+      'dist/browser.mjs',
       'dist/cli/dynaquant.js',
       'dist/formats.js',
       'dist/index.js',
