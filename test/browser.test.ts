@@ -60,6 +60,7 @@ async function runPage(): Promise<{ text?: string; error?: string }> {
         const options = ['--headless', '--no-sandbox', '--disable-gpu', `--user-data-dir=${profile}`];
         browser = spawn(chromium!, [...options, `http://127.0.0.1:${port}/examples/browser/`], {
           stdio: 'ignore',
+          detached: true,
         });
         browser.on('error', reject);
         browser.on('exit', (code) => reject(new Error(`the browser ended with ${code}`)));
@@ -69,7 +70,8 @@ async function runPage(): Promise<{ text?: string; error?: string }> {
   } finally {
     browser?.removeAllListeners('exit');
     const ended = browser && new Promise((resolve) => browser!.on('exit', resolve));
-    browser?.kill();
+    // All of its processes, because one that lives on writes into the profile.
+    if (browser?.pid !== undefined) process.kill(-browser.pid, 'SIGKILL');
     await ended;
     server?.close();
     rmSync(profile, { recursive: true, force: true, maxRetries: 10 });
