@@ -22,6 +22,7 @@ const compiler = process.env.CXX || 'c++';
 const leftOut = {
   benchmarks:
     'the benchmarks call the addon as other tests do; what these test is their arithmetic and words',
+  browser: 'it starts a browser, into which no sanitizer can be preloaded',
   contributing: 'it reads text files',
   dispatch: 'it builds for other processors and starts emulators, into which no sanitizer can be preloaded',
   docs: 'its programs call what other tests call; the rest of its time is spent in tsc and typedoc',
@@ -30,6 +31,7 @@ const leftOut = {
   layering: 'it reads text files',
   package: 'it reads the archives of build/ and starts npm pack',
   size: 'it reads text files',
+  wasm: 'its code is in the memory of WebAssembly, which bounds every access',
   'torch-checkpoint': 'reading checkpoints is TypeScript alone, and these tests limit its time',
 };
 // Single tests of the other files.
