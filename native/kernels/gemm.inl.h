@@ -29,9 +29,9 @@ inline void gemm_kernel(const Rows& a, size_t rows, const Panels& b, float* out,
   for (size_t panel = 0; panel < b.panels; panel += block) {
     const size_t panels = b.panels - panel < block ? b.panels - panel : block;
     const size_t left = columns - panel * kPanelColumns, whole = panels * kPanelColumns;
-    alignas(64) float ragged[Tiles<Panels>::kRows * kMaxBlock * kPanelColumns];
+    alignas(64) float ragged[kTileRows * kMaxBlock * kPanelColumns];
     for (size_t row = 0, tile = 0; row < rows; ++tile) {
-      const size_t count = tiles.rows_of_next(rows - row);
+      const size_t count = tile_rows(rows - row);
       float* to = out + row * out_stride + panel * kPanelColumns;
       if (left >= whole) {
         if (far_result) prefetch_result(to, out_stride, count, whole);

@@ -36,8 +36,7 @@ export interface QuantizedMultiheadAttentionOptions extends MultiheadAttentionOp
  * MultiheadAttention with quantized projections. PyTorch, which has no such module, leaves them float. The children are
  * dynamically quantized Linears: `in_proj`, whose integers are those of three `nn.Linear`s beside each other, of queries,
  * keys and values, each with scales of its own; or `q_proj`, `k_proj` and `v_proj` where the float module has these; and
- * `out_proj`. Scores, softmax and the product with the values
- * are float.
+ * `out_proj`. Scores, softmax and the product with the values are float.
  *
  * `quantizeDynamic` makes it by default. To leave a MultiheadAttention float, as in PyTorch, give its name or class the
  * qconfig `null`. All else is as in the float module.
