@@ -1,11 +1,12 @@
-// `npm run build:wasm`: the package @dynaquant/wasm32, into build/wasm32. It needs zig's C++ compiler, 0.17.1, as the
-// PyPI package ziglang has it: `ZIG` is its path, else it is looked for in Python's packages.
+// `npm run build:wasm`: the package @dynaquant/wasm32, into build/wasm32, where `npm run build` puts the library for
+// browsers. It needs zig's C++ compiler, 0.17.1, as the PyPI package ziglang has it: `ZIG` is its path, else it is looked
+// for in Python's packages.
 //
 // Zig's own C++ library for WebAssembly has no exceptions. Its sources are there, so that the few files which are
 // needed of them are compiled here.
 import { build } from 'esbuild';
 import { execFile, execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -21,6 +22,8 @@ const emnapi = dirname(require.resolve('emnapi/package.json'));
 const zig = process.env.ZIG || pythonsZig();
 const library = join(dirname(zig), 'lib');
 
+const { version, license, engines } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+
 const target = [
   '-target',
   'wasm32-wasi',
@@ -33,6 +36,7 @@ const ours = [
   ...['-Wall', '-Wextra', '-Werror'],
   ...['-Inative', `-I${require('node-addon-api').include_dir}`, `-I${join(emnapi, 'include', 'node')}`],
   // As binding.gyp has them.
+  `-DDYNAQUANT_VERSION=${version}`,
   '-DNAPI_VERSION=8',
   '-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL',
   '-DNODE_ADDON_API_DISABLE_DEPRECATED',
@@ -133,32 +137,21 @@ function checkImports() {
 }
 
 async function buildPackage() {
-  const { version, license, engines } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  const style = {
+  await build({
     absWorkingDir: root,
+    entryPoints: ['native/wasm/node.cjs'],
+    outfile: join(out, 'index.js'),
     bundle: true,
+    platform: 'node',
     minify: true,
     logLevel: 'warning',
     legalComments: 'eof',
-  };
-  await build({
-    ...style,
-    entryPoints: ['native/wasm/node.cjs'],
-    platform: 'node',
-    outfile: join(out, 'index.js'),
-  });
-  await build({
-    ...style,
-    entryPoints: ['native/wasm/browser.mjs'],
-    format: 'esm',
-    outfile: join(out, 'index.mjs'),
   });
   copyFileSync(join(root, 'LICENSE'), join(out, 'LICENSE'));
   const contents = {
     name: '@dynaquant/wasm32',
     version,
-    description:
-      'The code of dynaquant in WebAssembly, for platforms without a native build and for browsers',
+    description: 'dynaquant in WebAssembly, for platforms without a native build and for browsers',
     license,
     main: './index.js',
     exports: {
@@ -173,7 +166,6 @@ async function buildPackage() {
 }
 
 mkdirSync(objects, { recursive: true });
-rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 await buildModule();
 checkImports();

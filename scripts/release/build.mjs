@@ -10,6 +10,8 @@ import { forEach, root, run, tarballs, wheels, workshop } from './workshop.mjs';
 const headers = dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json'));
 const published = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
+const wasm = '@dynaquant/wasm32';
+
 const started = Date.now();
 const wanted = chosen(process.argv.slice(2));
 const tools = await wheels('tools', 'requirements.txt');
@@ -21,6 +23,8 @@ const cores = availableParallelism();
 await forEach(wanted, Math.min(cores, wanted.length), async (platform) => {
   await pack(await packagePlatform(platform, await buildBinary(platform)));
 });
+await run('npm', ['run', '--silent', 'build:wasm'], { env: { ...process.env, ZIG: zig } });
+await pack(join(root, 'build', 'wasm32'));
 await pack(await packageLibrary());
 console.log(`${Math.round((Date.now() - started) / 1000)} s`);
 
@@ -33,8 +37,9 @@ async function buildBinary({ name, os, cpu, target, link }) {
     ZIG: zig,
     TARGET: target,
     ARCH: cpu === 'x64' ? 'x86_64' : 'aarch64',
-    CMAKE_CXX_FLAGS: `-ffile-prefix-map=${root}=./`,
+    CMAKE_CXX_FLAGS: `-g0 -ffunction-sections -fdata-sections -ffile-prefix-map=${root}=./`,
     CMAKE_MODULE_LINKER_FLAGS: ['-s', ...link].join(' '),
+    CMAKE_JS_SRC: join(root, 'scripts', 'release', 'demangle.cc'),
     CMAKE_JS_INC: join(headers, 'include'),
     CMAKE_JS_LIB: os === 'win32' ? await importLibrary(folder, cpu) : '',
   }).map(([key, value]) => `-D${key}=${value}`);
@@ -81,7 +86,7 @@ async function packagePlatform({ name, os, cpu, libc }, binary) {
   return folder;
 }
 
-/** What the checkout publishes, without what only the checkout needs, and with the platforms. */
+/** What the checkout publishes, the sources of the native code in one file, and the platforms. */
 async function packageLibrary() {
   const folder = join(workshop, 'packages', 'dynaquant');
   const [{ files }] = JSON.parse(await run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts']));
@@ -90,9 +95,22 @@ async function packageLibrary() {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     copyFileSync(join(root, path), join(folder, path));
   }
+  // As files they would take five times the disk.
+  const same = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=a+rX,go-w'];
+  const archive = ['--exclude=native/wasm', '-I', 'gzip -9n', '-cf', join(folder, 'native.tgz')];
+  await run('tar', [...same, ...archive, 'binding.gyp', 'native']);
   const binaries = platforms.map(({ name }) => [`@dynaquant/${name}`, published.version]);
-  const ours = { private: undefined, scripts: undefined, devDependencies: undefined };
-  writePackage(folder, { ...published, ...ours, optionalDependencies: Object.fromEntries(binaries) });
+  writePackage(folder, {
+    ...published,
+    private: undefined,
+    scripts: undefined,
+    devDependencies: undefined,
+    files: [...published.files, 'native.tgz'],
+    optionalDependencies: Object.fromEntries(binaries),
+    // Who wants it installs it, of the same version; a strict package manager then lets dynaquant see it.
+    peerDependencies: { [wasm]: published.version },
+    peerDependenciesMeta: { [wasm]: { optional: true } },
+  });
   return folder;
 }
 
