@@ -80,14 +80,28 @@ async function withShortLocals(text) {
 // What only Node has, and what browsers have in its place.
 const forBrowsers = {
   name: 'for browsers',
-  setup: ({ onResolve }) => {
+  setup: ({ onResolve, onLoad }) => {
     onResolve({ filter: /^@dynaquant.wasm32$/ }, () => ({ path: join(root, 'native', 'wasm', 'browser.mjs') }));
+    onLoad({ filter: /wasm.browser\.mjs$/ }, async ({ path }) => ({ contents: await minifiedWasm(path) }));
     const web = (name) => ({ path: join(root, 'src', 'web', name) });
     onResolve({ filter: /native\/addon\.js$|^\.\/addon\.js$/ }, () => web('addon.ts'));
     onResolve({ filter: /\/garbage\.js$/ }, () => web('garbage.ts'));
     onResolve({ filter: /\/file-node(-\w+)?\.js$/ }, () => web('files.ts'));
   },
 };
+
+/** The addon and Node-API in JavaScript, whose names no one reads. */
+async function minifiedWasm(path) {
+  const { outputFiles } = await build({
+    entryPoints: [path],
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    legalComments: 'inline',
+    write: false,
+  });
+  return outputFiles[0].text;
+}
 
 // All of it is in @dynaquant/wasm32, because who is in Node alone should not have it on the disk.
 const [browser] = (
