@@ -28,7 +28,7 @@ await pack(join(root, 'build', 'wasm32'));
 await pack(await packageLibrary());
 console.log(`${Math.round((Date.now() - started) / 1000)} s`);
 
-async function buildBinary({ name, os, cpu, target, link }) {
+async function buildBinary({ name, os, cpu, target, compile, link }) {
   const folder = join(workshop, name);
   const define = Object.entries({
     CMAKE_TOOLCHAIN_FILE: join(root, 'scripts', 'release', 'zig.cmake'),
@@ -37,7 +37,7 @@ async function buildBinary({ name, os, cpu, target, link }) {
     ZIG: zig,
     TARGET: target,
     ARCH: cpu === 'x64' ? 'x86_64' : 'aarch64',
-    CMAKE_CXX_FLAGS: `-g0 -ffunction-sections -fdata-sections -ffile-prefix-map=${root}=./`,
+    CMAKE_CXX_FLAGS: ['-g0', ...compile, `-ffile-prefix-map=${root}=./`].join(' '),
     CMAKE_MODULE_LINKER_FLAGS: ['-s', ...link].join(' '),
     CMAKE_JS_SRC: join(root, 'scripts', 'release', 'demangle.cc'),
     CMAKE_JS_INC: join(headers, 'include'),

