@@ -57,7 +57,10 @@ async function checkMachO({ cpu }, file, expect) {
   // An unsigned binary does not load on Apple's own processors.
   expect('is signed', /LC_CODE_SIGNATURE/.test(headers), (signed) => signed || cpu === 'x64');
   const defined = lines(await run('llvm-nm', ['-g', '-j', '--defined-only', file])).filter(Boolean);
-  expect('shows', defined.sort(), same(entries.map((name) => `_${name}`)));
+  // Zig's linker has no list of what to show, so C++'s operators are there, weak, and the system's stand in for them.
+  const operators = /^(__Z(na|nw|da|dl)\w*|___dso_handle|__mh_dylib_header)$/;
+  const others = defined.filter((name) => !operators.test(name));
+  expect('shows', others.sort(), same(entries.map((name) => `_${name}`)));
   const undefinedNames = lines(await run('llvm-nm', ['-j', '--undefined-only', file])).filter(Boolean);
   expect(
     'asks Node or C++ for',

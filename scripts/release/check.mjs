@@ -1,6 +1,6 @@
 // `npm run release:check`: what `npm run release:build` left in build-release. Reads every binary, installs every
 // platform, and WebAssembly, from a registry on this machine, and runs those that can run here: linux-x64 and WebAssembly
-// in this Node, the others in emulators. Needs Debian's llvm, qemu-user, libc6-arm64-cross and wine64, and the build, whose digests it compares.
+// in this Node, the others in emulators. `-- win32-x64` does it for this one and WebAssembly alone. Needs Debian's llvm, qemu-user, libc6-arm64-cross and wine64, and the build, whose digests it compares.
 import {
   copyFileSync,
   cpSync,
@@ -14,7 +14,7 @@ import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
 import { checkBinary } from './check-binary.mjs';
 import { machines, runNode } from './machines.mjs';
-import { platforms, wasm32 } from './platforms.mjs';
+import { chosen, wasm32 } from './platforms.mjs';
 import { install, withRegistry } from './registry.mjs';
 import { forEach, root, run, tarballs, workshop } from './workshop.mjs';
 
@@ -31,7 +31,7 @@ const expect = (holds, sentence) => {
 
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const tarball = (name) => join(tarballs, `${name === 'dynaquant' ? '' : 'dynaquant-'}${name}-${version}.tgz`);
-const built = platforms.filter(({ name }) => existsSync(tarball(name)));
+const built = chosen(process.argv.slice(2)).filter(({ name }) => existsSync(tarball(name)));
 const bytes = (...names) => names.reduce((sum, name) => sum + statSync(tarball(name)).size, 0);
 const started = Date.now();
 const say = (text) => console.log(`${Math.round((Date.now() - started) / 1000)} s  ${text}`);

@@ -63,17 +63,22 @@ async function unpackMusl(folder, architecture) {
   execFileSync('sh', ['-c', 'dpkg -x musl_*.deb .'], { cwd: folder });
 }
 
-/** Runs Node on a machine; gives its standard output, which must be a file because Node under Wine refuses pipes. */
-export async function runNode({ command: [first, ...rest], env }, args, { cwd, variables = {}, ...options }) {
-  const file = options.stdout ?? join(cwd, 'stdout.txt');
-  const out = openSync(file, 'w');
+/** Runs Node on a machine; gives its standard output. Both outputs are files because Node under Wine refuses pipes. */
+export async function runNode(
+  { command: [first, ...rest], env },
+  args,
+  { cwd, variables = {}, stdout = join(cwd, 'stdout.txt') },
+) {
+  const files = [stdout, `${stdout}.errors`];
+  const outputs = files.map((file) => openSync(file, 'w'));
+  const texts = () => files.map((file) => readFileSync(file, 'utf8'));
   try {
-    const stdio = ['ignore', out, 'pipe'];
+    const stdio = ['ignore', ...outputs];
     await run(first, [...rest, ...args], { cwd, stdio, env: { ...process.env, ...env, ...variables } });
   } catch (error) {
-    throw new Error(`${error.message}\n${readFileSync(file, 'utf8').slice(-2000)}`, { cause: error });
+    throw new Error([error.message, ...texts()].join('\n').slice(-4000), { cause: error });
   } finally {
-    closeSync(out);
+    for (const output of outputs) closeSync(output);
   }
-  return readFileSync(file, 'utf8');
+  return texts()[0];
 }
