@@ -81,7 +81,9 @@ async function withShortLocals(text) {
 const forBrowsers = {
   name: 'for browsers',
   setup: ({ onResolve, onLoad }) => {
-    onResolve({ filter: /^@dynaquant.wasm32$/ }, () => ({ path: join(root, 'native', 'wasm', 'browser.mjs') }));
+    onResolve({ filter: /^@dynaquant.wasm32$/ }, () => ({
+      path: join(root, 'native', 'wasm', 'browser.mjs'),
+    }));
     onLoad({ filter: /wasm.browser\.mjs$/ }, async ({ path }) => ({ contents: await minifiedWasm(path) }));
     const web = (name) => ({ path: join(root, 'src', 'web', name) });
     onResolve({ filter: /native\/addon\.js$|^\.\/addon\.js$/ }, () => web('addon.ts'));

@@ -231,7 +231,7 @@ const kinds = {
         const projection = m === 0 && i % 3 === 0 ? 1 + (hidden >> 2) : 0;
         const [layers, directions] = i === 35 ? [1, 1] : [1 + (i % 2), 1 + (i % 3 === 0)];
         const output = projection || hidden;
-        const floats = (n, size) => Float32Array.from({ length: n }, () => (2 * random() - 1) * size);
+        const floats = (n, size) => new Float32Array(n).map(() => (2 * random() - 1) * size);
         const matrix = (rows, depth, biased) => {
           const [weight, bias] = [
             floats(rows * depth, 2 / Math.sqrt(hidden)),

@@ -1,15 +1,14 @@
 // `npm run release:build`: every tarball of a release, on one Linux x64 machine, with the tools that requirements.txt
 // pins, into build-release/tarballs. `-- linux-x64 win32-arm64` builds these platforms alone. Twice gives the same bytes.
 import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
+import nodeApi from 'node-api-headers';
 import { chosen, platforms } from './platforms.mjs';
 import { forEach, root, run, tarballs, wheels, workshop } from './workshop.mjs';
 
-const headers = dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json'));
+const scripts = join(root, 'scripts', 'release');
 const published = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-
 const wasm = '@dynaquant/wasm32';
 
 const started = Date.now();
@@ -30,8 +29,14 @@ console.log(`${Math.round((Date.now() - started) / 1000)} s`);
 
 async function buildBinary({ name, os, cpu, target, compile, link }) {
   const folder = join(workshop, name);
+  const [sources, includes] = [[join(scripts, 'demangle.cc')], [nodeApi.include_dir]];
+  if (os === 'win32') {
+    sources.push(join(scripts, 'windows_host.cc'));
+    includes.push(folder);
+    nameFunctions(join(folder, 'node_api_names.inc'));
+  }
   const define = Object.entries({
-    CMAKE_TOOLCHAIN_FILE: join(root, 'scripts', 'release', 'zig.cmake'),
+    CMAKE_TOOLCHAIN_FILE: join(scripts, 'zig.cmake'),
     CMAKE_MAKE_PROGRAM: join(tools, 'bin', 'ninja'),
     CMAKE_BUILD_TYPE: 'Release',
     ZIG: zig,
@@ -39,9 +44,8 @@ async function buildBinary({ name, os, cpu, target, compile, link }) {
     ARCH: cpu === 'x64' ? 'x86_64' : 'aarch64',
     CMAKE_CXX_FLAGS: ['-g0', ...compile, `-ffile-prefix-map=${root}=./`].join(' '),
     CMAKE_MODULE_LINKER_FLAGS: ['-s', ...link].join(' '),
-    CMAKE_JS_SRC: join(root, 'scripts', 'release', 'demangle.cc'),
-    CMAKE_JS_INC: join(headers, 'include'),
-    CMAKE_JS_LIB: os === 'win32' ? await importLibrary(folder, cpu) : '',
+    CMAKE_JS_SRC: sources.join(';'),
+    CMAKE_JS_INC: includes.join(';'),
   }).map(([key, value]) => `-D${key}=${value}`);
   const cmake = join(tools, 'cmake', 'data', 'bin', 'cmake');
   await run(cmake, ['-G', 'Ninja', '-S', 'native', '-B', folder, ...define]);
@@ -50,14 +54,11 @@ async function buildBinary({ name, os, cpu, target, compile, link }) {
   return join(folder, 'addon.node');
 }
 
-/** Windows wants to know at link time which program will have Node-API's functions. */
-async function importLibrary(folder, cpu) {
-  mkdirSync(folder, { recursive: true });
-  const library = join(folder, 'node.lib');
-  const machine = cpu === 'x64' ? 'i386:x86-64' : 'arm64';
-  const definitions = join(headers, 'def', 'node_api.def');
-  await run(zig, ['dlltool', '-m', machine, '-d', definitions, '-D', 'node.exe', '-l', library]);
-  return library;
+/** For windows_host.cc. */
+function nameFunctions(file) {
+  const { js_native_api_symbols: ofJavaScript, node_api_symbols: ofNode } = nodeApi.symbols.v8;
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, [...ofJavaScript, ...ofNode].map((name) => `FUNCTION(${name})\n`).join(''));
 }
 
 async function packagePlatform({ name, os, cpu, libc }, binary) {

