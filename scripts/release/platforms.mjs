@@ -8,7 +8,7 @@ const elf = {
   compile: sections,
   link: ['-Wl,-z,now', '-Wl,--gc-sections', `-Wl,--version-script=${exports}`],
 };
-const mach = { compile: sections, link: ['-Wl,-undefined,dynamic_lookup', '-Wl,-dead_strip'] };
+const mach = { compile: sections, link: ['-Wl,-undefined,dynamic_lookup', '-Wl,-dead_strip', '-Wl,-x'] };
 // BUILDING_NODE_EXTENSION: Node-API's functions are imported (windows_host.cc). With `sections`, the linker would find
 // variables of threads defined twice. Brepro: no date of the link is in the file.
 const pe = { compile: ['-DBUILDING_NODE_EXTENSION'], link: ['-Wl,--gc-sections', '-Wl,-Brepro'] };
