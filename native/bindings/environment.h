@@ -38,9 +38,9 @@ class LiveHandle {
   LiveHandle& operator=(const LiveHandle&) = delete;
   void leave();
 
-  // Throws unless this is a handle of the kind. V8 lets a method have no other receiver. Bun lets it
-  // have any wrapped object, which it then takes for its own class. All handles begin alike, so that
-  // the kind is found in each.
+  // Throws unless this is a handle of the kind. V8 lets a method have no other receiver. Bun lets
+  // it have any wrapped object, which it then takes for its own class. All handles begin alike, so
+  // that the kind is found in each.
   void check_receiver(Napi::Env env, const void* kind) const {
     if (kind_ != kind) throw Napi::TypeError::New(env, "the receiver is a handle of another kind");
   }

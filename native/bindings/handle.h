@@ -70,7 +70,8 @@ class Handle : public Napi::ObjectWrap<Derived>, public LiveHandle {
   // `make` builds the layer from the arguments, unless they are the number of a shared one. It
   // gives a unique_ptr, because make_shared would need a newer C++ library than Red Hat 8 has.
   template <typename Make>
-  Handle(const Napi::CallbackInfo& info, const Make& make) : Napi::ObjectWrap<Derived>(info), LiveHandle(kind()) {
+  Handle(const Napi::CallbackInfo& info, const Make& make)
+      : Napi::ObjectWrap<Derived>(info), LiveHandle(kind()) {
     const Napi::Env env = info.Env();
     LiveHandles& handles = addon_data(env).handles;
     if (info[0].IsNumber()) {
