@@ -26,6 +26,19 @@ class OutOfMemory : public std::bad_alloc {
   double bytes_;
 };
 
+// The product of sizes, of which an array of so many elements is wanted. Throws OutOfMemory beyond
+// a size_t, which in WebAssembly has 32 bits.
+template <typename... Sizes>
+std::size_t count_of(Sizes... sizes) {
+  std::size_t count = 1;
+  for (const std::size_t size : {static_cast<std::size_t>(sizes)...}) {
+    if (__builtin_mul_overflow(count, size, &count)) {
+      throw OutOfMemory((1.0 * ... * static_cast<double>(sizes)));
+    }
+  }
+  return count;
+}
+
 // Owns `size` elements on a 64-byte boundary, not initialised. Throws OutOfMemory.
 //
 // Large buffers ask for huge pages, because a step that streams 16 MB of weights needs more pages

@@ -117,10 +117,10 @@ AttentionRoom::AttentionRoom(Scratch& scratch, const AttentionSizes& sizes, std:
   const bool few = sizes.queries <= kFewRows;
   keys_size = few ? kRowScratch : packed_floats(sizes.features, sizes.keys);
   values_size = few ? 0 : packed_floats(sizes.keys, sizes.value_features);
-  scores_size = block_rows(sizes) * stride;
-  keys = scratch.take<float>(threads * keys_size);
-  values = scratch.take<float>(threads * values_size);
-  scores = scratch.take<float>(threads * scores_size);
+  scores_size = count_of(block_rows(sizes), stride);
+  keys = scratch.take<float>(count_of(threads, keys_size));
+  values = scratch.take<float>(count_of(threads, values_size));
+  scores = scratch.take<float>(count_of(threads, scores_size));
 }
 
 AttentionRoom AttentionRoom::of(std::size_t thread) const {

@@ -137,11 +137,11 @@ struct Room {
                  product(scratch, layer, plan, kLinear1), product(scratch, layer, plan, kLinear2)},
         attention(scratch, layer.attention(plan.sequences, nullptr, nullptr).sizes, plan.threads),
         wide(scratch.take<float>(
-            std::max(plan.rows * 3 * layer.width, plan.inner_rows * layer.inner))),
-        narrow(scratch.take<float>(plan.rows * layer.width)),
-        middle(scratch.take<float>(plan.rows * layer.width)),
-        projected(scratch.take<float>(plan.block * layer.width)),
-        sums(scratch.take<float>(plan.block * layer.width)) {}
+            std::max(count_of(plan.rows, 3, layer.width), count_of(plan.inner_rows, layer.inner)))),
+        narrow(scratch.take<float>(count_of(plan.rows, layer.width))),
+        middle(scratch.take<float>(count_of(plan.rows, layer.width))),
+        projected(scratch.take<float>(count_of(plan.block, layer.width))),
+        sums(scratch.take<float>(count_of(plan.block, layer.width))) {}
 
   static BlockedProduct product(Scratch& scratch, const EncoderLayer& layer, const Plan& plan,
                                 Product which) {

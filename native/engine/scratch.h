@@ -3,6 +3,7 @@
 #define DYNAQUANT_ENGINE_SCRATCH_H_
 
 #include <cstddef>
+#include <limits>
 
 #include "engine/aligned_buffer.h"
 
@@ -17,7 +18,13 @@ class Scratch {
   template <typename Element>
   Element* take(std::size_t count) {
     Element* taken = memory_ == nullptr ? nullptr : reinterpret_cast<Element*>(memory_ + used_);
-    used_ += (count * sizeof(Element) + 63) / 64 * 64;
+    constexpr std::size_t kLine = 64;
+    const std::size_t bytes = count_of(count, sizeof(Element));
+    const std::size_t lines = bytes / kLine + (bytes % kLine == 0 ? 0 : 1);
+    if (lines > (std::numeric_limits<std::size_t>::max() - used_) / kLine) {
+      throw OutOfMemory(static_cast<double>(used_) + static_cast<double>(lines) * kLine);
+    }
+    used_ += lines * kLine;
     return taken;
   }
   std::size_t used() const { return used_; }
