@@ -67,6 +67,7 @@
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "dependencies": ["engine", "kernels_scalar"],
       "defines": [
+        "DYNAQUANT_VERSION=<!(node -p \"require('./package.json').version\")",
         "NAPI_VERSION=8",
         "NODE_ADDON_API_CPP_EXCEPTIONS_ALL",
         "NODE_ADDON_API_DISABLE_DEPRECATED",

@@ -14,6 +14,9 @@ Init init_async, init_call, init_convolution, init_elementwise, init_embedding, 
 
 namespace {
 
+#define STRING_OF(tokens) #tokens
+#define STRING(macro) STRING_OF(macro)
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   const KernelTable* tables[kMaxTables];
   supported_tables(tables);
@@ -24,6 +27,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
         init_rearrange, init_reduce, init_rnn, init_streams, init_test_doors, init_threads}) {
     add(env, exports);
   }
+  exports.Set("version", STRING(DYNAQUANT_VERSION));  // package.json's
   return exports;
 }
 

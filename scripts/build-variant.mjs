@@ -35,7 +35,7 @@ function arm64Node() {
 function build(variant, args, environment, nodeFolder = headers()) {
   const folder = join(root, `build-${variant}`);
   mkdirSync(folder, { recursive: true });
-  for (const name of ['binding.gyp', 'native', 'node_modules']) {
+  for (const name of ['binding.gyp', 'native', 'node_modules', 'package.json']) {
     if (!existsSync(join(folder, name))) symlinkSync(join('..', name), join(folder, name));
   }
   run(process.execPath, [nodeGyp, 'configure', 'build', '--silent', '-j', 'max', ...args], {

@@ -1,5 +1,6 @@
-// `npm run build:wasm`: the package @dynaquant/wasm32, into build/wasm32. It needs zig's C++ compiler, 0.17.1, as the
-// PyPI package ziglang has it: `ZIG` is its path, else it is looked for in Python's packages.
+// `npm run build:wasm`: the package @dynaquant/wasm32, into build/wasm32, where `npm run build` puts the library for
+// browsers. It needs zig's C++ compiler, 0.17.1, as the PyPI package ziglang has it: `ZIG` is its path, else it is looked
+// for in Python's packages.
 //
 // Zig's own C++ library for WebAssembly has no exceptions. Its sources are there, so that the few files which are
 // needed of them are compiled here.
@@ -7,7 +8,7 @@
 // There are two modules. They differ in their kernels, of which one has relaxed SIMD: native/wasm/fused.mjs chooses.
 import { build } from 'esbuild';
 import { execFile, execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -24,6 +25,8 @@ const emnapi = dirname(require.resolve('emnapi/package.json'));
 const zig = process.env.ZIG || pythonsZig();
 const library = join(dirname(zig), 'lib');
 
+const { version, license, engines } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+
 const features = 'exception_handling+simd128+bulk_memory+nontrapping_fptoint+sign_ext';
 const target = ['-target', 'wasm32-wasi', `-mcpu=baseline+${features}`];
 const modules = {
@@ -38,6 +41,7 @@ const ours = [
   ...['-Wall', '-Wextra', '-Werror'],
   ...['-Inative', `-I${require('node-addon-api').include_dir}`, `-I${join(emnapi, 'include', 'node')}`],
   // As binding.gyp has them.
+  `-DDYNAQUANT_VERSION=${version}`,
   '-DNAPI_VERSION=8',
   '-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL',
   '-DNODE_ADDON_API_DISABLE_DEPRECATED',
@@ -139,32 +143,21 @@ function checkImports(name) {
 }
 
 async function buildPackage() {
-  const { version, license, engines } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  const style = {
+  await build({
     absWorkingDir: root,
+    entryPoints: ['native/wasm/node.cjs'],
+    outfile: join(out, 'index.js'),
     bundle: true,
+    platform: 'node',
     minify: true,
     logLevel: 'warning',
     legalComments: 'eof',
-  };
-  await build({
-    ...style,
-    entryPoints: ['native/wasm/node.cjs'],
-    platform: 'node',
-    outfile: join(out, 'index.js'),
-  });
-  await build({
-    ...style,
-    entryPoints: ['native/wasm/browser.mjs'],
-    format: 'esm',
-    outfile: join(out, 'index.mjs'),
   });
   copyFileSync(join(root, 'LICENSE'), join(out, 'LICENSE'));
   const contents = {
     name: '@dynaquant/wasm32',
     version,
-    description:
-      'The code of dynaquant in WebAssembly, for platforms without a native build and for browsers',
+    description: 'dynaquant in WebAssembly, for platforms without a native build and for browsers',
     license,
     main: './index.js',
     exports: {
@@ -178,7 +171,6 @@ async function buildPackage() {
   writeFileSync(join(out, 'package.json'), `${JSON.stringify(contents, null, 2)}\n`);
 }
 
-rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 await buildModules();
 // Node 20 has relaxed SIMD, but not by default.

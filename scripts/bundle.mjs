@@ -80,7 +80,11 @@ async function withShortLocals(text) {
 // What only Node has, and what browsers have in its place.
 const forBrowsers = {
   name: 'for browsers',
-  setup: ({ onResolve }) => {
+  setup: ({ onResolve, onLoad }) => {
+    onResolve({ filter: /^@dynaquant.wasm32$/ }, () => ({
+      path: join(root, 'native', 'wasm', 'browser.mjs'),
+    }));
+    onLoad({ filter: /wasm.browser\.mjs$/ }, async ({ path }) => ({ contents: await minifiedWasm(path) }));
     const web = (name) => ({ path: join(root, 'src', 'web', name) });
     onResolve({ filter: /native\/addon\.js$|^\.\/addon\.js$/ }, () => web('addon.ts'));
     onResolve({ filter: /\/garbage\.js$/ }, () => web('garbage.ts'));
@@ -88,16 +92,29 @@ const forBrowsers = {
   },
 };
 
+/** The addon and Node-API in JavaScript, whose names no one reads. */
+async function minifiedWasm(path) {
+  const { outputFiles } = await build({
+    entryPoints: [path],
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    legalComments: 'inline',
+    write: false,
+  });
+  return outputFiles[0].text;
+}
+
+// All of it is in @dynaquant/wasm32, because who is in Node alone should not have it on the disk.
 const [browser] = (
   await build({
     absWorkingDir: root,
     entryPoints: ['src/web/index.ts'],
-    outfile: 'dist/browser.mjs',
+    outfile: 'build/wasm32/index.mjs',
     bundle: true,
     format: 'esm',
     platform: 'browser',
     target: 'es2022',
-    external: ['@dynaquant/wasm32'],
     inject: ['src/web/globals.ts'],
     minifyWhitespace: true,
     minifySyntax: true,
@@ -107,7 +124,9 @@ const [browser] = (
     write: false,
   })
 ).outputFiles;
+mkdirSync(dirname(browser.path), { recursive: true });
 writeFileSync(browser.path, withClassNames(browser.text));
+writeFileSync(join(dist, 'browser.mjs'), "export * from '@dynaquant/wasm32';\n");
 writeFileSync(
   join(dist, 'browser.d.mts'),
   `export * from './index.js';\n${readFileSync(join(dist, 'web', 'addon.d.ts'), 'utf8')

@@ -1,5 +1,5 @@
-// Runs clang-format, the binary that comes from npm, over every C++ file of native/, benchmarks/ and test/:
-// `node scripts/clang-format.mjs --check` or `--write`.
+// Runs clang-format, the binary that comes from npm, over every C++ file of native/, benchmarks/, test/ and
+// scripts/release/: `node scripts/clang-format.mjs --check` or `--write`.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ const folder = (name) => fileURLToPath(new URL(`../${name}/`, import.meta.url));
 const filesOf = (path, options) => readdirSync(path, options).map((name) => join(path, name));
 const sources = [
   ...filesOf(folder('native'), { recursive: true }),
-  ...['benchmarks', 'test'].flatMap((name) => filesOf(folder(name))),
+  ...['benchmarks', 'test', 'scripts/release'].flatMap((name) => filesOf(folder(name))),
 ]
   .filter((path) => /\.(h|cc)$/.test(path))
   .sort();

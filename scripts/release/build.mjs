@@ -1,14 +1,15 @@
 // `npm run release:build`: every tarball of a release, on one Linux x64 machine, with the tools that requirements.txt
 // pins, into build-release/tarballs. `-- linux-x64 win32-arm64` builds these platforms alone. Twice gives the same bytes.
 import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
+import nodeApi from 'node-api-headers';
 import { chosen, platforms } from './platforms.mjs';
 import { forEach, root, run, tarballs, wheels, workshop } from './workshop.mjs';
 
-const headers = dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json'));
+const scripts = join(root, 'scripts', 'release');
 const published = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const wasm = '@dynaquant/wasm32';
 
 const started = Date.now();
 const wanted = chosen(process.argv.slice(2));
@@ -21,22 +22,30 @@ const cores = availableParallelism();
 await forEach(wanted, Math.min(cores, wanted.length), async (platform) => {
   await pack(await packagePlatform(platform, await buildBinary(platform)));
 });
+await run('npm', ['run', '--silent', 'build:wasm'], { env: { ...process.env, ZIG: zig } });
+await pack(join(root, 'build', 'wasm32'));
 await pack(await packageLibrary());
 console.log(`${Math.round((Date.now() - started) / 1000)} s`);
 
-async function buildBinary({ name, os, cpu, target, link }) {
+async function buildBinary({ name, os, cpu, target, compile, link }) {
   const folder = join(workshop, name);
+  const [sources, includes] = [[join(scripts, 'demangle.cc')], [nodeApi.include_dir]];
+  if (os === 'win32') {
+    sources.push(join(scripts, 'windows_host.cc'));
+    includes.push(folder);
+    nameFunctions(join(folder, 'node_api_names.inc'));
+  }
   const define = Object.entries({
-    CMAKE_TOOLCHAIN_FILE: join(root, 'scripts', 'release', 'zig.cmake'),
+    CMAKE_TOOLCHAIN_FILE: join(scripts, 'zig.cmake'),
     CMAKE_MAKE_PROGRAM: join(tools, 'bin', 'ninja'),
     CMAKE_BUILD_TYPE: 'Release',
     ZIG: zig,
     TARGET: target,
     ARCH: cpu === 'x64' ? 'x86_64' : 'aarch64',
-    CMAKE_CXX_FLAGS: `-ffile-prefix-map=${root}=./`,
+    CMAKE_CXX_FLAGS: ['-g0', ...compile, `-ffile-prefix-map=${root}=./`].join(' '),
     CMAKE_MODULE_LINKER_FLAGS: ['-s', ...link].join(' '),
-    CMAKE_JS_INC: join(headers, 'include'),
-    CMAKE_JS_LIB: os === 'win32' ? await importLibrary(folder, cpu) : '',
+    CMAKE_JS_SRC: sources.join(';'),
+    CMAKE_JS_INC: includes.join(';'),
   }).map(([key, value]) => `-D${key}=${value}`);
   const cmake = join(tools, 'cmake', 'data', 'bin', 'cmake');
   await run(cmake, ['-G', 'Ninja', '-S', 'native', '-B', folder, ...define]);
@@ -45,14 +54,11 @@ async function buildBinary({ name, os, cpu, target, link }) {
   return join(folder, 'addon.node');
 }
 
-/** Windows wants to know at link time which program will have Node-API's functions. */
-async function importLibrary(folder, cpu) {
-  mkdirSync(folder, { recursive: true });
-  const library = join(folder, 'node.lib');
-  const machine = cpu === 'x64' ? 'i386:x86-64' : 'arm64';
-  const definitions = join(headers, 'def', 'node_api.def');
-  await run(zig, ['dlltool', '-m', machine, '-d', definitions, '-D', 'node.exe', '-l', library]);
-  return library;
+/** For windows_host.cc. */
+function nameFunctions(file) {
+  const { js_native_api_symbols: ofJavaScript, node_api_symbols: ofNode } = nodeApi.symbols.v8;
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, [...ofJavaScript, ...ofNode].map((name) => `FUNCTION(${name})\n`).join(''));
 }
 
 async function packagePlatform({ name, os, cpu, libc }, binary) {
@@ -81,7 +87,7 @@ async function packagePlatform({ name, os, cpu, libc }, binary) {
   return folder;
 }
 
-/** What the checkout publishes, without what only the checkout needs, and with the platforms. */
+/** What the checkout publishes, the sources of the native code in one file, and the platforms. */
 async function packageLibrary() {
   const folder = join(workshop, 'packages', 'dynaquant');
   const [{ files }] = JSON.parse(await run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts']));
@@ -90,9 +96,22 @@ async function packageLibrary() {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     copyFileSync(join(root, path), join(folder, path));
   }
+  // As files they would take five times the disk.
+  const same = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=a+rX,go-w'];
+  const archive = ['--exclude=native/wasm', '-I', 'gzip -9n', '-cf', join(folder, 'native.tgz')];
+  await run('tar', [...same, ...archive, 'binding.gyp', 'native']);
   const binaries = platforms.map(({ name }) => [`@dynaquant/${name}`, published.version]);
-  const ours = { private: undefined, scripts: undefined, devDependencies: undefined };
-  writePackage(folder, { ...published, ...ours, optionalDependencies: Object.fromEntries(binaries) });
+  writePackage(folder, {
+    ...published,
+    private: undefined,
+    scripts: undefined,
+    devDependencies: undefined,
+    files: [...published.files, 'native.tgz'],
+    optionalDependencies: Object.fromEntries(binaries),
+    // Who wants it installs it, of the same version; a strict package manager then lets dynaquant see it.
+    peerDependencies: { [wasm]: published.version },
+    peerDependenciesMeta: { [wasm]: { optional: true } },
+  });
   return folder;
 }
 

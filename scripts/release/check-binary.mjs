@@ -57,7 +57,10 @@ async function checkMachO({ cpu }, file, expect) {
   // An unsigned binary does not load on Apple's own processors.
   expect('is signed', /LC_CODE_SIGNATURE/.test(headers), (signed) => signed || cpu === 'x64');
   const defined = lines(await run('llvm-nm', ['-g', '-j', '--defined-only', file])).filter(Boolean);
-  expect('shows', defined.sort(), same(entries.map((name) => `_${name}`)));
+  // Zig's linker has no list of what to show, so C++'s operators are there, weak, and the system's stand in for them.
+  const operators = /^(__Z(na|nw|da|dl)\w*|___dso_handle|__mh_dylib_header)$/;
+  const others = defined.filter((name) => !operators.test(name));
+  expect('shows', others.sort(), same(entries.map((name) => `_${name}`)));
   const undefinedNames = lines(await run('llvm-nm', ['-j', '--undefined-only', file])).filter(Boolean);
   expect(
     'asks Node or C++ for',
@@ -76,12 +79,8 @@ async function checkPe({ cpu }, file, expect) {
   );
   const imports = headers.split(/^Import \{/m).slice(1);
   const libraries = imports.map((text) => matches(text, /Name: (\S+)/g)[0]);
-  const system = /^(node\.exe|(kernel32|ntdll|advapi32|ws2_32)\.dll|api-ms-win-(crt|core)-[\w-]+\.dll)$/i;
+  const system = /^((kernel32|ntdll|advapi32|ws2_32)\.dll|api-ms-win-(crt|core)-[\w-]+\.dll)$/i;
   expect('needs the libraries', libraries, within(system));
-  const ofNode = imports
-    .filter((text) => /Name: node\.exe/.test(text))
-    .flatMap((text) => matches(text, /Symbol: (\w+)/g));
-  expect('asks Node for', ofNode, within(/^(napi_|node_api_)/));
   expect('shows', matches(headers, /Export \{[^}]*?Name: (\S+)/g).sort(), same(entries));
 }
 

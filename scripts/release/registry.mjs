@@ -42,7 +42,7 @@ export async function withRegistry(use) {
 }
 
 /** Installs into an empty folder for a platform, with Node alone on the PATH, and gives the folder. */
-export async function install(url, { name, os, cpu, libc }) {
+export async function install(url, { name, os, cpu, libc, asked = ['dynaquant'] }) {
   const folder = join(workshop, 'machines', name);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(join(folder, 'bin'), { recursive: true });
@@ -58,7 +58,7 @@ export async function install(url, { name, os, cpu, libc }) {
     '--no-fund',
     '--ignore-scripts',
   ];
-  await run(process.execPath, [npm, 'install', 'dynaquant', ...platform, ...options], {
+  await run(process.execPath, [npm, 'install', ...asked, ...platform, ...options], {
     cwd: folder,
     env: { ...process.env, PATH: join(folder, 'bin') },
   });

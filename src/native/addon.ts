@@ -10,6 +10,9 @@ let addon: NativeAddon | undefined;
 let loadedFrom: string | undefined;
 let named: string | undefined;
 
+/** That of package.json, from which a binary has its own. */
+const version = '0.1.0';
+
 /** An addon, or the package of WebAssembly. */
 const isBinary = /\.(node|js)$/;
 
@@ -124,6 +127,10 @@ function load(request: string): NativeAddon {
   const loaded = require(request) as NativeAddon | null;
   if (typeof loaded?.selectIsa !== 'function') {
     throw setupError('ERR_NATIVE_ADDON', 'it is an addon, but not that of dynaquant');
+  }
+  if (loaded.version !== version) {
+    const sentence = `it is of version ${loaded.version}, but this is dynaquant ${version}`;
+    throw setupError('ERR_NATIVE_ADDON', sentence);
   }
   loadedFrom = request;
   return loaded;

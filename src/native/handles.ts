@@ -306,6 +306,8 @@ export interface NativeAddon extends CallMemory {
 
   /** Chooses the instruction set; false if this machine cannot run it. */
   selectIsa(name: string): boolean;
+  /** Of the package that it was built for. */
+  readonly version: string;
 
   /** Quantizes symmetrically, with one scale or one for each row. False if a weight is not finite. */
   quantizeWeight(weight: Float32Array, rows: number, out: Int8Array, scales: Float32Array): boolean;

@@ -50,6 +50,7 @@ function remedies(root: string): string[] {
   return [
     install,
     'To build it, with Python 3, make and a C++17 compiler:',
+    `  tar xzf ${join(root, 'native.tgz')} -C ${root}`,
     `  npm install --no-save node-addon-api@8 node-gyp@12 && npx node-gyp rebuild -C ${root}`,
     '  (npm_config_disturl=URL takes Node\u2019s headers from a mirror, npm_config_nodedir=FOLDER from a folder)',
     'To use a binary that lies elsewhere: DYNAQUANT_BINARY=FILE, or setNativeBinary(FILE) before the first use.',

@@ -68,6 +68,10 @@ struct Weights {  // four weights of each column
   const int8_t* value;
 };
 
+// A function of lanes that is not inlined, and takes them by reference. Sixteen lanes one by one
+// are long: inlined everywhere, they make this table three times larger.
+#define DYNAQUANT_OUTLINE [[maybe_unused]] __attribute__((noinline))
+
 #define DYNAQUANT_LANES for (int lane = 0; lane < 16; ++lane)
 
 inline uint32_t bits_of(float x) {
@@ -146,13 +150,15 @@ inline F32 load_even(const float* p) {
   DYNAQUANT_LANES v.lane[lane] = p[2 * lane];
   return v;
 }
-inline void store(float* p, F32 v) { DYNAQUANT_LANES p[lane] = v.lane[lane]; }
-inline void store_first(float* p, F32 v, size_t count) {
+DYNAQUANT_OUTLINE void store(float* p, const F32& v) { DYNAQUANT_LANES p[lane] = v.lane[lane]; }
+DYNAQUANT_OUTLINE void store_first(float* p, const F32& v, size_t count) {
   for (size_t lane = 0; lane < count; ++lane) p[lane] = v.lane[lane];
 }
 // 1 where true, 0 where false.
-inline void store_mask(uint8_t* p, Mask m) { DYNAQUANT_LANES p[lane] = (uint8_t)m.lane[lane]; }
-inline void store_mask_first(uint8_t* p, Mask m, size_t count) {
+DYNAQUANT_OUTLINE void store_mask(uint8_t* p, const Mask& m) {
+  DYNAQUANT_LANES p[lane] = (uint8_t)m.lane[lane];
+}
+DYNAQUANT_OUTLINE void store_mask_first(uint8_t* p, const Mask& m, size_t count) {
   for (size_t lane = 0; lane < count; ++lane) p[lane] = (uint8_t)m.lane[lane];
 }
 // The columns of 16 rows of 16 become the rows of `out`, bit for bit.
@@ -162,130 +168,146 @@ inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_
   }
 }
 // Saturates each lane to 0..255, less kStoredOffset.
-inline void store_u8(uint8_t* p, S32 v) {
+DYNAQUANT_OUTLINE void store_u8(uint8_t* p, const S32& v) {
   DYNAQUANT_LANES p[lane] =
       (uint8_t)((v.lane[lane] < 0 ? 0 : (v.lane[lane] > 255 ? 255 : v.lane[lane])) - kStoredOffset);
 }
 
-inline F32 add(F32 a, F32 b) {
-  DYNAQUANT_LANES a.lane[lane] += b.lane[lane];
-  return a;
+DYNAQUANT_OUTLINE F32 add(const F32& a, const F32& b) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = a.lane[lane] + b.lane[lane];
+  return v;
 }
-inline F32 sub(F32 a, F32 b) {
-  DYNAQUANT_LANES a.lane[lane] -= b.lane[lane];
-  return a;
+DYNAQUANT_OUTLINE F32 sub(const F32& a, const F32& b) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = a.lane[lane] - b.lane[lane];
+  return v;
 }
-inline F32 mul(F32 a, F32 b) {
-  DYNAQUANT_LANES a.lane[lane] *= b.lane[lane];
-  return a;
+DYNAQUANT_OUTLINE F32 mul(const F32& a, const F32& b) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = a.lane[lane] * b.lane[lane];
+  return v;
 }
-inline F32 div(F32 a, F32 b) {
-  DYNAQUANT_LANES a.lane[lane] /= b.lane[lane];
-  return a;
+DYNAQUANT_OUTLINE F32 div(const F32& a, const F32& b) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = a.lane[lane] / b.lane[lane];
+  return v;
 }
-inline F32 sqrt(F32 a) {
-  DYNAQUANT_LANES a.lane[lane] = sqrtf(a.lane[lane]);
-  return a;
+DYNAQUANT_OUTLINE F32 sqrt(const F32& a) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = sqrtf(a.lane[lane]);
+  return v;
 }
 // a * b + c, rounded once.
-inline F32 fma(F32 a, F32 b, F32 c) {
-  DYNAQUANT_LANES a.lane[lane] = fmaf(a.lane[lane], b.lane[lane], c.lane[lane]);
-  return a;
+DYNAQUANT_OUTLINE F32 fma(const F32& a, const F32& b, const F32& c) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = fmaf(a.lane[lane], b.lane[lane], c.lane[lane]);
+  return v;
 }
 // The sum of a single row's products with float16 weights. F32, unless widening to it is slow.
 using HalfSum = F32;
 inline HalfSum add_product(HalfSum sum, F32 x, const uint16_t* w) { return fma(x, load(w), sum); }
 inline F32 total(HalfSum sum) { return sum; }
 // b where either is NaN, as x86's minps and maxps have it.
-inline F32 min(F32 a, F32 b) {
-  DYNAQUANT_LANES a.lane[lane] = a.lane[lane] < b.lane[lane] ? a.lane[lane] : b.lane[lane];
-  return a;
+DYNAQUANT_OUTLINE F32 min(const F32& a, const F32& b) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = a.lane[lane] < b.lane[lane] ? a.lane[lane] : b.lane[lane];
+  return v;
 }
-inline F32 max(F32 a, F32 b) {
-  DYNAQUANT_LANES a.lane[lane] = a.lane[lane] > b.lane[lane] ? a.lane[lane] : b.lane[lane];
-  return a;
+DYNAQUANT_OUTLINE F32 max(const F32& a, const F32& b) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = a.lane[lane] > b.lane[lane] ? a.lane[lane] : b.lane[lane];
+  return v;
 }
-inline F32 abs(F32 a) {
-  DYNAQUANT_LANES a.lane[lane] = float_of(bits_of(a.lane[lane]) & 0x7fffffffu);
-  return a;
+DYNAQUANT_OUTLINE F32 abs(const F32& a) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = float_of(bits_of(a.lane[lane]) & 0x7fffffffu);
+  return v;
 }
-inline F32 copy_sign(F32 magnitude, F32 sign) {
-  DYNAQUANT_LANES magnitude.lane[lane] =
+DYNAQUANT_OUTLINE F32 copy_sign(const F32& magnitude, const F32& sign) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] =
       float_of(bits_of(magnitude.lane[lane]) | (bits_of(sign.lane[lane]) & 0x80000000u));
-  return magnitude;  // the magnitude must not be negative
+  return v;  // the magnitude must not be negative
 }
 // The first `count` lanes of a, 1..16, and the others of b.
-inline F32 keep_first(F32 a, size_t count, F32 b) {
-  DYNAQUANT_LANES b.lane[lane] = (size_t)lane < count ? a.lane[lane] : b.lane[lane];
-  return b;
+DYNAQUANT_OUTLINE F32 keep_first(const F32& a, size_t count, const F32& b) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = (size_t)lane < count ? a.lane[lane] : b.lane[lane];
+  return v;
 }
 // Lane i is lane i ^ kDistance of a; 8, 4, 2 or 1.
 template <int kDistance>
-inline F32 swap_lanes(F32 a) {
+DYNAQUANT_OUTLINE F32 swap_lanes(const F32& a) {
   F32 v;
   DYNAQUANT_LANES v.lane[lane] = a.lane[lane ^ kDistance];
   return v;
 }
 // To integers: the nearest, ties to even; the largest that is not above. A zero keeps its sign.
-inline F32 round_even(F32 a) {
-  DYNAQUANT_LANES a.lane[lane] = rintf(a.lane[lane]);
-  return a;
+DYNAQUANT_OUTLINE F32 round_even(const F32& a) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = rintf(a.lane[lane]);
+  return v;
 }
-inline F32 floor(F32 a) {
-  DYNAQUANT_LANES a.lane[lane] = floorf(a.lane[lane]);
-  return a;
+DYNAQUANT_OUTLINE F32 floor(const F32& a) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = floorf(a.lane[lane]);
+  return v;
 }
 // Comparisons of which each is false where a lane is NaN.
-inline Mask equal(F32 a, F32 b) {
+DYNAQUANT_OUTLINE Mask equal(const F32& a, const F32& b) {
   Mask m;
   DYNAQUANT_LANES m.lane[lane] = a.lane[lane] == b.lane[lane];
   return m;
 }
-inline Mask less(F32 a, F32 b) {
+DYNAQUANT_OUTLINE Mask less(const F32& a, const F32& b) {
   Mask m;
   DYNAQUANT_LANES m.lane[lane] = a.lane[lane] < b.lane[lane];
   return m;
 }
-inline Mask less_equal(F32 a, F32 b) {
+DYNAQUANT_OUTLINE Mask less_equal(const F32& a, const F32& b) {
   Mask m;
   DYNAQUANT_LANES m.lane[lane] = a.lane[lane] <= b.lane[lane];
   return m;
 }
-inline Mask opposite(Mask m) {
-  DYNAQUANT_LANES m.lane[lane] = !m.lane[lane];
-  return m;
+DYNAQUANT_OUTLINE Mask opposite(const Mask& m) {
+  Mask v;
+  DYNAQUANT_LANES v.lane[lane] = !m.lane[lane];
+  return v;
 }
-inline F32 select(Mask m, F32 yes, F32 no) {
-  DYNAQUANT_LANES no.lane[lane] = m.lane[lane] ? yes.lane[lane] : no.lane[lane];
-  return no;
+DYNAQUANT_OUTLINE F32 select(const Mask& m, const F32& yes, const F32& no) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] = m.lane[lane] ? yes.lane[lane] : no.lane[lane];
+  return v;
 }
 // Round to nearest even, for |x| < 2^22 (adding 1.5 * 2^23 leaves the integer in the low bits).
-inline S32 round_s32(F32 a) {
+DYNAQUANT_OUTLINE S32 round_s32(const F32& a) {
   S32 v;
   DYNAQUANT_LANES v.lane[lane] = (int32_t)(bits_of(a.lane[lane] + 12582912.0f) - 0x4b400000u);
   return v;
 }
-inline F32 to_f32(S32 a) {
+DYNAQUANT_OUTLINE F32 to_f32(const S32& a) {
   F32 v;
   DYNAQUANT_LANES v.lane[lane] = (float)a.lane[lane];
   return v;
 }
 // The bits of floats, and the floats of bits.
-inline S32 bits_of(F32 a) {
+DYNAQUANT_OUTLINE S32 bits_of(const F32& a) {
   S32 v;
   DYNAQUANT_LANES v.lane[lane] = (int32_t)bits_of(a.lane[lane]);
   return v;
 }
-inline F32 float_of(S32 a) {
+DYNAQUANT_OUTLINE F32 float_of(const S32& a) {
   F32 v;
   DYNAQUANT_LANES v.lane[lane] = float_of((uint32_t)a.lane[lane]);
   return v;
 }
 // Shifts in copies of the sign.
 template <int kShift>
-inline S32 shift_right(S32 a) {
-  DYNAQUANT_LANES a.lane[lane] >>= kShift;
-  return a;
+DYNAQUANT_OUTLINE S32 shift_right(const S32& a) {
+  S32 v;
+  DYNAQUANT_LANES v.lane[lane] = a.lane[lane] >> kShift;
+  return v;
 }
 // The entry that the low three bits of each lane of `index` choose. Entries have 32 bits.
 template <typename Entry>
@@ -295,34 +317,38 @@ inline F32 lookup(const Entry (&table)[8], F32 index) {
 }
 // a + (b << kShift), on the lanes' bits as integers.
 template <int kShift>
-inline F32 add_shifted(F32 a, F32 b) {
-  DYNAQUANT_LANES a.lane[lane] =
+DYNAQUANT_OUTLINE F32 add_shifted(const F32& a, const F32& b) {
+  F32 v;
+  DYNAQUANT_LANES v.lane[lane] =
       float_of(bits_of(a.lane[lane]) + (bits_of(b.lane[lane]) << kShift));
-  return a;
+  return v;
 }
-inline S32 add(S32 a, S32 b) {
-  DYNAQUANT_LANES a.lane[lane] = (int32_t)((uint32_t)a.lane[lane] + (uint32_t)b.lane[lane]);
-  return a;
+DYNAQUANT_OUTLINE S32 add(const S32& a, const S32& b) {
+  S32 v;
+  DYNAQUANT_LANES v.lane[lane] = (int32_t)((uint32_t)a.lane[lane] + (uint32_t)b.lane[lane]);
+  return v;
 }
-inline S32 sub(S32 a, S32 b) {
-  DYNAQUANT_LANES a.lane[lane] = (int32_t)((uint32_t)a.lane[lane] - (uint32_t)b.lane[lane]);
-  return a;
+DYNAQUANT_OUTLINE S32 sub(const S32& a, const S32& b) {
+  S32 v;
+  DYNAQUANT_LANES v.lane[lane] = (int32_t)((uint32_t)a.lane[lane] - (uint32_t)b.lane[lane]);
+  return v;
 }
-inline S32 mul(S32 a, S32 b) {
-  DYNAQUANT_LANES a.lane[lane] = (int32_t)((uint32_t)a.lane[lane] * (uint32_t)b.lane[lane]);
-  return a;
+DYNAQUANT_OUTLINE S32 mul(const S32& a, const S32& b) {
+  S32 v;
+  DYNAQUANT_LANES v.lane[lane] = (int32_t)((uint32_t)a.lane[lane] * (uint32_t)b.lane[lane]);
+  return v;
 }
-inline float reduce_min(F32 a) {
+DYNAQUANT_OUTLINE float reduce_min(const F32& a) {
   float m = a.lane[0];
   DYNAQUANT_LANES m = a.lane[lane] < m ? a.lane[lane] : m;
   return m;
 }
-inline float reduce_max(F32 a) {
+DYNAQUANT_OUTLINE float reduce_max(const F32& a) {
   float m = a.lane[0];
   DYNAQUANT_LANES m = a.lane[lane] > m ? a.lane[lane] : m;
   return m;
 }
-inline bool any_nan(F32 a) {
+DYNAQUANT_OUTLINE bool any_nan(const F32& a) {
   bool nan = false;
   DYNAQUANT_LANES nan = nan || a.lane[lane] != a.lane[lane];
   return nan;
@@ -415,6 +441,7 @@ inline S32 join(const Pairs& sums) {
 
 #include DYNAQUANT_PRODUCTS
 
+#undef DYNAQUANT_OUTLINE
 #undef DYNAQUANT_LANES
 #undef DYNAQUANT_PRODUCTS
 #undef DYNAQUANT_BLOCK_TILES
