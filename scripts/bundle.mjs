@@ -118,7 +118,7 @@ writeFileSync(
 // takes a sixth of it. test/package.test.ts compares all names.
 function withClassNames(text) {
   return text.replace(
-    /(\w+)\s*=\s*class\b[^{]*\{/g,
-    (head, name) => `${head}static get name(){return"${name}"}`,
+    /(\w+)\s*=\s*class\b(?:\s+_?(?!extends\b)(\w+))?[^{]*\{/g,
+    (head, variable, own = variable) => `${head}static get name(){return"${own}"}`,
   );
 }

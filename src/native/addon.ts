@@ -118,7 +118,7 @@ function loadInstalled(): NativeAddon {
       failures.push({ request, error });
     }
   }
-  throw noBinary(root ?? here(), failures);
+  throw noBinary(root, failures);
 }
 
 /** Bundlers leave the `require` that Node makes alone, and ES modules have no other. */
