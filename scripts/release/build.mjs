@@ -87,8 +87,10 @@ async function packageLibrary() {
   const [{ files }] = JSON.parse(await run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts']));
   rmSync(folder, { recursive: true, force: true });
   for (const { path } of files) {
-    mkdirSync(dirname(join(folder, path)), { recursive: true });
-    copyFileSync(join(root, path), join(folder, path));
+    // Yarn runs node-gyp where a package has a binding.gyp beside its package.json, whatever `gypfile` says.
+    const to = join(folder, path === 'binding.gyp' ? 'native/binding.gyp' : path);
+    mkdirSync(dirname(to), { recursive: true });
+    copyFileSync(join(root, path), to);
   }
   const binaries = platforms.map(({ name }) => [`@dynaquant/${name}`, published.version]);
   const ours = { private: undefined, scripts: undefined, devDependencies: undefined };

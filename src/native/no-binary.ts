@@ -97,7 +97,8 @@ function installed(root: string): string[] {
   return [
     ...install,
     'To build it, with Python 3, make and a C++17 compiler:',
-    `  npm install --no-save node-addon-api@8 node-gyp@12 && npx node-gyp rebuild -C ${root}`,
+    `  npm install --no-save node-addon-api@8 node-gyp@12 && cp ${join(root, 'native', 'binding.gyp')} ${root}`,
+    `  npx node-gyp rebuild -C ${root}`,
     '  (npm_config_disturl=URL takes Node\u2019s headers from a mirror, npm_config_nodedir=FOLDER from a folder)',
     elsewhere,
   ];
