@@ -159,6 +159,19 @@ testBuilt(
   60_000,
 );
 
+testBuilt('does not take an overflown size for one of an array', () => {
+  const result = wasm(`
+    const addon = require('./dist/native/addon.js').native();
+    const [depth, rows] = [2 ** 16, 2 ** 16]; // inputs of 2^32 floats
+    const handle = new addon.FloatLinear({ weight: new Float32Array(depth), bias: null }, depth, 1, false);
+    const { callWords, callLayout } = addon.callMemory;
+    callWords[callLayout.arrays] = 3;
+    callWords[callLayout.linearRows] = rows;
+    try { handle.forward(new Float32Array(0), new Float32Array(rows)); } catch ({ message }) { return message; }
+  `);
+  expect(result).toBe('x has 0 elements instead of 4294967295');
+});
+
 testBuilt('shares a model within a thread, and refuses that of another', () => {
   const result = wasm(`
     const { Worker } = require('node:worker_threads');
