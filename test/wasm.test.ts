@@ -98,6 +98,15 @@ describe('the choice of a module', () => {
       /dynaquant-relaxed\.wasm would give other results here: take dynaquant\.wasm/,
     );
   });
+  testBuilt('is told to a page that says where the files are', () => {
+    const code = `
+      const { readFileSync } = require('node:fs');
+      import(${JSON.stringify(pathToFileURL(join(folder, 'index.mjs')).href)}).then(async ({ load }) => {
+        const addon = await load((file) => Promise.resolve(readFileSync(${JSON.stringify(folder)} + '/' + file)));
+        console.log(addon.isas().join());
+      });`;
+    expect(node(['-e', code], '').trim()).toBe(isFused ? 'wasm_relaxed' : 'wasm');
+  });
   test('takes no other rounding for one, in no lane', () => {
     const code = `
       const twice = (a, b, c) => Math.fround(Math.fround(a * b) + c);
