@@ -98,6 +98,15 @@ describe('the choice of a module', () => {
       /dynaquant-relaxed\.wasm would give other results here: take dynaquant\.wasm/,
     );
   });
+  testBuilt('is told to a page that says where the files are', () => {
+    const code = `
+      const { readFileSync } = require('node:fs');
+      import(${JSON.stringify(pathToFileURL(join(folder, 'index.mjs')).href)}).then(async ({ load }) => {
+        const addon = await load((file) => Promise.resolve(readFileSync(${JSON.stringify(folder)} + '/' + file)));
+        console.log(addon.isas().join());
+      });`;
+    expect(node(['-e', code], '').trim()).toBe(isFused ? 'wasm_relaxed' : 'wasm');
+  });
   test('takes no other rounding for one, in no lane', () => {
     const code = `
       const twice = (a, b, c) => Math.fround(Math.fround(a * b) + c);
@@ -158,6 +167,19 @@ testBuilt(
   },
   60_000,
 );
+
+testBuilt('does not take an overflown size for one of an array', () => {
+  const result = wasm(`
+    const addon = require('./dist/native/addon.js').native();
+    const [depth, rows] = [2 ** 16, 2 ** 16]; // inputs of 2^32 floats
+    const handle = new addon.FloatLinear({ weight: new Float32Array(depth), bias: null }, depth, 1, false);
+    const { callWords, callLayout } = addon.callMemory;
+    callWords[callLayout.arrays] = 3;
+    callWords[callLayout.linearRows] = rows;
+    try { handle.forward(new Float32Array(0), new Float32Array(rows)); } catch ({ message }) { return message; }
+  `);
+  expect(result).toBe('x has 0 elements instead of 4294967295');
+});
 
 testBuilt('shares a model within a thread, and refuses that of another', () => {
   const result = wasm(`

@@ -26,10 +26,15 @@ class OutOfMemory : public std::bad_alloc {
   double bytes_;
 };
 
-// The product of sizes, of which an array of so many elements is wanted. Throws OutOfMemory beyond
-// a size_t, which in WebAssembly has 32 bits.
+// Whether sizes may overflow that a call needs of its own. 64 bits hold every small multiple of
+// what is in memory already. In WebAssembly there are 32.
+constexpr bool kSmallSizes = sizeof(std::size_t) < 8;
+
+// The product of sizes, of which an array of so many elements is wanted. Throws OutOfMemory if it
+// overflows.
 template <typename... Sizes>
 std::size_t count_of(Sizes... sizes) {
+  if constexpr (!kSmallSizes) return (std::size_t{1} * ... * sizes);
   std::size_t count = 1;
   for (const std::size_t size : {static_cast<std::size_t>(sizes)...}) {
     if (__builtin_mul_overflow(count, size, &count)) {

@@ -3,7 +3,6 @@
 #define DYNAQUANT_ENGINE_SCRATCH_H_
 
 #include <cstddef>
-#include <limits>
 
 #include "engine/aligned_buffer.h"
 
@@ -18,13 +17,11 @@ class Scratch {
   template <typename Element>
   Element* take(std::size_t count) {
     Element* taken = memory_ == nullptr ? nullptr : reinterpret_cast<Element*>(memory_ + used_);
-    constexpr std::size_t kLine = 64;
-    const std::size_t bytes = count_of(count, sizeof(Element));
-    const std::size_t lines = bytes / kLine + (bytes % kLine == 0 ? 0 : 1);
-    if (lines > (std::numeric_limits<std::size_t>::max() - used_) / kLine) {
-      throw OutOfMemory(static_cast<double>(used_) + static_cast<double>(lines) * kLine);
+    const std::size_t before = used_, bytes = count_of(count, sizeof(Element));
+    used_ += (bytes + 63) / 64 * 64;
+    if (kSmallSizes && (used_ < before || used_ - before < bytes)) {
+      throw OutOfMemory(static_cast<double>(before) + static_cast<double>(bytes));
     }
-    used_ += lines * kLine;
     return taken;
   }
   std::size_t used() const { return used_; }
