@@ -264,6 +264,14 @@ describe('a user’s folder', () => {
         `ERR_ENVIRONMENT DYNAQUANT_BINARY should be the path of a .node or .js file, got 'addon.so'`,
       );
     });
+    test('a binary of another version is an error that names both', () => {
+      const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+      const other = join(folder, 'other.js');
+      writeFileSync(other, `module.exports = { ...require('./elsewhere.node'), version: '0.0.9' };`);
+      expect(print(`code(() => rand(3))`, { env: { DYNAQUANT_BINARY: other } })).toContain(
+        `: it is of version 0.0.9, but this is dynaquant ${version}`,
+      );
+    });
     test('after such an error another can be named', () => {
       const script = `setNativeBinary('none.node') ?? (code(() => rand(3)), setNativeBinary('elsewhere.node'), rand(3).shape[0])`;
       expect(print(script)).toBe('3');
