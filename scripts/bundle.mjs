@@ -8,7 +8,7 @@ import { rollup } from 'rollup';
 import { dts } from 'rollup-plugin-dts';
 import { minify } from 'terser';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { strictArguments } from './strict-arguments.cjs';
 
@@ -55,8 +55,15 @@ const { outputFiles } = await build({
 });
 const dist = join(root, 'dist');
 for (const name of readdirSync(dist)) if (name.startsWith('shared-')) rmSync(join(dist, name));
-for (const { path, text } of outputFiles) {
-  const { code } = await transform(text.replaceAll(lazy, 'require'), { ...style, format: 'cjs' });
+// Names without hashes: with them, a change of one file changes another in nothing but the hash, of which Deno takes no
+// notice (findings/deno-stale-code-cache.sh).
+const shared = outputFiles.filter(({ path }) => basename(path).startsWith('shared-'));
+const largestFirst = shared.sort((a, b) => b.text.length - a.text.length);
+const names = largestFirst.map(({ path }, i) => [basename(path, '.js'), `shared-${i + 1}`]);
+const renamed = (text) => names.reduce((renamedText, [from, to]) => renamedText.replaceAll(from, to), text);
+for (const { path: hashed, text } of outputFiles) {
+  const path = renamed(hashed);
+  const { code } = await transform(renamed(text).replaceAll(lazy, 'require'), { ...style, format: 'cjs' });
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, await withShortLocals(withClassNames(code)));
 }

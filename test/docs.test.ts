@@ -43,7 +43,7 @@ const notRun: readonly (readonly [page: string, firstLine: string, reason: strin
   ['docs/bundlers-and-hosts.md', 'supportedArchitectures:', 'it is for another platform'],
   [
     'docs/bundlers-and-hosts.md',
-    '{ "bin": "app.cjs", "pkg": { "assets": ["node_modules/@dynaquant/**/*"] } }',
+    '{ "bin": "app.cjs", "pkg": { "assets": ["node_modules/@dynaquant/*/addon.node"] } }',
     'pkg fetches Node from its site',
   ],
   ['docs/bundlers-and-hosts.md', 'mkdir -p layer/nodejs', 'it fetches the package from the registry'],

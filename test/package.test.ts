@@ -293,7 +293,7 @@ describe('a user’s folder', () => {
       `ERR_NATIVE_ADDON dynaquant has no binary for ${process.platform}-${process.arch}`,
       `with Node ${process.versions.node}. It looked for`,
       `${join(root, 'build', 'Release', 'addon.node')}: is not there`,
-      `${platform}: is not there`,
+      `${platform}/addon.node: is not there`,
       `npm install --no-save ${platform}${libc}@0.1.0`,
       `tar xzf ${join(root, 'native.tgz')} -C ${root}`,
       `npx node-gyp rebuild -C ${root}`,

@@ -152,7 +152,7 @@ cp ${binary} out`,
       ...nextFiles,
       'next.config.mjs': `export default {
   output: 'standalone',
-  outputFileTracingIncludes: { '/**': ['./node_modules/@dynaquant/**/*'] },
+  serverExternalPackages: ['dynaquant'],
 };
 `,
     },
@@ -161,6 +161,11 @@ cp ${binary} out`,
       'cp -r .next/standalone/. layers.pt $EMPTY',
       `cd $EMPTY; ${ask('PORT=4172 node server.js', 4172)}`,
     ],
+  },
+  {
+    name: 'nft',
+    tools: ['@vercel/nft@1.11.5'],
+    commands: ['npx nft build app.mjs', 'cp -r dist/. layers.pt $EMPTY; cd $EMPTY; node app.mjs'],
   },
   {
     name: 'jest',

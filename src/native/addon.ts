@@ -107,12 +107,8 @@ function loadNamed(by: string, path: string): NativeAddon {
 /** What was built here, else what an optional dependency brought, else WebAssembly if that is installed. */
 function loadInstalled(): NativeAddon {
   const root = packageRoot();
-  const platform = `@dynaquant/${process.platform}-${process.arch}`;
-  const requests = [platform];
+  const requests = [...installed(), '@dynaquant/wasm32'];
   if (root !== undefined) requests.unshift(join(root, 'build', 'Release', 'addon.node'));
-  // A package manager that knows nothing of C libraries installs both. The first does not load on musl.
-  if (process.platform === 'linux') requests.push(`${platform}-musl`);
-  requests.push('@dynaquant/wasm32');
   const failures: Failure[] = [];
   for (const request of requests) {
     try {
@@ -122,6 +118,27 @@ function loadInstalled(): NativeAddon {
     }
   }
   throw noBinary(root, failures);
+}
+
+/**
+ * What packages of this platform hold: by its place beside this package, else by its name. Tools that copy what a deployment
+ * needs, as those of Next.js and Vercel, compute such a place and take the file along, if it is written out in the call. A
+ * request by name they do not see, and no package.json goes with the file, so the name is that of the file.
+ */
+function installed(): string[] {
+  // A package manager that knows nothing of C libraries installs both. The first does not load on musl.
+  const libcs = process.platform === 'linux' ? ['', '-musl'] : [''];
+  return libcs.map((libc) => {
+    const name = `${process.platform}-${process.arch}${libc}`;
+    const isBeside =
+      typeof __dirname === 'string' &&
+      existsSync(
+        join(__dirname, '..', '..', '@dynaquant', `${process.platform}-${process.arch}${libc}`, 'addon.node'),
+      );
+    return isBeside
+      ? join(__dirname, '..', '..', '@dynaquant', name, 'addon.node')
+      : `@dynaquant/${name}/addon.node`;
+  });
 }
 
 /** Bundlers leave the `require` that Node makes alone, and ES modules have no other. */
