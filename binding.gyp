@@ -19,6 +19,8 @@
     "avx512amx_flags": ["<@(avx512vnni_flags)", "-mamx-tile", "-mamx-int8"],
     "neon_dotprod_flags": ["-march=armv8.2-a+dotprod"],
     "neon_i8mm_flags": ["-march=armv8.2-a+dotprod+i8mm"],
+    # What only tests build (scripts/build-variant.mjs).
+    "variant%": "",
   },
   "target_defaults": {
     "include_dirs": ["native"],
@@ -38,6 +40,7 @@
       # A quarter of the size, for processors that are older than AVX2.
       "cflags_cc": ["<@(isa_flags)", "-Os"],
       "xcode_settings": {"GCC_OPTIMIZATION_LEVEL": "s"},
+      "conditions": [["variant=='dialects'", {"defines": ["DYNAQUANT_DIALECTS"]}]],
     },
     {
       "target_name": "engine",
@@ -52,6 +55,10 @@
       "cflags_cc": ["<@(warnings)", "-fexceptions"],
       "cflags_cc!": ["-fno-exceptions"],
       "xcode_settings": {"GCC_ENABLE_CPP_EXCEPTIONS": "YES"},
+      "conditions": [
+        ["variant=='dialects'", {"defines": ["DYNAQUANT_DIALECTS"]}],
+        ["variant=='avxvnni-evex'", {"defines": ["DYNAQUANT_AVXVNNI_EVEX"]}],
+      ],
     },
     {
       # Bindings only. With -Os small calls take up to a tenth longer, with -O3 no less.
@@ -98,6 +105,12 @@
           "sources": ["native/kernels/avxvnni.cc"],
           "cflags_cc": ["<@(isa_flags)", "<@(avxvnni_flags)"],
           "xcode_settings": {"OTHER_CFLAGS": ["<@(avxvnni_flags)"]},
+          "conditions": [
+            ["variant=='avxvnni-evex'", {
+              "defines": ["DYNAQUANT_AVXVNNI_EVEX"],
+              "cflags_cc": ["-mavx512f", "-mavx512vl", "-mavx512vnni"],
+            }],
+          ],
         },
         {
           "target_name": "kernels_avx512vnni",

@@ -7,8 +7,8 @@ import { packageRoot, type Profile } from './run.js';
 /** The addon's functions and classes whose time is that of products: matrices, convolutions and recurrent layers. */
 const products = /linear|matrix|matmul|bmm|conv|rnn|lstm|gru|attention/i;
 
-/** A call of a whole layer leaves the nanoseconds of its products in the numbers that it was given. */
-const productsOfLayer = (args: readonly unknown[]): number => (args[7] as Float64Array)[0]! / 1e6;
+/** A call of a whole layer leaves the nanoseconds of its products in the numbers that it was given, if asked. */
+const geometryOf = (args: readonly unknown[]): Float64Array => args[7] as Float64Array;
 
 type Callable = (...args: unknown[]) => unknown;
 type Class = new (...args: unknown[]) => object;
@@ -23,13 +23,15 @@ export function clockNative(): NativeClock {
   const spent = { products: 0, others: 0 };
   const clocked = (name: string, call: Callable): Callable => {
     const kind = products.test(name) ? 'products' : 'others';
+    const isLayer = name === 'encodeLayer';
     return function (this: unknown, ...args) {
+      if (isLayer) geometryOf(args).set([1], geometryOf(args).length - 1);
       const start = performance.now();
       try {
         return call.apply(this, args);
       } finally {
         const took = performance.now() - start;
-        const inProducts = name === 'encodeLayer' ? productsOfLayer(args) : 0;
+        const inProducts = isLayer ? geometryOf(args)[0]! / 1e6 : 0;
         spent.products += inProducts;
         spent[kind] += took - inProducts;
       }

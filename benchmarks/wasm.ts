@@ -1,9 +1,10 @@
-// `npm run bench:wasm`: the WebAssembly build against onnxruntime-web, INT8 LSTMs on one thread, and against our own
-// native code in processes of their own. Minima of short turns, in microseconds.
+// `npm run bench:wasm`: the WebAssembly build against onnxruntime-web, INT8 LSTMs on one thread, and in processes of
+// their own its module without relaxed SIMD (plain) and our own native code. Minima of short turns, in microseconds.
 import { execFileSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { setFlagsFromString } from 'node:v8';
 
 import { manualSeed, nn, quantization, randn, setNumThreads } from 'dynaquant';
 
@@ -74,12 +75,16 @@ async function least(calls: readonly Call[]): Promise<number[]> {
   return result;
 }
 
-function native(isa: string, cell: number): number {
-  const env = { ...process.env, DYNAQUANT_BINARY: '', DYNAQUANT_ISA: isa };
-  return Number(execFileSync(process.execPath, [process.argv[1]!, String(cell)], { env, encoding: 'utf8' }));
+/** What a cell takes in a process with other variables and flags. */
+function apart(cell: number, variables: NodeJS.ProcessEnv, ...flags: string[]): number {
+  const env = { ...process.env, ...variables };
+  const args = [...flags, process.argv[1]!, String(cell)];
+  return Number(execFileSync(process.execPath, args, { env, encoding: 'utf8' }));
 }
 
 async function main(): Promise<void> {
+  // Node 20 has relaxed SIMD, but not by default.
+  if (process.version.startsWith('v20.')) setFlagsFromString('--experimental-wasm-relaxed-simd');
   setNumThreads(1);
   const alone = process.argv[2];
   if (alone !== undefined) {
@@ -89,14 +94,17 @@ async function main(): Promise<void> {
   const table = [];
   for (const [i, cell] of cells.entries()) {
     const [wasm, web] = (await least([ours(cell), await theirs(cell)])) as [number, number];
-    const scalar = native('scalar', i);
-    const best = native('', i);
-    const ratio = (other: number): string => (other / wasm).toFixed(2);
+    const plain = apart(i, {}, '--no-enable-fma3'); // a relaxed multiply-add then rounds twice
+    const scalar = apart(i, { DYNAQUANT_BINARY: '', DYNAQUANT_ISA: 'scalar' });
+    const best = apart(i, { DYNAQUANT_BINARY: '' });
+    const ratio = (other: number, ours = wasm): string => (other / ours).toFixed(2);
     table.push({
       ...cell,
       wasm: wasm.toFixed(1),
       web: web.toFixed(1),
       'web / wasm': ratio(web),
+      plain: plain.toFixed(1),
+      'web / plain': ratio(web, plain),
       scalar: scalar.toFixed(1),
       'scalar / wasm': ratio(scalar),
       'best native': best.toFixed(1),

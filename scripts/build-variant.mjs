@@ -8,9 +8,9 @@
 //   dialects       with scalar tables for the products that scalar does not use (native/kernels/scalar.cc)
 //   sanitized      for this machine, with AddressSanitizer and UndefinedBehaviorSanitizer (scripts/sanitize.mjs)
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -32,43 +32,52 @@ function arm64Node() {
 }
 
 // node-gyp builds into build/ beside binding.gyp, so the variant has its own binding.gyp: a link.
-function build(variant, nodeFolder, args, environment) {
+function build(variant, args, environment, nodeFolder = headers()) {
   const folder = join(root, `build-${variant}`);
   mkdirSync(folder, { recursive: true });
-  for (const name of ['binding.gyp', 'native', 'package.json']) {
+  for (const name of ['binding.gyp', 'native', 'node_modules', 'package.json']) {
     if (!existsSync(join(folder, name))) symlinkSync(join('..', name), join(folder, name));
   }
-  run(process.execPath, [nodeGyp, 'configure', 'build', '--silent', '-j', '2', ...args], {
+  run(process.execPath, [nodeGyp, 'configure', 'build', '--silent', '-j', 'max', ...args], {
     cwd: folder,
     // In the environment, because an outer npm may have set it there, and that wins over --nodedir.
-    env: { ...process.env, ...(nodeFolder && { npm_config_nodedir: nodeFolder }), ...environment },
+    env: { ...process.env, npm_config_nodedir: nodeFolder, ...environment },
   });
   return join(folder, 'build', 'Release', 'addon.node');
 }
 
-// Node's own headers, where they lie beside it.
-function thisNode() {
-  const prefix = dirname(dirname(process.execPath));
-  return existsSync(join(prefix, 'include', 'node', 'node_api.h')) && prefix;
+// Where `npm run build` took Node's headers from.
+function headers() {
+  const settings = readFileSync(join(root, 'build', 'config.gypi'), 'utf8');
+  return /"nodedir": "(.*)"/.exec(settings)[1];
+}
+
+// make compiles only what differs from `npm run build`, as long as all paths are the same from here.
+function rebuild(variant) {
+  const copy = join(root, `build-${variant}`, 'build');
+  if (!existsSync(copy)) cpSync(join(root, 'build'), copy, { recursive: true, preserveTimestamps: true });
+  return build(variant, [`--variant=${variant}`], { NODE_PRESERVE_SYMLINKS: '1' });
 }
 
 const variants = {
   'arm64-node': arm64Node,
   arm64: () =>
-    build('arm64', arm64Node(), ['--arch=arm64'], {
-      CC: 'aarch64-linux-gnu-gcc',
-      CXX: 'aarch64-linux-gnu-g++',
-      AR: 'aarch64-linux-gnu-ar',
-      LINK: 'aarch64-linux-gnu-g++',
-    }),
-  'avxvnni-evex': () =>
-    build('avxvnni-evex', thisNode(), [], {
-      CXXFLAGS: '-DDYNAQUANT_AVXVNNI_EVEX -mavx512f -mavx512vl -mavx512vnni',
-    }),
-  dialects: () => build('dialects', thisNode(), [], { CXXFLAGS: '-DDYNAQUANT_DIALECTS' }),
+    build(
+      'arm64',
+      ['--arch=arm64'],
+      {
+        CC: 'aarch64-linux-gnu-gcc',
+        CXX: 'aarch64-linux-gnu-g++',
+        AR: 'aarch64-linux-gnu-ar',
+        LINK: 'aarch64-linux-gnu-g++',
+      },
+      arm64Node(),
+    ),
+  'avxvnni-evex': () => rebuild('avxvnni-evex'),
+  dialects: () => rebuild('dialects'),
   // Node is compiled without run-time type information, which the vptr check needs.
   sanitized: () =>
-    build('sanitized', thisNode(), [], {
+    build('sanitized', [], {
       CXXFLAGS:
         '-O1 -g1 -DDYNAQUANT_CHECKS -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined',
       LDFLAGS: '-fsanitize=address,undefined',

@@ -4,6 +4,8 @@
 //
 // Zig's own C++ library for WebAssembly has no exceptions. Its sources are there, so that the few files which are
 // needed of them are compiled here.
+//
+// There are two modules. They differ in their kernels, of which one has relaxed SIMD: native/wasm/fused.mjs chooses.
 import { build } from 'esbuild';
 import { execFile, execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -12,6 +14,7 @@ import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -24,11 +27,13 @@ const library = join(dirname(zig), 'lib');
 
 const { version, license, engines } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
-const target = [
-  '-target',
-  'wasm32-wasi',
-  '-mcpu=baseline+exception_handling+simd128+bulk_memory+nontrapping_fptoint+sign_ext',
-];
+const features = 'exception_handling+simd128+bulk_memory+nontrapping_fptoint+sign_ext';
+const target = ['-target', 'wasm32-wasi', `-mcpu=baseline+${features}`];
+const modules = {
+  'dynaquant.wasm': { table: 'wasm', flags: [] },
+  'dynaquant-relaxed.wasm': { table: 'wasm_relaxed', flags: ['-mrelaxed-simd'] },
+};
+const names = Object.keys(modules);
 const common = [...target, '-O2', '-fwasm-exceptions', '-mllvm', '-wasm-enable-eh', '-fvisibility=hidden'];
 const ours = [
   '-std=c++17',
@@ -52,19 +57,20 @@ const theirs = [
   ),
 ];
 
-/** Everything but threads, for which wasm/one_thread.cc stands, and other kernels. */
+/** Everything but threads, for which wasm/one_thread.cc stands, and what depends on the kernels. */
 function ourFiles() {
   const threads = /^(thread_pool|executor|cpu_count)/;
-  const kernels = ['cpu_features.cc', 'dispatch.cc', 'panels.cc', 'wasm.cc'];
   const files = ['bindings', 'engine', 'wasm'].flatMap((folder) =>
     readdirSync(join(root, 'native', folder))
       .filter((name) => name.endsWith('.cc') && !threads.test(name))
       .map((name) => join(folder, name)),
   );
-  return ['addon.cc', ...files, ...kernels.map((name) => join('kernels', name))].map((name) =>
-    join('native', name),
-  );
+  return ['addon.cc', ...files, join('kernels', 'panels.cc')].map((name) => join('native', name));
 }
+
+/** What else a module has: a table of kernels, and what finds it. */
+const filesOf = ({ table }) =>
+  [`${table}.cc`, 'cpu_features.cc', 'dispatch.cc'].map((name) => join('native', 'kernels', name));
 
 const theirFiles = [
   ...[
@@ -90,50 +96,50 @@ const run = async (...args) => {
   if (stderr) process.stderr.write(stderr);
 };
 
-/** The object files of some sources, as many at once as there are processors. */
-async function compile(files, flags) {
+/** The object files of some sources, as many at once as there are processors. Those of a module are in its folder. */
+async function compile(files, flags, folder = 'both') {
+  mkdirSync(join(objects, folder), { recursive: true });
+  const objectOf = (file) =>
+    join(
+      objects,
+      folder,
+      `${basename(dirname(dirname(file)))}-${basename(dirname(file))}-${basename(file)}.o`,
+    );
   const left = [...files];
   const worker = async () => {
     for (let file = left.shift(); file !== undefined; file = left.shift()) {
-      await run(
-        file.endsWith('.c') ? 'cc' : 'c++',
-        ...common,
-        ...flags(file),
-        '-c',
-        file,
-        '-o',
-        objectOf(file),
-      );
+      const compiler = file.endsWith('.c') ? 'cc' : 'c++';
+      await run(compiler, ...common, ...flags(file), '-c', file, '-o', objectOf(file));
     }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, worker));
   return files.map(objectOf);
 }
-const objectOf = (file) =>
-  join(objects, `${basename(dirname(dirname(file)))}-${basename(dirname(file))}-${basename(file)}.o`);
 
-async function buildModule() {
-  const all = [
+async function buildModules() {
+  const both = [
     ...(await compile(ourFiles(), () => ours)),
     ...(await compile(theirFiles, (file) => (file.endsWith('.c') ? theirs.slice(1) : theirs))),
   ];
   const exported = ['malloc', 'free', 'napi_register_wasm_v1', 'node_api_module_get_api_version_v1'];
   const libraries = [`-L${join(emnapi, 'lib', 'wasm32-wasi')}`, '-lemnapi-basic'];
   const linker = ['export-table', 'import-symbols', 'strip-all', 'gc-sections'];
-  await run(
-    ...['cc', ...target, '-O2', '-mexec-model=reactor', ...all, ...libraries],
-    ...[...exported.map((name) => `export=${name}`), ...linker].map((flag) => `-Wl,--${flag}`),
-    ...['-o', join(out, 'dynaquant.wasm')],
-  );
+  for (const [name, module] of Object.entries(modules)) {
+    const own = await compile(filesOf(module), () => [...ours, ...module.flags], module.table);
+    await run(
+      ...['cc', ...target, ...module.flags, '-O2', '-mexec-model=reactor', ...both, ...own, ...libraries],
+      ...[...exported.map((name) => `export=${name}`), ...linker].map((flag) => `-Wl,--${flag}`),
+      ...['-o', join(out, name)],
+    );
+  }
 }
 
 /** The linker makes imports of symbols that nothing defines. */
-function checkImports() {
-  const module = new WebAssembly.Module(readFileSync(join(out, 'dynaquant.wasm')));
-  const strangers = WebAssembly.Module.imports(module)
+function checkImports(name) {
+  const strangers = WebAssembly.Module.imports(new WebAssembly.Module(readFileSync(join(out, name))))
     .filter(({ module, name }) => module !== 'napi' && !/^_?(em)?napi_/.test(name))
     .map(({ name }) => name);
-  if (strangers.length > 0) throw new Error(`nothing defines ${strangers.join(', ')}`);
+  if (strangers.length > 0) throw new Error(`${name}: nothing defines ${strangers.join(', ')}`);
 }
 
 async function buildPackage() {
@@ -156,21 +162,22 @@ async function buildPackage() {
     main: './index.js',
     exports: {
       '.': { browser: './index.mjs', default: './index.js' },
-      './dynaquant.wasm': './dynaquant.wasm',
+      ...Object.fromEntries(names.map((name) => [`./${name}`, `./${name}`])),
       './package.json': './package.json',
     },
-    files: ['index.js', 'index.mjs', 'dynaquant.wasm'],
+    files: ['index.js', 'index.mjs', ...names],
     engines,
   };
   writeFileSync(join(out, 'package.json'), `${JSON.stringify(contents, null, 2)}\n`);
 }
 
-mkdirSync(objects, { recursive: true });
 mkdirSync(out, { recursive: true });
-await buildModule();
-checkImports();
+await buildModules();
+// Node 20 has relaxed SIMD, but not by default.
+if (process.version.startsWith('v20.')) setFlagsFromString('--experimental-wasm-relaxed-simd');
+names.forEach(checkImports);
 await buildPackage();
-for (const name of ['dynaquant.wasm', 'index.js', 'index.mjs']) {
+for (const name of [...names, 'index.js', 'index.mjs']) {
   const bytes = readFileSync(join(out, name));
   const sizes = [bytes, gzipSync(bytes, { level: 9 }), brotliCompressSync(bytes)].map(({ length }) => length);
   console.log(`${name}: ${sizes.join(', ')} bytes plain, with gzip, with brotli`);

@@ -8,7 +8,7 @@ import { rollup } from 'rollup';
 import { dts } from 'rollup-plugin-dts';
 import { minify } from 'terser';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { strictArguments } from './strict-arguments.cjs';
 
@@ -20,23 +20,21 @@ const style = {
   logLevel: 'warning',
 };
 
-// A `require` in the sources loads formats.js, which lies beside the file with that call.
-const lazyFormats = {
-  name: 'lazy formats',
-  setup: ({ onResolve }) =>
-    onResolve({ filter: /formats\/index\.js$/ }, ({ kind }) =>
-      kind === 'require-call' ? { path: './formats.js', external: true } : undefined,
-    ),
-};
-
-const strict = {
-  name: 'strict arguments',
+// The sources, with their arguments counted.
+const sources = (edit = (text) => text) => ({
+  name: 'sources',
   setup: ({ onLoad }) =>
     onLoad({ filter: /src[\\/].*\.ts$/ }, ({ path }) => ({
-      contents: strictArguments(path, readFileSync(path, 'utf8')),
+      contents: edit(strictArguments(path, readFileSync(path, 'utf8'))),
       loader: 'ts',
     })),
-};
+});
+
+// A `require` in the sources loads formats.js, which lies beside the file with that call. As a `require`, esbuild would
+// put a wrapper around it, in which users' bundlers do not see what it loads.
+const lazy = 'requireLazily';
+const lazyFormats = (text) =>
+  text.replace(/\brequire\(.\.\/formats\/index\.js.\)/, `${lazy}('./formats.js')`);
 
 const { outputFiles } = await build({
   ...style,
@@ -52,13 +50,20 @@ const { outputFiles } = await build({
   splitting: true, // for which esbuild wants ES modules
   format: 'esm',
   minifySyntax: true,
-  plugins: [lazyFormats, strict],
+  plugins: [sources(lazyFormats)],
   write: false,
 });
 const dist = join(root, 'dist');
 for (const name of readdirSync(dist)) if (name.startsWith('shared-')) rmSync(join(dist, name));
-for (const { path, text } of outputFiles) {
-  const { code } = await transform(text, { ...style, format: 'cjs' });
+// Names without hashes: with them, a change of one file changes another in nothing but the hash, of which Deno takes no
+// notice (findings/deno-stale-code-cache.sh).
+const shared = outputFiles.filter(({ path }) => basename(path).startsWith('shared-'));
+const largestFirst = shared.sort((a, b) => b.text.length - a.text.length);
+const names = largestFirst.map(({ path }, i) => [basename(path, '.js'), `shared-${i + 1}`]);
+const renamed = (text) => names.reduce((renamedText, [from, to]) => renamedText.replaceAll(from, to), text);
+for (const { path: hashed, text } of outputFiles) {
+  const path = renamed(hashed);
+  const { code } = await transform(renamed(text).replaceAll(lazy, 'require'), { ...style, format: 'cjs' });
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, await withShortLocals(withClassNames(code)));
 }
@@ -120,7 +125,7 @@ const [browser] = (
     minifySyntax: true,
     lineLimit: 110,
     logLevel: 'warning',
-    plugins: [forBrowsers, strict],
+    plugins: [forBrowsers, sources()],
     write: false,
   })
 ).outputFiles;
@@ -134,11 +139,12 @@ writeFileSync(
     .replace(/\/\*\* The addon\.[^]*/, '')}`,
 );
 
-// esbuild puts a `_` before the name of a class whose body names it. Its keepNames would mend that, but it names every
-// function at every start, which takes a sixth of a cold start. test/package.test.ts compares all names.
+// A class says its own name, because esbuild puts a `_` before the name of a class whose body names it, and users'
+// bundlers may shorten every name: metadata and sentences show them. A getter costs nothing at a start; esbuild's keepNames
+// takes a sixth of it. test/package.test.ts compares all names.
 function withClassNames(text) {
   return text.replace(
-    /=\s*class _(\w+)[^{]*\{/g,
-    (head, name) => `${head}static{Object.defineProperty(this,"name",{value:"${name}",configurable:!0})}`,
+    /(\w+)\s*=\s*class\b(?:\s+_?(?!extends\b)(\w+))?[^{]*\{/g,
+    (head, variable, own = variable) => `${head}static get name(){return"${own}"}`,
   );
 }

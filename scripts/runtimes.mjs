@@ -118,10 +118,23 @@ function check({ name, command: [program, ...args], permissions = args, tests },
     failures.push(`${name}: the digests are not those of Node ${process.version}`);
   if (figures(run(`${name}: recipe`, [own, ...args, ...recipe])) !== expected.figures)
     failures.push(`${name}: the recipe's figures are not those of Node ${process.version}`);
+  if (name.startsWith('deno')) checkRefusal(name, own);
   if (tests) runCore(name, [own, ...args]);
   const seconds = Math.round((performance.now() - start) / 1000);
   const passed = `digests${tests ? ', recipe and tests' : ' and recipe'} pass`;
   console.log(`${name}: ${failures.length > before ? 'failed' : passed}, ${seconds} s`);
+}
+
+/** Without a permission the error names it. */
+function checkRefusal(name, deno) {
+  const args = ['run', '--no-prompt', '--allow-read', '--allow-env', digest];
+  const { stderr } = spawnSync(deno, args, {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, NO_COLOR: '1' },
+  });
+  if (!/may load no binary for \S+ .* with Deno [^]*--allow-ffi/.test(stderr))
+    failures.push(`${name}: without --allow-ffi it says ${stderr}`);
 }
 
 function runCore(name, command) {

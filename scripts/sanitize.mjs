@@ -18,34 +18,44 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const compiler = process.env.CXX || 'c++';
 
-// Test files that would show nothing new, each with the reason.
+const files = 'reading and writing files is TypeScript alone';
+const programs = 'it starts programs that call what other tests call';
+
+// Names of test files begin so that would show nothing new, each with the reason.
 const leftOut = {
   benchmarks:
     'the benchmarks call the addon as other tests do; what these test is their arithmetic and words',
   browser: 'it starts a browser, into which no sanitizer can be preloaded',
+  cli: programs,
   contributing: 'it reads text files',
   dispatch: 'it builds for other processors and starts emulators, into which no sanitizer can be preloaded',
   docs: 'its programs call what other tests call; the rest of its time is spent in tsc and typedoc',
   'kernel-contract':
     'it compiles a program of its own that ends by a failed check, which a sanitizer would report',
+  keras: files,
   layering: 'it reads text files',
+  load: files,
+  'model-from-state-dict': files,
+  numpy: files,
+  onnx: files,
   package: 'it reads the archives of build/ and starts npm pack',
+  recipe: programs,
+  save: files,
+  sharded: files,
   size: 'it reads text files',
+  stray: files,
+  'torch-checkpoint': files,
   wasm: 'its code is in the memory of WebAssembly, which bounds every access',
-  'torch-checkpoint': 'reading checkpoints is TypeScript alone, and these tests limit its time',
+  'word-language-model': programs,
 };
 // Single tests of the other files.
 const testsLeftOut = {
   '10,000 models come and go without holding memory':
     'it measures memory, of which a sanitizer needs several times as much',
-  'a large file is held once': 'it measures memory',
   'stays within 64 MB in one turn of the event loop': 'these tests measure memory',
   'that cannot be had for': 'these tests limit the address space, of which a sanitizer reserves terabytes',
   'four threads that share a model use little more memory than one': 'it measures memory',
   '100,000 streams of an LSTM of 64 fit in 60 MB': 'it measures memory',
-  'a large checkpoint': 'these tests measure memory',
-  '--model char-lm: figures of two models':
-    'it takes longer than the time that a child may take; char-lm.test.ts computes the same',
 };
 
 const failures = [];

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { extname, join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 
 import { Generator, loadSync, nn, quantization, rand, tensor, type Tensor } from '../src/index.js';
 import { testIf } from './support.js';
@@ -19,8 +19,8 @@ const types: Record<string, string> = {
   '.wasm': 'application/wasm',
 };
 
-/** Serves the repository's files. What the page reports is posted to /report. */
-function serve(report: (body: string) => void): Promise<Server> {
+/** Serves the repository's files, and notes modules. What the page reports is posted to /report. */
+function serve(report: (body: string) => void, modules: string[]): Promise<Server> {
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
     const { pathname } = new URL(request.url!, 'http://localhost');
     if (pathname === '/report') {
@@ -34,6 +34,7 @@ function serve(report: (body: string) => void): Promise<Server> {
     }
     const file = join(root, pathname.endsWith('/') ? join(pathname, 'index.html') : pathname);
     if (!existsSync(file)) return void response.writeHead(404).end();
+    if (file.endsWith('.wasm')) modules.push(basename(file));
     response.writeHead(200, { 'content-type': types[extname(file)] ?? 'application/octet-stream' });
     let bytes: Buffer | string = readFileSync(file);
     if (pathname.endsWith('page.mjs')) {
@@ -47,14 +48,15 @@ globalThis.done.then((text) => ({ text }), (error) => ({ error: String(error?.st
   return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
 }
 
-/** What the page reports. */
-async function runPage(): Promise<{ text?: string; error?: string }> {
+/** What the page reports, and the modules that it loads. */
+async function runPage(): Promise<{ text?: string; error?: string; modules: string[] }> {
+  const modules: string[] = [];
   const profile = mkdtempSync(join(tmpdir(), 'dynaquant-chromium-'));
   let server: Server | undefined;
   let browser: ReturnType<typeof spawn> | undefined;
   try {
     const report = await new Promise<string>((resolve, reject) => {
-      void serve(resolve).then((started) => {
+      void serve(resolve, modules).then((started) => {
         server = started;
         const { port } = started.address() as AddressInfo;
         const options = ['--headless', '--no-sandbox', '--disable-gpu', `--user-data-dir=${profile}`];
@@ -66,7 +68,7 @@ async function runPage(): Promise<{ text?: string; error?: string }> {
         browser.on('exit', (code) => reject(new Error(`the browser ended with ${code}`)));
       });
     });
-    return JSON.parse(report) as { text?: string; error?: string };
+    return { ...(JSON.parse(report) as { text?: string; error?: string }), modules };
   } finally {
     browser?.removeAllListeners('exit');
     const ended = browser && new Promise((resolve) => browser!.on('exit', resolve));
@@ -125,8 +127,10 @@ testIf(
   'Chromium, npm run build:wasm',
   'the page writes in Chromium what native code writes here',
   async () => {
-    const { text, error } = await runPage();
+    const { text, error, modules } = await runPage();
     expect(error).toBeUndefined();
+    // Every arm64 processor has an fma, and every x64 one that has AVX2.
+    expect(modules).toEqual(['dynaquant-relaxed.wasm']);
     expect(text).toBe(expectedText());
   },
   120_000,

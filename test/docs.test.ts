@@ -7,7 +7,7 @@
 // - The files of test/fixtures/docs are in that folder.
 //
 // What is not run is listed here, with the reason.
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -39,6 +39,26 @@ const notRun: readonly (readonly [page: string, firstLine: string, reason: strin
     'it fetches the packages from the registry',
   ],
   ['docs/browsers.md', "import { init, load, modelFromStateDict } from 'dynaquant';", 'it is for a browser'],
+  // These were run by hand, as the page says.
+  ['docs/bundlers-and-hosts.md', 'supportedArchitectures:', 'it is for another platform'],
+  [
+    'docs/bundlers-and-hosts.md',
+    '{ "bin": "app.cjs", "pkg": { "assets": ["node_modules/@dynaquant/*/addon.node"] } }',
+    'pkg fetches Node from its site',
+  ],
+  ['docs/bundlers-and-hosts.md', 'mkdir -p layer/nodejs', 'it fetches the package from the registry'],
+  ['docs/bundlers-and-hosts.md', "import { createRequire } from 'node:module';", 'its layer is in /opt'],
+  ['docs/bundlers-and-hosts.md', 'FROM node:24-slim', 'it needs Docker'],
+  [
+    'docs/bundlers-and-hosts.md',
+    "const modules = join(process.resourcesPath, 'app.asar.unpacked', 'node_modules');",
+    'it needs Electron',
+  ],
+  [
+    'docs/bundlers-and-hosts.md',
+    'dynaquant has no binary for linux-x64 (musl) with Node 24.19.0. It looked for',
+    'it needs another libc',
+  ],
   [
     'docs/from-pytorch.md',
     'class Tagger(nn.Module):',
@@ -73,7 +93,10 @@ const guides = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.
 const pages = ['README.md', ...guides.map((name) => `docs/${name}`)].map(pageOf);
 
 const firstLine = ({ text }: Block): string => text.split('\n', 1)[0]!;
+/** Its blocks are those of scripts/bundlers/recipes.mjs, which `npm run test:bundlers` runs. */
+const recipesPage = 'docs/bundlers-and-hosts.md';
 const isRun = (page: Page, block: Block): boolean =>
+  page.name !== recipesPage &&
   !notRun.some(([name, line]) => name === page.name && line === firstLine(block));
 
 /** What is run of a page: programs, the files beside them, and commands. */
@@ -261,6 +284,19 @@ test('nothing but blocks of known languages and those listed is left out', () =>
       !pages.find((page) => page.name === name)?.blocks.some((each) => firstLine(each) === line),
   );
   expect(gone).toEqual([]);
+});
+
+test('what bundlers-and-hosts.md shows is what its recipes run', () => {
+  const print = `import('./scripts/bundlers/recipes.mjs').then(({ recipes }) => console.log(JSON.stringify(recipes)))`;
+  const recipes = execFileSync(process.execPath, ['-e', print], { cwd: root, encoding: 'utf8' });
+  const texts = (JSON.parse(recipes) as { files?: Record<string, string>; commands: string[] }[]).flatMap(
+    ({ files = {}, commands }) => [...Object.values(files), ...commands],
+  );
+  const platform = `${process.platform}-${process.arch}`;
+  const run = texts.map((text) => text.replaceAll('$PLATFORM', platform).replaceAll(platform, 'linux-x64'));
+  const shown = pages.find(({ name }) => name === recipesPage)!.blocks;
+  const others = shown.filter(({ text }) => !run.some((each) => each.includes(text.trim()))).map(firstLine);
+  expect(others).toEqual(notRun.filter(([name]) => name === recipesPage).map(([, line]) => line));
 });
 
 test('the Python of from-pytorch.md made the checkpoints', () => {

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
@@ -146,6 +146,34 @@ describe('a user’s folder', () => {
       console.log(${JSON.stringify(files)}.map((file) => [loadSync(file) instanceof nn.StateDict, loaded()]).join());`;
     expect(run(process.execPath, ['-e', script], folder).trim()).toBe('true,false,true,true');
   });
+  test('in a user’s bundle are the readers, classes keep their names, and alone it says what it lacks', () => {
+    const out = join(folder, 'bundle', 'app.cjs');
+    const file = join(root, 'test', 'fixtures', 'checkpoints', 'layers.pt');
+    const program = `const { loadSync, nn, quantization } = require('dynaquant');
+      console.log(String(quantization.quantizeDynamic(new nn.LSTM(2, 3))), loadSync(process.argv[2]) instanceof nn.StateDict);`;
+    writeFileSync(join(folder, 'app.cjs'), program);
+    const esbuild = join(root, 'node_modules', '.bin', 'esbuild');
+    run(esbuild, ['app.cjs', '--bundle', '--minify', '--platform=node', `--outfile=${out}`], folder);
+    const answer = 'DynamicQuantizedLSTM(2, 3) true';
+    expect(run(process.execPath, [out, file], folder).trim()).toBe(answer);
+
+    const alone = mkdtempSync(join(tmpdir(), 'dynaquant-bundle-'));
+    cpSync(out, join(alone, 'app.cjs'));
+    const start = (binary: string): SpawnSyncReturns<string> =>
+      spawnSync(process.execPath, ['app.cjs', file], {
+        cwd: alone,
+        encoding: 'utf8',
+        env: { ...process.env, DYNAQUANT_BINARY: binary },
+      });
+    expect(start('').stderr).toContain('It is part of a bundle');
+    expect(start(join(release, 'addon.node')).stdout.trim()).toBe(answer);
+    rmSync(alone, { recursive: true });
+  });
+  test('where addons are forbidden, the error says by what', () => {
+    const script = `try { require('dynaquant').rand(3) } catch (error) { console.log(error.code, error.message) }`;
+    const text = run(process.execPath, ['--no-addons', '-e', script], folder);
+    expect(text).toMatch(/^ERR_NATIVE_ADDON dynaquant may load no binary [^]*Run it without --no-addons/);
+  });
   test('classes and functions keep their names, which metadata and sentences show', () => {
     const namesOf = `(function namesOf(value) {
       if (typeof value === 'function') return value.name;
@@ -265,7 +293,7 @@ describe('a user’s folder', () => {
       `ERR_NATIVE_ADDON dynaquant has no binary for ${process.platform}-${process.arch}`,
       `with Node ${process.versions.node}. It looked for`,
       `${join(root, 'build', 'Release', 'addon.node')}: is not there`,
-      `${platform}: is not there`,
+      `${platform}/addon.node: is not there`,
       `npm install --no-save ${platform}${libc}@0.1.0`,
       `tar xzf ${join(root, 'native.tgz')} -C ${root}`,
       `npx node-gyp rebuild -C ${root}`,

@@ -164,8 +164,8 @@ export function testWith(tool: string, name: string, f: () => void): void {
 }
 
 const isaRows = readFileSync(join(__dirname, '../native/kernels/isas.inl.h'), 'utf8');
-// The rows between the conditions: of x64, of arm64, of WebAssembly, of every other architecture.
-const [x64Isas, arm64Isas, , , commonIsas] = isaRows
+// The rows between the conditions: of x64, of arm64, of WebAssembly (two), of every other architecture.
+const [x64Isas, arm64Isas, , , , commonIsas] = isaRows
   .slice(isaRows.indexOf('#if defined(__x86_64__)'))
   .split(/^#.*\n/m)
   .slice(1)

@@ -12,6 +12,8 @@
 #include <limits>
 #include <string>
 
+#include "bindings/memory_error.h"
+
 namespace dynaquant {
 
 // A typed array's memory; valid until the call returns, and as long as no JavaScript runs.
@@ -81,6 +83,8 @@ Span<Element> typed_array(Napi::Env env, napi_value value, const char* name) {
   void* data;
   const napi_status status =
       napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr);
+  // Where arrays are copied (wasm/glue.mjs). No other implementation has this failure.
+  if (status == napi_generic_failure) throw memory_error(env, "more memory");
   if (status != napi_ok || type != typed_array_type<Element>()) {
     throw Napi::TypeError::New(env, std::string(name) + " is not the typed array it should be");
   }

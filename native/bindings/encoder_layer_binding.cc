@@ -36,6 +36,7 @@ enum Argument : std::size_t { kX, kNorms, kMask = kNorms + 4, kOut, kGeometry, k
 struct EncoderCall {
   EncoderLayer layer = {};
   const float* x;
+  bool clocked;
   std::vector<std::shared_ptr<const void>> owners;  // of the layer's Linears
 };
 
@@ -47,7 +48,7 @@ void check_linear(Napi::Env env, const AnyLinear& linear, std::size_t in, std::s
 }
 
 // The layer but for its arrays. The geometry is the numbers of the Linears, sizes and options in
-// the order of EncoderLayer, and the mask's steps.
+// the order of EncoderLayer, the mask's steps, and whether to clock the products.
 EncoderCall read_geometry(Napi::Env env, const Napi::Value& value) {
   NumberReader geometry(env, value, "geometry");
   EncoderCall call;
@@ -71,6 +72,7 @@ EncoderCall read_geometry(Napi::Env env, const Napi::Value& value) {
   layer.mask_steps.batch = geometry.size();
   layer.mask_steps.head = geometry.size();
   layer.mask_steps.row = geometry.size();
+  call.clocked = geometry.number() != 0;
   if (layer.width % layer.heads != 0) throw Napi::RangeError::New(env, "heads do not divide width");
   check_linear(env, layer.linears[kInProj], layer.width, 3 * layer.width);
   check_linear(env, layer.linears[kOutProj], layer.width, layer.width);
@@ -101,15 +103,17 @@ EncoderCall read_call(const Napi::CallbackInfo& info, Reader& arrays) {
 }
 
 // encodeLayer(x, weight1, bias1, weight2, bias2, mask, out, geometry): status. Weights, biases and
-// mask may be null. The geometry's first number becomes the nanoseconds that the Linears took.
+// mask may be null. Where a benchmark made the geometry's last number 1, its first becomes the
+// nanoseconds that the products took.
 Napi::Value encode_layer(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Arrays arrays(info);
   const EncoderCall call = read_call(info, arrays);
   float* out = typed_array<float>(env, info[kOut], "out", elements(call.layer));
-  double* clock = typed_array<double>(env, info[kGeometry], "geometry").data;
+  const Span<double> geometry = typed_array<double>(env, info[kGeometry], "geometry");
+  double* products = call.clocked ? geometry.data : nullptr;
   return status_value(env, with_memory(env, [&] {
-                        return forward(selected_kernels(env), call.layer, call.x, out, clock);
+                        return forward(selected_kernels(env), call.layer, call.x, out, products);
                       }));
 }
 
@@ -123,8 +127,7 @@ Napi::Value start_encode_layer(const Napi::CallbackInfo& info) {
     const KernelTable& kernels = selected_kernels(info.Env());
     return arguments.start(
         [&kernels, call, out = out] {
-          double clock;
-          return forward(kernels, call->layer, call->x, out, &clock);
+          return forward(kernels, call->layer, call->x, out, nullptr);
         },
         false);
   });

@@ -32,14 +32,22 @@ class LiveHandle {
   virtual void release(Napi::BasicEnv env) = 0;
 
  protected:
-  LiveHandle() = default;
+  explicit LiveHandle(const void* kind) : kind_(kind) {}
   ~LiveHandle() { leave(); }
   LiveHandle(const LiveHandle&) = delete;
   LiveHandle& operator=(const LiveHandle&) = delete;
   void leave();
 
+  // Throws unless this is a handle of the kind. V8 lets a method have no other receiver. Bun lets
+  // it have any wrapped object, which it then takes for its own class. All handles begin alike, so
+  // that the kind is found in each.
+  void check_receiver(Napi::Env env, const void* kind) const {
+    if (kind_ != kind) throw Napi::TypeError::New(env, "the receiver is a handle of another kind");
+  }
+
  private:
   friend class LiveHandles;
+  const void* kind_;
   LiveHandle* previous_ = nullptr;
   LiveHandle* next_ = nullptr;
   class LiveHandles* list_ = nullptr;

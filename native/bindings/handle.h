@@ -46,7 +46,10 @@ class Handle : public Napi::ObjectWrap<Derived>, public LiveHandle {
     }
     return Napi::Number::New(info.Env(), static_cast<double>(number_));
   }
-  void dispose(const Napi::CallbackInfo& info) { release(info.Env()); }
+  void dispose(const Napi::CallbackInfo& info) {
+    this->check_receiver(info.Env(), kind());
+    release(info.Env());
+  }
 
   // The layer that a handle of this class shares under this number, or null.
   static std::shared_ptr<const Layer> shared(std::uint64_t number) {
@@ -67,7 +70,8 @@ class Handle : public Napi::ObjectWrap<Derived>, public LiveHandle {
   // `make` builds the layer from the arguments, unless they are the number of a shared one. It
   // gives a unique_ptr, because make_shared would need a newer C++ library than Red Hat 8 has.
   template <typename Make>
-  Handle(const Napi::CallbackInfo& info, const Make& make) : Napi::ObjectWrap<Derived>(info) {
+  Handle(const Napi::CallbackInfo& info, const Make& make)
+      : Napi::ObjectWrap<Derived>(info), LiveHandle(kind()) {
     const Napi::Env env = info.Env();
     LiveHandles& handles = addon_data(env).handles;
     if (info[0].IsNumber()) {
@@ -84,6 +88,7 @@ class Handle : public Napi::ObjectWrap<Derived>, public LiveHandle {
 
   // The layer. Throws after dispose().
   const std::shared_ptr<const Layer>& layer() const {
+    this->check_receiver(this->Env(), kind());
     if (layer_ == nullptr) throw Napi::Error::New(this->Env(), "the handle is disposed");
     return layer_;
   }

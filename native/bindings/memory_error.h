@@ -12,7 +12,14 @@
 
 namespace dynaquant {
 
-// Returns what `body` does. Memory that it cannot get becomes the RangeError that a user reads,
+// The RangeError that a user reads.
+inline Napi::Error memory_error(Napi::Env env, const std::string& what) {
+  Napi::Error error = Napi::RangeError::New(env, "cannot allocate " + what);
+  error.Set("code", "ERR_TOO_LARGE");
+  return error;
+}
+
+// Returns what `body` does. Memory that it cannot get becomes that error,
 // because only native code knows how much it wanted.
 template <typename Body>
 auto with_memory(Napi::Env env, const Body& body) -> decltype(body()) {
@@ -23,9 +30,7 @@ auto with_memory(Napi::Env env, const Body& body) -> decltype(body()) {
     size = std::to_string(static_cast<unsigned long long>(error.bytes())) + " bytes";
   } catch (const std::bad_alloc&) {
   }
-  Napi::Error error = Napi::RangeError::New(env, "cannot allocate " + size);
-  error.Set("code", "ERR_TOO_LARGE");
-  throw error;
+  throw memory_error(env, size);
 }
 
 }  // namespace dynaquant

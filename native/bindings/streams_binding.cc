@@ -51,6 +51,7 @@ class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle>, public Liv
 
   explicit StreamArenaHandle(const Napi::CallbackInfo& info)
       : Napi::ObjectWrap<StreamArenaHandle>(info),
+        LiveHandle(kind()),
         arena_(std::make_unique<StreamArena>(parts_argument(info.Env(), info[0]))) {
     addon_data(info.Env()).handles.add(info.Env(), *this, arena_->block_bytes());
   }
@@ -135,11 +136,19 @@ class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle>, public Liv
   }
 
   // dispose(): frees all streams. Any other call throws afterwards.
-  void dispose(const Napi::CallbackInfo& info) { release(info.Env()); }
+  void dispose(const Napi::CallbackInfo& info) {
+    check_receiver(info.Env(), kind());
+    release(info.Env());
+  }
 
   StreamArena& arena(const Napi::CallbackInfo& info) const {
+    check_receiver(info.Env(), kind());
     if (arena_ == nullptr) throw Napi::Error::New(info.Env(), "the streams are disposed");
     return *arena_;
+  }
+  static const void* kind() {
+    static const char address = 0;
+    return &address;
   }
   static double id_argument(const Napi::CallbackInfo& info) {
     return info[0].ToNumber().DoubleValue();

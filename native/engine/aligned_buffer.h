@@ -26,6 +26,24 @@ class OutOfMemory : public std::bad_alloc {
   double bytes_;
 };
 
+// Whether sizes may overflow that a call needs of its own. 64 bits hold every small multiple of
+// what is in memory already. In WebAssembly there are 32.
+constexpr bool kSmallSizes = sizeof(std::size_t) < 8;
+
+// The product of sizes, of which an array of so many elements is wanted. Throws OutOfMemory if it
+// overflows.
+template <typename... Sizes>
+std::size_t count_of(Sizes... sizes) {
+  if constexpr (!kSmallSizes) return (std::size_t{1} * ... * sizes);
+  std::size_t count = 1;
+  for (const std::size_t size : {static_cast<std::size_t>(sizes)...}) {
+    if (__builtin_mul_overflow(count, size, &count)) {
+      throw OutOfMemory((1.0 * ... * static_cast<double>(sizes)));
+    }
+  }
+  return count;
+}
+
 // Owns `size` elements on a 64-byte boundary, not initialised. Throws OutOfMemory.
 //
 // Large buffers ask for huge pages, because a step that streams 16 MB of weights needs more pages

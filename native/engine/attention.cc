@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "engine/clock.h"
 #include "engine/cost.h"
 #include "engine/float_product.h"
 #include "engine/thread_pool.h"
@@ -42,6 +43,7 @@ class Item {
 
   void run() const {
     if (!few()) {
+      const Clock clock(room_.products);
       kernels_.pack(k_, sizes_.features, keys_, true, room_.keys);
       kernels_.pack(v_, keys_, sizes_.value_features, false, room_.values);
     }
@@ -78,6 +80,7 @@ class Item {
   // out = a b, whose b is packed unless there are few rows.
   void product(const FloatRows& a, std::size_t rows, const Factor& b, float* packed,
                const FloatMatrixView& out) const {
+    const Clock clock(room_.products);
     if (!few()) return multiply_packed(kernels_, a, rows, packed, b.depth, out);
     for (std::size_t i = 0; i < rows; ++i) {
       multiply_row(kernels_, a.data + i * a.stride, b, packed,
@@ -114,10 +117,10 @@ AttentionRoom::AttentionRoom(Scratch& scratch, const AttentionSizes& sizes, std:
   const bool few = sizes.queries <= kFewRows;
   keys_size = few ? kRowScratch : packed_floats(sizes.features, sizes.keys);
   values_size = few ? 0 : packed_floats(sizes.keys, sizes.value_features);
-  scores_size = block_rows(sizes) * stride;
-  keys = scratch.take<float>(threads * keys_size);
-  values = scratch.take<float>(threads * values_size);
-  scores = scratch.take<float>(threads * scores_size);
+  scores_size = count_of(block_rows(sizes), stride);
+  keys = scratch.take<float>(count_of(threads, keys_size));
+  values = scratch.take<float>(count_of(threads, values_size));
+  scores = scratch.take<float>(count_of(threads, scores_size));
 }
 
 AttentionRoom AttentionRoom::of(std::size_t thread) const {
@@ -125,6 +128,7 @@ AttentionRoom AttentionRoom::of(std::size_t thread) const {
   room.keys += thread * keys_size;
   room.values += thread * values_size;
   room.scores += thread * scores_size;
+  if (thread != 0) room.products = nullptr;
   return room;
 }
 

@@ -44,8 +44,9 @@ Convolution::Convolution(const KernelTable& kernels, const ConvolutionSizes& siz
       width_(group_outputs() < kWide ? group_outputs() : kPanelColumns),
       parts_(parts()) {
   const Part& last = parts_.back();
-  weights_ = AlignedBuffer<float>(last.weights_at + sizes_.groups * last.taps * padded_outputs());
-  bias_ = AlignedBuffer<float>(sizes_.groups * padded_outputs());
+  weights_ =
+      AlignedBuffer<float>(last.weights_at + count_of(sizes_.groups, last.taps, padded_outputs()));
+  bias_ = AlignedBuffer<float>(count_of(sizes_.groups, padded_outputs()));
   std::fill_n(weights_.data(), weights_.size(), 0.0f);
   std::fill_n(bias_.data(), bias_.size(), 0.0f);
   for (const Part& part : parts_) pack(part, weight);
@@ -142,9 +143,10 @@ class ConvolutionCall {
   };
   struct Memory {
     Memory(Scratch& scratch, const ConvolutionCall& call, std::size_t participants)
-        : planes(scratch.take<float>(call.layout_.copies ? call.items_ * call.item_floats() : 0)),
+        : planes(scratch.take<float>(call.layout_.copies ? call.all_floats() : 0)),
           offsets(scratch.take<std::size_t>(call.most_taps())),
-          joined(scratch.take<float>(call.joins_ ? participants * call.joined_floats() : 0)) {}
+          joined(scratch.take<float>(call.joins_ ? count_of(participants, call.joined_floats())
+                                                 : 0)) {}
     float* planes;
     std::size_t* offsets;
     float* joined;  // rows before they are taken apart, of each participant
@@ -168,6 +170,7 @@ class ConvolutionCall {
 
   std::size_t lines() const { return out_planes_.rows; }
   std::size_t item_floats() const { return sizes_.in_channels * layout_.plane; }
+  std::size_t all_floats() const { return count_of(items_, sizes_.in_channels, layout_.plane); }
   std::size_t most_taps() const;
   std::size_t run_block() const;
   std::size_t run_length(const Positions& positions) const;

@@ -86,7 +86,9 @@ class Int8ConvolutionCall {
     float* results;  // [output position][channel]
   };
 
-  std::size_t values() const { return axis_.dilation * phase_ * convolution_.group_inputs(); }
+  std::size_t values() const {
+    return count_of(axis_.dilation, phase_, convolution_.group_inputs());
+  }
   void lay_out(const float* x, float* to) const;
   void multiply_group(const Machine& machine, const RowParams& params, const Memory& memory,
                       const Int8Matrix& matrix, float* out) const;

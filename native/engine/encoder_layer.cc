@@ -2,11 +2,11 @@
 #include "engine/encoder_layer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <optional>
 
+#include "engine/clock.h"
 #include "engine/cost.h"
 #include "engine/product.h"
 #include "engine/quantized_rows.h"
@@ -32,20 +32,6 @@ bool shares_range(const AnyLinear& linear) {
 double product_ns(const AnyLinear& linear, std::size_t rows) {
   return std::visit([&](const auto* each) { return product_ns(each->matrix(), rows); }, linear);
 }
-
-// Adds up the time while one of these lives.
-class Clock {
- public:
-  explicit Clock(double& ns) : ns_(ns), start_(Steady::now()) {}
-  Clock(const Clock&) = delete;
-  Clock& operator=(const Clock&) = delete;
-  ~Clock() { ns_ += std::chrono::duration<double, std::nano>(Steady::now() - start_).count(); }
-
- private:
-  using Steady = std::chrono::steady_clock;
-  double& ns_;
-  const Steady::time_point start_;
-};
 
 // The status that the parts would give if each computed all rows before the next one. Blocks of
 // rows come to the later products before others have come to the first.
@@ -151,11 +137,11 @@ struct Room {
                  product(scratch, layer, plan, kLinear1), product(scratch, layer, plan, kLinear2)},
         attention(scratch, layer.attention(plan.sequences, nullptr, nullptr).sizes, plan.threads),
         wide(scratch.take<float>(
-            std::max(plan.rows * 3 * layer.width, plan.inner_rows * layer.inner))),
-        narrow(scratch.take<float>(plan.rows * layer.width)),
-        middle(scratch.take<float>(plan.rows * layer.width)),
-        projected(scratch.take<float>(plan.block * layer.width)),
-        sums(scratch.take<float>(plan.block * layer.width)) {}
+            std::max(count_of(plan.rows, 3, layer.width), count_of(plan.inner_rows, layer.inner)))),
+        narrow(scratch.take<float>(count_of(plan.rows, layer.width))),
+        middle(scratch.take<float>(count_of(plan.rows, layer.width))),
+        projected(scratch.take<float>(count_of(plan.block, layer.width))),
+        sums(scratch.take<float>(count_of(plan.block, layer.width))) {}
 
   static BlockedProduct product(Scratch& scratch, const EncoderLayer& layer, const Plan& plan,
                                 Product which) {
@@ -175,15 +161,19 @@ struct Room {
 class Pass {
  public:
   Pass(const KernelTable& kernels, const EncoderLayer& layer, const Plan& plan, Team& team,
-       Room& room)
-      : kernels_(kernels), layer_(layer), plan_(plan), team_(team), room_(room) {}
+       Room& room, double* products)
+      : kernels_(kernels),
+        layer_(layer),
+        plan_(plan),
+        team_(team),
+        room_(room),
+        products_(products) {}
 
   // `sequences` of them. Ends early if nothing that comes later can matter.
   void run(const float* x, std::size_t sequences, float* out, Outcome& outcome) {
     rows_ = sequences * layer_.length;
     if (attend(x, sequences, outcome)) feed(out, outcome);
   }
-  double product_ns() const { return product_ns_; }
 
  private:
   bool attend(const float* x, std::size_t sequences, Outcome& outcome) {
@@ -261,12 +251,12 @@ class Pass {
     return outcome.status() != Status::kOk || team_.stopped();
   }
   bool begin(Product which, const float* x, Outcome& outcome) {
-    const Clock clock(product_ns_);
+    const Clock clock(products_);
     outcome.see(which, room_.products[which].begin(team_, x, rows_));
     return !failed(outcome);
   }
   void product(Product which, const float* x, const RowSpan& span, float* out, Outcome& outcome) {
-    const Clock clock(product_ns_);
+    const Clock clock(products_);
     outcome.see(which, room_.products[which].run(team_, x, span, out));
   }
 
@@ -319,8 +309,8 @@ class Pass {
   const Plan& plan_;
   Team& team_;
   Room& room_;
+  double* products_;  // the nanoseconds that they take; or null
   std::size_t rows_ = 0;
-  double product_ns_ = 0;
 };
 
 }  // namespace
@@ -351,8 +341,8 @@ Attention EncoderLayer::attention(std::size_t count, const float* qkv, float* ou
 }
 
 Status forward(const KernelTable& kernels, const EncoderLayer& layer, const float* x, float* out,
-               double* clock) {
-  *clock = 0;
+               double* products) {
+  if (products != nullptr) *products = 0;
   if (layer.rows() == 0) return Status::kOk;
   double longest = layer.attention(layer.batch, nullptr, nullptr).ns(), ns = longest;
   for (const AnyLinear& linear : layer.linears) {
@@ -363,15 +353,14 @@ Status forward(const KernelTable& kernels, const EncoderLayer& layer, const floa
   Team team(threads_for(longest), static_cast<std::uint64_t>(ns));
   const Plan plan(layer, team.size());
   WithScratch<Room> room(layer, plan);
+  room->attention.products = products;
   EncoderLayer part = layer;
   Outcome outcome;
   for (std::size_t first = 0; first < layer.batch; first += plan.sequences) {
     const std::size_t count = std::min(plan.sequences, layer.batch - first);
     const std::size_t at = first * layer.length * layer.width;
     if (layer.mask != nullptr) part.mask = layer.mask + first * layer.mask_steps.batch;
-    Pass pass(kernels, part, plan, team, *room);
-    pass.run(x + at, count, out + at, outcome);
-    *clock += pass.product_ns();
+    Pass(kernels, part, plan, team, *room, products).run(x + at, count, out + at, outcome);
     if (team.stopped()) return Status::kStopped;
   }
   return outcome.status();

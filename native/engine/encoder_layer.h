@@ -51,10 +51,11 @@ struct EncoderLayer {
   Attention attention(std::size_t count, const float* qkv, float* out) const;
 };
 
-// x, out: [rows][width]; `out` may be x. It is undefined unless kOk is returned. `clock` becomes
-// the nanoseconds that the Linears took, for who asks what the rest costs.
+// x, out: [rows][width]; `out` may be x. It is undefined unless kOk is returned. `products` becomes
+// the nanoseconds that the caller's thread spent in the Linears, their inputs' quantization
+// included, and in the products of attention; null if nobody asks, because the clocks take time.
 Status forward(const KernelTable& kernels, const EncoderLayer& layer, const float* x, float* out,
-               double* clock);
+               double* products);
 
 }  // namespace dynaquant
 

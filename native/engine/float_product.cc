@@ -146,7 +146,7 @@ Status multiply(const KernelTable& kernels, const FloatProduct& product) {
       product.rows <= kFewRows
           ? kRowScratch
           : packed_floats(product.depth, std::min(product.columns, kBlockColumns));
-  WithScratch<PackedColumns> packed(team.size() * size);
+  WithScratch<PackedColumns> packed(count_of(team.size(), size));
   team.run(items.count, grain_for(ns, items.count),
            [&](std::size_t participant, std::size_t begin, std::size_t end) noexcept {
              for (std::size_t item = begin; item < end && !team.stopped(); ++item) {

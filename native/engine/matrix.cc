@@ -9,7 +9,10 @@ namespace dynaquant {
 template <typename Weight, typename Panels>
 PlainMatrix<Weight, Panels>::PlainMatrix(const Weight* weight, const float* bias,
                                          const GateLayout& layout, std::size_t depth)
-    : depth_(depth), layout_(layout), weights_(layout.columns() * depth), bias_(layout.columns()) {
+    : depth_(depth),
+      layout_(layout),
+      weights_(count_of(layout.columns(), depth)),
+      bias_(layout.columns()) {
   std::fill_n(weights_.data(), weights_.size(), Weight{0});
   for (std::size_t column = 0; column < layout.columns(); ++column) {
     const std::size_t row = layout.row_of(column);

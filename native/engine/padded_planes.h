@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "engine/aligned_buffer.h"
 #include "engine/convolution.h"
 
 namespace dynaquant {
@@ -47,7 +48,8 @@ class PlaneLayout {
       : copies(row_phases > 1 || column_phases > 1 || rows.padded() > rows.size ||
                columns.padded() > columns.size),
         pitch((columns.padded() + column_phases - 1) / column_phases),
-        plane((rows.padded() + row_phases - 1) / row_phases * pitch * row_phases * column_phases),
+        plane(count_of((rows.padded() + row_phases - 1) / row_phases, pitch, row_phases,
+                       column_phases)),
         rows_(rows),
         columns_(columns),
         row_phases_(row_phases),

@@ -24,7 +24,7 @@ struct QuantizedRows {
   QuantizedRows(Scratch& scratch, std::size_t rows, std::size_t depth, const ActivationMode& mode)
       : stride(Int8Matrix::stride(depth)) {
     const std::size_t count = mode.per_row ? rows : 1;
-    bytes = scratch.take<std::uint8_t>(rows * stride);
+    bytes = scratch.take<std::uint8_t>(count_of(rows, stride));
     params = {scratch.take<float>(count), scratch.take<float>(count),
               scratch.take<std::int32_t>(count), mode.per_row ? std::size_t{1} : std::size_t{0}};
   }

@@ -15,7 +15,7 @@ bool RnnRunner<Int8Matrix>::gates_are_finite(const RnnDirection<Int8Matrix>& dir
   step_input_.multiply_groups(machine_.kernels, e_, direction.input, step.rows, 0,
                               direction.input.layout().groups());
   step_input_.gates = nullptr;
-  AlignedBuffer<float> gates(step.rows * e_.gate_columns);
+  AlignedBuffer<float> gates(count_of(step.rows, e_.gate_columns));
   gemm(machine_.kernels, h_rows_, step.rows, direction.hidden.all(),
        {gates.data(), e_.gate_columns, e_.gate_columns}, false);
   for (std::size_t row = 0; row < step.rows; ++row) {

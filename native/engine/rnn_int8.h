@@ -40,9 +40,9 @@ class RnnRunner<Int8Matrix> {
         h_(scratch, e.batch, e.output, activation_),
         h_rows_(h_.from(0)),
         ranges_count_(activation_.per_row ? e.batch : 1),
-        ranges_(scratch.take<RangeLanes>(ranges_count_ * machine.team.size())) {
+        ranges_(scratch.take<RangeLanes>(count_of(ranges_count_, machine.team.size()))) {
     if (first.projection) {
-      unprojected_ = scratch.take<float>(e.batch * e.unit_stride);
+      unprojected_ = scratch.take<float>(count_of(e.batch, e.unit_stride));
       quantized_unprojected_.emplace(scratch, e.batch, e.hidden, activation_);
     }
   }

@@ -60,12 +60,12 @@ struct Extents {
 // The buffers that every kind of weights needs.
 struct SharedBuffers {
   SharedBuffers(Scratch& scratch, const Extents& e, const RnnCall& call)
-      : gates(scratch.take<float>(e.chunk_rows * e.gate_stride)),
-        c(scratch.take<float>(e.c_floats == 0 ? 0 : e.batch * e.unit_stride)),
+      : gates(scratch.take<float>(count_of(e.chunk_rows, e.gate_stride))),
+        c(scratch.take<float>(e.c_floats == 0 ? 0 : count_of(e.batch, e.unit_stride))),
         zeros(call.h0 == nullptr ? scratch.take<float>(e.h_floats) : nullptr),
         grown_h(call.batch_sizes != nullptr ? scratch.take<float>(e.h_floats) : nullptr) {
     for (std::size_t i = 0; i + 1 < std::min<std::size_t>(call.layers, 3); ++i) {
-      between[i] = scratch.take<float>(e.rows * e.y_stride);
+      between[i] = scratch.take<float>(count_of(e.rows, e.y_stride));
     }
   }
 

@@ -32,7 +32,8 @@ class RnnRunner {
       : machine_(machine),
         e_(e),
         step_kernel_(step_kernel(machine.kernels, mode, first.hidden)),
-        unprojected_(first.projection ? scratch.take<float>(e.batch * e.unit_stride) : nullptr) {}
+        unprojected_(first.projection ? scratch.take<float>(count_of(e.batch, e.unit_stride))
+                                      : nullptr) {}
 
   Status start_layer(const Matrix& input, const float* x) {
     x_ = {x, input.depth()};

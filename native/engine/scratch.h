@@ -17,7 +17,11 @@ class Scratch {
   template <typename Element>
   Element* take(std::size_t count) {
     Element* taken = memory_ == nullptr ? nullptr : reinterpret_cast<Element*>(memory_ + used_);
-    used_ += (count * sizeof(Element) + 63) / 64 * 64;
+    const std::size_t before = used_, bytes = count_of(count, sizeof(Element));
+    used_ += (bytes + 63) / 64 * 64;
+    if (kSmallSizes && (used_ < before || used_ - before < bytes)) {
+      throw OutOfMemory(static_cast<double>(before) + static_cast<double>(bytes));
+    }
     return taken;
   }
   std::size_t used() const { return used_; }

@@ -74,7 +74,7 @@ double StreamArena::open() {
   const std::size_t slot = static_cast<std::size_t>(free_.front());
   Block& block = blocks_[slot / per_block_];
   if (block.open == 0) {
-    block.records = AlignedBuffer<float>(per_block_ * floats_);
+    block.records = AlignedBuffer<float>(count_of(per_block_, floats_));
     ++allocated_;
   }
   std::pop_heap(free_.begin(), free_.end(), std::greater<Slot>());

@@ -121,8 +121,11 @@ void detect(CpuFeatures&) {}
 
 CpuFeatures detect_cpu_features() {
   CpuFeatures cpu = {};
-#ifdef __wasm__
-  cpu.wasm = true;  // otherwise the module would not have been loaded
+// Of WebAssembly, otherwise the module would not have been loaded.
+#if defined(__wasm_relaxed_simd__)
+  cpu.wasm_relaxed = true;
+#elif defined(__wasm__)
+  cpu.wasm = true;
 #else
   cpu.scalar = true;
 #endif

@@ -19,6 +19,8 @@ DYNAQUANT_ISA(avx2)                        // AVX2, FMA and F16C
 DYNAQUANT_INT8_ISA(neon_i8mm, neon)     // sudot, beside sdot
 DYNAQUANT_INT8_ISA(neon_dotprod, neon)  // sdot
 DYNAQUANT_ISA(neon)                     // every AArch64
+#elif defined(__wasm_relaxed_simd__)
+DYNAQUANT_ISA(wasm_relaxed)  // WebAssembly's SIMD128 and relaxed SIMD, where that has an fma
 #elif defined(__wasm__)
 DYNAQUANT_ISA(wasm)  // WebAssembly's SIMD128, for engines on every processor
 #endif

@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: MIT
 // The addon, in browsers.
-import { instantiate } from './glue.mjs';
+import { isFused } from './fused.mjs';
+import { instantiate, moduleName } from './glue.mjs';
 
-/** The addon of WebAssembly code: an address, a Response, bytes or a compiled module. */
-export async function load(source = new URL('./dynaquant.wasm', import.meta.url)) {
-  return instantiate(await compiled(await source));
+/** The addon of WebAssembly code: an address, a Response, bytes or a compiled module, or what gives it for a name. */
+export async function load(source = besideThis()) {
+  return instantiate(await compiled(await (typeof source === 'function' ? source(moduleName()) : source)));
+}
+
+// Each address in one piece, because that is how bundlers find the files.
+function besideThis() {
+  return isFused()
+    ? new URL('./dynaquant-relaxed.wasm', import.meta.url)
+    : new URL('./dynaquant.wasm', import.meta.url);
 }
 
 async function compiled(source) {

@@ -6,6 +6,11 @@
 import { instantiateNapiModule, instantiateNapiModuleSync } from '@emnapi/core';
 import { createContext } from '@emnapi/runtime';
 
+import { isFused } from './fused.mjs';
+
+/** The name of the module for this engine. */
+export const moduleName = () => (isFused() ? 'dynaquant-relaxed.wasm' : 'dynaquant.wasm');
+
 /** The addon of a compiled module, at once. */
 export function instantiateSync(module) {
   const memory = new Borrowed();
@@ -29,6 +34,7 @@ const numbers = {
   BigInt64Array: 9,
 };
 const invalidArgument = 1;
+const genericFailure = 9;
 
 /** The arrays of the calls that run. */
 class Borrowed {
@@ -78,7 +84,11 @@ class Borrowed {
   }
 
   addonOf({ napiModule: { exports: addon } }) {
-    addon.callMemory = { callLayout: addon.callLayout, statusNames: addon.statusNames };
+    if (addon.isas().includes('wasm_relaxed') && !isFused()) {
+      throw new Error('dynaquant-relaxed.wasm would give other results here: take dynaquant.wasm');
+    }
+    const name = crypto.getRandomValues(new Uint32Array(4)).join('-');
+    addon.callMemory = { name, callLayout: addon.callLayout, statusNames: addon.statusNames };
     const { slots, slotFloats, words, wordCount } = addon.callAddresses;
     this.share(addon, 'callSlots', () => new Float32Array(this.module.memory.buffer, slots, slotFloats));
     this.share(addon, 'callWords', () => new Float64Array(this.module.memory.buffer, words, wordCount));
@@ -99,7 +109,7 @@ class Borrowed {
     const number = numbers[name];
     if (number === undefined) return invalidArgument;
     const address = this.borrow(array, name);
-    if (address === 0 && array.length > 0) return invalidArgument;
+    if (address === 0 && array.length > 0) return genericFailure;
     const words = this.view(Uint32Array, 'Uint32Array');
     words[type >>> 2] = number;
     words[length >>> 2] = array.length;
@@ -112,7 +122,7 @@ class Borrowed {
     for (let i = this.outer; i < this.copies.length; i++) {
       if (this.copies[i].array === array) return this.copies[i].address;
     }
-    const address = this.module.malloc(array.byteLength) >>> 0;
+    const address = array.byteLength < 2 ** 32 ? this.module.malloc(array.byteLength) >>> 0 : 0;
     if (address === 0) return 0;
     this.view(array.constructor, name).set(array, address / array.BYTES_PER_ELEMENT);
     this.copies.push({ array, name, address });

@@ -2,6 +2,6 @@
 // The addon, in Node.
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
-const { instantiateSync } = require('./glue.mjs');
+const { instantiateSync, moduleName } = require('./glue.mjs');
 
-module.exports = instantiateSync(new WebAssembly.Module(readFileSync(join(__dirname, 'dynaquant.wasm'))));
+module.exports = instantiateSync(new WebAssembly.Module(readFileSync(join(__dirname, moduleName()))));

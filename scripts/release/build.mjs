@@ -96,7 +96,7 @@ async function packageLibrary() {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     copyFileSync(join(root, path), join(folder, path));
   }
-  // As files they would take five times the disk.
+  // As files they would take five times the disk, and Yarn would run node-gyp because there is a binding.gyp.
   const same = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=a+rX,go-w'];
   const archive = ['--exclude=native/wasm', '-I', 'gzip -9n', '-cf', join(folder, 'native.tgz')];
   await run('tar', [...same, ...archive, 'binding.gyp', 'native']);

@@ -12,10 +12,10 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { run, tarballs, workshop } from './workshop.mjs';
+import { run, tarballs as ours, workshop } from './workshop.mjs';
 
-/** Calls `use(url)` while it runs. It knows what npm asks of a registry when it installs. */
-export async function withRegistry(use) {
+/** Calls `use(url)` while it runs, with the tarballs of a folder. It knows what npm asks of a registry when it installs. */
+export async function withRegistry(use, tarballs = ours) {
   const server = createServer();
   await new Promise((resolve) => server.listen(0, 'localhost', resolve));
   const url = `http://localhost:${server.address().port}`;

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
@@ -106,15 +107,12 @@ function loadNamed(by: string, path: string): NativeAddon {
 /** What was built here, else what an optional dependency brought, else WebAssembly if that is installed. */
 function loadInstalled(): NativeAddon {
   const root = packageRoot();
-  const platform = `@dynaquant/${process.platform}-${process.arch}`;
-  const requests = [join(root, 'build', 'Release', 'addon.node'), platform];
-  // A package manager that knows nothing of C libraries installs both. The first does not load on musl.
-  if (process.platform === 'linux') requests.push(`${platform}-musl`);
-  requests.push('@dynaquant/wasm32');
+  const requests = [...installed(), '@dynaquant/wasm32'];
+  if (root !== undefined) requests.unshift(join(root, 'build', 'Release', 'addon.node'));
   const failures: Failure[] = [];
   for (const request of requests) {
     try {
-      return load(request);
+      return load(request, root);
     } catch (error) {
       failures.push({ request, error });
     }
@@ -122,9 +120,30 @@ function loadInstalled(): NativeAddon {
   throw noBinary(root, failures);
 }
 
-function load(request: string): NativeAddon {
-  // eslint-disable-next-line @typescript-eslint/no-require-imports -- has no types, and loads lazily
-  const loaded = require(request) as NativeAddon | null;
+/**
+ * What packages of this platform hold: by its place beside this package, else by its name. Tools that copy what a deployment
+ * needs, as those of Next.js and Vercel, compute such a place and take the file along, if it is written out in the call. A
+ * request by name they do not see, and no package.json goes with the file, so the name is that of the file.
+ */
+function installed(): string[] {
+  // A package manager that knows nothing of C libraries installs both. The first does not load on musl.
+  const libcs = process.platform === 'linux' ? ['', '-musl'] : [''];
+  return libcs.map((libc) => {
+    const name = `${process.platform}-${process.arch}${libc}`;
+    const isBeside =
+      typeof __dirname === 'string' &&
+      existsSync(
+        join(__dirname, '..', '..', '@dynaquant', `${process.platform}-${process.arch}${libc}`, 'addon.node'),
+      );
+    return isBeside
+      ? join(__dirname, '..', '..', '@dynaquant', name, 'addon.node')
+      : `@dynaquant/${name}/addon.node`;
+  });
+}
+
+/** Bundlers leave the `require` that Node makes alone, and ES modules have no other. */
+function load(request: string, from = here()): NativeAddon {
+  const loaded = createRequire(join(from, 'package.json'))(request) as NativeAddon | null;
   if (typeof loaded?.selectIsa !== 'function') {
     throw setupError('ERR_NATIVE_ADDON', 'it is an addon, but not that of dynaquant');
   }
@@ -136,11 +155,19 @@ function load(request: string): NativeAddon {
   return loaded;
 }
 
-/** The folder of package.json. How far above it is depends on whether this file is part of the bundle. */
-function packageRoot(): string {
-  let folder = __dirname;
-  while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder);
-  return folder;
+/** The folder of this file, or of the program where a bundler made an ES module of it, or wrote a path of its own. */
+function here(): string {
+  if (typeof __dirname === 'string' && existsSync(__dirname)) return __dirname;
+  return dirname(process.argv[1] ?? process.execPath);
+}
+
+/** Where this package is installed; as seen from a bundle, if this file became part of one. */
+function packageRoot(): string | undefined {
+  try {
+    return dirname(createRequire(join(here(), 'package.json')).resolve('dynaquant/package.json'));
+  } catch {
+    return undefined;
+  }
 }
 
 function obeyEnvironment({ isas, selectIsa, maxThreads, setDefaultNumThreads }: NativeAddon): void {

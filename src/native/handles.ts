@@ -252,7 +252,7 @@ export interface StreamArena {
 
 /** What the addon exports. It checks all arguments, but its sentences are for us: TypeScript speaks to users. */
 export interface NativeAddon extends CallMemory {
-  readonly callMemory?: CallMemory; // of WebAssembly: slots and words as they are now, because they move
+  readonly callMemory?: CallMemory & { readonly name: string }; // of WebAssembly: slots and words move, threads have others
   FloatLinear: HandleClass<
     LinearHandle,
     [matrix: FloatMatrix, inFeatures: number, outFeatures: number, relu: boolean]

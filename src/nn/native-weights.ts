@@ -60,6 +60,8 @@ export interface SharedHandle {
   /** The name of its class in the addon. */
   readonly kind: string;
   readonly number: number;
+  /** The memory in which the number counts, unless it is that of the process. */
+  readonly memory: string | undefined;
   readonly tensors: readonly (Tensor | null)[];
 }
 
@@ -68,11 +70,21 @@ export function shareHandle(owner: object): SharedHandle | undefined {
   const entry = entries.get(owner);
   if (entry === undefined || !isCurrent(entry, entry.tensors)) return undefined;
   const { handle, tensors } = entry;
-  return { kind: handle.constructor.name, number: handle.share(), tensors };
+  return {
+    kind: handle.constructor.name,
+    number: handle.share(),
+    memory: native().callMemory?.name,
+    tensors,
+  };
+}
+
+/** Whether its weights are where this thread can reach them. */
+export function isReachable({ memory }: Pick<SharedHandle, 'memory'>): boolean {
+  return memory === native().callMemory?.name;
 }
 
 /** Gives an owner a handle of its own on shared weights. Throws when nobody holds them any more. */
-export function takeHandle(owner: object, { kind, number, tensors }: SharedHandle): void {
+export function takeHandle(owner: object, { kind, number, tensors }: Omit<SharedHandle, 'memory'>): void {
   const Class = (native() as unknown as Record<string, HandleClass<NativeHandle, never>>)[kind];
   if (typeof Class?.prototype?.share !== 'function')
     throw typeError('ERR_INVALID_ARG_TYPE', 'no handle class');

@@ -14,7 +14,7 @@ import {
 import { closed, fixed } from '../nn/closed.js';
 import { bufferNames, isModule, pack, Parameter, isParameter, type Module } from '../nn/module.js';
 import { NonDynamicallyQuantizableLinear } from '../nn/multihead-attention.js';
-import { shareHandle, takeHandle, type SharedHandle } from '../nn/native-weights.js';
+import { isReachable, shareHandle, takeHandle, type SharedHandle } from '../nn/native-weights.js';
 import { entryOf } from '../nn/quantized/catalogue.js';
 import type { ModuleClass } from '../quantization/quantize-dynamic.js';
 import { isTensor, Tensor, type TensorData } from '../tensor/index.js';
@@ -239,6 +239,7 @@ export interface FromSharedOptions {
  *
  * @throws {TypeError} when `shared` is not what `share` returned, or an option is of the wrong kind
  * @throws {RangeError} (`ERR_OUT_OF_RANGE`) when a class is not among `classes`
+ * @throws {RangeError} (`ERR_UNSUPPORTED`) when WebAssembly computes, and another thread shared the model
  * @throws {Error} (`ERR_DISPOSED`) when nobody in the process holds the weights any more
  */
 export function fromShared(shared: SharedModel, options: FromSharedOptions = {}): Module {
@@ -357,6 +358,11 @@ class Reader {
   }
 
   private takeHandle(owner: object, { tensors, ...handle }: PartHandle): void {
+    if (!isReachable(handle)) {
+      const sentence =
+        'WebAssembly shares no weights between threads, because each has memory of its own: load the model in each';
+      throw rangeError('ERR_UNSUPPORTED', `fromShared: ${sentence}`);
+    }
     const packed = tensors.map((index) => (index === null ? null : (this.part(index) as Tensor)));
     try {
       takeHandle(owner, { ...handle, tensors: packed });

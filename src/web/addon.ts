@@ -9,14 +9,17 @@ let loading: Promise<void> | undefined;
 /** Where the WebAssembly code comes from: an address, a response of `fetch`, or bytes. */
 export type WasmSource = string | URL | Response | Uint8Array | ArrayBuffer;
 
+/** Gives that for the file's name, which the engine decides: `dynaquant.wasm`, or `dynaquant-relaxed.wasm`. */
+export type WasmLocator = (file: string) => WasmSource | Promise<WasmSource>;
+
 /**
  * Loads the WebAssembly code. Call it before anything else, and wait: models cannot compute before. Only browsers need
  * it, and only the first call loads.
  *
- * @param source default: `dynaquant.wasm` beside the JavaScript of `@dynaquant/wasm32`
+ * @param source default: the file that suits the browser, beside the JavaScript of `@dynaquant/wasm32`
  * @throws {Error} when the code cannot be loaded: the cause says why
  */
-export async function init(source?: WasmSource): Promise<void> {
+export async function init(source?: WasmSource | WasmLocator): Promise<void> {
   loading ??= loadAddon(source);
   try {
     await loading;
@@ -28,9 +31,11 @@ export async function init(source?: WasmSource): Promise<void> {
   }
 }
 
-async function loadAddon(source: WasmSource | undefined): Promise<void> {
+async function loadAddon(source: WasmSource | WasmLocator | undefined): Promise<void> {
   // @ts-expect-error -- a package that a build makes, without types
-  const { load } = (await import('@dynaquant/wasm32')) as { load(source?: WasmSource): Promise<NativeAddon> };
+  const { load } = (await import('@dynaquant/wasm32')) as {
+    load(source?: WasmSource | WasmLocator): Promise<NativeAddon>;
+  };
   addon = await load(source);
 }
 
