@@ -303,10 +303,8 @@ export interface NativeAddon extends CallMemory {
   isa(): string;
   /** Takes back a call that waits; false if it runs or has run. Its `settle` will not be called. */
   cancelCall(number: number): boolean;
-
   /** Chooses the instruction set; false if this machine cannot run it. */
   selectIsa(name: string): boolean;
-  /** Of the package that it was built for. */
   readonly version: string;
 
   /** Quantizes symmetrically, with one scale or one for each row. False if a weight is not finite. */
