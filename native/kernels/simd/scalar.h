@@ -69,7 +69,8 @@ struct Weights {  // four weights of each column
 };
 
 // A function of lanes that is not inlined, and takes them by reference. Sixteen lanes one by one
-// are long: inlined everywhere, they make this table three times larger.
+// are long: inlined everywhere by zig's clang, they make this table 2.6 times larger (0.5 MB), and
+// LSTMs of 128 units 3 % (INT8) to 7 % (float) faster (Zen 4).
 #define DYNAQUANT_OUTLINE [[maybe_unused]] __attribute__((noinline))
 
 #define DYNAQUANT_LANES for (int lane = 0; lane < 16; ++lane)
