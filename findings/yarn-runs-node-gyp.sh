@@ -4,7 +4,7 @@
 # So it is: npm obeys it. Yarn 1, and Yarn 4 with `enableScripts` (the default of 4.9, not of 4.18), run `node-gyp rebuild` wherever
 # a binding.gyp lies beside package.json, and `yarn add` fails where that fails. Only an `install` script keeps them from
 # it, or another place of the file.
-# Where it counts here: scripts/release/build.mjs puts the file into native/ of the package that users get.
+# Where it counts here: scripts/release/build.mjs puts the sources, and the file, into an archive in the package.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -108,7 +108,7 @@ describe('environments', () => {
            : new Worker(script, { eval: true }).on('exit', () => next(left - 1));
          next(20);`,
       ],
-      { cwd: root, timeout: 20_000 },
+      { cwd: root, timeout: 60_000 },
     );
     expect([status, stdout]).toEqual([0, 'done\n']);
   });
