@@ -101,7 +101,7 @@ describe('the choice of a module', () => {
   testBuilt('is told to a page that says where the files are', () => {
     const code = `
       const { readFileSync } = require('node:fs');
-      import(${JSON.stringify(pathToFileURL(join(folder, 'index.mjs')).href)}).then(async ({ load }) => {
+      import(${JSON.stringify(pathToFileURL(join(root, 'native/wasm/browser.mjs')).href)}).then(async ({ load }) => {
         const addon = await load((file) => Promise.resolve(readFileSync(${JSON.stringify(folder)} + '/' + file)));
         console.log(addon.isas().join());
       });`;
