@@ -54,6 +54,8 @@ const leftOut = {
   },
   bun: {
     'that another thread finds have the caller’s stack': 'jest sees a stack of another form there',
+    'that cannot be had for':
+      'one would fill the gigabytes that Bun reserves at one start and not at another',
   },
   deno: {
     'leaves the old file or the new one': 'its process.argv has one more word after -e',
