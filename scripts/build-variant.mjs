@@ -77,7 +77,7 @@ const variants = {
   dialects: () => rebuild('dialects'),
   // Node is compiled without run-time type information, which the vptr check needs.
   sanitized: () =>
-    build('sanitized', [], {
+    build('sanitized', ['--variant=sanitized'], {
       CXXFLAGS:
         '-O1 -g1 -DDYNAQUANT_CHECKS -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined',
       LDFLAGS: '-fsanitize=address,undefined',
