@@ -178,20 +178,27 @@ inline float reduce_min(F32 a) { return _mm512_reduce_min_ps(a.v); }
 inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }
 inline bool any_nan(F32 a) { return _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q) != 0; }
 
+// In dot and load_quad no intrinsics: with them gcc 12 and clang 22 load the quads of all rows
+// first, and spill sums. clang does so as long as it may move anything.
+#ifdef __clang__
+#define DYNAQUANT_ASM __asm__ volatile
+inline Quad load_quad(const uint8_t* p) {
+  Quad quad;
+  DYNAQUANT_ASM("vpbroadcastd %1, %0" : "=v"(quad.u8x64) : "m"(*(const uint8_t (*)[4])p));
+  return quad;
+}
+#else
+#define DYNAQUANT_ASM __asm__
 inline Quad load_quad(const uint8_t* p) {
   int32_t four;
   __builtin_memcpy(&four, p, sizeof four);
   return {_mm512_set1_epi32(four)};
 }
+#endif
 inline Weights load_weights(const int8_t* p) { return {_mm512_load_si512(p)}; }
 inline S32 dot(S32 sums, Quad quad, Weights weights) {
-#if defined(__GNUC__) && !defined(__clang__)
-  // Not the intrinsic: with it gcc 12 loads the quads of all rows first and spills sums.
-  __asm__("vpdpbusd %2, %1, %0" : "+v"(sums.v) : "v"(quad.u8x64), "v"(weights.s8x64));
+  DYNAQUANT_ASM("vpdpbusd %2, %1, %0" : "+v"(sums.v) : "v"(quad.u8x64), "v"(weights.s8x64));
   return sums;
-#else
-  return {_mm512_dpbusd_epi32(sums.v, quad.u8x64, weights.s8x64)};
-#endif
 }
 
 #include "dot.inl.h"

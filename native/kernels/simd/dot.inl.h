@@ -6,11 +6,18 @@ constexpr bool kPlanned = false;
 
 #include "ahead.inl.h"
 
+// clang takes an assembler line for a long one, and would leave these alone.
+#ifdef __clang__
+#define DYNAQUANT_TILE DYNAQUANT_INLINE
+#else
+#define DYNAQUANT_TILE inline
+#endif
+
 // Tiles of blocks take two quads an iteration: fewer iterations, fewer mispredicted loop exits.
 // (Scalar sums would become slower.)
 template <int kRows, int kPanels, typename Prefetch>
-inline void dot_quads(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
-                      S32 (&acc)[kRows][kPanels], Prefetch prefetch) {
+DYNAQUANT_TILE void dot_quads(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
+                              S32 (&acc)[kRows][kPanels], Prefetch prefetch) {
   const size_t panel_stride = kBlockTiles ? kQuadBytes : b.quads * kQuadBytes;
   const size_t quad_stride = kBlockTiles ? b.block * kQuadBytes : kQuadBytes;
   const int8_t* weights = b.weights + panel * b.quads * kQuadBytes;
@@ -32,8 +39,8 @@ inline void dot_quads(const uint8_t* rows, size_t stride, const Int8Panels& b, s
 }
 
 template <int kRows, int kPanels, typename Panels>
-inline void dot_tile(const uint8_t* rows, size_t stride, const Panels& b, size_t panel,
-                     S32 (&acc)[kRows][kPanels]) {
+DYNAQUANT_TILE void dot_tile(const uint8_t* rows, size_t stride, const Panels& b, size_t panel,
+                             S32 (&acc)[kRows][kPanels]) {
   if constexpr (!kBlockTiles) {
     dot_quads(rows, stride, b, panel, acc, prefetch_of(b));
   } else {
