@@ -15,8 +15,8 @@ struct S16 {
   __m256i low, high;
 };
 
-#if defined(__GNUC__) && !defined(__clang__)
-// Not intrinsics: with them gcc 12 makes all products of a tile first and spills its sums.
+#ifdef __GNUC__
+// Not intrinsics: with them compilers make all products of a tile first and spill its sums.
 inline void add_s32(__m256i& sums, __m256i x) {
   __asm__("vpaddd %1, %0, %0" : "+x"(sums) : "x"(x));
 }
@@ -49,7 +49,7 @@ struct PairsDot {
   static Weights load(const int8_t* p) { return load_weights(p); }
   static S32 add(S32 sums, Quad quad, Weights w) { return widen(sums, multiply_pairs(quad, w)); }
 };
-#if defined(__GNUC__) && !defined(__clang__)
+#ifdef __GNUC__
 // Six instructions in one piece, and half of the weights stay in memory: 12 sums, the other half,
 // ones, quad and product are 16 registers.
 struct TilePairsDot {
