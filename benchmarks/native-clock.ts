@@ -25,7 +25,7 @@ export function clockNative(): NativeClock {
     const kind = products.test(name) ? 'products' : 'others';
     const isLayer = name === 'encodeLayer';
     return function (this: unknown, ...args) {
-      if (isLayer) geometryOf(args).set([1], geometryOf(args).length - 1);
+      if (isLayer) geometryOf(args).fill(1, -1);
       const start = performance.now();
       try {
         return call.apply(this, args);

@@ -15,7 +15,6 @@ struct S16 {
   __m256i low, high;
 };
 
-#ifdef __GNUC__
 // Not intrinsics: with them compilers make all products of a tile first and spill its sums.
 inline void add_s32(__m256i& sums, __m256i x) {
   __asm__("vpaddd %1, %0, %0" : "+x"(sums) : "x"(x));
@@ -24,11 +23,6 @@ inline void add_s16(__m256i& sums, __m256i x) {
   __asm__("vpaddw %1, %0, %0" : "+x"(sums) : "x"(x));
 }
 inline void keep_in_memory(S32* p) { __asm__("" : : "r"(p) : "memory"); }
-#else
-inline void add_s32(__m256i& sums, __m256i x) { sums = _mm256_add_epi32(sums, x); }
-inline void add_s16(__m256i& sums, __m256i x) { sums = _mm256_add_epi16(sums, x); }
-inline void keep_in_memory(S32*) {}
-#endif
 
 inline S16 multiply_pairs(Quad quad, Weights w) {
   return {_mm256_maddubs_epi16(quad.u8x32, w.low), _mm256_maddubs_epi16(quad.u8x32, w.high)};
@@ -49,7 +43,6 @@ struct PairsDot {
   static Weights load(const int8_t* p) { return load_weights(p); }
   static S32 add(S32 sums, Quad quad, Weights w) { return widen(sums, multiply_pairs(quad, w)); }
 };
-#ifdef __GNUC__
 // Six instructions in one piece, and half of the weights stay in memory: 12 sums, the other half,
 // ones, quad and product are 16 registers.
 struct TilePairsDot {
@@ -76,9 +69,6 @@ struct TilePairsDot {
     return sums;
   }
 };
-#else
-using TilePairsDot = PairsDot;
-#endif
 // Bytes 0 and 2 of each column, and bytes 1 and 3, as int16 pairs. Two vpmaddwd where PairsDot has
 // vpmaddubsw and vpmaddwd, and twice the additions.
 struct SixteenBitDot {
