@@ -19,7 +19,7 @@ const noErrorWithoutCode = {
 
 // Untyped rules for everything; the few rules that need types, where a forgotten await could hide.
 export default tseslint.config(
-  { ignores: ['build/', 'build-*/', 'dist/', 'docs/api/', 'test/fixtures/'] },
+  { ignores: ['build/', 'examples/service/build/', 'build-*/', 'dist/', 'docs/api/', 'test/fixtures/'] },
   tseslint.configs.strict,
   {
     linterOptions: { reportUnusedDisableDirectives: 'error' },
@@ -50,6 +50,13 @@ export default tseslint.config(
         'error',
         { considerDefaultExhaustiveForUnions: true },
       ],
+    },
+  },
+  // A package of its own. Where its dependencies are not installed, the rules that need types see less.
+  {
+    files: ['examples/service/**/*.ts'],
+    languageOptions: {
+      parserOptions: { project: './examples/service/tsconfig.json', tsconfigRootDir: import.meta.dirname },
     },
   },
   // An exception is a disable directive with its reason; one that is not needed is an error.

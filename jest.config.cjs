@@ -11,6 +11,7 @@ module.exports = {
     '<rootDir>/build-',
     '<rootDir>/dist/',
     '<rootDir>/benchmarks/node_modules/',
+    '<rootDir>/examples/service/',
   ],
   transform: { '^.+\\.ts$': ['<rootDir>/scripts/jest-transform.cjs', { tsconfig: 'tsconfig.test.json' }] },
   moduleNameMapper: {
