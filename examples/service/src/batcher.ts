@@ -1,0 +1,152 @@
+import { RequestError } from './errors.js';
+
+export interface BatcherOptions {
+  /** The most rows that are computed together. */
+  readonly maxBatch: number;
+  /** The most milliseconds that a row waits for others although it could be computed. 0: none. */
+  readonly maxDelay: number;
+  /** The most rows that wait. More are refused. */
+  readonly maxQueue: number;
+}
+
+/** What a batcher tells its metrics. Times are in seconds. */
+export interface BatcherEvents {
+  started?(rows: number, waits: readonly number[]): void;
+  ended?(seconds: number): void;
+  refused?(): void;
+}
+
+interface Waiting<Job, Result> {
+  readonly job: Job;
+  readonly rows: number;
+  readonly since: number;
+  /** Stops listening to the signal of who waits. */
+  readonly unwatch: () => void;
+  readonly resolve: (result: Result) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/**
+ * Computes together what waits together. While a batch computes, jobs queue, and the next batch takes as many as fit:
+ * the more load, the larger the batches. A job that comes alone is computed at once.
+ */
+export class Batcher<Job, Result> {
+  private queue: Waiting<Job, Result>[] = [];
+  private queuedRows = 0;
+  private running = false;
+  private timer: NodeJS.Timeout | undefined;
+  private immediate: NodeJS.Immediate | undefined;
+  /** Of the last batch. */
+  private last = { rows: 1, milliseconds: 0, end: 0 };
+
+  /** @param run - the results of some jobs, in their order. If it rejects, all of them fail. */
+  constructor(
+    private readonly run: (jobs: readonly Job[]) => Promise<readonly Result[]>,
+    private readonly options: BatcherOptions,
+    private readonly events: BatcherEvents = {},
+  ) {}
+
+  /** How many rows wait. */
+  get depth(): number {
+    return this.queuedRows;
+  }
+
+  /**
+   * The result of a job of so many rows.
+   *
+   * @throws {RequestError} 503 when too many wait
+   * @throws the signal's reason, when it is aborted before the job begins to compute
+   */
+  submit(job: Job, rows = 1, signal?: AbortSignal): Promise<Result> {
+    if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
+    const { maxQueue } = this.options;
+    if (this.queuedRows + rows > maxQueue) {
+      this.events.refused?.();
+      const sentence = `the queue should hold at most ${maxQueue} rows, but ${this.queuedRows} wait already: retry later`;
+      return Promise.reject(new RequestError(503, sentence, this.retryAfter()));
+    }
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        this.queue = this.queue.filter((other) => other !== waiting);
+        this.queuedRows -= rows;
+        reject(signal!.reason as Error);
+      };
+      const unwatch = (): void => signal?.removeEventListener('abort', leave);
+      const waiting = { job, rows, since: performance.now(), unwatch, resolve, reject };
+      signal?.addEventListener('abort', leave, { once: true });
+      this.queue.push(waiting);
+      this.queuedRows += rows;
+      this.schedule();
+    });
+  }
+
+  /** Seconds until what waits now will have been computed, at the last batch's speed. */
+  private retryAfter(): number {
+    const { rows, milliseconds } = this.last;
+    return Math.max(1, Math.ceil((this.queuedRows / rows) * (milliseconds / 1000)));
+  }
+
+  /** Starts a batch at the end of this turn of the event loop, or a little later if others are about to come. */
+  private schedule(): void {
+    if (this.running || this.immediate !== undefined || this.queue.length === 0) return;
+    const wait = this.usefulWait();
+    if (wait === 0) {
+      clearTimeout(this.timer);
+      this.immediate = setImmediate(() => void this.start());
+    } else this.timer ??= setTimeout(() => void this.start(), wait);
+  }
+
+  /**
+   * The milliseconds for which waiting pays. Those who shared the last batch tend to come back together, so a batch
+   * waits until as many are there. It never waits longer than the last batch took: what a wait can save is one batch.
+   * Who has not come within that time is not expected any more.
+   */
+  private usefulWait(): number {
+    const { maxBatch, maxDelay } = this.options;
+    const { rows, milliseconds, end } = this.last;
+    const wait = Math.floor(Math.min(maxDelay, milliseconds));
+    const expected = performance.now() - end > wait ? 1 : Math.min(rows, maxBatch);
+    return this.queuedRows >= expected ? 0 : wait;
+  }
+
+  private async start(): Promise<void> {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.immediate = undefined;
+    const batch = this.take();
+    if (batch.length === 0) return;
+    const begin = performance.now();
+    const rows = batch.reduce((sum, waiting) => sum + waiting.rows, 0);
+    this.running = true;
+    this.events.started?.(
+      rows,
+      batch.map(({ since }) => (begin - since) / 1000),
+    );
+    try {
+      const results = await this.run(batch.map(({ job }) => job));
+      batch.forEach(({ resolve }, i) => resolve(results[i]!));
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    }
+    const end = performance.now();
+    this.last = { rows, milliseconds: end - begin, end };
+    this.running = false;
+    this.events.ended?.((end - begin) / 1000);
+    this.schedule();
+  }
+
+  /** The first jobs that fit into a batch, at least one. */
+  private take(): Waiting<Job, Result>[] {
+    let rows = 0;
+    let count = 0;
+    for (const waiting of this.queue) {
+      if (count > 0 && rows + waiting.rows > this.options.maxBatch) break;
+      rows += waiting.rows;
+      count++;
+    }
+    const batch = this.queue.splice(0, count);
+    this.queuedRows -= rows;
+    for (const { unwatch } of batch) unwatch();
+    return batch;
+  }
+}

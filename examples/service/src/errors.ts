@@ -1,0 +1,20 @@
+/** What a client did wrong, or why it is not served now. Its sentence goes out as `{"error": "…"}`. */
+export class RequestError extends Error {
+  constructor(
+    readonly statusCode: number,
+    message: string,
+    /** Seconds after which another attempt may succeed. */
+    readonly retryAfter?: number,
+  ) {
+    super(message);
+  }
+}
+
+/** A value for an error sentence: short, and safe whatever it is. */
+export function describe(value: unknown): string {
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === 'object') return 'an object';
+  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
+  return text.length > 50 ? `${text.slice(0, 50)}…` : text;
+}

@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Batcher, type BatcherOptions } from '../src/batcher.js';
+import { type RequestError } from '../src/errors.js';
+
+/** A batcher of numbers, which takes `milliseconds` to double those of a batch. */
+function doubling(options: Partial<BatcherOptions>, milliseconds = 20) {
+  const batches: number[][] = [];
+  const run = async (jobs: readonly number[]): Promise<number[]> => {
+    batches.push([...jobs]);
+    await sleep(milliseconds);
+    if (jobs.includes(13)) throw new Error('unlucky');
+    return jobs.map((job) => 2 * job);
+  };
+  return { batcher: new Batcher(run, { maxBatch: 4, maxDelay: 0, maxQueue: 100, ...options }), batches };
+}
+
+test('what waits while a batch computes is the next batch, as much as fits', async () => {
+  const { batcher, batches } = doubling({});
+  const first = batcher.submit(1);
+  await sleep(5);
+  const rest = [2, 3, 4, 5, 6].map((job) => batcher.submit(job));
+  assert.equal(batcher.depth, 5);
+  assert.deepEqual(await Promise.all([first, ...rest]), [2, 4, 6, 8, 10, 12]);
+  assert.deepEqual(batches, [[1], [2, 3, 4, 5], [6]]);
+  assert.equal(batcher.depth, 0);
+});
+
+test('jobs of one turn of the event loop share a batch', async () => {
+  const { batcher, batches } = doubling({});
+  await Promise.all([1, 2, 3].map((job) => batcher.submit(job)));
+  assert.deepEqual(batches, [[1, 2, 3]]);
+});
+
+test('jobs keep their order, and count by their rows', async () => {
+  const { batcher, batches } = doubling({});
+  await Promise.all([
+    batcher.submit(1, 3),
+    batcher.submit(2, 2),
+    batcher.submit(3, 1),
+    batcher.submit(4, 9),
+    batcher.submit(5, 1),
+  ]);
+  assert.deepEqual(batches, [[1], [2, 3], [4], [5]]);
+});
+
+test('a job that comes alone is computed at once, whatever the delay', async () => {
+  const { batcher } = doubling({ maxDelay: 1000 }, 0);
+  for (let job = 0; job < 3; job++) {
+    const begin = performance.now();
+    await batcher.submit(job);
+    assert.ok(performance.now() - begin < 200);
+  }
+});
+
+test('a batch waits for those who shared the last one, for no longer than the delay', async () => {
+  const { batcher, batches } = doubling({ maxDelay: 30 }, 40);
+  await Promise.all([1, 2, 3].map((job) => batcher.submit(job)));
+  const early = batcher.submit(4);
+  await sleep(10);
+  await Promise.all([early, batcher.submit(5), batcher.submit(6)]); // as many as before: no more waiting
+  const begin = performance.now();
+  await batcher.submit(7);
+  assert.ok(performance.now() - begin >= 60, 'it waited for the other two');
+  await batcher.submit(8);
+  assert.deepEqual(batches, [[1, 2, 3], [4, 5, 6], [7], [8]]);
+});
+
+test('more than the queue holds is refused with 503 and a time to come back', async () => {
+  const refusals: number[] = [];
+  const run = (jobs: readonly number[]): Promise<readonly number[]> => sleep(10, jobs);
+  const options = { maxBatch: 1, maxDelay: 0, maxQueue: 3 };
+  const batcher = new Batcher(run, options, { refused: () => refusals.push(1) });
+  const accepted = [batcher.submit(1, 2), batcher.submit(2)];
+  await assert.rejects(batcher.submit(3), (error: RequestError) => {
+    assert.equal(error.statusCode, 503);
+    assert.ok(error.retryAfter! >= 1);
+    assert.match(
+      error.message,
+      /^the queue should hold at most 3 rows, but 3 wait already: retry later$/,
+    );
+    return true;
+  });
+  assert.equal(refusals.length, 1);
+  assert.deepEqual(await Promise.all(accepted), [1, 2]);
+  assert.equal(await batcher.submit(4), 4);
+});
+
+test('who has gone leaves the queue; who is computed already does not', async () => {
+  const { batcher, batches } = doubling({ maxBatch: 1 });
+  const [running, waiting] = [new AbortController(), new AbortController()];
+  const jobs = [batcher.submit(1, 1, running.signal), batcher.submit(2, 5, waiting.signal), batcher.submit(3)];
+  await sleep(5);
+  running.abort(new Error('gone'));
+  waiting.abort(new Error('gone'));
+  assert.equal(batcher.depth, 1);
+  assert.deepEqual(
+    (await Promise.allSettled(jobs)).map(({ status }) => status),
+    ['fulfilled', 'rejected', 'fulfilled'],
+  );
+  assert.deepEqual(batches, [[1], [3]]);
+  await assert.rejects(batcher.submit(4, 1, AbortSignal.abort(new Error('gone before'))), /gone before/);
+});
+
+test('a batch that fails fails its own jobs only', async () => {
+  const { batcher } = doubling({ maxBatch: 2 });
+  const outcomes = await Promise.allSettled([1, 13, 3].map((job) => batcher.submit(job)));
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    ['rejected', 'rejected', 'fulfilled'],
+  );
+});
