@@ -58,6 +58,16 @@ export default tseslint.config(
     languageOptions: {
       parserOptions: { project: './examples/service/tsconfig.json', tsconfigRootDir: import.meta.dirname },
     },
+    rules: {
+      '@typescript-eslint/no-floating-promises': [
+        'error',
+        {
+          allowForKnownSafeCalls: [
+            { from: 'package', package: 'node:test', name: ['test', 'before', 'after'] },
+          ],
+        },
+      ],
+    },
   },
   // An exception is a disable directive with its reason; one that is not needed is an error.
   {

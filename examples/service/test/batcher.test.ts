@@ -76,10 +76,7 @@ test('more than the queue holds is refused with 503 and a time to come back', as
   await assert.rejects(batcher.submit(3), (error: RequestError) => {
     assert.equal(error.statusCode, 503);
     assert.ok(error.retryAfter! >= 1);
-    assert.match(
-      error.message,
-      /^the queue should hold at most 3 rows, but 3 wait already: retry later$/,
-    );
+    assert.match(error.message, /^the queue should hold at most 3 rows, but 3 wait already: retry later$/);
     return true;
   });
   assert.equal(refusals.length, 1);
@@ -90,7 +87,11 @@ test('more than the queue holds is refused with 503 and a time to come back', as
 test('who has gone leaves the queue; who is computed already does not', async () => {
   const { batcher, batches } = doubling({ maxBatch: 1 });
   const [running, waiting] = [new AbortController(), new AbortController()];
-  const jobs = [batcher.submit(1, 1, running.signal), batcher.submit(2, 5, waiting.signal), batcher.submit(3)];
+  const jobs = [
+    batcher.submit(1, 1, running.signal),
+    batcher.submit(2, 5, waiting.signal),
+    batcher.submit(3),
+  ];
   await sleep(5);
   running.abort(new Error('gone'));
   waiting.abort(new Error('gone'));
