@@ -11,7 +11,8 @@ DYNAQUANT_INLINE void check_range(const FloatRows& x, size_t rows, size_t column
 inline bool range_kernel(const FloatRows& x, size_t rows, size_t columns, RangeLanes* ranges,
                          size_t ranges_stride) {
   check_range(x, rows, columns, ranges, ranges_stride);
-  // 0 * x is 0 for a finite x and NaN for any other. Two sums, because one would wait for itself.
+  // 0 * x is 0 for a finite x and NaN for any other. Two of each, because one would wait for
+  // itself.
   const F32 zero = set_f32(0.0f);
   F32 poison = zero, other_poison = zero;
   if (ranges_stride == 0 &&
@@ -22,25 +23,27 @@ inline bool range_kernel(const FloatRows& x, size_t rows, size_t columns, RangeL
   for (size_t row = 0; row < rows; ++row) {
     RangeLanes* range = ranges + row * ranges_stride;
     F32 low = load(range->min), high = load(range->max);
+    F32 other_low = low, other_high = high;
     const float* p = x.data + row * x.stride;
     size_t left = columns;
-    const auto see = [&](F32 v, F32& sum) {
-      low = min(v, low);
-      high = max(v, high);
+    const auto see = [&](F32 v, F32& least, F32& largest, F32& sum) {
+      least = min(v, least);
+      largest = max(v, largest);
       sum = fma(v, zero, sum);
     };
     for (; left >= 32; p += 32, left -= 32) {
-      see(load(p), poison);
-      see(load(p + 16), other_poison);
+      see(load(p), low, high, poison);
+      see(load(p + 16), other_low, other_high, other_poison);
     }
     if (left >= 16) {
-      see(load(p), poison);
+      see(load(p), low, high, poison);
       p += 16;
       left -= 16;
     }
-    if (left) see(load_first(p, left), poison);  // its padding is 0, which every range contains
-    store(range->min, low);
-    store(range->max, high);
+    // Its padding is 0, which every range contains.
+    if (left) see(load_first(p, left), low, high, poison);
+    store(range->min, min(other_low, low));
+    store(range->max, max(other_high, high));
   }
   return !any_nan(add(poison, other_poison));
 }
@@ -62,6 +65,12 @@ DYNAQUANT_INLINE void check_quantize(const FloatRows& x, size_t rows, size_t col
   }
 }
 
+// For vocabularies that have no faster way for several vectors.
+template <typename Integers>
+DYNAQUANT_INLINE void store_u8(uint8_t* p, const Integers (&v)[1], const Integers& zero) {
+  store_u8(p, add(v[0], zero));
+}
+
 inline void quantize_kernel(const FloatRows& x, size_t rows, size_t columns,
                             const RowParams& params, uint8_t* out, size_t out_stride) {
   check_quantize(x, rows, columns, params, out, out_stride);
@@ -71,6 +80,12 @@ inline void quantize_kernel(const FloatRows& x, size_t rows, size_t columns,
     const float* p = x.data + row * x.stride;
     uint8_t* q = out + row * out_stride;
     size_t left = columns;
+    constexpr size_t kBlock = 16 * kStoredTogether;
+    for (; left >= kBlock; p += kBlock, q += kBlock, left -= kBlock) {
+      S32 v[kStoredTogether];
+      for (size_t i = 0; i < kStoredTogether; ++i) v[i] = round_s32(mul(load(p + 16 * i), inverse));
+      store_u8(q, v, zero);
+    }
     for (; left >= 16; p += 16, q += 16, left -= 16) {
       store_u8(q, add(round_s32(mul(load(p), inverse)), zero));
     }

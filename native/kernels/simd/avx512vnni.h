@@ -103,6 +103,15 @@ inline void store_u8(uint8_t* p, S32 v) {
   _mm_storeu_si128((__m128i*)p,
                    _mm512_cvtusepi32_epi8(_mm512_max_epi32(v.v, _mm512_setzero_si512())));
 }
+constexpr size_t kStoredTogether = 4;
+inline void store_u8(uint8_t* p, const S32 (&v)[4], S32 zero) {
+  const __m512i zero16 = _mm512_packs_epi32(zero.v, zero.v);
+  const __m512i upper = _mm512_adds_epi16(_mm512_packs_epi32(v[0].v, v[1].v), zero16);
+  const __m512i lower = _mm512_adds_epi16(_mm512_packs_epi32(v[2].v, v[3].v), zero16);
+  // Four lanes of each vector, then the next four.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(upper, lower)));
+}
 
 inline F32 add(F32 a, F32 b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline F32 sub(F32 a, F32 b) { return {_mm512_sub_ps(a.v, b.v)}; }

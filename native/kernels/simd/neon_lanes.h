@@ -124,6 +124,7 @@ inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_
     }
   }
 }
+constexpr size_t kStoredTogether = 1;
 // Each lane saturated to 0..255: store_u8 before it subtracts kStoredOffset.
 inline uint8x16_t saturate_u8(S32 v) {
   const uint16x8_t low = vqmovun_high_s32(vqmovun_s32(v.v[0]), v.v[1]);

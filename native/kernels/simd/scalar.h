@@ -168,6 +168,9 @@ inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_
     DYNAQUANT_LANES __builtin_memcpy(out + lane * out_stride + row, in + row * in_stride + lane, 4);
   }
 }
+// store_u8 takes as many vectors at once where that is faster than one by one (4 on x86), and then
+// adds a zero point of 0..255 to their lanes. Here it takes one, as all have to.
+constexpr size_t kStoredTogether = 1;
 // Saturates each lane to 0..255, less kStoredOffset.
 DYNAQUANT_OUTLINE void store_u8(uint8_t* p, const S32& v) {
   DYNAQUANT_LANES p[lane] =

@@ -115,6 +115,7 @@ inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_
     }
   }
 }
+constexpr size_t kStoredTogether = 1;
 inline void store_u8(uint8_t* p, S32 v) {
   const v128_t low = wasm_i16x8_narrow_i32x4(v.v[0], v.v[1]);
   const v128_t high = wasm_i16x8_narrow_i32x4(v.v[2], v.v[3]);

@@ -125,6 +125,20 @@ inline void store_u8(uint8_t* p, S32 v) {
   _mm_storeu_si128((__m128i*)p,
                    _mm_packus_epi16(_mm256_castsi256_si128(s16), _mm256_extracti128_si256(s16, 1)));
 }
+constexpr size_t kStoredTogether = 4;
+inline void store_u8(uint8_t* p, const S32 (&v)[4], S32 zero) {
+  const __m256i zero16 = _mm256_packs_epi32(zero.low, zero.high);
+  // Four lanes of each register, then the other four.
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+#pragma GCC unroll 2
+  for (int i = 0; i < 4; i += 2) {
+    const __m256i upper = _mm256_adds_epi16(_mm256_packs_epi32(v[i].low, v[i].high), zero16);
+    const __m256i lower =
+        _mm256_adds_epi16(_mm256_packs_epi32(v[i + 1].low, v[i + 1].high), zero16);
+    _mm256_storeu_si256((__m256i*)(p + 16 * i),
+                        _mm256_permutevar8x32_epi32(_mm256_packus_epi16(upper, lower), order));
+  }
+}
 
 inline F32 add(F32 a, F32 b) {
   return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
