@@ -1,0 +1,85 @@
+// Options from environment variables. Each is checked, so that a typing error ends the start and not a request.
+import { modelNames } from './models.js';
+import type { ServerOptions } from './server.js';
+
+export interface Config extends ServerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly models: readonly string[];
+  /** Where the states of live streams are kept. Undefined: in this process's memory. */
+  readonly redisUrl: string | undefined;
+  /** Live streams of a model whose states this instance keeps as well. */
+  readonly maxLocal: number;
+  /** Milliseconds after which a live stream without steps is forgotten. */
+  readonly idleTimeout: number;
+  /** Milliseconds between a SIGTERM and the end of listening, in which balancers see that this is not ready. */
+  readonly drainDelay: number;
+  /** Milliseconds after a SIGTERM when the process ends, whatever runs. */
+  readonly shutdownTimeout: number;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** @throws {RangeError} naming the variable, what it should be and what it is */
+export function readConfig(env: Environment): Config {
+  const integer = (name: string, otherwise: number, min: number, max: number): number => {
+    const text = env[name] ?? '';
+    if (text === '') return otherwise;
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : NaN;
+    if (!(value >= min && value <= max)) throw wrong(name, `an integer from ${min} to ${max}`, text);
+    return value;
+  };
+  const config: Config = {
+    host: env['HOST'] || '127.0.0.1',
+    port: integer('PORT', 8080, 0, 65535),
+    models: modelsOf(env),
+    redisUrl: redisUrlOf(env),
+    maxBatch: integer('MAX_BATCH', 64, 1, 4096),
+    maxDelay: integer('MAX_DELAY_MS', 2, 0, 1000),
+    maxQueue: integer('MAX_QUEUE', 1024, 1, 1_000_000),
+    maxRows: integer('MAX_ROWS', 64, 1, 4096),
+    maxSteps: integer('MAX_STEPS', 1024, 1, 65536),
+    maxBody: integer('MAX_BODY_BYTES', 4 * 2 ** 20, 1024, 2 ** 30),
+    maxRate: integer('MAX_RATE', 1000, 0, 1_000_000),
+    maxConnections: integer('MAX_CONNECTIONS', 4096, 1, 1_000_000),
+    requestTimeout: integer('REQUEST_TIMEOUT_MS', 10_000, 100, 3_600_000),
+    trustProxy: oneOf(env, 'TRUST_PROXY', ['false', 'true']) === 'true',
+    maxLocal: integer('MAX_LOCAL_STREAMS', 10_000, 1, 10_000_000),
+    idleTimeout: 1000 * integer('STREAM_IDLE_SECONDS', 3600, 1, 2_592_000),
+    drainDelay: integer('DRAIN_DELAY_MS', 0, 0, 600_000),
+    shutdownTimeout: integer('SHUTDOWN_TIMEOUT_MS', 25_000, 1, 600_000),
+    logger: {
+      level: oneOf(env, 'LOG_LEVEL', ['info', 'trace', 'debug', 'warn', 'error', 'fatal', 'silent']),
+    },
+  };
+  if (config.maxRows > config.maxQueue)
+    throw wrong('MAX_ROWS', `at most MAX_QUEUE, which is ${config.maxQueue}`, String(config.maxRows));
+  return config;
+}
+
+/** One of the values, the first if the variable is not set. */
+function oneOf(env: Environment, name: string, values: readonly string[]): string {
+  const value = env[name] || values[0]!;
+  if (!values.includes(value)) throw wrong(name, `one of ${values.join(', ')}`, value);
+  return value;
+}
+
+function modelsOf(env: Environment): readonly string[] {
+  const text = env['MODELS'] || modelNames.join(',');
+  const names = [...new Set(text.split(',').map((name) => name.trim()))];
+  if (!names.every((name) => modelNames.includes(name)))
+    throw wrong('MODELS', `some of ${modelNames.join(',')}`, text);
+  return names;
+}
+
+function redisUrlOf(env: Environment): string | undefined {
+  const url = env['REDIS_URL'];
+  if (url === undefined || url === '') return undefined;
+  if (!/^rediss?:$/.test(URL.canParse(url) ? new URL(url).protocol : ''))
+    throw new RangeError('REDIS_URL should be a URL such as redis://127.0.0.1:6379'); // it may hold a password
+  return url;
+}
+
+function wrong(name: string, expected: string, got: string): RangeError {
+  return new RangeError(`${name} should be ${expected}, got '${got}'`);
+}

@@ -1,0 +1,172 @@
+import rateLimit from '@fastify/rate-limit';
+import {
+  fastify,
+  LogController,
+  type FastifyError,
+  type FastifyHttpOptions,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+} from 'fastify';
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
+import type { BatcherOptions } from './batcher.js';
+import { RequestError, describe } from './errors.js';
+import { Inference } from './inference.js';
+import type { LiveStreams } from './live-streams.js';
+import { Metrics } from './metrics.js';
+import type { Model } from './models.js';
+import { observeRequests, requestId } from './observe.js';
+import { page } from './page/page.js';
+import { v2 } from './v2.js';
+import type { SizeLimits } from './v2-tensors.js';
+import { streamSockets } from './websocket.js';
+
+export interface ServerOptions extends BatcherOptions, SizeLimits {
+  /** Bytes of a request's body. */
+  readonly maxBody: number;
+  /** Requests a second of a client's address. 0: any number. */
+  readonly maxRate: number;
+  /** Connections at once. */
+  readonly maxConnections: number;
+  /** Milliseconds within which a request has to arrive, and for which a connection may be silent. */
+  readonly requestTimeout: number;
+  /** Whether `X-Forwarded-For` is believed. */
+  readonly trustProxy: boolean;
+  readonly logger?: Exclude<FastifyServerOptions['logger'], undefined>;
+}
+
+export interface Served {
+  readonly models: readonly Model[];
+  /** Live streams, by the name of their model. */
+  readonly streams: ReadonlyMap<string, LiveStreams>;
+  /** Whether requests should come here. */
+  readonly isReady: () => boolean | Promise<boolean>;
+}
+
+/** The service as a Fastify app that does not listen yet. */
+export async function buildServer(served: Served, options: ServerOptions): Promise<FastifyInstance> {
+  const { models, streams, isReady } = served;
+  const app = fastify({
+    logger: options.logger ?? false,
+    logController: new LogController({ disableRequestLogging: true }), // observe.ts has one line for each
+    bodyLimit: options.maxBody,
+    trustProxy: options.trustProxy,
+    genReqId: requestId,
+    ajv: {
+      customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true, verbose: true },
+    },
+    routerOptions: { maxParamLength: 256 },
+    ...timeouts(options.requestTimeout),
+    clientErrorHandler: answerBrokenRequest,
+    frameworkErrors: (error, request, reply) => answerError(error, request, reply as FastifyReply, options),
+  });
+  app.server.maxConnections = options.maxConnections;
+  closeSilentConnections(app);
+  app.setErrorHandler<FastifyError>((error, request, reply) => answerError(error, request, reply, options));
+
+  const metrics = new Metrics();
+  observeRequests(app, metrics);
+  if (options.maxRate > 0) await app.register(rateLimit, rateLimits(options.maxRate));
+  app.setNotFoundHandler(
+    options.maxRate > 0 ? { preHandler: app.rateLimit() } : {},
+    ({ method, url }, reply) =>
+      void reply.status(404).send({ error: `there is no ${method} ${describe(url)}` }),
+  );
+  app.get('/metrics', { config: { rateLimit: false } }, async (_request, reply) =>
+    reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
+  );
+  const inferences = inferencesOf(models, options, metrics);
+  app.addHook('onClose', () => inferences.forEach((inference) => inference.dispose()));
+  for (const [name, live] of streams) metrics.watchStreams(name, () => live.local);
+  const named = new Map(models.map((model) => [model.name, model]));
+  await app.register(v2, { ...options, models: named, inferences, streams, isReady });
+  await app.register(streamSockets, { streams });
+  await app.register(page);
+  return app;
+}
+
+function inferencesOf(
+  models: readonly Model[],
+  options: BatcherOptions,
+  metrics: Metrics,
+): Map<string, Inference> {
+  return new Map(
+    models.map((model) => {
+      const inference = new Inference(model, options, metrics.batcherEvents(model.name));
+      metrics.watchQueue(model.name, () => inference.depth);
+      return [model.name, inference];
+    }),
+  );
+}
+
+/** Against clients that send slowly, or nothing, to keep connections busy. */
+function timeouts(milliseconds: number): FastifyHttpOptions<Server> {
+  return {
+    requestTimeout: milliseconds,
+    connectionTimeout: 2 * milliseconds,
+    keepAliveTimeout: 72_000, // longer than the 60 s of most load balancers, who should be the ones to close
+    http: {
+      headersTimeout: milliseconds,
+      connectionsCheckingInterval: Math.max(100, milliseconds / 4),
+    },
+  };
+}
+
+/** Node waits for connections that have never sent a request. A closing server does so only while it has requests. */
+function closeSilentConnections(app: FastifyInstance): void {
+  let running = 0;
+  app.addHook('onRequest', (_request, { raw }, done) => {
+    running++;
+    raw.once('close', () => running--);
+    done();
+  });
+  app.addHook('preClose', (done) => {
+    const sweep = setInterval(() => {
+      if (running === 0) app.server.closeAllConnections();
+      if (!app.server.listening && running === 0) clearInterval(sweep);
+    }, 250);
+    sweep.unref();
+    done();
+  });
+}
+
+function rateLimits(maxRate: number): object {
+  return {
+    max: maxRate,
+    timeWindow: 1000,
+    errorResponseBuilder: () =>
+      new RequestError(429, `a client should send at most ${maxRate} requests a second: retry later`, 1),
+  };
+}
+
+function answerError(
+  error: FastifyError | RequestError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { maxBody }: ServerOptions,
+): void {
+  const status = error.statusCode ?? 500;
+  const { retryAfter = status === 503 ? 1 : undefined } = error as RequestError;
+  if (retryAfter !== undefined) void reply.header('retry-after', retryAfter);
+  let sentence = error.message;
+  if (status === 413) sentence = `the body should have at most ${maxBody} bytes`;
+  if (status === 500) {
+    request.log.error(error);
+    sentence = `the server failed; its log has more under the request id ${request.id}`;
+  }
+  void reply.status(status).send({ error: sentence });
+}
+
+/** Answers what is not HTTP, or came too slowly. */
+function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
+  const [status, sentence] = {
+    HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'the headers should have at most 16 kB'],
+    ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'the request took too long to arrive'],
+  }[error.code ?? ''] ?? ['400 Bad Request', `the request should be HTTP/1.1: ${error.message}`];
+  const body = JSON.stringify({ error: sentence });
+  const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`;
+  socket.end(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${body}`, () => socket.destroy());
+}
