@@ -1,43 +1,158 @@
 // Where the states of live streams are kept between steps, so that any instance can continue any stream.
+import { Redis } from 'ioredis';
+import { RequestError } from './errors.js';
 
-/** What a store keeps of a stream. */
+/** What a store keeps of a stream. It comes from outside: whoever reads it checks it. */
 export interface StreamRecord {
-  /** Drawn when the stream starts. With `steps` it is the record's version: no two records of a stream share both. */
-  readonly epoch: string;
+  /** Drawn anew for each write, so that no two records share it. */
+  readonly version: string;
   /** How many steps the stream has taken. */
   readonly steps: number;
-  /** The last request: its id, and a digest of its rows. */
+  /** The last request: its id, and a digest of what it was. */
   readonly requestId: string;
   readonly digest: string;
-  /** The answer to the last request, for whoever did not get it: float32, little-endian. */
-  readonly output: Uint8Array;
+  /** The answer to the last request, for who did not get it: float32, little-endian. */
+  readonly output: Buffer;
   /** As `nn.Streams` writes it; empty once the stream has ended. */
-  readonly state: Uint8Array;
+  readonly state: Buffer;
 }
 
-/** Replaces a stream's record, if it still has the version `before` (null if there was none). */
+/** Replaces a stream's record if it is the one that the writer knows. */
 export interface Write {
   readonly key: string;
-  readonly before: Version | null;
+  /** The version of the record to replace; '' if there should be none. */
+  readonly before: string;
   readonly record: StreamRecord;
-  /** After how many milliseconds without another write the record goes. */
+  /** Milliseconds without another write after which the record goes. */
   readonly keepFor: number;
 }
-export type Version = Pick<StreamRecord, 'epoch' | 'steps'>;
 
-/** Each call rejects with a {@link StoreError} when the store fails. Calls of one turn of the event loop travel together. */
+/**
+ * Each call rejects with a RequestError of status 503 when the store fails; whether it took a write is then not known.
+ * Calls of one turn of the event loop travel together.
+ */
 export interface StateStore {
-  /** Undefined if there is no record, or if it has expired. */
+  /** Undefined if there is no record, or no more. */
   load(key: string): Promise<StreamRecord | undefined>;
-  /** False, and nothing is written, if another record than `before` is there. */
+  /** False if another record than that of version `before` is there; then nothing is written. */
   save(write: Write): Promise<boolean>;
-  /** Whether it answers now. */
   ready(): Promise<boolean>;
   close(): Promise<void>;
 }
 
-/** The store failed: whether it has taken a write is not known. */
-export class StoreError extends Error {
-  override readonly name = 'StoreError';
-  readonly statusCode = 503;
+/** Keeps states in this process, for one instance without Redis: a restart forgets them. */
+export class MemoryStore implements StateStore {
+  private readonly records = new Map<string, { record: StreamRecord; until: number }>();
+
+  /** @param maxRecords - how many streams it keeps; another is refused until one ends or has been idle for too long */
+  constructor(private readonly maxRecords = 100_000) {}
+
+  async load(key: string): Promise<StreamRecord | undefined> {
+    return this.current(key);
+  }
+
+  async save({ key, before, record, keepFor }: Write): Promise<boolean> {
+    if ((this.current(key)?.version ?? '') !== before) return false; // no turn between here and the write
+    if (!this.records.has(key) && this.records.size >= this.maxRecords) this.makeRoom();
+    this.records.set(key, { record, until: performance.now() + keepFor });
+    return true;
+  }
+
+  private current(key: string): StreamRecord | undefined {
+    const kept = this.records.get(key);
+    return kept === undefined || kept.until <= performance.now() ? undefined : kept.record;
+  }
+
+  private makeRoom(): void {
+    const now = performance.now();
+    for (const [key, { until }] of this.records) if (until <= now) this.records.delete(key);
+    if (this.records.size < this.maxRecords) return;
+    const sentence = `the store should hold at most ${this.maxRecords} streams, and holds as many: end some, or retry later`;
+    throw new RequestError(503, sentence, 1);
+  }
+
+  ready(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+  async close(): Promise<void> {
+    this.records.clear();
+  }
+}
+
+const fields = ['version', 'steps', 'requestId', 'digest', 'output', 'state'] as const;
+
+/** Compare and set. Redis runs a script at one blow, so of two instances with the same `before` one writes. */
+const compareAndSet = `
+if (redis.call('HGET', KEYS[1], 'version') or '') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], ${fields.map((field, i) => `'${field}', ARGV[${i + 3}]`).join(', ')})
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1`;
+
+interface Client extends Redis {
+  compareAndSet(...args: readonly (string | number | Buffer)[]): Promise<number>;
+}
+
+/** Keeps states in Redis, for any number of instances. */
+export class RedisStore implements StateStore {
+  private readonly redis: Client;
+
+  /**
+   * @param url - `redis://host:6379`, or the path of a Unix socket
+   * @param options.timeout - milliseconds after which an answer is not expected any more
+   * @param options.onError - told of each lost connection; the client connects again by itself
+   */
+  constructor(
+    url: string,
+    { timeout = 2000, onError = () => {} }: { timeout?: number; onError?: (error: Error) => void } = {},
+  ) {
+    this.redis = new Redis(url, {
+      enableAutoPipelining: true,
+      commandTimeout: timeout,
+      maxRetriesPerRequest: 1,
+      scripts: { compareAndSet: { lua: compareAndSet, numberOfKeys: 1 } },
+    }) as Client;
+    this.redis.on('error', onError);
+  }
+
+  async load(key: string): Promise<StreamRecord | undefined> {
+    const [version, steps, requestId, digest, output, state] = await answerOf(
+      this.redis.hmgetBuffer(key, ...fields),
+    );
+    if ([version, steps, requestId, digest, output, state].every((field) => field === null)) return undefined;
+    const none = Buffer.alloc(0);
+    return {
+      version: String(version ?? ''),
+      steps: Number(steps ?? NaN),
+      requestId: String(requestId ?? ''),
+      digest: String(digest ?? ''),
+      output: output ?? none,
+      state: state ?? none,
+    };
+  }
+
+  async save({ key, before, record, keepFor }: Write): Promise<boolean> {
+    const values = fields.map((field) => record[field]);
+    return (await answerOf(this.redis.compareAndSet(key, before, keepFor, ...values))) === 1;
+  }
+
+  async ready(): Promise<boolean> {
+    return this.redis.ping().then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async close(): Promise<void> {
+    this.redis.disconnect();
+  }
+}
+
+/** @throws {RequestError} 503 */
+async function answerOf<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    const sentence = `the store of live streams should answer, but failed: ${(error as Error).message}. Send the request again`;
+    throw new RequestError(503, sentence, 1);
+  }
 }
