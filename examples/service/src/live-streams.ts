@@ -57,7 +57,7 @@ export class LiveStreams {
   /** For metrics: what was done since the beginning. */
   readonly counts = { steps: 0, replays: 0, conflicts: 0, loads: 0 };
   private readonly options: LiveStreamsOptions;
-  private readonly local: LocalStreams;
+  private readonly held: LocalStreams;
   /** The last request of each stream that has one. */
   private readonly turns = new Map<string, Promise<unknown>>();
   private pendingSteps = 0;
@@ -70,16 +70,16 @@ export class LiveStreams {
     private readonly events: BatcherEvents = {},
   ) {
     this.options = { ...defaultLiveStreams, ...options };
-    this.local = new LocalStreams(model, this.options, events);
+    this.held = new LocalStreams(model, this.options, events);
   }
 
   /** How many streams have their state here as well. */
-  get size(): number {
-    return this.local.size;
+  get local(): number {
+    return this.held.size;
   }
   /** How many of them had to leave for others, or were idle for too long. */
   get evictions(): number {
-    return this.local.evictions;
+    return this.held.evictions;
   }
   /** How many steps wait or run. */
   get pending(): number {
@@ -123,7 +123,7 @@ export class LiveStreams {
   async close(): Promise<void> {
     this.closing = true;
     while (this.turns.size > 0) await Promise.allSettled(this.turns.values());
-    this.local.dispose();
+    this.held.dispose();
   }
 
   private keyOf(sequenceId: string): string {
@@ -157,9 +157,9 @@ export class LiveStreams {
     const key = this.keyOf(request.sequenceId);
     const { sequenceId } = request;
     const digest = digestOf(request, rows);
-    let stream = this.local.take(sequenceId);
+    let stream = this.held.take(sequenceId);
     if (stream?.requestId === request.requestId) {
-      this.local.close(stream); // the store has the answer
+      this.held.close(stream); // the store has the answer
       stream = undefined;
     }
     if (stream === undefined) {
@@ -170,17 +170,17 @@ export class LiveStreams {
         this.counts.replays++;
         return this.answerIn(record, sequenceId);
       }
-      if (request.start) stream = this.local.open(record?.version);
+      if (request.start) stream = this.held.open(record?.version);
       else if (record === undefined || isEnded(record)) throw this.unknown(sequenceId);
-      else stream = this.local.restore(sequenceId, record);
+      else stream = this.held.restore(sequenceId, record);
     } else if (request.start) {
-      stream = this.local.reset(stream);
+      stream = this.held.reset(stream);
     }
     const answer = await this.advance(stream, request, rows, digest).catch((error: unknown) => {
-      this.local.close(stream); // the store's state is the one that counts
+      this.held.close(stream); // the store's state is the one that counts
       throw error;
     });
-    if (answer === 'conflict') this.local.close(stream);
+    if (answer === 'conflict') this.held.close(stream);
     return answer;
   }
 
@@ -198,21 +198,21 @@ export class LiveStreams {
     }
     const count = rows.shape[0]!;
     const none = new Tensor(new Float32Array(0), [0, this.model.output.features]);
-    const output = count === 0 ? none : await this.local.step(stream, rows, signal);
+    const output = count === 0 ? none : await this.held.step(stream, rows, signal);
     const record: StreamRecord = {
       version: randomUUID(),
       steps: stream.steps + count,
       requestId,
       digest,
       output: bytesOf(output),
-      state: end ? Buffer.alloc(0) : this.local.save(stream),
+      state: end ? Buffer.alloc(0) : this.held.save(stream),
     };
     const keepFor = end ? Math.min(keptAfterEnd, this.options.idleTimeout) : this.options.idleTimeout;
     const key = this.keyOf(sequenceId);
     if (!(await this.store.save({ key, before: stream.version, record, keepFor }))) return 'conflict';
     this.counts.steps += count;
-    if (end) this.local.close(stream);
-    else this.local.keep(sequenceId, stream, record);
+    if (end) this.held.close(stream);
+    else this.held.keep(sequenceId, stream, record);
     return { output, steps: record.steps, replayed: false };
   }
 
