@@ -97,7 +97,7 @@ export class RedisStore implements StateStore {
   private readonly redis: Client;
 
   /**
-   * @param url - `redis://host:6379`, or the path of a Unix socket
+   * @param url - such as `redis://localhost:6379`
    * @param options.timeout - milliseconds after which an answer is not expected any more
    * @param options.onError - told of each lost connection; the client connects again by itself
    */

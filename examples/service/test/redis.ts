@@ -1,9 +1,8 @@
-// A redis-server of its own for each test file: Debian's, on a socket in a temporary folder.
+// A redis-server for a test, which keeps nothing on disk.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 /** Why tests that need Redis are skipped; false if they are not. With DYNAQUANT_REQUIRE_ALL they fail instead. */
@@ -13,42 +12,40 @@ export const withoutRedis: string | false =
     : false;
 
 export interface TestRedis {
-  /** As ioredis takes it. */
   readonly url: string;
   readonly pid: number;
-  /** Ends it at once, and removes its folder. */
+  /** Ends it at once. */
   stop(): Promise<void>;
 }
 
-/** Starts a Redis that keeps nothing on disk. */
+/** Starts a redis-server on a free port. */
 export async function startRedis(...options: readonly string[]): Promise<TestRedis> {
-  const folder = mkdtempSync(join(tmpdir(), 'dynaquant-redis-'));
-  const url = join(folder, 'redis.sock');
-  const memoryOnly = [
-    '--port',
-    '0',
-    '--unixsocket',
-    url,
-    '--save',
-    '',
-    '--appendonly',
-    'no',
-    '--dir',
-    folder,
-  ];
+  const port = await freePort();
+  const memoryOnly = ['--port', String(port), '--save', '', '--appendonly', 'no', '--dir', tmpdir()];
   const server = spawn('redis-server', [...memoryOnly, ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = once(server, 'exit');
   const log: string[] = [];
+  let ready = false;
   for await (const line of createInterface({ input: server.stdout })) {
     log.push(line);
-    if (/ready to accept connections/i.test(line)) break;
+    ready = /ready to accept connections/i.test(line);
+    if (ready) break;
   }
+  if (!ready) throw new Error(`redis-server should start, but said:\n${log.join('\n')}`);
   server.stdout.resume(); // or it would stop once the pipe is full
-  if (server.exitCode !== null) throw new Error(`redis-server should start, but said:\n${log.join('\n')}`);
   const stop = async (): Promise<void> => {
     server.kill('SIGKILL');
     await ended;
-    rmSync(folder, { recursive: true, force: true });
   };
-  return { url, pid: server.pid!, stop };
+  return { url: `redis://127.0.0.1:${port}`, pid: server.pid!, stop };
+}
+
+/** A port that nobody listens on. (Somebody else could take it before it is used: the start then fails and says so.) */
+export async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, 'close');
+  return port;
 }
