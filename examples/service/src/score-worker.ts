@@ -1,0 +1,29 @@
+// Scores chunks that come through Redis, for `score` on this machine or another: see README.md.
+import { Redis } from 'ioredis';
+
+import { startWorker } from './scoring/queue.js';
+
+const url = process.env['REDIS_URL'];
+if (!url || process.argv.length > 2) {
+  console.error('usage: REDIS_URL=redis://host:6379 score-worker (it takes no arguments)');
+  process.exit(2);
+}
+
+const redis = new Redis(url, { maxRetriesPerRequest: null });
+const log = (sentence: string): void => console.error(`score-worker ${process.pid}: ${sentence}`);
+redis.on('error', (error: Error) => log(`Redis: ${error.message}`));
+const worker = startWorker(redis, log);
+
+let stopping = false;
+/** Finishes the chunk that is under way. A second signal does not wait for it: another worker will score it. */
+async function stop(): Promise<void> {
+  if (stopping) process.exit(1);
+  stopping = true;
+  await worker.close();
+  redis.disconnect();
+  process.exit(0);
+}
+process.on('SIGTERM', () => void stop());
+process.on('SIGINT', () => void stop());
+// Where `score` started it and was killed.
+process.on('disconnect', () => process.exit(1));

@@ -1,0 +1,175 @@
+// What a line of a dataset holds, and what is written for it.
+import { createHash } from 'node:crypto';
+import { nn, Tensor } from 'dynaquant';
+
+import { type Model } from '../models.js';
+
+/** A line of the dataset and its number, from 1. */
+export type Line = readonly [number: number, text: string];
+
+interface Row {
+  /** The user's name for it, which comes back. */
+  readonly id?: string | number;
+  /** `(T)` tokens, or `(T, features)`. */
+  readonly steps: Tensor;
+  /** Of a language model: the token that follows each step. */
+  readonly targets: readonly number[];
+}
+
+/** What a row's steps add up to. */
+interface Score {
+  logProbability: number;
+  last: ArrayLike<number>;
+}
+
+/** To be raised whenever other bytes are written for a line, so that a run never mixes the two. */
+export const outputFormat = 1;
+
+/** So many steps of each row are computed at a time, so that memory does not grow with the length of the rows. */
+const piece = 64;
+
+/** What stands before the first character of every line, so that this character has a probability too. */
+const newline = '\n';
+
+/** Scores lines with one model. A line's answer does not depend on the others, because every range is a row's own. */
+export class Scorer {
+  /** The same for every process whose model has the same options and weights. */
+  readonly fingerprint: string;
+  private readonly streams: nn.Streams;
+  private readonly tokens: ReadonlyMap<string, number> | undefined;
+
+  constructor(readonly model: Model) {
+    this.streams = new nn.Streams(model.layers);
+    this.tokens = model.vocabulary && new Map(model.vocabulary.map((character, token) => [character, token]));
+    const fresh = this.streams.open();
+    this.fingerprint = createHash('sha256').update(this.streams.toBuffer(fresh)).digest('hex');
+    this.streams.close(fresh);
+  }
+
+  /** About how many bytes are written for a line: numbers of single precision have up to 20 characters. */
+  get bytesPerLine(): number {
+    return this.tokens === undefined ? 100 + 21 * this.model.output.features : 160;
+  }
+
+  /** @throws {RangeError} with a sentence when the line is not what the model takes */
+  check(text: string): void {
+    this.parse(text);
+  }
+
+  /** One line of JSON for each line, in their order: the same bytes in any process, on any instruction set. */
+  async score(lines: readonly Line[]): Promise<string> {
+    const rows = lines.map(([, text]) => this.parse(text));
+    const ids = rows.map(() => this.streams.open());
+    const scores = rows.map((): Score => ({ logProbability: 0, last: [] }));
+    try {
+      const longest = Math.max(...rows.map(({ steps }) => steps.shape[0]!));
+      for (let from = 0; from < longest; from += piece) {
+        const running = [...rows.keys()].filter((i) => rows[i]!.steps.shape[0]! > from);
+        const pieces = running.map((i) => {
+          const { steps } = rows[i]!;
+          return steps.slice(0, from, Math.min(from + piece, steps.shape[0]!));
+        });
+        const outputs = await this.streams.stepAsync(
+          running.map((i) => ids[i]!),
+          nn.utils.rnn.packSequence(pieces, { enforceSorted: false }),
+        );
+        for (const [k, output] of nn.utils.rnn.unpackSequence(outputs).entries())
+          add(scores[running[k]!]!, output, rows[running[k]!]!.targets, from);
+      }
+    } finally {
+      for (const id of ids) this.streams.close(id);
+    }
+    return rows.map((row, i) => `${this.written(lines[i]![0], row, scores[i]!)}\n`).join('');
+  }
+
+  dispose(): void {
+    this.streams.dispose();
+  }
+
+  private written(line: number, { id, targets }: Row, { logProbability, last }: Score): string {
+    if (this.tokens === undefined) return JSON.stringify({ line, id, output: Array.from(last) });
+    const mean = logProbability / targets.length;
+    return JSON.stringify({
+      line,
+      id,
+      characters: targets.length,
+      logProbability: mean,
+      perplexity: Math.exp(-mean),
+    });
+  }
+
+  private parse(text: string): Row {
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      throw new RangeError(`should be a JSON object, got ${excerpt(text)}`);
+    }
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw new RangeError(`should be a JSON object, got ${excerpt(text)}`);
+    const { id, ...fields } = value as Record<string, unknown>;
+    if (id !== undefined && typeof id !== 'string' && !Number.isSafeInteger(id))
+      throw new RangeError(`id should be a string or a whole number, got ${excerpt(JSON.stringify(id))}`);
+    const row = this.tokens === undefined ? this.parseSteps(fields) : parseText(fields, this.tokens);
+    return id === undefined ? row : { ...row, id: id as string | number };
+  }
+
+  private parseSteps(fields: Record<string, unknown>): Row {
+    const { name, features } = this.model.input;
+    const steps = fields[name];
+    const wanted = `${name} should be an array of steps, each an array of ${features} finite numbers`;
+    if (!Array.isArray(steps)) throw new RangeError(`${wanted}, got ${excerpt(JSON.stringify(steps))}`);
+    if (steps.length === 0) throw new RangeError(`${wanted}, got no step`);
+    const values = new Float32Array(steps.length * features);
+    for (const [t, step] of (steps as unknown[]).entries()) {
+      if (!Array.isArray(step) || step.length !== features) {
+        const got = Array.isArray(step) ? `${step.length} numbers` : excerpt(JSON.stringify(step));
+        throw new RangeError(`${wanted}, but step ${t} is ${got}`);
+      }
+      for (const [f, number] of (step as unknown[]).entries()) {
+        if (typeof number !== 'number' || !Number.isFinite(Math.fround(number)))
+          throw new RangeError(`${wanted}, but one of step ${t} is ${excerpt(JSON.stringify(number))}`);
+        values[t * features + f] = number;
+      }
+    }
+    return { steps: new Tensor(values, [steps.length, features]), targets: [] };
+  }
+}
+
+function parseText({ text }: Record<string, unknown>, tokens: ReadonlyMap<string, number>): Row {
+  if (typeof text !== 'string' || text === '')
+    throw new RangeError(`text should be a string that is not empty, got ${excerpt(JSON.stringify(text))}`);
+  const targets = Array.from(text, (character) => {
+    const token = tokens.get(character);
+    if (token === undefined) {
+      const code = character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0');
+      throw new RangeError(
+        `text has the character ${JSON.stringify(character)} (U+${code}), which is not in the model's vocabulary`,
+      );
+    }
+    return token;
+  });
+  const inputs = [tokens.get(newline) ?? 0, ...targets.slice(0, -1)];
+  return { steps: new Tensor(BigInt64Array.from(inputs, BigInt), [inputs.length]), targets };
+}
+
+/** Adds the outputs of a row's steps from a certain one on. */
+function add(score: Score, output: Tensor, targets: readonly number[], from: number): void {
+  const [steps, features] = output.shape as [number, number];
+  const values = output.data as Float32Array;
+  for (let t = 0; t < steps; t++) {
+    const step = values.subarray(t * features, (t + 1) * features);
+    if (targets.length > 0) score.logProbability += logProbability(step, targets[from + t]!);
+    else score.last = step;
+  }
+}
+
+/** In double precision, one after the other, so that its bits are the same wherever this version of Node runs. */
+function logProbability(logits: Float32Array, target: number): number {
+  const largest = logits.reduce((most, logit) => Math.max(most, logit), -Infinity);
+  const sum = logits.reduce((total, logit) => total + Math.exp(logit - largest), 0);
+  return logits[target]! - largest - Math.log(sum);
+}
+
+const excerpt = (text: string | undefined): string =>
+  text === undefined ? 'nothing' : text.length > 60 ? `${text.slice(0, 60)}…` : text;
