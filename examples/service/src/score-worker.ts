@@ -10,8 +10,13 @@ if (!url || process.argv.length > 2) {
 }
 
 const redis = new Redis(url, { maxRetriesPerRequest: null });
-const log = (sentence: string): void => console.error(`score-worker ${process.pid}: ${sentence}`);
-redis.on('error', (error: Error) => log(`Redis: ${error.message}`));
+let last = '';
+/** While Redis is away, each attempt to reach it fails with the same words. */
+const log = (sentence: string): void => {
+  if (sentence !== last) console.error(`score-worker ${process.pid}: ${sentence}`);
+  last = sentence;
+};
+redis.on('error', () => undefined); // The worker tells as well.
 const worker = startWorker(redis, log);
 
 let stopping = false;

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { realpathSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Redis } from 'ioredis';
 
@@ -10,7 +11,7 @@ import { buildModel, modelNames } from './models.js';
 import { type Chunk, type Dataset, maxChunkRows, readChunk, readDataset } from './scoring/dataset.js';
 import { LocalWorkers } from './scoring/local-workers.js';
 import { Parts } from './scoring/parts.js';
-import { scoreThroughQueue } from './scoring/queue.js';
+import { cannotScore, scoreThroughQueue } from './scoring/queue.js';
 import { outputFormat, Scorer } from './scoring/rows.js';
 
 const help = `score FILE [options]   scores a dataset of JSON Lines, one row a line
@@ -107,6 +108,8 @@ function checkOutput(file: string, output: string): void {
   const there = statSync(output, { throwIfNoEntry: false });
   if (output === '' || there?.isDirectory() === true)
     throw new RangeError(`--output should be a file, but '${output}' is ${there ? 'a folder' : 'no name'}`);
+  if (statSync(dirname(output), { throwIfNoEntry: false })?.isDirectory() !== true)
+    throw new RangeError(`--output should be in a folder that exists, got '${output}'`);
   const isInput = there !== undefined && statSync(file, { throwIfNoEntry: false })?.ino === there.ino;
   if (isInput && realpathSync(file) === realpathSync(output))
     throw new RangeError(`--output should be another file than FILE, but it is ${output} too`);
@@ -155,7 +158,11 @@ interface Run {
 async function scoreHere({ scorer, dataset, missing, keep }: Run, signal: AbortSignal): Promise<void> {
   for (const chunk of missing) {
     signal.throwIfAborted();
-    await keep(chunk, await scorer.score(await readChunk(dataset, chunk, scorer)));
+    const lines = await readChunk(dataset, chunk, scorer);
+    const answer = await scorer.score(lines).catch((error: Error) => {
+      throw cannotScore(chunk, error.message);
+    });
+    await keep(chunk, answer);
   }
 }
 
@@ -164,34 +171,32 @@ async function scoreInWorkers(run: Run, stopping: AbortController): Promise<void
   const local = options.redis === undefined ? await startLocalRedis() : undefined;
   const url = local?.url ?? options.redis!;
   const redis = new Redis(url, { maxRetriesPerRequest: 10 });
-  let redisProblem = '';
-  redis.on('error', (error: Error) => (redisProblem = error.message));
-  const count = options.remote ? 0 : options.workers;
-  const workers = new LocalWorkers(url, count, (error) => stopping.abort(error));
+  let problem = '';
+  redis.on('error', (error: Error) => (problem = error.message));
+  let workers: LocalWorkers | undefined;
   try {
-    await scoreThroughQueue(
-      redis,
-      {
-        run: name,
-        chunks: missing,
-        ahead: options.ahead,
-        task: async (chunk) => ({
-          model: options.model,
-          fingerprint: scorer.fingerprint,
-          lines: await readChunk(dataset, chunk, scorer),
-        }),
-        keep: async (chunk, answer) => {
-          await run.keep(chunk, answer);
-          workers.succeeded();
-        },
+    await redis.ping();
+    if (!options.remote) workers = new LocalWorkers(url, options.workers, (error) => stopping.abort(error));
+    const queueRun = {
+      run: name,
+      chunks: missing,
+      ahead: options.ahead,
+      task: async (chunk: Chunk) => ({
+        model: options.model,
+        fingerprint: scorer.fingerprint,
+        lines: await readChunk(dataset, chunk, scorer),
+      }),
+      keep: async (chunk: Chunk, answer: string) => {
+        await run.keep(chunk, answer);
+        workers?.succeeded();
       },
-      stopping.signal,
-    );
+    };
+    await scoreThroughQueue(redis, queueRun, stopping.signal);
   } catch (error) {
     if ((error as Error).name !== 'MaxRetriesPerRequestError') throw error;
-    throw new Error(`Redis does not answer: ${redisProblem}`, { cause: error });
+    throw new Error(`Redis does not answer: ${problem}`, { cause: error });
   } finally {
-    await workers.stop();
+    await workers?.stop();
     redis.disconnect();
     await local?.stop();
   }

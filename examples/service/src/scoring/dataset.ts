@@ -136,7 +136,7 @@ export async function readDataset(path: string, scorer: Scorer, options: Dataset
   const { chunkRows, skipInvalid } = options;
   const found = await stat(path).catch(() => undefined);
   if (found?.isFile() !== true)
-    throw new RangeError(`FILE should be a file, but ${path} is ${found ? 'none' : 'not there'}`);
+    throw new RangeError(`FILE should be a file, but ${path} is ${found ? 'no file' : 'not there'}`);
   const cutter = new Cutter(Math.min(chunkRows, Math.ceil(maxChunkBytes / scorer.bytesPerLine)));
   const hash = createHash('sha256').update(JSON.stringify([chunkRows, skipInvalid, maxChunkBytes]));
   let invalid = 0;

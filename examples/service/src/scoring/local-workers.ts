@@ -27,12 +27,14 @@ export class LocalWorkers {
     this.deaths = 0;
   }
 
-  /** Lets them finish the chunks that are under way. */
+  /** Lets them finish the chunks that are under way, but does not wait for long: the chunks are not lost. */
   async stop(): Promise<void> {
     this.stopping = true;
     const ends = [...this.processes].map(async (each) => {
       each.kill('SIGTERM');
+      const timer = setTimeout(() => each.kill('SIGKILL'), 10_000);
       await once(each, 'exit');
+      clearTimeout(timer);
     });
     await Promise.all(ends);
   }

@@ -24,7 +24,9 @@ export class Parts {
 
   /** Makes the folder, or finds out which chunks are there already. */
   async begin(): Promise<Set<number>> {
-    await mkdir(this.folder, { recursive: true });
+    await mkdir(this.folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
     const names = new Set(await readdir(this.folder));
     const there = this.chunks.filter(({ number }) => names.has(nameOf(number)));
     return new Set(there.map(({ number }) => number));

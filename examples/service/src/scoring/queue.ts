@@ -41,7 +41,7 @@ export interface QueueRun {
  * events, so nothing is missed when a connection breaks, and a run that was killed goes on with what workers did
  * meanwhile.
  *
- * @param redis - not closed
+ * @param redis - connected; it is not closed
  * @throws {Error} when a chunk was tried too often, and when Redis does not answer
  */
 export async function scoreThroughQueue(redis: Redis, run: QueueRun, signal: AbortSignal): Promise<void> {
@@ -126,9 +126,8 @@ class Sender {
   private async checkFailed(): Promise<void> {
     const name = (await this.queue.getRanges(['failed'])).find((each) => this.sent.has(each));
     if (name === undefined) return;
-    const { firstLine, lastLine } = this.sent.get(name)!;
     const reason = (await Job.fromId(this.queue, name))?.failedReason;
-    throw new Error(`lines ${firstLine} to ${lastLine} could not be scored: ${reason}`);
+    throw cannotScore(this.sent.get(name)!, `${reason} (tried ${attempts} times)`);
   }
 
   private async missing(): Promise<Chunk[]> {
@@ -145,6 +144,9 @@ class Sender {
     await Promise.all([...failed, ...kept].map((name) => this.queue.remove(name)));
   }
 }
+
+export const cannotScore = ({ firstLine, lastLine }: Chunk, reason: string): Error =>
+  new Error(`lines ${firstLine} to ${lastLine} could not be scored: ${reason}`);
 
 /** Scores the chunks that come, one after the other, until it is closed. */
 export function startWorker(

@@ -28,6 +28,9 @@ export const outputFormat = 1;
 /** So many steps of each row are computed at a time, so that memory does not grow with the length of the rows. */
 const piece = 64;
 
+/** Of a number in a row: sums of larger ones would overflow single precision. */
+const largest = 1e30;
+
 /** What stands before the first character of every line, so that this character has a probability too. */
 const newline = '\n';
 
@@ -117,7 +120,7 @@ export class Scorer {
   private parseSteps(fields: Record<string, unknown>): Row {
     const { name, features } = this.model.input;
     const steps = fields[name];
-    const wanted = `${name} should be an array of steps, each an array of ${features} finite numbers`;
+    const wanted = `${name} should be an array of steps, each an array of ${features} numbers from -1e30 to 1e30`;
     if (!Array.isArray(steps)) throw new RangeError(`${wanted}, got ${excerpt(JSON.stringify(steps))}`);
     if (steps.length === 0) throw new RangeError(`${wanted}, got no step`);
     const values = new Float32Array(steps.length * features);
@@ -127,7 +130,7 @@ export class Scorer {
         throw new RangeError(`${wanted}, but step ${t} is ${got}`);
       }
       for (const [f, number] of (step as unknown[]).entries()) {
-        if (typeof number !== 'number' || !Number.isFinite(Math.fround(number)))
+        if (typeof number !== 'number' || Math.abs(number) > largest)
           throw new RangeError(`${wanted}, but one of step ${t} is ${excerpt(JSON.stringify(number))}`);
         values[t * features + f] = number;
       }
@@ -166,9 +169,9 @@ function add(score: Score, output: Tensor, targets: readonly number[], from: num
 
 /** In double precision, one after the other, so that its bits are the same wherever this version of Node runs. */
 function logProbability(logits: Float32Array, target: number): number {
-  const largest = logits.reduce((most, logit) => Math.max(most, logit), -Infinity);
-  const sum = logits.reduce((total, logit) => total + Math.exp(logit - largest), 0);
-  return logits[target]! - largest - Math.log(sum);
+  const most = logits.reduce((max, logit) => Math.max(max, logit), -Infinity);
+  const sum = logits.reduce((total, logit) => total + Math.exp(logit - most), 0);
+  return logits[target]! - most - Math.log(sum);
 }
 
 const excerpt = (text: string | undefined): string =>
