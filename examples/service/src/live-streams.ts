@@ -1,5 +1,6 @@
 // Live streams that move between instances: a step is answered once its state is in the store.
 import { createHash, randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Tensor } from 'dynaquant';
 import type { BatcherEvents } from './batcher.js';
 import { describe, RequestError } from './errors.js';
@@ -148,6 +149,7 @@ export class LiveStreams {
       const answer = await this.attempt(request, rows);
       if (answer !== 'conflict') return answer;
       this.counts.conflicts++;
+      await sleep(Math.random() * 2 ** attempt); // or an instance that is a little slower would lose each time
     }
     const sentence = `sequence '${request.sequenceId}' should be stepped by one client, but others stepped it ${mostAttempts} times meanwhile`;
     throw new RequestError(409, sentence);
