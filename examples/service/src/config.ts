@@ -36,7 +36,7 @@ export function readConfig(env: Environment): Config {
     redisUrl: redisUrlOf(env),
     maxBatch: integer('MAX_BATCH', 64, 1, 4096),
     maxDelay: integer('MAX_DELAY_MS', 2, 0, 1000),
-    maxQueue: integer('MAX_QUEUE', 1024, 1, 1_000_000),
+    maxQueue: integer('MAX_QUEUE', 256, 1, 1_000_000),
     maxRows: integer('MAX_ROWS', 64, 1, 4096),
     maxSteps: integer('MAX_STEPS', 1024, 1, 65536),
     maxBody: integer('MAX_BODY_BYTES', 4 * 2 ** 20, 1024, 2 ** 30),

@@ -114,14 +114,16 @@ function product(shape: readonly number[]): number {
  * @throws {RequestError} 400 that begins with `where`
  */
 export function checkValues(model: Model, data: Numbers, where: string): void {
+  const { length } = data;
   if (model.input.datatype === 'FP32') {
-    const bad = (data as Float32Array).findIndex((value) => !Number.isFinite(value));
-    if (bad !== -1) throw wrong(`${where}[${bad}] should be a finite float32, got ${data[bad]}`);
+    const floats = data as Float32Array;
+    for (let i = 0; i < length; i++)
+      if (!Number.isFinite(floats[i])) throw wrong(`${where}[${i}] should be a finite float32, got ${floats[i]}`);
   } else {
     const tokens = model.vocabulary?.length ?? 0;
-    const bad = (data as BigInt64Array).findIndex((token) => token < 0n || token >= tokens);
-    if (bad !== -1)
-      throw wrong(`${where}[${bad}] should be a token from 0 to ${tokens - 1}, got ${data[bad]}`);
+    for (let i = 0; i < length; i++)
+      if (data[i]! < 0 || data[i]! >= tokens)
+        throw wrong(`${where}[${i}] should be a token from 0 to ${tokens - 1}, got ${data[i]}`);
   }
 }
 
