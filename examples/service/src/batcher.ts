@@ -7,6 +7,8 @@ export interface BatcherOptions {
   readonly maxDelay: number;
   /** The most rows that wait. More are refused. */
   readonly maxQueue: number;
+  /** The most batches that compute at once. 1 by default. Only full ones join another: the others gain by waiting. */
+  readonly maxRunning?: number;
 }
 
 /** What a batcher tells its metrics. Times are in seconds. */
@@ -33,7 +35,7 @@ interface Waiting<Job, Result> {
 export class Batcher<Job, Result> {
   private queue: Waiting<Job, Result>[] = [];
   private queuedRows = 0;
-  private running = false;
+  private running = 0;
   private timer: NodeJS.Timeout | undefined;
   private immediate: NodeJS.Immediate | undefined;
   /** Of the last batch. */
@@ -60,11 +62,7 @@ export class Batcher<Job, Result> {
   submit(job: Job, rows = 1, signal?: AbortSignal): Promise<Result> {
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
     const { maxQueue } = this.options;
-    if (this.queuedRows + rows > maxQueue) {
-      this.events.refused?.();
-      const sentence = `the queue should hold at most ${maxQueue} rows, but ${this.queuedRows} wait already: retry later`;
-      return Promise.reject(new RequestError(503, sentence, this.retryAfter()));
-    }
+    if (this.queuedRows + rows > maxQueue) return Promise.reject(this.refusal());
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         this.queue = this.queue.filter((other) => other !== waiting);
@@ -80,6 +78,17 @@ export class Batcher<Job, Result> {
     });
   }
 
+  /** Refuses a job that need not be made, because there is no room for another row. */
+  checkRoom(): void {
+    if (this.queuedRows >= this.options.maxQueue) throw this.refusal();
+  }
+
+  private refusal(): RequestError {
+    this.events.refused?.();
+    const sentence = `the queue should hold at most ${this.options.maxQueue} rows, but ${this.queuedRows} wait already: retry later`;
+    return new RequestError(503, sentence, this.retryAfter());
+  }
+
   /** Seconds until what waits now will have been computed, at the last batch's speed. */
   private retryAfter(): number {
     const { rows, milliseconds } = this.last;
@@ -88,7 +97,9 @@ export class Batcher<Job, Result> {
 
   /** Starts a batch at the end of this turn of the event loop, or a little later if others are about to come. */
   private schedule(): void {
-    if (this.running || this.immediate !== undefined || this.queue.length === 0) return;
+    const { maxBatch, maxRunning = 1 } = this.options;
+    if (this.immediate !== undefined || this.queue.length === 0 || this.running >= maxRunning) return;
+    if (this.running > 0 && this.queuedRows < maxBatch) return;
     const wait = this.usefulWait();
     if (wait === 0) {
       clearTimeout(this.timer);
@@ -117,7 +128,8 @@ export class Batcher<Job, Result> {
     if (batch.length === 0) return;
     const begin = performance.now();
     const rows = batch.reduce((sum, waiting) => sum + waiting.rows, 0);
-    this.running = true;
+    this.running++;
+    this.schedule(); // another full one
     this.events.started?.(
       rows,
       batch.map(({ since }) => (begin - since) / 1000),
@@ -130,7 +142,7 @@ export class Batcher<Job, Result> {
     }
     const end = performance.now();
     this.last = { rows, milliseconds: end - begin, end };
-    this.running = false;
+    this.running--;
     this.events.ended?.((end - begin) / 1000);
     this.schedule();
   }

@@ -36,7 +36,7 @@ export function readConfig(env: Environment): Config {
     redisUrl: redisUrlOf(env),
     maxBatch: integer('MAX_BATCH', 64, 1, 4096),
     maxDelay: integer('MAX_DELAY_MS', 2, 0, 1000),
-    maxQueue: integer('MAX_QUEUE', 256, 1, 1_000_000),
+    maxQueue: integer('MAX_QUEUE', 1024, 1, 1_000_000),
     maxRows: integer('MAX_ROWS', 64, 1, 4096),
     maxSteps: integer('MAX_STEPS', 1024, 1, 65536),
     maxBody: integer('MAX_BODY_BYTES', 4 * 2 ** 20, 1024, 2 ** 30),
@@ -45,7 +45,7 @@ export function readConfig(env: Environment): Config {
     requestTimeout: integer('REQUEST_TIMEOUT_MS', 10_000, 100, 3_600_000),
     trustProxy: oneOf(env, 'TRUST_PROXY', ['false', 'true']) === 'true',
     maxLocal: integer('MAX_LOCAL_STREAMS', 10_000, 1, 10_000_000),
-    idleTimeout: 1000 * integer('STREAM_IDLE_SECONDS', 3600, 1, 2_592_000),
+    idleTimeout: 1000 * integer('STREAM_IDLE_SECONDS', 600, 1, 2_592_000),
     drainDelay: integer('DRAIN_DELAY_MS', 0, 0, 600_000),
     shutdownTimeout: integer('SHUTDOWN_TIMEOUT_MS', 25_000, 1, 600_000),
     logger: {

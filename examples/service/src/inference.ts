@@ -1,5 +1,5 @@
 import { SpanStatusCode, context, trace, type Link } from '@opentelemetry/api';
-import { nn, type Tensor } from 'dynaquant';
+import { getNumThreads, nn, type Tensor } from 'dynaquant';
 import { Batcher, type BatcherEvents, type BatcherOptions } from './batcher.js';
 import type { Model } from './models.js';
 import { tracer } from './observe.js';
@@ -23,13 +23,20 @@ export class Inference {
     options: BatcherOptions,
     events: BatcherEvents,
   ) {
+    // Compute threads need not wait for the event loop where it is busy with full batches.
+    const maxRunning = 3 + getNumThreads();
     this.streams = new nn.Streams(model.layers);
-    this.batcher = new Batcher((jobs) => this.run(jobs), options, events);
+    this.batcher = new Batcher((jobs) => this.run(jobs), { ...options, maxRunning }, events);
   }
 
   /** How many sequences wait. */
   get depth(): number {
     return this.batcher.depth;
+  }
+
+  /** Refuses a request before its body is read. @throws {RequestError} 503 when the queue is full */
+  checkRoom(): void {
+    this.batcher.checkRoom();
   }
 
   /** The outputs of all steps, sequence after sequence: the same bits whoever shares the batch. */

@@ -2,16 +2,34 @@
 import type { FastifyInstance } from 'fastify';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig, type Config } from './config.js';
-import type { LiveStreams } from './live-streams.js';
+import { LiveStreams } from './live-streams.js';
+import { Metrics } from './metrics.js';
 import { buildModel } from './models.js';
 import { buildServer } from './server.js';
+import { MemoryStore, RedisStore } from './state-store.js';
 
 async function main(): Promise<void> {
   const config = readConfig(process.env);
   const models = config.models.map(buildModel);
-  const streams = new Map<string, LiveStreams>();
+  const metrics = new Metrics();
+  const onError = (error: Error): void => app.log.error(error, 'Redis');
+  const store =
+    config.redisUrl === undefined ? new MemoryStore() : new RedisStore(config.redisUrl, { onError });
+  const streams = new Map(
+    models.map((model) => {
+      const events = metrics.batcherEvents(model.name, 'stream');
+      return [model.name, new LiveStreams(model, store, config, events)];
+    }),
+  );
   let stopping = false;
-  const app = await buildServer({ models, streams, isReady: () => !stopping }, config);
+  const isReady = async (): Promise<boolean> => !stopping && (await store.ready());
+  const app = await buildServer({ models, streams, isReady, metrics }, config);
+  app.addHook('onClose', async () => {
+    await Promise.all([...streams.values()].map((live) => live.close()));
+    await store.close();
+  });
+  if (config.redisUrl === undefined)
+    app.log.warn('REDIS_URL is not set: live streams are kept in memory, and end with this process');
 
   const stop = (signal: string): void => {
     if (stopping) {

@@ -3,11 +3,14 @@ import type { BatcherEvents } from './batcher.js';
 
 const seconds = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
 
+/** Whole sequences, or steps of live streams. */
+export type Kind = 'infer' | 'stream';
+type Labels = { readonly model: string; readonly kind?: Kind };
+
 /** What Prometheus reads at /metrics. Each server has its own, so that a process may run several. */
 export class Metrics {
   readonly registry = new Registry();
-  private readonly depths = new Map<string, () => number>();
-  private readonly live = new Map<string, () => number>();
+  private readonly readings: [gauge: Gauge, labels: Labels, read: () => number][] = [];
 
   readonly requests = new Histogram({
     name: 'service_request_seconds',
@@ -19,21 +22,21 @@ export class Metrics {
   private readonly waits = new Histogram({
     name: 'service_queue_seconds',
     help: 'Time that a job waited for its batch',
-    labelNames: ['model'],
+    labelNames: ['model', 'kind'],
     buckets: seconds,
     registers: [this.registry],
   });
   private readonly computations = new Histogram({
     name: 'service_batch_seconds',
     help: 'Time that a batch computed',
-    labelNames: ['model'],
+    labelNames: ['model', 'kind'],
     buckets: seconds,
     registers: [this.registry],
   });
   private readonly batches = new Histogram({
     name: 'service_batch_rows',
     help: 'Rows of a batch',
-    labelNames: ['model'],
+    labelNames: ['model', 'kind'],
     buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256],
     registers: [this.registry],
   });
@@ -45,29 +48,21 @@ export class Metrics {
     registers: [this.registry],
   });
 
+  private readonly queues = this.gauge('service_queue_rows', 'Rows that wait for a batch', ['model', 'kind']);
+  private readonly live = this.gauge('service_live_streams', 'Live streams whose state is here', ['model']);
+
   constructor() {
     collectDefaultMetrics({ register: this.registry });
-    this.gauge('service_queue_rows', 'Rows that wait for a batch', this.depths);
-    this.gauge('service_live_streams', 'Live streams whose state this instance holds', this.live);
   }
 
-  /** A gauge that is read when Prometheus asks. */
-  private gauge(name: string, help: string, readings: ReadonlyMap<string, () => number>): void {
-    new Gauge({
-      name,
-      help,
-      labelNames: ['model'],
-      registers: [this.registry],
-      collect() {
-        for (const [model, read] of readings) this.set({ model }, read());
-      },
-    });
+  private gauge(name: string, help: string, labelNames: readonly (keyof Labels)[]): Gauge {
+    return new Gauge({ name, help, labelNames, registers: [this.registry] });
   }
 
-  /** What a model's batcher reports. */
-  batcherEvents(model: string): BatcherEvents {
+  /** What the batcher of a model reports. */
+  batcherEvents(model: string, kind: Kind): BatcherEvents {
     const [waits, computations, batches] = [this.waits, this.computations, this.batches].map((histogram) =>
-      histogram.labels(model),
+      histogram.labels({ model, kind }),
     );
     return {
       started(rows, times) {
@@ -78,11 +73,17 @@ export class Metrics {
     };
   }
 
-  watchQueue(model: string, depth: () => number): void {
-    this.depths.set(model, depth);
+  watchQueue(model: string, kind: Kind, depth: () => number): void {
+    this.readings.push([this.queues, { model, kind }, depth]);
   }
 
   watchStreams(model: string, count: () => number): void {
-    this.live.set(model, count);
+    this.readings.push([this.live, { model }, count]);
+  }
+
+  /** All of them, as Prometheus reads them. */
+  text(): Promise<string> {
+    for (const [gauge, labels, read] of this.readings) gauge.set(labels, read());
+    return this.registry.metrics();
   }
 }

@@ -15,7 +15,7 @@ import type { BatcherOptions } from './batcher.js';
 import { RequestError, describe } from './errors.js';
 import { Inference } from './inference.js';
 import type { LiveStreams } from './live-streams.js';
-import { Metrics } from './metrics.js';
+import type { Metrics } from './metrics.js';
 import type { Model } from './models.js';
 import { observeRequests, requestId } from './observe.js';
 import { page } from './page/page.js';
@@ -43,11 +43,12 @@ export interface Served {
   readonly streams: ReadonlyMap<string, LiveStreams>;
   /** Whether requests should come here. */
   readonly isReady: () => boolean | Promise<boolean>;
+  readonly metrics: Metrics;
 }
 
 /** The service as a Fastify app that does not listen yet. */
 export async function buildServer(served: Served, options: ServerOptions): Promise<FastifyInstance> {
-  const { models, streams, isReady } = served;
+  const { models, streams, isReady, metrics } = served;
   const app = fastify({
     logger: options.logger ?? false,
     logController: new LogController({ disableRequestLogging: true }), // observe.ts has one line for each
@@ -66,7 +67,6 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
   closeSilentConnections(app);
   app.setErrorHandler<FastifyError>((error, request, reply) => answerError(error, request, reply, options));
 
-  const metrics = new Metrics();
   observeRequests(app, metrics);
   if (options.maxRate > 0) await app.register(rateLimit, rateLimits(options.maxRate));
   app.setNotFoundHandler(
@@ -75,11 +75,14 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
       void reply.status(404).send({ error: `there is no ${method} ${describe(url)}` }),
   );
   app.get('/metrics', { config: { rateLimit: false } }, async (_request, reply) =>
-    reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
+    reply.type(metrics.registry.contentType).send(await metrics.text()),
   );
   const inferences = inferencesOf(models, options, metrics);
   app.addHook('onClose', () => inferences.forEach((inference) => inference.dispose()));
-  for (const [name, live] of streams) metrics.watchStreams(name, () => live.local);
+  for (const [name, live] of streams) {
+    metrics.watchStreams(name, () => live.local);
+    metrics.watchQueue(name, 'stream', () => live.pending);
+  }
   const named = new Map(models.map((model) => [model.name, model]));
   await app.register(v2, { ...options, models: named, inferences, streams, isReady });
   await app.register(streamSockets, { streams });
@@ -94,8 +97,8 @@ function inferencesOf(
 ): Map<string, Inference> {
   return new Map(
     models.map((model) => {
-      const inference = new Inference(model, options, metrics.batcherEvents(model.name));
-      metrics.watchQueue(model.name, () => inference.depth);
+      const inference = new Inference(model, options, metrics.batcherEvents(model.name, 'infer'));
+      metrics.watchQueue(model.name, 'infer', () => inference.depth);
       return [model.name, inference];
     }),
   );

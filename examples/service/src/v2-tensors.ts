@@ -118,7 +118,8 @@ export function checkValues(model: Model, data: Numbers, where: string): void {
   if (model.input.datatype === 'FP32') {
     const floats = data as Float32Array;
     for (let i = 0; i < length; i++)
-      if (!Number.isFinite(floats[i])) throw wrong(`${where}[${i}] should be a finite float32, got ${floats[i]}`);
+      if (!Number.isFinite(floats[i]))
+        throw wrong(`${where}[${i}] should be a finite float32, got ${floats[i]}`);
   } else {
     const tokens = model.vocabulary?.length ?? 0;
     for (let i = 0; i < length; i++)

@@ -115,7 +115,11 @@ async function inferRoutes(
       {
         schema: { body: inferSchema },
         schemaErrorFormatter: (errors) => new RequestError(400, schemaSentence(errors)),
-        onRequest: async (request) => void options.modelOf(request), // before the body is read
+        // Before the body is read, because it would be read in vain.
+        onRequest(request, _reply, done) {
+          options.inferences.get(options.modelOf(request).name)!.checkRoom();
+          done();
+        },
       },
       async (request, reply) => {
         const model = options.modelOf(request);

@@ -112,3 +112,20 @@ test('a batch that fails fails its own jobs only', async () => {
     ['rejected', 'rejected', 'fulfilled'],
   );
 });
+
+test('full batches join those that compute, up to a limit; others wait', async () => {
+  const { batcher, batches } = doubling({ maxRunning: 2, maxBatch: 2 }, 30);
+  const first = batcher.submit(1);
+  await sleep(5);
+  const rest = [2, 3, 4, 5].map((job) => batcher.submit(job));
+  await sleep(5);
+  assert.deepEqual(batches, [[1], [2, 3]]);
+  assert.deepEqual(await Promise.all([first, ...rest]), [2, 4, 6, 8, 10]);
+  const alone = batcher.submit(6);
+  await sleep(5);
+  const other = batcher.submit(7);
+  await sleep(5);
+  assert.equal(batcher.depth, 1);
+  await Promise.all([alone, other]);
+  assert.deepEqual(batches, [[1], [2, 3], [4, 5], [6], [7]]);
+});

@@ -64,9 +64,9 @@ test('a client that goes leaves the queue', async (t) => {
     fetch(`${url}/v2/models/slow/infer`, { method: 'POST', ...long, ...(signal && { signal }) });
   const metric = async (line: RegExp): Promise<string | undefined> =>
     line.exec(await (await fetch(`${url}/metrics`)).text())?.[1];
-  const depth = /^service_queue_rows\{model="slow"\} (\d+)/m;
+  const depth = /^service_queue_rows\{model="slow",kind="infer"\} (\d+)/m;
 
-  const others = Promise.allSettled(Array.from({ length: 6 }, () => post(gone.signal)));
+  const others = Promise.allSettled(Array.from({ length: 20 }, () => post(gone.signal)));
   await until(async () => Number(await metric(depth)) >= 3);
   gone.abort();
   await others;
@@ -74,8 +74,8 @@ test('a client that goes leaves the queue', async (t) => {
   assert.equal((await post()).status, 200);
   const left = await metric(/^service_request_seconds_count\{.*status="499"\} (\d+)/m);
   assert.ok(Number(left) >= 3, `${left} left`);
-  const computed = Number(await metric(/^service_batch_rows_count\{model="slow"\} (\d+)/m));
-  assert.ok(computed < 6, `${computed} batches`);
+  const computed = Number(await metric(/^service_batch_rows_count\{model="slow",kind="infer"\} (\d+)/m));
+  assert.ok(computed < 20, `${computed} batches`);
 });
 
 test('limits: the size of a body, its encoding, the length of a URL', async (t) => {
@@ -189,9 +189,9 @@ test('metrics count requests, batches and refusals', async (t) => {
   const route = '{method="POST",route="/v2/models/:model/infer",status="200"}';
   assert.equal(value(`service_request_seconds_count${route}`), '1');
   assert.equal(value(`service_request_seconds_count${route.replace('200', '400')}`), '1');
-  assert.equal(value('service_batch_rows_count{model="lstm-256"}'), '1');
-  assert.equal(value('service_queue_seconds_count{model="lstm-256"}'), '1');
-  assert.equal(value('service_queue_rows{model="lstm-256"}'), '0');
+  assert.equal(value('service_batch_rows_count{model="lstm-256",kind="infer"}'), '1');
+  assert.equal(value('service_queue_seconds_count{model="lstm-256",kind="infer"}'), '1');
+  assert.equal(value('service_queue_rows{model="lstm-256",kind="infer"}'), '0');
 });
 
 test('a request has one id: in its answer and in its line of the log', async (t) => {

@@ -4,9 +4,11 @@ import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '../src/config.js';
-import type { LiveStreams } from '../src/live-streams.js';
+import { LiveStreams } from '../src/live-streams.js';
+import { Metrics } from '../src/metrics.js';
 import { buildModel, type Model } from '../src/models.js';
 import { buildServer, type Served, type ServerOptions } from '../src/server.js';
+import { MemoryStore } from '../src/state-store.js';
 
 /** Floats that look random, the same in every run. */
 export function floats(count: number, seed: number): Float32Array {
@@ -60,16 +62,11 @@ export interface Started {
 
 /** A server that listens, until the test has ended. */
 export async function start(t: TestContext, options: Partial<ServerOptions & Served> = {}): Promise<Started> {
-  const models = [model('char-lm'), model('lstm-256')];
-  const streams = new Map<string, LiveStreams>();
-  const defaults = {
-    ...readConfig({ LOG_LEVEL: 'silent' }),
-    maxRate: 0,
-    models,
-    streams,
-    isReady: () => true,
-  };
-  const all = { ...defaults, ...options };
+  const { models = [model('char-lm'), model('lstm-256')] } = options;
+  const config = readConfig({ LOG_LEVEL: 'silent', MAX_RATE: '0' });
+  const store = new MemoryStore();
+  const streams = new Map(models.map((model) => [model.name, new LiveStreams(model, store, config)]));
+  const all = { ...config, models, streams, isReady: () => true, metrics: new Metrics(), ...options };
   const app = await buildServer(all, all);
   t.after(() => app.close());
   await app.listen({ host: '127.0.0.1', port: 0 });
