@@ -20,7 +20,7 @@ export interface Service {
 export async function startService(env: Record<string, string>): Promise<Service> {
   const port = await freePort();
   const main = fileURLToPath(new URL('../src/main.js', import.meta.url));
-  const defaults = { PORT: String(port), DYNAQUANT_NUM_THREADS: '1', LOG_LEVEL: 'warn', MAX_RATE: '0' };
+  const defaults = { PORT: String(port), DYNAQUANT_NUM_THREADS: '1', LOG_LEVEL: 'error', MAX_RATE: '0' };
   const child = spawn(process.execPath, [main], {
     env: { ...process.env, ...defaults, ...env },
     stdio: ['ignore', 'inherit', 'inherit'],

@@ -5,7 +5,7 @@ const seconds = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1
 
 /** Whole sequences, or steps of live streams. */
 export type Kind = 'infer' | 'stream';
-type Labels = { readonly model: string; readonly kind?: Kind };
+type Labels = { readonly model?: string; readonly kind?: Kind };
 
 /** What Prometheus reads at /metrics. Each server has its own, so that a process may run several. */
 export class Metrics {
@@ -48,11 +48,15 @@ export class Metrics {
     registers: [this.registry],
   });
 
+  /** Requests that are not answered yet. */
+  running = 0;
   private readonly queues = this.gauge('service_queue_rows', 'Rows that wait for a batch', ['model', 'kind']);
   private readonly live = this.gauge('service_live_streams', 'Live streams whose state is here', ['model']);
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
+    const running = this.gauge('service_running_requests', 'Requests that are not answered yet', []);
+    this.readings.push([running, {}, () => this.running]);
   }
 
   private gauge(name: string, help: string, labelNames: readonly (keyof Labels)[]): Gauge {

@@ -17,6 +17,7 @@ export function requestId({ headers }: IncomingMessage): string {
 export function observeRequests(app: FastifyInstance, metrics: Metrics): void {
   app.addHook('onRequest', (request, reply, done) => {
     const begin = performance.now();
+    metrics.running++;
     reply.header('x-request-id', request.id);
     const { method } = request;
     const route = request.routeOptions.url ?? 'none';
@@ -25,6 +26,7 @@ export function observeRequests(app: FastifyInstance, metrics: Metrics): void {
     const span = tracer.startSpan(`${method} ${route}`, { kind: SpanKind.SERVER, attributes }, parent);
     // It comes in every case: when the answer is out, and when the client has gone before.
     reply.raw.once('close', () => {
+      metrics.running--;
       const { statusCode, writableFinished } = reply.raw;
       const status = writableFinished ? statusCode : 499;
       const milliseconds = performance.now() - begin;

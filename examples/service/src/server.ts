@@ -64,10 +64,10 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
     frameworkErrors: (error, request, reply) => answerError(error, request, reply as FastifyReply, options),
   });
   app.server.maxConnections = options.maxConnections;
-  closeSilentConnections(app);
   app.setErrorHandler<FastifyError>((error, request, reply) => answerError(error, request, reply, options));
 
   observeRequests(app, metrics);
+  closeSilentConnections(app, () => metrics.running);
   if (options.maxRate > 0) await app.register(rateLimit, rateLimits(options.maxRate));
   app.setNotFoundHandler(
     options.maxRate > 0 ? { preHandler: app.rateLimit() } : {},
@@ -118,19 +118,12 @@ function timeouts(milliseconds: number): FastifyHttpOptions<Server> {
 }
 
 /** Node waits for connections that have never sent a request. A closing server does so only while it has requests. */
-function closeSilentConnections(app: FastifyInstance): void {
-  let running = 0;
-  app.addHook('onRequest', (_request, { raw }, done) => {
-    running++;
-    raw.once('close', () => running--);
-    done();
-  });
+function closeSilentConnections(app: FastifyInstance, running: () => number): void {
   app.addHook('preClose', (done) => {
     const sweep = setInterval(() => {
-      if (running === 0) app.server.closeAllConnections();
-      if (!app.server.listening && running === 0) clearInterval(sweep);
-    }, 250);
-    sweep.unref();
+      if (running() === 0) app.server.closeAllConnections();
+      if (running() === 0 && !app.server.listening) clearInterval(sweep);
+    }, 250).unref();
     done();
   });
 }
