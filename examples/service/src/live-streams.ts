@@ -57,7 +57,7 @@ type NamedRequest = StepRequest & { readonly requestId: string };
 export class LiveStreams {
   /** For metrics: what was done since the beginning. */
   readonly counts = { steps: 0, replays: 0, conflicts: 0, loads: 0 };
-  private readonly options: LiveStreamsOptions;
+  readonly options: LiveStreamsOptions;
   private readonly held: LocalStreams;
   /** The last request of each stream that has one. */
   private readonly turns = new Map<string, Promise<unknown>>();

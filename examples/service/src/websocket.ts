@@ -1,11 +1,283 @@
 // Live streams over a WebSocket: GET /v2/models/{model}/stream?sequence_id=…
+//
+// The client sends steps, and gets an answer to each message, in order. Text is JSON, {"data": [1, 2], "start": true,
+// "end": true}, where all but one may be missing; bytes are the numbers of some steps as the protocol's binary form has
+// them. Answers are {"steps": 2, "shape": [2, 256], "data": […]}, or with format=binary a uint64 and float32s, all
+// little-endian. `steps` counts the steps that the stream has taken. The first message of the server has it alone, and
+// {"error": "…"} comes before the connection is closed because of an error.
+//
+// Who connects again, to any instance, says with last=… how many steps it has the outputs of.
+import websocket, { type WebSocket } from '@fastify/websocket';
+import type { Tensor } from 'dynaquant';
 import type { FastifyInstance } from 'fastify';
-import type { LiveStreams } from './live-streams.js';
+import { on } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, RequestError } from './errors.js';
+import type { LiveStreams, StepAnswer } from './live-streams.js';
+import type { Model } from './models.js';
+import { checkValues, tensorOf, type Numbers } from './v2-tensors.js';
 
 export interface SocketOptions {
   /** By the name of the model. */
   readonly streams: ReadonlyMap<string, LiveStreams>;
+  /** Bytes of a message. */
+  readonly maxMessage?: number;
+  /** Milliseconds between two pings. Who has not answered one when the next is due has gone. */
+  readonly pingInterval?: number;
+  /** Milliseconds for a client to take its last answer, and to answer the close frame. */
+  readonly patience?: number;
 }
 
-/** A Fastify plugin: `await app.register(streamSockets, { streams })`. It registers @fastify/websocket itself. */
-export async function streamSockets(_app: FastifyInstance, _options: SocketOptions): Promise<void> {}
+interface Query {
+  readonly sequence_id: string;
+  readonly start?: 'true' | 'false';
+  readonly last?: string;
+  readonly format?: 'json' | 'binary';
+}
+const querySchema = {
+  type: 'object',
+  required: ['sequence_id'],
+  additionalProperties: false,
+  properties: {
+    sequence_id: { type: 'string' },
+    start: { enum: ['true', 'false'] },
+    last: { type: 'string', pattern: '^\\d{1,15}$' },
+    format: { enum: ['json', 'binary'] },
+  },
+};
+
+/** Close codes, by the HTTP status that says the same. 4000 and above are for applications to choose. */
+const closeCodes: Readonly<Record<number, number>> = { 400: 1007, 404: 4404, 409: 4409, 503: 1013 };
+const restarts = 1012;
+const idle = 4408;
+
+/** A Fastify plugin: `await app.register(streamSockets, { streams })`. */
+export async function streamSockets(
+  app: FastifyInstance,
+  { streams, maxMessage = 4 * 2 ** 20, pingInterval = 30_000, patience = 3000 }: SocketOptions,
+): Promise<void> {
+  const connections = new Map<Connection, Promise<void>>();
+  const pings = setInterval(() => {
+    for (const connection of connections.keys()) connection.ping();
+  }, pingInterval);
+  await app.register(websocket, {
+    options: { maxPayload: maxMessage },
+    errorHandler: (error, _socket, request) => {
+      // A message that is too long, or breaks the WebSocket protocol: ws closes with the code for that by itself.
+      request.log.info({ error: error.message }, 'websocket');
+    },
+    async preClose() {
+      clearInterval(pings);
+      for (const connection of connections.keys()) connection.stop();
+      await Promise.allSettled(connections.values());
+    },
+  });
+  app.route<{ Params: { model: string }; Querystring: Query }>({
+    method: 'GET',
+    url: '/v2/models/:model/stream',
+    schema: { querystring: querySchema },
+    async preHandler({ params: { model }, query }) {
+      if (!streams.has(model))
+        throw new RequestError(
+          404,
+          `model should be one of ${[...streams.keys()].join(', ')}, got ${describe(model)}`,
+        );
+      if (query.start === 'true' && query.last !== undefined)
+        throw new RequestError(400, `last should not be there with start=true, got ${query.last}`);
+    },
+    handler: () => {
+      throw new RequestError(426, 'the request should open a WebSocket, but has no "Upgrade: websocket"');
+    },
+    wsHandler: async (socket, { params: { model }, query }) => {
+      const connection = new Connection(socket, streams.get(model)!, query, patience);
+      const served = connection.serve();
+      connections.set(connection, served);
+      await served.finally(() => connections.delete(connection));
+    },
+  });
+}
+
+class Connection {
+  private readonly gone = new AbortController();
+  private readonly stopping = new AbortController();
+  /** How many steps the stream has taken, as far as this connection knows. */
+  private steps = 0;
+  private isAlive = true;
+  private lastMessage = performance.now();
+
+  constructor(
+    private readonly socket: WebSocket,
+    private readonly live: LiveStreams,
+    private readonly query: Query,
+    private readonly patience: number,
+  ) {
+    socket.on('pong', () => (this.isAlive = true));
+    socket.on('close', () => this.gone.abort(new RequestError(499, 'the client has gone')));
+  }
+
+  /** Until the connection is closed. Never throws. */
+  async serve(): Promise<void> {
+    try {
+      await this.answerAll();
+    } catch (error) {
+      await this.fail(error as Error);
+    }
+    this.socket.resume(); // for the client's close frame
+    await sleep(this.patience, undefined, { signal: this.gone.signal }).catch(() => {});
+    this.socket.terminate();
+  }
+
+  ping(): void {
+    const { idleTimeout } = this.live.options;
+    if (!this.isAlive) return this.socket.terminate();
+    if (performance.now() - this.lastMessage > idleTimeout)
+      return this.socket.close(idle, `no step for ${idleTimeout / 1000} s`);
+    this.isAlive = false;
+    this.socket.ping();
+  }
+
+  /** Finishes the step that runs, and closes. */
+  stop(): void {
+    this.stopping.abort();
+    setTimeout(() => this.socket.terminate(), this.patience).unref(); // it may be sending to a client that does not read
+  }
+
+  private async answerAll(): Promise<void> {
+    // The iterator pauses the socket while some messages wait, so a client that sends too fast is slowed down by TCP.
+    const messages = on(this.socket, 'message', {
+      close: ['close'],
+      signal: this.stopping.signal,
+      highWaterMark: 8,
+      lowWaterMark: 1,
+    });
+    const { sequence_id: sequenceId } = this.query;
+    let startsNext = this.query.start === 'true';
+    if (startsNext) await this.send(JSON.stringify({ steps: 0 }));
+    else if ((await this.resume()) === 'ended') return this.end();
+    for await (const [data, isBinary] of messages as AsyncIterable<[Buffer, boolean]>) {
+      if (this.stopping.signal.aborted) return this.restart();
+      this.lastMessage = performance.now();
+      const message = isBinary
+        ? { rows: rowsOfBytes(this.live.model, data) }
+        : parseText(this.live.model, data);
+      const { rows, end = false, start = startsNext } = message;
+      startsNext = false;
+      const position = start ? 0 : this.steps;
+      const { signal } = this.gone;
+      const answer = await this.live.step({ sequenceId, start, end, position, signal }, rows);
+      this.steps = answer.steps;
+      await this.sendAnswer(answer);
+      if (end) return this.end();
+    }
+  }
+
+  /** Finds where the stream is, and sends what the client does not have of the last answer. */
+  private async resume(): Promise<'live' | 'ended'> {
+    const answer = await this.live.last(this.query.sequence_id);
+    const { steps, output, ended } = answer;
+    this.steps = steps;
+    const has = Number(this.query.last ?? steps);
+    const first = steps - output.shape[0]!;
+    if (has < first || has > steps)
+      throw new RequestError(
+        409,
+        `last should be from ${first} to ${steps}, because the outputs of these steps are kept, got ${has}`,
+      );
+    await this.send(JSON.stringify({ steps }));
+    if (has < steps) await this.sendAnswer({ ...answer, output: output.slice(0, has - first) });
+    return ended ? 'ended' : 'live';
+  }
+
+  private sendAnswer({ output, steps }: StepAnswer): Promise<void> {
+    const data = output.data as Float32Array;
+    if (this.query.format !== 'binary')
+      return this.send(JSON.stringify({ steps, shape: output.shape, data: Array.from(data) }));
+    const bytes = Buffer.alloc(8 + data.byteLength);
+    bytes.writeBigUInt64LE(BigInt(steps));
+    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), 8);
+    return this.send(bytes);
+  }
+
+  /** Ends when the system has taken the message. So nothing piles up for a client that does not read. */
+  private send(message: string | Buffer): Promise<void> {
+    return new Promise((resolve, reject) =>
+      this.socket.send(message, (error) => (error ? reject(error) : resolve())),
+    );
+  }
+
+  private end(): void {
+    this.socket.close(1000, 'the sequence has ended');
+  }
+
+  private restart(): void {
+    this.socket.close(restarts, `this instance ends: connect again with last=${this.steps}`);
+  }
+
+  /** Tells the client why the connection ends. */
+  private async fail(error: Error & { statusCode?: number }): Promise<void> {
+    if (this.gone.signal.aborted) return;
+    if (error.name === 'AbortError') return this.restart();
+    const code = closeCodes[error.statusCode ?? 500] ?? 1011;
+    const sentence = code === 1011 ? 'the server failed' : error.message;
+    await this.send(JSON.stringify({ error: sentence })).catch(() => {});
+    this.socket.close(code, Buffer.from(sentence).subarray(0, 120).toString()); // a close frame has room for 123 bytes
+  }
+}
+
+interface Flags {
+  readonly start?: boolean | undefined;
+  readonly end?: boolean | undefined;
+}
+type Message = Flags & { readonly rows: Tensor };
+
+/** @throws {RequestError} 400 */
+function parseText(model: Model, text: Buffer): Message {
+  const wrong = (sentence: string): RequestError => new RequestError(400, sentence);
+  let message: unknown;
+  try {
+    message = JSON.parse(text.toString());
+  } catch (error) {
+    throw wrong(`a message should be JSON: ${(error as Error).message}`);
+  }
+  if (typeof message !== 'object' || message === null || Array.isArray(message))
+    throw wrong(`a message should be an object such as {"data": […]}, got ${describe(message)}`);
+  const { data = [], start, end, ...others } = message as Record<string, unknown> & Flags;
+  const [other] = Object.keys(others);
+  if (other !== undefined)
+    throw wrong(`a message should have data, start and end alone, got ${describe(other)}`);
+  for (const [name, value] of Object.entries({ start, end }))
+    if (value !== undefined && typeof value !== 'boolean')
+      throw wrong(`${name} should be true or false, got ${describe(value)}`);
+  if (!Array.isArray(data)) throw wrong(`data should be an array of numbers, got ${describe(data)}`);
+  const numbers = data.flat() as unknown[];
+  const bad = numbers.findIndex((value) => typeof value !== 'number');
+  if (bad !== -1) throw wrong(`data[${bad}] should be a number, got ${describe(numbers[bad])}`);
+  return { start, end, rows: rowsOf(model, numbersOf(model, numbers as number[])) };
+}
+
+function numbersOf({ input: { datatype } }: Model, numbers: readonly number[]): Numbers {
+  if (datatype === 'FP32') return Float32Array.from(numbers);
+  const bad = numbers.findIndex((value) => !Number.isSafeInteger(value));
+  if (bad !== -1) throw new RequestError(400, `data[${bad}] should be an integer, got ${numbers[bad]}`);
+  return BigInt64Array.from(numbers, BigInt);
+}
+
+function rowsOfBytes(model: Model, bytes: Buffer): Tensor {
+  const { datatype, features } = model.input;
+  const size = (datatype === 'FP32' ? 4 : 8) * Math.max(1, features);
+  if (bytes.length === 0 || bytes.length % size !== 0)
+    throw new RequestError(
+      400,
+      `a binary message should be steps of ${size} bytes each, got ${bytes.length} bytes`,
+    );
+  const { buffer } = new Uint8Array(bytes); // aligned
+  return rowsOf(model, datatype === 'FP32' ? new Float32Array(buffer) : new BigInt64Array(buffer));
+}
+
+function rowsOf(model: Model, data: Numbers): Tensor {
+  const features = Math.max(1, model.input.features);
+  if (data.length % features !== 0)
+    throw new RequestError(400, `data should be steps of ${features} numbers each, got ${data.length}`);
+  checkValues(model, data, 'data');
+  return tensorOf(model, data);
+}
