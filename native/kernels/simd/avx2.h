@@ -22,7 +22,6 @@ inline void add_s32(__m256i& sums, __m256i x) {
 inline void add_s16(__m256i& sums, __m256i x) {
   __asm__("vpaddw %1, %0, %0" : "+x"(sums) : "x"(x));
 }
-inline void keep_in_memory(S32* p) { __asm__("" : : "r"(p) : "memory"); }
 
 inline S16 multiply_pairs(Quad quad, Weights w) {
   return {_mm256_maddubs_epi16(quad.u8x32, w.low), _mm256_maddubs_epi16(quad.u8x32, w.high)};
@@ -37,6 +36,20 @@ inline S32 widen(S32 sums, S16 pairs) {
   add_s32(sums.low, _mm256_madd_epi16(pairs.low, ones));
   add_s32(sums.high, _mm256_madd_epi16(pairs.high, ones));
   return sums;
+}
+
+// In memory, where compilers would keep the int32 sums of a tile in registers that it has not.
+inline void widen_into(__m256i* sums, __m256i s16) {
+  __asm__(
+      "vpmaddwd %[ones], %[s16], %[s16]\n\t"
+      "vpaddd %[sums], %[s16], %[s16]\n\t"
+      "vmovdqa %[s16], %[sums]"
+      : [s16] "+x"(s16), [sums] "+m"(*sums)
+      : [ones] "x"(_mm256_set1_epi16(1)));
+}
+inline void widen_into(S32* sums, S16 pairs) {
+  widen_into(&sums->low, pairs.low);
+  widen_into(&sums->high, pairs.high);
 }
 
 struct PairsDot {

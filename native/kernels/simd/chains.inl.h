@@ -40,11 +40,10 @@ DYNAQUANT_NOINLINE void dot_chains(const uint8_t* rows, size_t stride, const int
       rows += kQuad;
       weights += kQuadBytes;
     }
+    S32* to = acc;
+    __asm__("" : "+r"(to));  // one address, not one of each sum
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      acc[r] = widen(acc[r], sums[r]);
-    }
-    keep_in_memory(acc);
+    for (int r = 0; r < kRows; ++r) widen_into(&to[r], sums[r]);
   }
 }
 

@@ -23,7 +23,7 @@
 //                    shortest example.
 //   chains.inl.h     It adds two products to a 16-bit lane (vpmaddubsw). Needs `multiply_pairs`,
 //                    `add_pairs`, `widen`, `PairsDot`, `TilePairsDot`, `SixteenBitDot`,
-//                    `keep_in_memory`. The matrix is planned when it is packed. Example:
+//                    `widen_into`. The matrix is planned when it is packed. Example:
 //                    simd/avx2.h.
 //   dot_pairs.inl.h  It multiplies to 16 bits and adds neighbours to 32-bit lanes at once (sadalp).
 //                    Needs `no_pairs`, `add_products`, `join`. Example: simd/neon.h.
@@ -409,7 +409,7 @@ inline S32 widen(S32 sums, S16 pairs) {
   return sums;
 }
 // Asks the compiler not to hold these sums in registers, which the int16 sums need.
-inline void keep_in_memory(S32*) {}
+inline void widen_into(S32* sums, S16 pairs) { *sums = widen(*sums, pairs); }
 // sums[column] += the dot product, by int16 lanes: for panels whose quads do not overflow them.
 struct PairsDot {
   static Weights load(const int8_t* p) { return load_weights(p); }
