@@ -1,6 +1,6 @@
 // Makes the package's programs few files: what `require('dynaquant')` loads, the command, what both share, and the
 // readers of formats that few files have, which are loaded when one comes. Loading a hundred modules takes 30 ms more.
-// White space and the names of local variables are removed because V8 reads all of it at every start, and a disk holds
+// White space and the names of variables are removed because V8 reads all of it at every start, and a disk holds
 // it; the names of functions and classes stay, and so do lines, so that a stack trace can be read. The types become one
 // file, which takes a quarter of the disk that two hundred small ones do.
 import { build, transform } from 'esbuild';
@@ -65,7 +65,7 @@ for (const { path: hashed, text } of outputFiles) {
   const path = renamed(hashed);
   const { code } = await transform(renamed(text).replaceAll(lazy, 'require'), { ...style, format: 'cjs' });
   mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, await withShortLocals(withClassNames(code)));
+  writeFileSync(path, await withShortVariables(withClassNames(code)));
 }
 
 // tsc wrote this file's first form, over the modules' own types.
@@ -73,10 +73,10 @@ const types = await rollup({ input: join(dist, 'index.d.ts'), plugins: [dts()], 
 const [{ code: declarations }] = (await types.generate({ format: 'es' })).output;
 writeFileSync(join(dist, 'index.d.ts'), declarations);
 
-async function withShortLocals(text) {
+async function withShortVariables(text) {
   const { code } = await minify(text, {
     compress: false,
-    mangle: { keep_fnames: true, keep_classnames: true },
+    mangle: { toplevel: true, keep_fnames: true, keep_classnames: true },
     format: { max_line_len: 110 },
   });
   return code;
@@ -141,10 +141,11 @@ writeFileSync(
 
 // A class says its own name, because esbuild puts a `_` before the name of a class whose body names it, and users'
 // bundlers may shorten every name: metadata and sentences show them. A getter costs nothing at a start; esbuild's keepNames
-// takes a sixth of it. test/package.test.ts compares all names.
+// takes a sixth of it. test/package.test.ts compares all names. Stack traces show the name that stands after `class`.
 function withClassNames(text) {
   return text.replace(
-    /(\w+)\s*=\s*class\b(?:\s+_?(?!extends\b)(\w+))?[^{]*\{/g,
-    (head, variable, own = variable) => `${head}static get name(){return"${own}"}`,
+    /(\w+)(\s*=\s*class\b)(?:(\s+_?)(?!extends\b)(\w+))?([^{]*\{)/g,
+    (_, variable, assigned, space = ' ', own = variable, rest) =>
+      `${variable}${assigned}${space}${own}${rest}static get name(){return"${own}"}`,
   );
 }
