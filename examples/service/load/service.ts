@@ -14,6 +14,8 @@ export interface Service {
   alive(): boolean;
   /** Sends SIGTERM, and resolves with the exit code. */
   stop(): Promise<number | null>;
+  /** Sends SIGKILL, and resolves when it is dead. */
+  kill(): Promise<void>;
 }
 
 /** Starts the service with one compute thread and options from `env`, and waits until it is ready. */
@@ -25,8 +27,10 @@ export async function startService(env: Record<string, string>): Promise<Service
     env: { ...process.env, ...defaults, ...env },
     stdio: ['ignore', 'inherit', 'inherit'],
   });
-  process.on('exit', () => child.kill('SIGKILL'));
+  const orphaned = (): boolean => child.kill('SIGKILL');
+  process.on('exit', orphaned);
   const exit = once(child, 'exit') as Promise<[number | null]>;
+  child.on('exit', () => process.off('exit', orphaned));
   while (!(await isReady(port))) {
     if (child.exitCode !== null) throw new Error('the service did not start');
     await sleep(20);
@@ -39,10 +43,14 @@ export async function startService(env: Record<string, string>): Promise<Service
       child.kill('SIGTERM');
       return (await exit)[0];
     },
+    async kill() {
+      child.kill('SIGKILL');
+      await exit;
+    },
   };
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

@@ -160,8 +160,9 @@ export class LiveStreams {
     const { sequenceId } = request;
     const digest = digestOf(request, rows);
     let stream = this.held.take(sequenceId);
-    if (stream?.requestId === request.requestId) {
-      this.held.close(stream); // the store has the answer
+    // The store has the answer to a request that came before, or the steps that others took meanwhile.
+    if (stream !== undefined && (stream.requestId === request.requestId || isElsewhere(stream, request))) {
+      this.held.close(stream);
       stream = undefined;
     }
     if (stream === undefined) {
@@ -194,7 +195,7 @@ export class LiveStreams {
     digest: string,
   ): Promise<StepAnswer | 'conflict'> {
     const { sequenceId, requestId, position, end, signal } = request;
-    if (position !== undefined && position !== stream.steps) {
+    if (isElsewhere(stream, request)) {
       const sentence = `sequence '${sequenceId}' should have taken ${position} steps before these, but has taken ${stream.steps}`;
       throw new RequestError(409, sentence);
     }
@@ -268,6 +269,11 @@ function checkName(argument: string, name: string): void {
   if (/^[\w.:-]{1,256}$/.test(name)) return;
   const sentence = `${argument} should be 1 to 256 letters, digits or any of . _ : -, got ${describe(name)}`;
   throw new RequestError(400, sentence);
+}
+
+/** Whether a request is for a stream that has taken more or fewer steps. */
+function isElsewhere({ steps }: Stream, { position, start }: StepRequest): boolean {
+  return position !== undefined && position !== (start ? 0 : steps);
 }
 
 function isEnded({ state }: StreamRecord): boolean {

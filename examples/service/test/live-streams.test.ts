@@ -158,6 +158,20 @@ test('of two instances that race from one position, one wins', async (t) => {
   assert.ok(join(answers).equals(bytes(alone('lstm-256', data))));
 });
 
+test('a position is compared with the store when the state here is older', async (t) => {
+  const store = new MemoryStore();
+  const [a, b] = [open(t, store), open(t, store)];
+  const data = floats(256 * 4, 3);
+  const answers: StepAnswer[] = [];
+  for (const [position, live] of [a!, b!, b!, a!].entries()) {
+    const row = rowsOf(data.slice(256 * position, 256 * (position + 1)));
+    answers.push(await live.step({ sequenceId: 's', start: position === 0, position }, row));
+  }
+  assert.ok(join(answers).equals(bytes(alone('lstm-256', data))));
+  const wrong = a!.step({ sequenceId: 's', position: 3 }, rowsOf(floats(256, 1)));
+  await assert.rejects(wrong, { statusCode: 409 });
+});
+
 test('of racing requests without a position, each is one step', async (t) => {
   const store = new MemoryStore();
   const instances = [open(t, store), open(t, store), open(t, store)];

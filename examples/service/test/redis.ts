@@ -1,9 +1,9 @@
 // A redis-server for a test, which keeps nothing on disk.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
+import { freePort } from '../load/service.js';
 
 /** Why tests that need Redis are skipped; false if they are not. With DYNAQUANT_REQUIRE_ALL they fail instead. */
 export const withoutRedis: string | false =
@@ -38,14 +38,4 @@ export async function startRedis(...options: readonly string[]): Promise<TestRed
     await ended;
   };
   return { url: `redis://127.0.0.1:${port}`, pid: server.pid!, stop };
-}
-
-/** A port that nobody listens on. (Somebody else could take it before it is used: the start then fails and says so.) */
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
 }
