@@ -293,3 +293,46 @@ test('sizes of the binary extension that do not fit are refused', async (t) => {
     );
   }
 });
+
+test('the sequence extension: steps of a live stream, whose state stays here between requests', async (t) => {
+  const { url } = await start(t);
+  for (const sequence_id of ['call-7', 42]) {
+    const data = floats(5 * 256, 9);
+    const expected = [...alone('lstm-256', data)];
+    const step = async (from: number, to: number, more: object, id?: string): Promise<unknown> => {
+      const inputs = [x([to - from, 256], [...data.slice(256 * from, 256 * to)])];
+      const { status, json } = await infer(url, 'lstm-256', {
+        id,
+        inputs,
+        parameters: { sequence_id, ...more },
+      });
+      return status === 200 ? json : status;
+    };
+    const answer = (from: number, to: number, id?: string): object => ({
+      model_name: 'lstm-256',
+      model_version: '1',
+      ...(id === undefined ? {} : { id }),
+      parameters: { sequence_id, sequence_steps: to },
+      outputs: [
+        {
+          name: 'output',
+          datatype: 'FP32',
+          shape: [to - from, 256],
+          data: expected.slice(256 * from, 256 * to),
+        },
+      ],
+    });
+    assert.deepEqual(await step(0, 2, { sequence_start: true }), answer(0, 2));
+    assert.deepEqual(await step(2, 3, {}, 'a'), answer(2, 3, 'a'));
+    assert.deepEqual(
+      await step(2, 3, {}, 'a'),
+      answer(2, 3, 'a'),
+      'the same request again is no second step',
+    );
+    assert.deepEqual(await step(3, 5, { sequence_end: true }), answer(3, 5));
+    assert.equal(await step(0, 1, {}), 404);
+  }
+  // Clients that have no sequence say so with 0 or ''.
+  for (const sequence_id of [0, ''])
+    assert.equal((await infer(url, 'lstm-256', { inputs: [good], parameters: { sequence_id } })).status, 200);
+});
