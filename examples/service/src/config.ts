@@ -6,7 +6,7 @@ export interface Config extends ServerOptions {
   readonly host: string;
   readonly port: number;
   readonly models: readonly string[];
-  /** Where the states of live streams are kept. Undefined: in this process's memory. */
+  /** Where the states of live streams are kept; 'local' is a server for this process. Undefined: its own memory. */
   readonly redisUrl: string | undefined;
   /** Live streams of a model whose states this instance keeps as well. */
   readonly maxLocal: number;
@@ -75,8 +75,9 @@ function modelsOf(env: Environment): readonly string[] {
 function redisUrlOf(env: Environment): string | undefined {
   const url = env['REDIS_URL'];
   if (url === undefined || url === '') return undefined;
+  if (url === 'local') return url;
   if (!/^rediss?:$/.test(URL.canParse(url) ? new URL(url).protocol : ''))
-    throw new RangeError('REDIS_URL should be a URL such as redis://127.0.0.1:6379'); // it may hold a password
+    throw new RangeError('REDIS_URL should be a URL such as redis://127.0.0.1:6379, or local'); // it may hold a password
   return url;
 }
 

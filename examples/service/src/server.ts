@@ -19,6 +19,7 @@ import type { Metrics } from './metrics.js';
 import type { Model } from './models.js';
 import { observeRequests, requestId } from './observe.js';
 import { page } from './page/page.js';
+import { schemaSentence } from './v2-body.js';
 import { v2 } from './v2.js';
 import type { SizeLimits } from './v2-tensors.js';
 import { streamSockets } from './websocket.js';
@@ -59,6 +60,7 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
       customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true, verbose: true },
     },
     routerOptions: { maxParamLength: 256 },
+    schemaErrorFormatter: (errors, part) => new RequestError(400, schemaSentence(errors, part)),
     ...timeouts(options.requestTimeout),
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) => answerError(error, request, reply as FastifyReply, options),
@@ -85,7 +87,7 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
   }
   const named = new Map(models.map((model) => [model.name, model]));
   await app.register(v2, { ...options, models: named, inferences, streams, isReady });
-  await app.register(streamSockets, { streams });
+  await app.register(streamSockets, { streams, maxMessage: options.maxBody });
   await app.register(page);
   return app;
 }

@@ -149,14 +149,14 @@ interface SchemaError {
   readonly data?: unknown;
 }
 
-/** A sentence for the first error that the schema's validator found. */
-export function schemaSentence(errors: readonly SchemaError[]): string {
+/** A sentence for the first error that a schema's validator found in a part of a request: its body, its querystring. */
+export function schemaSentence(errors: readonly SchemaError[], part: string): string {
   const { instancePath, keyword, params, message, data } = errors[0]!;
   const path = instancePath
     .replace(/\/(\d+)/g, '[$1]')
     .replaceAll('/', '.')
     .replace(/^\./, '');
-  const name = path === '' ? 'the body' : path;
+  const name = path === '' ? `the ${part}` : path;
   switch (keyword) {
     case 'required':
       return `${name} should have '${params['missingProperty']}'`;

@@ -4,14 +4,7 @@ import { RequestError, describe } from './errors.js';
 import type { Inference } from './inference.js';
 import type { LiveStreams } from './live-streams.js';
 import type { Model } from './models.js';
-import {
-  inferSchema,
-  inputBytes,
-  lengthHeader,
-  parseBody,
-  schemaSentence,
-  type InferBody,
-} from './v2-body.js';
+import { inferSchema, inputBytes, lengthHeader, parseBody, type InferBody } from './v2-body.js';
 import { sequencesOf, tensorOf, type Sequences, type SizeLimits } from './v2-tensors.js';
 
 export interface V2Options extends SizeLimits {
@@ -114,7 +107,6 @@ async function inferRoutes(
       `${prefix}/infer`,
       {
         schema: { body: inferSchema },
-        schemaErrorFormatter: (errors) => new RequestError(400, schemaSentence(errors)),
         // Before the body is read, because it would be read in vain.
         onRequest(request, _reply, done) {
           options.inferences.get(options.modelOf(request).name)!.checkRoom();

@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { readConfig } from '../src/config.js';
-import { until } from './support.js';
+import { withoutRedis } from './redis.js';
+import { infer, until } from './support.js';
 
 interface Run {
   readonly child: ChildProcess;
@@ -96,6 +97,17 @@ test('a connection that says nothing does not hold the end up', async (t) => {
   assert.ok(performance.now() - begin < 3000);
 });
 
+test('REDIS_URL=local brings a Redis along, and takes it down', { skip: withoutRedis }, async (t) => {
+  const { child, port, exit, output } = await run(t, { REDIS_URL: 'local' });
+  assert.equal((await fetch(`http://127.0.0.1:${port}/v2/health/ready`)).status, 200);
+  const parameters = { sequence_id: 'a', sequence_start: true };
+  const { status } = await infer(`http://127.0.0.1:${port}`, 'char-lm', { ...JSON.parse(body), parameters });
+  assert.equal(status, 200);
+  child.kill('SIGTERM');
+  assert.deepEqual(await exit, [0, null]);
+  assert.doesNotMatch(output(), /kept in memory/);
+});
+
 test('options that are wrong end the start with a sentence', async (t) => {
   const { exit, output } = await run(t, { PORT: '80 80' });
   assert.deepEqual(await exit, [1, null]);
@@ -119,7 +131,7 @@ test('each option is checked', () => {
     ['MODELS', 'char-lm,gpt', /^MODELS should be some of char-lm,lstm-256,lstm-512, got 'char-lm,gpt'$/],
     ['LOG_LEVEL', 'loud', /^LOG_LEVEL should be one of info, trace, .+, got 'loud'$/],
     ['TRUST_PROXY', 'yes', /^TRUST_PROXY should be one of false, true, got 'yes'$/],
-    ['REDIS_URL', 'http://user:secret@x', /^REDIS_URL should be a URL such as redis:[^@]+$/],
+    ['REDIS_URL', 'http://user:secret@x', /^REDIS_URL should be a URL such as redis:[^@]+, or local$/],
   ] as [string, string, RegExp][])
     assert.throws(() => readConfig({ [name]: value }), { name: 'RangeError', message: sentence });
   assert.equal(readConfig({ PORT: '' }).port, 8080);
