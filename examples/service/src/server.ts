@@ -70,6 +70,11 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
 
   observeRequests(app, metrics);
   closeSilentConnections(app, () => metrics.running);
+  app.addHook('onRequest', (request, _reply, done) => {
+    const { httpVersion, headers } = request.raw;
+    const lacksHost = httpVersion === '1.1' && headers.host === undefined;
+    done(lacksHost ? new RequestError(400, 'the request should have a Host header, got none') : undefined);
+  });
   if (options.maxRate > 0) await app.register(rateLimit, rateLimits(options.maxRate));
   app.setNotFoundHandler(
     options.maxRate > 0 ? { preHandler: app.rateLimit() } : {},
@@ -114,6 +119,7 @@ function timeouts(milliseconds: number): FastifyHttpOptions<Server> {
     keepAliveTimeout: 72_000, // longer than the 60 s of most load balancers, who should be the ones to close
     http: {
       headersTimeout: milliseconds,
+      requireHostHeader: false, // Node's own answer has no sentence
       connectionsCheckingInterval: Math.max(100, milliseconds / 4),
     },
   };

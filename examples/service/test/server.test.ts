@@ -141,6 +141,11 @@ test('a socket that sends garbage gets a 4xx and is closed', async (t) => {
   }
   const headers = await sendRaw(port, `GET / HTTP/1.1\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`);
   assert.match(headers, /^HTTP\/1\.1 431 [^]*\{"error":"the headers should have at most 16 kB"\}$/);
+  const hostless = await sendRaw(port, 'GET /v2 HTTP/1.1\r\nconnection: close\r\n\r\n');
+  assert.match(
+    hostless,
+    /^HTTP\/1\.1 400 [^]*\{"error":"the request should have a Host header, got none"\}$/,
+  );
   assert.equal((await fetch(`${url}/v2/health/live`)).status, 200);
 });
 
