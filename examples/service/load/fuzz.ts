@@ -61,7 +61,7 @@ const strange: readonly unknown[] = [
 function distorted(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || below(4) === 0) return pick(strange);
   const copy: Record<string, unknown> = structuredClone(value) as Record<string, unknown>;
-  const key = pick([...Object.keys(copy).slice(0, 8), 'parameters', 'outputs', 'length']);
+  const key = pick([...Object.keys(copy).slice(0, 8), 'parameters', 'outputs']);
   copy[key] = below(5) === 0 ? undefined : distorted(copy[key]);
   return copy;
 }
