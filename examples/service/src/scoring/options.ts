@@ -1,0 +1,112 @@
+// What the command `score` is told.
+import { realpathSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { dirname } from 'node:path';
+import { parseArgs } from 'node:util';
+
+import { modelNames } from '../models.js';
+import { maxChunkRows } from './dataset.js';
+
+export const help = `score FILE [options]   scores a dataset of JSON Lines, one row a line
+
+  --model NAME      ${modelNames.join(', ')}; char-lm unless given
+  --workers N       worker processes on this machine, 0 to 256; one for each CPU unless given.
+                    0 scores in this process, without Redis
+  --remote          start no workers: those of other machines do the work (score-worker)
+  --redis URL       Redis, rather than REDIS_URL. Without either, one is started for this run
+  --output FILE     FILE.scores.jsonl unless given
+  --chunk ROWS      rows of a chunk, 1 to ${maxChunkRows}; 100 unless given
+  --ahead CHUNKS    how many chunks are in Redis at a time, 1 to 10000; 256 unless given
+  --skip-invalid    leave out lines that are no rows, rather than end with an error
+
+A row of char-lm is {"text": "…"}, one of an lstm {"x": [[…], …]}; an "id" comes back.
+A run that was stopped or killed goes on where it was when the same command is given again.`;
+
+export interface Options {
+  readonly file: string;
+  readonly model: string;
+  /** 0 scores in this process. */
+  readonly workers: number;
+  readonly remote: boolean;
+  readonly redis: string | undefined;
+  readonly output: string;
+  readonly chunkRows: number;
+  readonly ahead: number;
+  readonly skipInvalid: boolean;
+}
+
+/** @throws {Error} with a sentence for the user */
+export function optionsOf(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Options | 'help' {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      model: { type: 'string', default: 'char-lm' },
+      workers: { type: 'string' },
+      remote: { type: 'boolean', default: false },
+      redis: { type: 'string' },
+      output: { type: 'string' },
+      chunk: { type: 'string', default: '100' },
+      ahead: { type: 'string', default: '256' },
+      'skip-invalid': { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) return 'help';
+  const [file, ...more] = positionals;
+  if (file === undefined || file === '' || more.length > 0)
+    throw new RangeError(
+      `score takes one FILE, got ${positionals.length === 0 ? 'none' : positionals.join(' ')}`,
+    );
+  if (!modelNames.includes(values.model))
+    throw new RangeError(`--model should be one of ${modelNames.join(', ')}, got '${values.model}'`);
+  if (values.remote && values.workers !== undefined)
+    throw new RangeError('--remote starts no workers, so --workers should not be given beside it');
+  const workers = integer('--workers', values.workers ?? String(availableParallelism()), 0, 256);
+  if (workers === 0 && values.redis !== undefined)
+    throw new RangeError('--workers 0 scores in this process, so --redis should not be given beside it');
+  const redis = redisOf(values.redis ?? env['REDIS_URL']);
+  if (values.remote && redis === undefined)
+    throw new RangeError('--remote needs the Redis of the workers: --redis URL or REDIS_URL');
+  const output = values.output ?? `${file}.scores.jsonl`;
+  checkOutput(file, output);
+  return {
+    file,
+    model: values.model,
+    workers,
+    remote: values.remote,
+    redis,
+    output,
+    chunkRows: integer('--chunk', values.chunk, 1, maxChunkRows),
+    ahead: integer('--ahead', values.ahead, 1, 10_000),
+    skipInvalid: values['skip-invalid'],
+  };
+}
+
+function integer(name: string, text: string, least: number, most: number): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
+  if (!(value >= least && value <= most))
+    throw new RangeError(`${name} should be a whole number from ${least} to ${most}, got '${text}'`);
+  return value;
+}
+
+function redisOf(url: string | undefined): string | undefined {
+  if (!url) return undefined;
+  if (!/^(rediss?:\/\/.|\/.)/.test(url))
+    throw new RangeError('Redis should be redis://…, rediss://… or the path of a socket'); // it may hold a password
+  return url;
+}
+
+function checkOutput(file: string, output: string): void {
+  const there = statSync(output, { throwIfNoEntry: false });
+  if (output === '' || there?.isDirectory() === true)
+    throw new RangeError(`--output should be a file, but '${output}' is ${there ? 'a folder' : 'no name'}`);
+  if (statSync(dirname(output), { throwIfNoEntry: false })?.isDirectory() !== true)
+    throw new RangeError(`--output should be in a folder that exists, got '${output}'`);
+  const isInput = there !== undefined && statSync(file, { throwIfNoEntry: false })?.ino === there.ino;
+  if (isInput && realpathSync(file) === realpathSync(output))
+    throw new RangeError(`--output should be another file than FILE, but it is ${output} too`);
+}
