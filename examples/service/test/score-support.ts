@@ -68,8 +68,20 @@ export function texts(count: number): { id: number; text: string }[] {
   });
 }
 
-/** The processes that a process has started, on Linux. */
+/** The processes that a process has started, on Linux. None when it has ended. */
 export function childrenOf({ pid }: ChildProcess): number[] {
-  const list = read(`/proc/${pid}/task/${pid}/children`);
-  return list.split(' ').filter(Boolean).map(Number);
+  try {
+    return read(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
+}
+
+/** The command line of a process, on Linux. Empty when it has ended. */
+export function commandOf(pid: number): string {
+  try {
+    return read(`/proc/${pid}/cmdline`);
+  } catch {
+    return '';
+  }
 }
