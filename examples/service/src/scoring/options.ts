@@ -13,7 +13,7 @@ export const help = `score FILE [options]   scores a dataset of JSON Lines, one 
   --workers N       worker processes on this machine, 0 to 256; one for each CPU unless given.
                     0 scores in this process, without Redis
   --remote          start no workers: those of other machines do the work (score-worker)
-  --redis URL       Redis, rather than REDIS_URL. Without either, one is started for this run
+  --redis URL       Redis, rather than REDIS_URL. Without either, or with local, one is started for this run
   --output FILE     FILE.scores.jsonl unless given
   --chunk ROWS      rows of a chunk, 1 to ${maxChunkRows}; 100 unless given
   --ahead CHUNKS    how many chunks are in Redis at a time, 1 to 10000; 256 unless given
@@ -94,9 +94,9 @@ function integer(name: string, text: string, least: number, most: number): numbe
 }
 
 function redisOf(url: string | undefined): string | undefined {
-  if (!url) return undefined;
+  if (!url || url === 'local') return undefined;
   if (!/^(rediss?:\/\/.|\/.)/.test(url))
-    throw new RangeError('Redis should be redis://…, rediss://… or the path of a socket'); // it may hold a password
+    throw new RangeError('Redis should be redis://…, rediss://…, the path of a socket or local'); // it may hold a password
   return url;
 }
 

@@ -7,7 +7,7 @@ import { buildModel } from '../models.js';
 import { type Chunk } from './dataset.js';
 import { type Line, Scorer } from './rows.js';
 
-/** All runs share one queue, by whose length workers are scaled: the list `bull:score:wait`. */
+/** All runs share one queue, by whose length workers are scaled (kubernetes/score.yaml). */
 const queueName = 'score';
 
 /** A chunk as a worker gets it. It has the lines themselves, so that workers need no file. */
