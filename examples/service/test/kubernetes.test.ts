@@ -15,7 +15,7 @@ test('programs and Redis keys have their names', () => {
   const programs = matches(all + read('Dockerfile'), /"?node"?, "?([\w/.-]+\.js)/g);
   assert.deepEqual(
     [...new Set(programs)].sort(),
-    ['main', 'score', 'score-worker'].map((name) => `build/src/${name}.js`),
+    ['main', 'score-worker', 'score'].map((name) => `build/src/${name}.js`),
   );
   for (const program of programs) assert.ok(existsSync(`${folder}/${program}`), program);
   const queue = /queueName = '(\w+)'/.exec(read('src/scoring/queue.ts'))![1]!;
