@@ -13,7 +13,7 @@ import { closedLoop, median, report, samplesOf, Tally } from './tally.js';
 setNumThreads(1);
 
 /** Of an open loop, at most. */
-const connections = 768;
+const connections = 1536;
 
 /**
  * Requests at random times, so many a second on average, whether or not earlier ones were answered. Where all

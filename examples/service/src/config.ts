@@ -8,6 +8,8 @@ export interface Config extends ServerOptions {
   readonly models: readonly string[];
   /** Where the states of live streams are kept; 'local' is a server for this process. Undefined: its own memory. */
   readonly redisUrl: string | undefined;
+  /** The most steps of a model's live streams that wait or run. */
+  readonly maxLiveSteps: number;
   /** Live streams of a model whose states this instance keeps as well. */
   readonly maxLocal: number;
   /** Milliseconds after which a live stream without steps is forgotten. */
@@ -36,7 +38,8 @@ export function readConfig(env: Environment): Config {
     redisUrl: redisUrlOf(env),
     maxBatch: integer('MAX_BATCH', 64, 1, 4096),
     maxDelay: integer('MAX_DELAY_MS', 2, 0, 1000),
-    maxQueue: integer('MAX_QUEUE', 1024, 1, 1_000_000),
+    maxQueue: integer('MAX_QUEUE', 512, 1, 1_000_000),
+    maxLiveSteps: integer('MAX_LIVE_STEPS', 4096, 1, 10_000_000),
     maxRows: integer('MAX_ROWS', 64, 1, 4096),
     maxSteps: integer('MAX_STEPS', 1024, 1, 65536),
     maxBody: integer('MAX_BODY_BYTES', 4 * 2 ** 20, 1024, 2 ** 30),

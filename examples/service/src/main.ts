@@ -18,10 +18,11 @@ async function build(config: Config, stopping: AbortSignal): Promise<FastifyInst
   const store = url === undefined ? new MemoryStore() : new RedisStore(url, { onError });
   const metrics = new Metrics();
   const models = config.models.map(buildModel);
+  const liveOptions = { ...config, maxQueue: config.maxLiveSteps };
   const streams = new Map(
     models.map((model) => {
       const events = metrics.batcherEvents(model.name, 'stream');
-      return [model.name, new LiveStreams(model, store, config, events)];
+      return [model.name, new LiveStreams(model, store, liveOptions, events)];
     }),
   );
   const isReady = async (): Promise<boolean> => !stopping.aborted && (await store.ready());

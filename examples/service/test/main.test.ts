@@ -127,7 +127,7 @@ test('each option is checked', () => {
     ['MAX_BATCH', '0', /^MAX_BATCH should be an integer from 1 to 4096, got '0'$/],
     ['MAX_DELAY_MS', '1.5', /^MAX_DELAY_MS should be an integer from 0 to 1000, got '1\.5'$/],
     ['MAX_QUEUE', '-1', /^MAX_QUEUE should be an integer/],
-    ['MAX_ROWS', '2000', /^MAX_ROWS should be at most MAX_QUEUE, which is 1024, got '2000'$/],
+    ['MAX_ROWS', '2000', /^MAX_ROWS should be at most MAX_QUEUE, which is 512, got '2000'$/],
     ['MODELS', 'char-lm,gpt', /^MODELS should be some of char-lm,lstm-256,lstm-512, got 'char-lm,gpt'$/],
     ['LOG_LEVEL', 'loud', /^LOG_LEVEL should be one of info, trace, .+, got 'loud'$/],
     ['TRUST_PROXY', 'yes', /^TRUST_PROXY should be one of false, true, got 'yes'$/],
