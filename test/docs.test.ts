@@ -60,6 +60,21 @@ const notRun: readonly (readonly [page: string, firstLine: string, reason: strin
     'it needs another libc',
   ],
   [
+    'docs/from-one-process-to-a-fleet.md',
+    'npm run score -- texts.jsonl --workers 4',
+    'the tests of examples/service run it',
+  ],
+  [
+    'docs/from-one-process-to-a-fleet.md',
+    'REDIS_URL=redis://queue:6379 node build/src/score-worker.js',
+    'the tests of examples/service run it',
+  ],
+  [
+    'docs/from-one-process-to-a-fleet.md',
+    'kubectl apply -f examples/service/kubernetes/',
+    'it needs a cluster',
+  ],
+  [
     'docs/from-pytorch.md',
     'class Tagger(nn.Module):',
     'it needs PyTorch; test/fixtures/make_docs.py is the same',
