@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import { fastify, type FastifyInstance } from 'fastify';
+import { nn, tensor } from 'dynaquant';
+import { LiveStreams } from '../src/live-streams.js';
+import { page } from '../src/page/page.js';
+import { MemoryStore } from '../src/state-store.js';
+import { streamSockets } from '../src/websocket.js';
+import { openPage, withoutChromium } from './chromium.js';
+import { model } from './support.js';
+
+/** What the model writes after a text when it always takes the likeliest character. */
+function likeliest(text: string, count: number): string {
+  const { layers, vocabulary } = model('char-lm');
+  const streams = new nn.Streams(layers);
+  const id = streams.open();
+  const step = (character: string): number[] =>
+    Array.from(
+      streams.step([id], tensor([vocabulary!.indexOf(character)], { dtype: 'int64' })).data as Float32Array,
+    );
+  let logits: number[] = [];
+  for (const character of text) logits = step(character);
+  let written = '';
+  for (let i = 0; i < count; i++) {
+    const next = vocabulary![logits.indexOf(Math.max(...logits))]!;
+    written += next;
+    logits = step(next);
+  }
+  streams.dispose();
+  return written;
+}
+
+async function serve(t: TestContext, port = 0): Promise<FastifyInstance> {
+  const served = model('char-lm');
+  const live = new LiveStreams(served, new MemoryStore());
+  const app = fastify();
+  await app.register(streamSockets, { streams: new Map([['char-lm', live]]), patience: 100 });
+  await app.register(page, { models: [model('lstm-256'), served] });
+  t.after(() => app.close());
+  await app.listen({ host: '127.0.0.1', port });
+  return app;
+}
+const portOf = (app: FastifyInstance): number => (app.server.address() as { port: number }).port;
+
+test('the page writes on as one types', { skip: withoutChromium }, async (t) => {
+  const app = await serve(t);
+  const port = portOf(app);
+  const browser = await openPage(`http://127.0.0.1:${port}/`);
+  t.after(() => browser.close());
+  const written = (): Promise<string> =>
+    browser.evaluate("document.getElementById('continuation').textContent");
+  const full = "document.getElementById('continuation').textContent.length === 120";
+  const value = (): Promise<string> => browser.evaluate("document.getElementById('text').value");
+
+  await browser.until("document.getElementById('status').textContent === 'Connected'");
+  await browser.evaluate(
+    "document.getElementById('temperature').value = 0; document.getElementById('text').focus()",
+  );
+  await browser.type('The ship ');
+  await browser.until(full);
+  assert.equal(await value(), 'The ship ');
+  assert.equal(await written(), likeliest('The ship ', 120));
+  const best = await browser.evaluate("document.querySelector('#predictions code').textContent");
+  assert.equal(best, likeliest('The ship ', 1).replace(' ', '␣'));
+
+  await browser.press('Tab');
+  const text = `The ship ${likeliest('The ship ', 120)}`;
+  assert.equal(await value(), text);
+  await browser.until(full);
+  assert.equal(await written(), likeliest(text, 120));
+
+  // Another instance takes over.
+  await app.close();
+  await browser.until("document.getElementById('status').textContent.startsWith('Connection closed')");
+  await serve(t, port);
+  await browser.until("document.getElementById('status').textContent === 'Connected'");
+  await browser.type('x');
+  await browser.until(full);
+  assert.equal(await written(), likeliest(`${text}x`, 120));
+
+  // Draws by chance from here on. What the model does not know is left out.
+  await browser.evaluate("document.getElementById('temperature').value = 1");
+  await browser.type('☃');
+  await browser.until(full);
+  assert.match(await browser.evaluate("document.getElementById('status').textContent"), /never seen ☃/);
+});
+
+test('without a model that knows characters there is no page', async (t) => {
+  const app = fastify();
+  t.after(() => app.close());
+  await app.register(page, { models: [model('lstm-256')] });
+  const { statusCode, body } = await app.inject('/');
+  assert.equal(statusCode, 404);
+  assert.match(body, /needs a model with a vocabulary/);
+});
