@@ -69,15 +69,16 @@ async function debuggerOf(profile: string, url: string): Promise<string> {
 async function drive(address: string): Promise<Omit<Page, 'close'>> {
   const socket = new WebSocket(address);
   await once(socket, 'open');
+  const pending = new Map<number, (result: Record<string, unknown>) => void>();
+  socket.on('message', (data: Buffer) => {
+    const { id, result = {} } = JSON.parse(data.toString()) as { id?: number; result?: object };
+    if (id !== undefined) pending.get(id)?.({ ...result });
+  });
   let last = 0;
-  const call = async (method: string, params: object): Promise<Record<string, unknown>> => {
+  const call = (method: string, params: object): Promise<Record<string, unknown>> => {
     const id = ++last;
     socket.send(JSON.stringify({ id, method, params }));
-    for (;;) {
-      const [data] = (await once(socket, 'message')) as [Buffer];
-      const message = JSON.parse(data.toString()) as { id?: number; result: Record<string, unknown> };
-      if (message.id === id) return message.result;
-    }
+    return new Promise((resolve) => pending.set(id, resolve));
   };
   const evaluate = async <T>(expression: string): Promise<T> => {
     const { result, exceptionDetails } = await call('Runtime.evaluate', { expression, returnByValue: true });
