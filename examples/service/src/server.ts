@@ -93,7 +93,7 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
   const named = new Map(models.map((model) => [model.name, model]));
   await app.register(v2, { ...options, models: named, inferences, streams, isReady });
   await app.register(streamSockets, { streams, maxMessage: options.maxBody });
-  await app.register(page);
+  await app.register(page, { models });
   return app;
 }
 

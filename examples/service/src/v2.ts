@@ -179,8 +179,12 @@ async function compute(
     signal,
     ...(id === undefined ? {} : { requestId: id }),
   };
-  const { output, steps } = await streams.get(model.name)!.step(step, tensorOf(model, sequences.data));
-  return { data: output.data as Float32Array, parameters: { sequence_id, sequence_steps: steps } };
+  const live = streams.get(model.name)!;
+  const { output, steps, replayed } = await live.step(step, tensorOf(model, sequences.data));
+  return {
+    data: output.data as Float32Array,
+    parameters: { sequence_id, sequence_steps: steps, ...(replayed && { sequence_replayed: true }) },
+  };
 }
 
 /** Aborted when the client goes before it has its answer. */

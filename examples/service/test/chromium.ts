@@ -72,7 +72,9 @@ async function drive(address: string): Promise<Omit<Page, 'close'>> {
   const pending = new Map<number, (result: Record<string, unknown>) => void>();
   socket.on('message', (data: Buffer) => {
     const { id, result = {} } = JSON.parse(data.toString()) as { id?: number; result?: object };
-    if (id !== undefined) pending.get(id)?.({ ...result });
+    if (id === undefined) return; // an event
+    pending.get(id)!({ ...result });
+    pending.delete(id);
   });
   let last = 0;
   const call = (method: string, params: object): Promise<Record<string, unknown>> => {

@@ -308,11 +308,11 @@ test('the sequence extension: steps of a live stream, whose state stays here bet
       });
       return status === 200 ? json : status;
     };
-    const answer = (from: number, to: number, id?: string): object => ({
+    const answer = (from: number, to: number, id?: string, more: object = {}): object => ({
       model_name: 'lstm-256',
       model_version: '1',
       ...(id === undefined ? {} : { id }),
-      parameters: { sequence_id, sequence_steps: to },
+      parameters: { sequence_id, sequence_steps: to, ...more },
       outputs: [
         {
           name: 'output',
@@ -326,7 +326,7 @@ test('the sequence extension: steps of a live stream, whose state stays here bet
     assert.deepEqual(await step(2, 3, {}, 'a'), answer(2, 3, 'a'));
     assert.deepEqual(
       await step(2, 3, {}, 'a'),
-      answer(2, 3, 'a'),
+      answer(2, 3, 'a', { sequence_replayed: true }),
       'the same request again is no second step',
     );
     assert.deepEqual(await step(3, 5, { sequence_end: true }), answer(3, 5));

@@ -5,11 +5,11 @@ import { RequestError } from '../errors.js';
 import type { Model } from '../models.js';
 
 export interface PageOptions {
-  readonly models?: readonly Model[];
+  readonly models: readonly Model[];
 }
 
 /** A Fastify plugin: `await app.register(page, { models })`. It needs the WebSocket of `streamSockets`. */
-export async function page(app: FastifyInstance, { models = [] }: PageOptions): Promise<void> {
+export async function page(app: FastifyInstance, { models }: PageOptions): Promise<void> {
   const model = models.find(({ vocabulary }) => vocabulary !== undefined);
   const serve = (path: string, type: string, content: string | Buffer): void => {
     app.get(path, (_request, reply) => {
