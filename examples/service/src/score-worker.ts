@@ -1,11 +1,22 @@
 // Scores chunks that come through Redis, for `score` on this machine or another: see README.md.
 import { Redis } from 'ioredis';
 
+import { redisOf } from './scoring/options.js';
 import { startWorker } from './scoring/queue.js';
 
-const url = process.env['REDIS_URL'];
-if (!url || process.argv.length > 2) {
-  console.error('usage: REDIS_URL=redis://host:6379 score-worker (it takes no arguments)');
+function urlOf(): string {
+  if (process.argv.length > 2) throw new RangeError('it takes no arguments');
+  const url = redisOf(process.env['REDIS_URL']);
+  if (url === undefined)
+    throw new RangeError('REDIS_URL should name the Redis of the run, as redis://host:6379');
+  return url;
+}
+
+let url: string;
+try {
+  url = urlOf();
+} catch (error) {
+  console.error(`score-worker: ${(error as Error).message}`);
   process.exit(2);
 }
 

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { type Chunk } from '../src/scoring/dataset.js';
 import { Parts } from '../src/scoring/parts.js';
-import { scoreThroughQueue, startWorker, type Task } from '../src/scoring/queue.js';
+import { scoreThroughQueue, startWorker, taskScorer, type Task } from '../src/scoring/queue.js';
 import { startRedis, withoutRedis } from './redis.js';
 import {
   childrenOf,
@@ -181,6 +181,41 @@ test('chunks on their way', options, async (t) => {
     t.test('one that fails is tried again, later', failTwice),
     t.test('one that always fails ends the run with its reason', failAlways),
   ]);
+});
+
+test('an answer that cannot be kept ends the run, and is not in Redis any more', options, async () => {
+  const redis = await startRedis();
+  const [sender, receiver] = [1, 2].map(() => new Redis(redis.url, { maxRetriesPerRequest: null }));
+  const worker = startWorker(
+    receiver!,
+    () => undefined,
+    () => Promise.resolve('nonsense'),
+  );
+  try {
+    const run = {
+      run: 'kept',
+      chunks: [chunk(0)],
+      ahead: 1,
+      task: () => Promise.resolve({ model: 'm', fingerprint: 'f', lines: [] }),
+      keep: () => Promise.reject(new Error('the disk is full')),
+    };
+    const outcome = scoreThroughQueue(sender!, run, new AbortController().signal);
+    await assert.rejects(outcome, { message: 'the disk is full' });
+    assert.equal(await sender!.exists('bull:score:kept-0'), 0);
+  } finally {
+    await worker.close(true);
+    sender!.disconnect();
+    receiver!.disconnect();
+    await redis.stop();
+  }
+});
+
+test('a worker with another model refuses a chunk', async () => {
+  const task = { model: 'char-lm', fingerprint: 'of another model', lines: [[1, '{"text": "a"}']] as const };
+  await assert.rejects(
+    taskScorer()(task),
+    /^Error: the char-lm of this worker is another model than that of the run$/,
+  );
 });
 
 test('a part that is not the chunk’s is refused', async () => {

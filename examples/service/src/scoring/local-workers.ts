@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { getNumThreads } from 'dynaquant';
 
 const program = fileURLToPath(new URL('../score-worker.js', import.meta.url));
 /** So many deaths with no chunk in between are no accident. */
@@ -40,11 +40,11 @@ export class LocalWorkers {
   }
 
   private start(): void {
-    const threads = String(Math.max(1, Math.floor(availableParallelism() / this.count)));
+    const threads = String(Math.max(1, Math.floor(getNumThreads() / this.count)));
     const worker = fork(program, {
       // In a group of its own, so that Ctrl-C reaches `score` alone, which lets it finish.
       detached: true,
-      env: { DYNAQUANT_NUM_THREADS: threads, ...process.env, REDIS_URL: this.redisUrl },
+      env: { ...process.env, DYNAQUANT_NUM_THREADS: threads, REDIS_URL: this.redisUrl },
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     this.processes.add(worker);

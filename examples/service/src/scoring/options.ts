@@ -1,8 +1,8 @@
 // What the command `score` is told.
 import { realpathSync, statSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
+import { getNumThreads } from 'dynaquant';
 
 import { modelNames } from '../models.js';
 import { maxChunkRows } from './dataset.js';
@@ -10,7 +10,8 @@ import { maxChunkRows } from './dataset.js';
 export const help = `score FILE [options]   scores a dataset of JSON Lines, one row a line
 
   --model NAME      ${modelNames.join(', ')}; char-lm unless given
-  --workers N       worker processes on this machine, 0 to 256; one for each CPU unless given.
+  --workers N       worker processes on this machine, 0 to 256; one for each CPU that this may use,
+                    unless given.
                     0 scores in this process, without Redis
   --remote          start no workers: those of other machines do the work (score-worker)
   --redis URL       Redis, rather than REDIS_URL. Without either, or with local, one is started for this run
@@ -65,7 +66,7 @@ export function optionsOf(
     throw new RangeError(`--model should be one of ${modelNames.join(', ')}, got '${values.model}'`);
   if (values.remote && values.workers !== undefined)
     throw new RangeError('--remote starts no workers, so --workers should not be given beside it');
-  const workers = integer('--workers', values.workers ?? String(availableParallelism()), 0, 256);
+  const workers = integer('--workers', values.workers ?? String(getNumThreads()), 0, 256);
   if (workers === 0 && values.redis !== undefined)
     throw new RangeError('--workers 0 scores in this process, so --redis should not be given beside it');
   const redis = redisOf(values.redis ?? env['REDIS_URL']);
@@ -93,7 +94,8 @@ function integer(name: string, text: string, least: number, most: number): numbe
   return value;
 }
 
-function redisOf(url: string | undefined): string | undefined {
+/** Undefined where one is to be started. @throws {RangeError} when it is none */
+export function redisOf(url: string | undefined): string | undefined {
   if (!url || url === 'local') return undefined;
   if (!/^(rediss?:\/\/.|\/.)/.test(url))
     throw new RangeError('Redis should be redis://…, rediss://…, the path of a socket or local'); // it may hold a password

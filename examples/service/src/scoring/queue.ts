@@ -115,9 +115,13 @@ class Sender {
       some.map(async (name) => {
         const job = await Job.fromId<Task, string>(this.queue, name);
         if (job === undefined) return;
-        await this.plan.keep(this.sent.get(name)!, job.returnvalue);
-        await job.remove();
-        this.sent.delete(name);
+        try {
+          await this.plan.keep(this.sent.get(name)!, job.returnvalue);
+          this.sent.delete(name);
+        } finally {
+          // If it could not be kept, because it was none perhaps, the next start of this run asks anew.
+          await job.remove();
+        }
       }),
     );
     return some.length;
@@ -166,7 +170,7 @@ export function startWorker(
 }
 
 /** Builds each model when the first chunk for it comes. */
-function taskScorer(): (task: Task) => Promise<string> {
+export function taskScorer(): (task: Task) => Promise<string> {
   const scorers = new Map<string, Scorer>();
   return async ({ model, fingerprint, lines }) => {
     const scorer = scorers.get(model) ?? new Scorer(buildModel(model));
