@@ -41,7 +41,7 @@ export class Batcher<Job, Result> {
   /** Of the last batch. */
   private last = { rows: 1, milliseconds: 0, end: 0 };
 
-  /** @param run - the results of some jobs, in their order. If it rejects, all of them fail. */
+  /** @param run - the results of some jobs, in their order. If it rejects it has changed nothing, and is tried again. */
   constructor(
     private readonly run: (jobs: readonly Job[]) => Promise<readonly Result[]>,
     private readonly options: BatcherOptions,
@@ -134,17 +134,23 @@ export class Batcher<Job, Result> {
       rows,
       batch.map(({ since }) => (begin - since) / 1000),
     );
-    try {
-      const results = await this.run(batch.map(({ job }) => job));
-      batch.forEach(({ resolve }, i) => resolve(results[i]!));
-    } catch (error) {
-      for (const { reject } of batch) reject(error);
-    }
+    await this.settle(batch);
     const end = performance.now();
     this.last = { rows, milliseconds: end - begin, end };
     this.running--;
     this.events.ended?.((end - begin) / 1000);
     this.schedule();
+  }
+
+  /** Where a batch fails, each of its jobs is tried alone, so that only those fail that are to blame. */
+  private async settle(batch: readonly Waiting<Job, Result>[]): Promise<void> {
+    try {
+      const results = await this.run(batch.map(({ job }) => job));
+      batch.forEach(({ resolve }, i) => resolve(results[i]!));
+    } catch (error) {
+      if (batch.length === 1) batch[0]!.reject(error);
+      else for (const waiting of batch) await this.settle([waiting]);
+    }
   }
 
   /** The first jobs that fit into a batch, at least one. */

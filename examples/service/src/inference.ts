@@ -1,11 +1,11 @@
 import { SpanStatusCode, context, trace, type Link } from '@opentelemetry/api';
-import { getNumThreads, nn, type Tensor } from 'dynaquant';
+import { getNumThreads, nn } from 'dynaquant';
 import { Batcher, type BatcherEvents, type BatcherOptions } from './batcher.js';
+import { RequestError } from './errors.js';
 import type { Model } from './models.js';
 import { tracer } from './observe.js';
-import { tensorOf, type Sequences } from './v2-tensors.js';
-
-const { packSequence, unpackSequence } = nn.utils.rnn;
+import { pack, unpack, type Part } from './packing.js';
+import type { Sequences } from './v2-tensors.js';
 
 interface Job {
   readonly sequences: Sequences;
@@ -39,28 +39,37 @@ export class Inference {
     this.batcher.checkRoom();
   }
 
-  /** The outputs of all steps, sequence after sequence: the same bits whoever shares the batch. */
-  infer(sequences: Sequences, signal: AbortSignal): Promise<Float32Array> {
+  /**
+   * The outputs of all steps, sequence after sequence: the same bits whoever shares the batch.
+   *
+   * @throws {RequestError} 400 when the model does not take the numbers, 503 when too many wait
+   */
+  async infer(sequences: Sequences, signal: AbortSignal): Promise<Float32Array> {
     const span = trace.getSpanContext(context.active());
     const link = span === undefined ? undefined : { context: span };
-    return this.batcher.submit({ sequences, link }, sequences.batch, signal);
+    try {
+      return await this.batcher.submit({ sequences, link }, sequences.batch, signal);
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      throw code?.startsWith('ERR_') ? new RequestError(400, message) : error; // numbers that overflow
+    }
   }
 
   private async run(jobs: readonly Job[]): Promise<Float32Array[]> {
-    const list = jobs.flatMap(({ sequences: { batch, data } }) => {
-      const width = data.length / batch;
-      return Array.from({ length: batch }, (_, i) =>
-        tensorOf(this.model, data.subarray(i * width, (i + 1) * width)),
-      );
-    });
-    const attributes = { model: this.model.name, rows: list.length };
+    const { name, output } = this.model;
+    const outputs = jobs.map(
+      ({ sequences }) => new Float32Array(sequences.batch * sequences.steps * output.features),
+    );
+    const parts = jobs
+      .flatMap(({ sequences }, i) => partsOf(sequences, outputs[i]!))
+      .sort((a, b) => b.steps - a.steps);
     const links = jobs.flatMap(({ link }) => link ?? []);
-    const span = tracer.startSpan('batch', { attributes, links });
-    const ids = list.map(() => this.streams.open());
+    const span = tracer.startSpan('batch', { attributes: { model: name, rows: parts.length }, links });
+    const ids = parts.map(() => this.streams.open());
     try {
-      const outputs = await this.step(ids, list);
-      let next = 0;
-      return jobs.map(({ sequences: { batch } }) => concat(outputs.slice(next, (next += batch))));
+      const packed = await this.streams.stepAsync(ids, pack(this.model, parts));
+      unpack(this.model, packed.data, parts);
+      return outputs;
     } catch (error) {
       span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).message });
       throw error;
@@ -70,25 +79,16 @@ export class Inference {
     }
   }
 
-  /** The output of each sequence. */
-  private async step(ids: readonly number[], sequences: readonly Tensor[]): Promise<Float32Array[]> {
-    const packed = packSequence(sequences, { enforceSorted: false });
-    const output = await this.streams.stepAsync(ids, packed);
-    return unpackSequence(output).map(({ data }) => data as Float32Array);
-  }
-
   dispose(): void {
     this.streams.dispose();
   }
 }
 
-function concat(arrays: readonly Float32Array[]): Float32Array {
-  if (arrays.length === 1) return arrays[0]!;
-  const all = new Float32Array(arrays.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const array of arrays) {
-    all.set(array, at);
-    at += array.length;
-  }
-  return all;
+function partsOf({ batch, steps, data }: Sequences, output: Float32Array): Part[] {
+  const [width, outputWidth] = [data.length / batch, output.length / batch];
+  return Array.from({ length: batch }, (_, i) => ({
+    steps,
+    input: data.subarray(i * width, (i + 1) * width),
+    output: output.subarray(i * outputWidth, (i + 1) * outputWidth),
+  }));
 }

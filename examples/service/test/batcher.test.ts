@@ -104,13 +104,15 @@ test('who has gone leaves the queue; who is computed already does not', async ()
   await assert.rejects(batcher.submit(4, 1, AbortSignal.abort(new Error('gone before'))), /gone before/);
 });
 
-test('a batch that fails fails its own jobs only', async () => {
-  const { batcher } = doubling({ maxBatch: 2 });
+test('where a batch fails, only the jobs fail that are to blame', async () => {
+  const { batcher, batches } = doubling({});
   const outcomes = await Promise.allSettled([1, 13, 3].map((job) => batcher.submit(job)));
   assert.deepEqual(
-    outcomes.map(({ status }) => status),
-    ['rejected', 'rejected', 'fulfilled'],
+    outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value : String(outcome.reason))),
+    [2, 'Error: unlucky', 6],
   );
+  assert.deepEqual(batches, [[1, 13, 3], [1], [13], [3]]);
+  assert.equal(await batcher.submit(4), 8);
 });
 
 test('full batches join those that compute, up to a limit; others wait', async () => {

@@ -259,6 +259,38 @@ test('what is wrong with a request is said in a sentence', async (t) => {
   assert.equal((await infer(url, 'lstm-256', { inputs: [good] })).status, 200);
 });
 
+test('numbers that overflow are an error of their own request only', async (t) => {
+  const { url } = await start(t);
+  const data = floats(256, 4);
+  const huge = data.map((_, i) => (i % 2 === 0 ? 3e38 : -3e38));
+  const requests = [data, huge, data].map((numbers) =>
+    infer(url, 'lstm-256', { inputs: [x([1, 256], [...numbers])] }),
+  );
+  const answers = await Promise.all(requests);
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [200, 400, 200],
+  );
+  assert.match(answers[1]!.json.error!, /overflows float32/);
+  const [output] = answers[2]!.json['outputs'] as { data: number[] }[];
+  assert.deepEqual(Float32Array.from(output!.data), alone('lstm-256', data));
+});
+
+test('sequences of unequal length share a batch', async (t) => {
+  const { url } = await start(t);
+  const lengths = [1000, ...Array.from({ length: 40 }, (_, i) => 1 + (i % 3))];
+  await Promise.all(
+    lengths.map(async (steps, i) => {
+      const data = floats(steps, i).map((value) => Math.abs(Math.trunc(value * 60)));
+      const tokens = BigInt64Array.from(data, (value) => BigInt(value));
+      const inputs = [{ name: 'tokens', shape: [steps], datatype: 'INT64', data: [...data] }];
+      const { json } = await infer(url, 'char-lm', { inputs });
+      const [output] = json['outputs'] as { data: number[] }[];
+      assert.deepEqual(Float32Array.from(output!.data), alone('char-lm', tokens));
+    }),
+  );
+});
+
 test('sizes of the binary extension that do not fit are refused', async (t) => {
   const { url } = await start(t);
   const data = floats(256, 3);
