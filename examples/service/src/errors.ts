@@ -18,3 +18,9 @@ export function describe(value: unknown): string {
   const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
   return text.length > 50 ? `${text.slice(0, 50)}…` : text;
 }
+
+/** What a model refuses to compute, such as numbers that overflow, is the client's error; anything else is ours. */
+export function refusedNumbers(error: unknown): unknown {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return typeof code === 'string' && code.startsWith('ERR_') ? new RequestError(400, message) : error;
+}

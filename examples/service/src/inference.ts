@@ -1,10 +1,10 @@
 import { SpanStatusCode, context, trace, type Link } from '@opentelemetry/api';
 import { getNumThreads, nn } from 'dynaquant';
 import { Batcher, type BatcherEvents, type BatcherOptions } from './batcher.js';
-import { RequestError } from './errors.js';
+import { refusedNumbers } from './errors.js';
 import type { Model } from './models.js';
 import { tracer } from './observe.js';
-import { pack, unpack, type Part } from './packing.js';
+import { stepTogether, type Part } from './packing.js';
 import type { Sequences } from './v2-tensors.js';
 
 interface Job {
@@ -50,45 +50,41 @@ export class Inference {
     try {
       return await this.batcher.submit({ sequences, link }, sequences.batch, signal);
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      throw code?.startsWith('ERR_') ? new RequestError(400, message) : error; // numbers that overflow
+      throw refusedNumbers(error);
     }
   }
 
   private async run(jobs: readonly Job[]): Promise<Float32Array[]> {
     const { name, output } = this.model;
     const outputs = jobs.map(
-      ({ sequences }) => new Float32Array(sequences.batch * sequences.steps * output.features),
+      ({ sequences: { batch, steps } }) => new Float32Array(batch * steps * output.features),
     );
-    const parts = jobs
-      .flatMap(({ sequences }, i) => partsOf(sequences, outputs[i]!))
-      .sort((a, b) => b.steps - a.steps);
+    const parts = jobs.flatMap(({ sequences }, i) => this.partsOf(sequences, outputs[i]!));
     const links = jobs.flatMap(({ link }) => link ?? []);
     const span = tracer.startSpan('batch', { attributes: { model: name, rows: parts.length }, links });
-    const ids = parts.map(() => this.streams.open());
     try {
-      const packed = await this.streams.stepAsync(ids, pack(this.model, parts));
-      unpack(this.model, packed.data, parts);
+      await stepTogether(this.streams, this.model, parts);
       return outputs;
     } catch (error) {
       span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).message });
       throw error;
     } finally {
-      for (const id of ids) this.streams.close(id);
+      for (const { id } of parts) this.streams.close(id);
       span.end();
     }
+  }
+
+  /** Opens a stream for each sequence. */
+  private partsOf({ batch, data }: Sequences, output: Float32Array): Part[] {
+    const [width, outputWidth] = [data.length / batch, output.length / batch];
+    return Array.from({ length: batch }, (_, i) => ({
+      id: this.streams.open(),
+      input: data.subarray(i * width, (i + 1) * width),
+      output: output.subarray(i * outputWidth, (i + 1) * outputWidth),
+    }));
   }
 
   dispose(): void {
     this.streams.dispose();
   }
-}
-
-function partsOf({ batch, steps, data }: Sequences, output: Float32Array): Part[] {
-  const [width, outputWidth] = [data.length / batch, output.length / batch];
-  return Array.from({ length: batch }, (_, i) => ({
-    steps,
-    input: data.subarray(i * width, (i + 1) * width),
-    output: output.subarray(i * outputWidth, (i + 1) * outputWidth),
-  }));
 }

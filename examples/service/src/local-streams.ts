@@ -1,11 +1,11 @@
 // The live streams whose states are in this process: stepped in batches, and let go of when others need their place.
-import { nn, type Tensor } from 'dynaquant';
+import { nn, zeros, type Tensor } from 'dynaquant';
 import { Batcher, type BatcherEvents, type BatcherOptions } from './batcher.js';
-import { RequestError } from './errors.js';
+import { refusedNumbers, RequestError } from './errors.js';
 import type { Model } from './models.js';
+import { stepTogether } from './packing.js';
 import type { StreamRecord } from './state-store.js';
-
-const { packSequence, unpackSequence } = nn.utils.rnn;
+import type { Numbers } from './v2-tensors.js';
 
 export interface LocalStreamsOptions extends BatcherOptions {
   /** How many states are kept between steps: those that were used last. */
@@ -29,17 +29,16 @@ interface Job {
   readonly id: number;
   readonly rows: Tensor;
 }
-type Result = { readonly output: Tensor } | { readonly error: unknown };
 
 export class LocalStreams {
   evictions = 0;
   private readonly states: nn.Streams;
-  private readonly batcher: Batcher<Job, Result>;
+  private readonly batcher: Batcher<Job, Tensor>;
   /** The streams that no request has taken. Who was used last stands last. */
   private readonly idle = new Map<string, { readonly stream: Stream; readonly lastUse: number }>();
 
   constructor(
-    model: Model,
+    private readonly model: Model,
     private readonly options: LocalStreamsOptions,
     events: BatcherEvents,
   ) {
@@ -116,25 +115,23 @@ export class LocalStreams {
    * @throws {RequestError} 400 when the model does not take the rows, 503 when too many wait
    */
   async step({ id }: Stream, rows: Tensor, signal?: AbortSignal): Promise<Tensor> {
-    const result = await this.batcher.submit({ id, rows }, 1, signal);
-    if ('output' in result) return result.output;
-    const { code, message } = result.error as NodeJS.ErrnoException;
-    throw code?.startsWith('ERR_') ? new RequestError(400, message) : result.error;
+    try {
+      return await this.batcher.submit({ id, rows }, 1, signal);
+    } catch (error) {
+      throw refusedNumbers(error);
+    }
   }
 
-  private async compute(jobs: readonly Job[]): Promise<Result[]> {
-    try {
-      const ids = jobs.map(({ id }) => id);
-      const rows = jobs.map((job) => job.rows);
-      const outputs = await this.states.stepAsync(ids, packSequence(rows, { enforceSorted: false }));
-      return unpackSequence(outputs).map((output) => ({ output }));
-    } catch (error) {
-      if (jobs.length === 1) return [{ error }];
-      // No stream has changed. One after the other, only those fail that are to blame.
-      const results: Result[] = [];
-      for (const job of jobs) results.push(...(await this.compute([job])));
-      return results;
-    }
+  private async compute(jobs: readonly Job[]): Promise<Tensor[]> {
+    const { features } = this.model.output;
+    const outputs = jobs.map(({ rows }) => zeros(rows.shape[0]!, features));
+    const parts = jobs.map(({ id, rows }, i) => ({
+      id,
+      input: rows.data as Numbers,
+      output: outputs[i]!.data as Float32Array,
+    }));
+    await stepTogether(this.states, this.model, parts);
+    return outputs;
   }
 }
 

@@ -1,48 +1,47 @@
-// Sequences of unequal length as one PackedSequence and back, without padding: a long one beside many short ones must
-// not make memory for as many long ones.
+// Sequences of unequal length in one batch, without padding: a long one beside many short ones must not take the memory
+// of as many long ones.
 import { nn, Tensor } from 'dynaquant';
 import type { Model } from './models.js';
 import { tensorOf, type Numbers } from './v2-tensors.js';
 
-/** A sequence, and where its output goes: step after step, both. */
+/** Steps of a stream, and where their outputs go. */
 export interface Part {
-  readonly steps: number;
+  /** In `nn.Streams`. */
+  readonly id: number;
   readonly input: Numbers;
   readonly output: Float32Array;
 }
 
-/** The first step of all parts, then the second of those that have one, and so on. The longest parts come first. */
-export function pack(model: Model, parts: readonly Part[]): nn.utils.rnn.PackedSequence {
+/** Steps streams together, and fills the outputs of all. */
+export async function stepTogether(streams: nn.Streams, model: Model, parts: readonly Part[]): Promise<void> {
+  const longestFirst = [...parts].sort((a, b) => b.output.length - a.output.length);
+  const ids = longestFirst.map(({ id }) => id);
+  const { data } = await streams.stepAsync(ids, pack(model, longestFirst));
+  unpack(model, data, longestFirst);
+}
+
+/** The first step of all parts, then the second of those that have one, and so on. */
+function pack(model: Model, parts: readonly Part[]): nn.utils.rnn.PackedSequence {
   const width = Math.max(1, model.input.features);
-  const total = parts.reduce((sum, { steps }) => sum + steps, 0);
-  const data = model.input.datatype === 'FP32' ? new Float32Array(total * width) : new BigInt64Array(total);
+  const size = parts.reduce((sum, { input }) => sum + input.length, 0);
+  const data = model.input.datatype === 'FP32' ? new Float32Array(size) : new BigInt64Array(size);
   const batchSizes: bigint[] = [];
   let at = 0;
-  for (let step = 0; step < parts[0]!.steps; step++) {
-    const count = countAt(parts, step);
+  for (let start = 0; start < parts[0]!.input.length; start += width) {
+    let count = 0;
+    for (; count < parts.length && parts[count]!.input.length > start; count++, at += width)
+      data.set(parts[count]!.input.subarray(start, start + width) as never, at);
     batchSizes.push(BigInt(count));
-    for (let i = 0; i < count; i++, at += width)
-      data.set(parts[i]!.input.subarray(step * width, (step + 1) * width) as never, at);
   }
   const sizes = new Tensor(BigInt64Array.from(batchSizes), [batchSizes.length]);
   return new nn.utils.rnn.PackedSequence(tensorOf(model, data), sizes);
 }
 
-/** Copies what a model made of {@link pack}'s result to the outputs of the same parts. */
-export function unpack(model: Model, packed: Tensor, parts: readonly Part[]): void {
+function unpack(model: Model, packed: Tensor, parts: readonly Part[]): void {
   const width = model.output.features;
   const data = packed.data as Float32Array;
   let at = 0;
-  for (let step = 0; step < parts[0]!.steps; step++) {
-    const count = countAt(parts, step);
-    for (let i = 0; i < count; i++, at += width)
-      parts[i]!.output.set(data.subarray(at, at + width), step * width);
-  }
-}
-
-/** How many parts have a step. */
-function countAt(parts: readonly Part[], step: number): number {
-  let count = parts.length;
-  while (parts[count - 1]!.steps <= step) count--;
-  return count;
+  for (let start = 0; start < parts[0]!.output.length; start += width)
+    for (let i = 0; i < parts.length && parts[i]!.output.length > start; i++, at += width)
+      parts[i]!.output.set(data.subarray(at, at + width), start);
 }
