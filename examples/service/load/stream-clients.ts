@@ -38,6 +38,7 @@ export class OverHttp implements Client {
         sequence_id: sequenceId,
         sequence_start: position === 0,
         sequence_end: end,
+        sequence_steps: position,
         binary_data_output: true,
       },
       inputs: [{ name: 'x', datatype: 'FP32', shape, parameters: { binary_data_size: rows.byteLength } }],

@@ -16,9 +16,9 @@ export interface StepRequest {
   /** Frees the stream after this request, which may then have no steps. */
   readonly end?: boolean;
   /** A request that comes again with the id of the stream's last one gets that one's answer, and no second step. */
-  readonly requestId?: string;
+  readonly requestId?: string | undefined;
   /** How many steps the stream should have taken before. One that has taken others is a conflict. */
-  readonly position?: number;
+  readonly position?: number | undefined;
   /** Its abort takes a request that does not compute yet out of the queue. */
   readonly signal?: AbortSignal;
 }
@@ -97,9 +97,9 @@ export class LiveStreams {
     this.check(request, rows);
     const count = rows.shape[0]!;
     if (this.closing) throw new RequestError(503, 'this instance closes: send the request to another one', 1);
-    if (this.pendingSteps + count > this.options.maxQueue) {
+    if (this.pendingSteps >= this.options.maxQueue) {
       this.events.refused?.();
-      const sentence = `at most ${this.options.maxQueue} steps of live streams should wait, and ${this.pendingSteps} do: retry later`;
+      const sentence = `fewer than ${this.options.maxQueue} steps of live streams should wait, but ${this.pendingSteps} do: retry later`;
       throw new RequestError(503, sentence, 1);
     }
     // A client's id, or one of our own: a write whose answer got lost is then known again as well.

@@ -8,6 +8,8 @@ export interface InferParameters {
   readonly sequence_id?: string | number;
   readonly sequence_start?: boolean;
   readonly sequence_end?: boolean;
+  /** How many steps the client knows that its stream has taken. */
+  readonly sequence_steps?: number;
   readonly binary_data_output?: boolean;
 }
 
@@ -40,6 +42,7 @@ export const inferSchema = {
         },
         sequence_start: { type: 'boolean' },
         sequence_end: { type: 'boolean' },
+        sequence_steps: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
         binary_data_output: { type: 'boolean' },
       },
     },

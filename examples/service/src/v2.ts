@@ -177,7 +177,8 @@ async function compute(
     start,
     end,
     signal,
-    ...(id === undefined ? {} : { requestId: id }),
+    requestId: id || undefined,
+    position: parameters.sequence_steps,
   };
   const live = streams.get(model.name)!;
   const { output, steps, replayed } = await live.step(step, tensorOf(model, sequences.data));

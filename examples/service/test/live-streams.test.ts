@@ -305,7 +305,7 @@ test('more steps than the queue holds are refused', async (t) => {
   for (const { reason } of refused) {
     assert.equal(reason.statusCode, 503);
     assert.equal(reason.retryAfter, 1);
-    assert.match(reason.message, /at most 5 steps .* should wait, and 5 do/);
+    assert.match(reason.message, /fewer than 5 steps .* should wait, but 5 do/);
   }
   assert.equal(live.pending, 0);
 });

@@ -361,7 +361,8 @@ test('the sequence extension: steps of a live stream, whose state stays here bet
       answer(2, 3, 'a', { sequence_replayed: true }),
       'the same request again is no second step',
     );
-    assert.deepEqual(await step(3, 5, { sequence_end: true }), answer(3, 5));
+    assert.equal(await step(3, 5, { sequence_steps: 2 }), 409);
+    assert.deepEqual(await step(3, 5, { sequence_end: true, sequence_steps: 3 }, ''), answer(3, 5, ''));
     assert.equal(await step(0, 1, {}), 404);
   }
   // Clients that have no sequence say so with 0 or ''.
