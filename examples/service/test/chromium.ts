@@ -28,7 +28,7 @@ export async function openPage(url: string): Promise<Page> {
   if (binary === undefined) throw new Error('chromium should be installed');
   const profile = mkdtempSync(join(tmpdir(), 'dynaquant-chromium-'));
   const options = ['--headless', '--no-sandbox', '--disable-gpu', '--remote-debugging-port=0'];
-  const browser = spawn(binary, [...options, `--user-data-dir=${profile}`, url], {
+  const browser = spawn(binary, [...options, `--user-data-dir=${profile}`, 'about:blank'], {
     stdio: 'ignore',
     detached: true,
   });
@@ -40,9 +40,7 @@ export async function openPage(url: string): Promise<Page> {
     rmSync(profile, { recursive: true, force: true, maxRetries: 10 });
   };
   try {
-    const page = await drive(await debuggerOf(profile, url));
-    await page.until(`location.href === '${url}' && document.readyState === 'complete'`);
-    return { ...page, close };
+    return { ...(await drive(await debuggerOf(profile), url)), close };
   } catch (error) {
     await close();
     throw error;
@@ -50,23 +48,23 @@ export async function openPage(url: string): Promise<Page> {
 }
 
 /** The address of the page's debugger. */
-async function debuggerOf(profile: string, url: string): Promise<string> {
+async function debuggerOf(profile: string): Promise<string> {
   const file = join(profile, 'DevToolsActivePort');
   for (let waited = 0; waited < 30_000; waited += 50) {
     await sleep(50);
     if (!existsSync(file)) continue;
     const port = readFileSync(file, 'utf8').split('\n')[0];
     const targets = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as {
-      url: string;
+      type: string;
       webSocketDebuggerUrl: string;
     }[];
-    const page = targets.find((target) => target.url === url);
+    const page = targets.find(({ type }) => type === 'page');
     if (page !== undefined) return page.webSocketDebuggerUrl;
   }
-  throw new Error('chromium should open the page within 30 s');
+  throw new Error('chromium should start within 30 s');
 }
 
-async function drive(address: string): Promise<Omit<Page, 'close'>> {
+async function drive(address: string, url: string): Promise<Omit<Page, 'close'>> {
   const socket = new WebSocket(address);
   await once(socket, 'open');
   const pending = new Map<number, (result: Record<string, unknown>) => void>();
@@ -80,24 +78,34 @@ async function drive(address: string): Promise<Omit<Page, 'close'>> {
   const call = (method: string, params: object): Promise<Record<string, unknown>> => {
     const id = ++last;
     socket.send(JSON.stringify({ id, method, params }));
-    return new Promise((resolve) => pending.set(id, resolve));
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(
+        () => reject(new Error(`chromium should answer ${method} within 10 s`)),
+        10_000,
+      );
+      pending.set(id, (result) => (clearTimeout(late), resolve(result)));
+    });
   };
   const evaluate = async <T>(expression: string): Promise<T> => {
     const { result, exceptionDetails } = await call('Runtime.evaluate', { expression, returnByValue: true });
     if (exceptionDetails !== undefined) throw new Error(JSON.stringify(exceptionDetails));
     return (result as { value: T }).value;
   };
+  const until = async (expression: string): Promise<void> => {
+    for (let waited = 0; !(await evaluate<boolean>(expression)); waited += 20) {
+      if (waited > 20_000)
+        throw new Error(
+          `${expression} should be true, but the page has: ${await evaluate('document.body.innerText')}`,
+        );
+      await sleep(20);
+    }
+  };
+  // Not from the command line, because a page that is just about to come loses questions.
+  await call('Page.navigate', { url });
+  await until("document.readyState === 'complete'");
   return {
     evaluate,
-    async until(expression) {
-      for (let waited = 0; !(await evaluate<boolean>(expression)); waited += 20) {
-        if (waited > 20_000)
-          throw new Error(
-            `${expression} should be true, but the page has: ${await evaluate('document.body.innerText')}`,
-          );
-        await sleep(20);
-      }
-    },
+    until,
     async type(text) {
       for (const key of text)
         for (const type of ['keyDown', 'keyUp'])

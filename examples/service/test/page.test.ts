@@ -1,13 +1,8 @@
 import assert from 'node:assert/strict';
-import { test, type TestContext } from 'node:test';
-import { fastify, type FastifyInstance } from 'fastify';
+import { test } from 'node:test';
 import { nn, tensor } from 'dynaquant';
-import { LiveStreams } from '../src/live-streams.js';
-import { page } from '../src/page/page.js';
-import { MemoryStore } from '../src/state-store.js';
-import { streamSockets } from '../src/websocket.js';
 import { openPage, withoutChromium } from './chromium.js';
-import { model } from './support.js';
+import { model, start } from './support.js';
 
 /** What the model writes after a text when it always takes the likeliest character. */
 function likeliest(text: string, count: number): string {
@@ -30,22 +25,9 @@ function likeliest(text: string, count: number): string {
   return written;
 }
 
-async function serve(t: TestContext, port = 0): Promise<FastifyInstance> {
-  const served = model('char-lm');
-  const live = new LiveStreams(served, new MemoryStore());
-  const app = fastify();
-  await app.register(streamSockets, { streams: new Map([['char-lm', live]]), patience: 100 });
-  await app.register(page, { models: [model('lstm-256'), served] });
-  t.after(() => app.close());
-  await app.listen({ host: '127.0.0.1', port });
-  return app;
-}
-const portOf = (app: FastifyInstance): number => (app.server.address() as { port: number }).port;
-
 test('the page writes on as one types', { skip: withoutChromium }, async (t) => {
-  const app = await serve(t);
-  const port = portOf(app);
-  const browser = await openPage(`http://127.0.0.1:${port}/`);
+  const { app, port, url } = await start(t);
+  const browser = await openPage(`${url}/`);
   t.after(() => browser.close());
   const written = (): Promise<string> =>
     browser.evaluate("document.getElementById('continuation').textContent");
@@ -72,7 +54,7 @@ test('the page writes on as one types', { skip: withoutChromium }, async (t) => 
   // Another instance takes over.
   await app.close();
   await browser.until("document.getElementById('status').textContent.startsWith('Connection closed')");
-  await serve(t, port);
+  await start(t, {}, port);
   await browser.until("document.getElementById('status').textContent === 'Connected'");
   await browser.type('x');
   await browser.until(full);
@@ -86,9 +68,7 @@ test('the page writes on as one types', { skip: withoutChromium }, async (t) => 
 });
 
 test('without a model that knows characters there is no page', async (t) => {
-  const app = fastify();
-  t.after(() => app.close());
-  await app.register(page, { models: [model('lstm-256')] });
+  const { app } = await start(t, { models: [model('lstm-256')] });
   const { statusCode, body } = await app.inject('/');
   assert.equal(statusCode, 404);
   assert.match(body, /needs a model with a vocabulary/);

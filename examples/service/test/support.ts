@@ -61,7 +61,11 @@ export interface Started {
 }
 
 /** A server that listens, until the test has ended. */
-export async function start(t: TestContext, options: Partial<ServerOptions & Served> = {}): Promise<Started> {
+export async function start(
+  t: TestContext,
+  options: Partial<ServerOptions & Served> = {},
+  at = 0,
+): Promise<Started> {
   const { models = [model('char-lm'), model('lstm-256')] } = options;
   const config = readConfig({ LOG_LEVEL: 'silent', MAX_RATE: '0' });
   const store = new MemoryStore();
@@ -69,7 +73,7 @@ export async function start(t: TestContext, options: Partial<ServerOptions & Ser
   const all = { ...config, models, streams, isReady: () => true, metrics: new Metrics(), ...options };
   const app = await buildServer(all, all);
   t.after(() => app.close());
-  await app.listen({ host: '127.0.0.1', port: 0 });
+  await app.listen({ host: '127.0.0.1', port: at });
   const { port } = app.server.address() as AddressInfo;
   return { app, port, url: `http://127.0.0.1:${port}` };
 }
