@@ -89,7 +89,18 @@ const invalid: readonly (readonly [line: string | Buffer, sentence: string])[] =
   ['{"text": ""}', 'text should be a string that is not empty, got ""'],
   ['{"text": 7}', 'text should be a string that is not empty, got 7'],
   ['{"text": "naïve"}', 'text has the character "ï" (U+00EF), which is not in the model\'s vocabulary'],
-  ['{"text": "a", "id": [1]}', 'id should be a string or a whole number, got [1]'],
+  [
+    '{"text": "a", "id": [1]}',
+    'id should be a string of at most 256 characters or a whole number, got an array of 1',
+  ],
+  [
+    `{"text": "a", "id": "${'a'.repeat(257)}"}`,
+    `id should be a string of at most 256 characters or a whole number, got "${'a'.repeat(59)}…`,
+  ],
+  [
+    `{"text": ${'{"a":'.repeat(1e5)}1${'}'.repeat(1e5)}}`,
+    'text should be a string that is not empty, got an object',
+  ],
   [Buffer.of(0xff, 0xfe, 0x00), 'should be UTF-8'],
   [`{"text": "${'a'.repeat(2 ** 20)}"}`, 'should have at most 1048576 bytes'],
 ];

@@ -111,8 +111,10 @@ export class Scorer {
     if (typeof value !== 'object' || value === null || Array.isArray(value))
       throw new RangeError(`should be a JSON object, got ${excerpt(text)}`);
     const { id, ...fields } = value as Record<string, unknown>;
-    if (id !== undefined && typeof id !== 'string' && !Number.isSafeInteger(id))
-      throw new RangeError(`id should be a string or a whole number, got ${excerpt(JSON.stringify(id))}`);
+    if (id !== undefined && !(typeof id === 'string' && id.length <= 256) && !Number.isSafeInteger(id))
+      throw new RangeError(
+        `id should be a string of at most 256 characters or a whole number, got ${shown(id)}`,
+      );
     const row = this.tokens === undefined ? this.parseSteps(fields) : parseText(fields, this.tokens);
     return id === undefined ? row : { ...row, id: id as string | number };
   }
@@ -121,17 +123,17 @@ export class Scorer {
     const { name, features } = this.model.input;
     const steps = fields[name];
     const wanted = `${name} should be an array of steps, each an array of ${features} numbers from -1e30 to 1e30`;
-    if (!Array.isArray(steps)) throw new RangeError(`${wanted}, got ${excerpt(JSON.stringify(steps))}`);
+    if (!Array.isArray(steps)) throw new RangeError(`${wanted}, got ${shown(steps)}`);
     if (steps.length === 0) throw new RangeError(`${wanted}, got no step`);
     const values = new Float32Array(steps.length * features);
     for (const [t, step] of (steps as unknown[]).entries()) {
       if (!Array.isArray(step) || step.length !== features) {
-        const got = Array.isArray(step) ? `${step.length} numbers` : excerpt(JSON.stringify(step));
+        const got = Array.isArray(step) ? `${step.length} numbers` : shown(step);
         throw new RangeError(`${wanted}, but step ${t} is ${got}`);
       }
       for (const [f, number] of (step as unknown[]).entries()) {
         if (typeof number !== 'number' || Math.abs(number) > largest)
-          throw new RangeError(`${wanted}, but one of step ${t} is ${excerpt(JSON.stringify(number))}`);
+          throw new RangeError(`${wanted}, but one of step ${t} is ${shown(number)}`);
         values[t * features + f] = number;
       }
     }
@@ -141,7 +143,7 @@ export class Scorer {
 
 function parseText({ text }: Record<string, unknown>, tokens: ReadonlyMap<string, number>): Row {
   if (typeof text !== 'string' || text === '')
-    throw new RangeError(`text should be a string that is not empty, got ${excerpt(JSON.stringify(text))}`);
+    throw new RangeError(`text should be a string that is not empty, got ${shown(text)}`);
   const targets = Array.from(text, (character) => {
     const token = tokens.get(character);
     if (token === undefined) {
@@ -174,5 +176,11 @@ function logProbability(logits: Float32Array, target: number): number {
   return logits[target]! - most - Math.log(sum);
 }
 
-const excerpt = (text: string | undefined): string =>
-  text === undefined ? 'nothing' : text.length > 60 ? `${text.slice(0, 60)}…` : text;
+const excerpt = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text);
+
+/** A value of JSON for a message. */
+function shown(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  return typeof value === 'object' && value !== null ? 'an object' : excerpt(JSON.stringify(value));
+}
