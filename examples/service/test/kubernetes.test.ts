@@ -1,8 +1,22 @@
 // What the manifests and the image name is there. Kubernetes itself checks the rest.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { spawn, spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { readConfig } from '../src/config.js';
 
 const folder = fileURLToPath(new URL('../..', import.meta.url));
@@ -50,4 +64,63 @@ test('probes ask for routes that there are', () => {
   const paths = matches(all, / path: (.*)/g);
   assert.equal(paths.length, 3);
   for (const path of paths) assert.ok(routes.includes(`'${path}'`), path);
+});
+
+/** A folder as the image has it: what the last stage of the Dockerfile copies, from here. */
+function image(): string {
+  const root = mkdtempSync(join(tmpdir(), 'dynaquant-image-'));
+  const repository = join(folder, '..', '..');
+  let directory = '/';
+  for (const [, verb, rest] of read('Dockerfile')
+    .split(/^FROM /m)
+    .at(-1)!
+    .matchAll(/^(WORKDIR|COPY --from=build) (.*)/gm)) {
+    if (verb === 'WORKDIR') {
+      directory = rest!;
+      continue;
+    }
+    const [from, to] = rest!.split(' ') as [string, string];
+    const source = join(repository, from.replace(/^\/dynaquant\//, ''));
+    const target = join(root, directory, to, to.endsWith('/') ? basename(from) : '');
+    if (basename(from) !== 'node_modules') {
+      cpSync(source, target, { recursive: true });
+      continue;
+    }
+    mkdirSync(target);
+    for (const name of readdirSync(source).filter((each) => each !== 'dynaquant'))
+      symlinkSync(join(source, name), join(target, name));
+    symlinkSync('../../..', join(target, 'dynaquant'));
+  }
+  return root;
+}
+
+test('the image has all that the service and the workers need', { timeout: 60_000 }, async () => {
+  const root = image();
+  const cwd = join(root, 'dynaquant', 'examples', 'service');
+  const env = { ...process.env, HOST: '127.0.0.1', PORT: '0', REDIS_URL: '', LOG_LEVEL: 'info' };
+  const service = spawn(process.execPath, ['build/src/main.js'], {
+    cwd,
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  try {
+    let url: string | undefined;
+    for await (const line of createInterface({ input: service.stdout })) {
+      url = /http:\/\/127\.0\.0\.1:\d+/.exec(line)?.[0];
+      if (url !== undefined) break;
+    }
+    assert.ok(url !== undefined, 'the service did not start');
+    assert.equal((await fetch(url)).status, 200);
+    assert.equal((await fetch(`${url}/v2/models/char-lm/ready`)).status, 200);
+    writeFileSync(join(root, 'texts.jsonl'), '{"text": "a"}\n');
+    const scored = spawnSync(
+      process.execPath,
+      ['build/src/score.js', join(root, 'texts.jsonl'), '--workers', '0'],
+      { cwd },
+    );
+    assert.equal(scored.status, 0, String(scored.stderr));
+  } finally {
+    service.kill('SIGKILL');
+    rmSync(root, { recursive: true });
+  }
 });
