@@ -78,12 +78,13 @@ export class Batcher<Job, Result> {
     });
   }
 
-  /** Refuses a job that need not be made, because there is no room for another row. */
-  checkRoom(): void {
-    if (this.queuedRows >= this.options.maxQueue) throw this.refusal();
+  /** Whether there is no room for another row. */
+  get isFull(): boolean {
+    return this.queuedRows >= this.options.maxQueue;
   }
 
-  private refusal(): RequestError {
+  /** Counts a job that is refused, and says why. */
+  refusal(): RequestError {
     this.events.refused?.();
     const sentence = `the queue should hold at most ${this.options.maxQueue} rows, but ${this.queuedRows} wait already: retry later`;
     return new RequestError(503, sentence, this.retryAfter());

@@ -1,7 +1,7 @@
 import { SpanStatusCode, context, trace, type Link } from '@opentelemetry/api';
 import { getNumThreads, nn } from 'dynaquant';
 import { Batcher, type BatcherEvents, type BatcherOptions } from './batcher.js';
-import { refusedNumbers } from './errors.js';
+import { refusedNumbers, type RequestError } from './errors.js';
 import type { Model } from './models.js';
 import { tracer } from './observe.js';
 import { stepTogether, type Part } from './packing.js';
@@ -34,9 +34,9 @@ export class Inference {
     return this.batcher.depth;
   }
 
-  /** Refuses a request before its body is read. @throws {RequestError} 503 when the queue is full */
-  checkRoom(): void {
-    this.batcher.checkRoom();
+  /** Why a request need not be read, if the queue is full. */
+  refusal(): RequestError | undefined {
+    return this.batcher.isFull ? this.batcher.refusal() : undefined;
   }
 
   /**

@@ -51,12 +51,7 @@ async function main(): Promise<void> {
     void shutDown(app, config, signal);
   };
   process.on('SIGTERM', stop).on('SIGINT', stop);
-  try {
-    await app.listen({ host: config.host, port: config.port });
-  } catch (error) {
-    await app.close();
-    throw error;
-  }
+  await app.listen({ host: config.host, port: config.port });
 }
 
 /** Tells balancers to send nothing more, finishes what runs, and ends the process. */
@@ -84,5 +79,5 @@ try {
   await main();
 } catch (error) {
   console.error(`The service did not start: ${(error as Error).message}`);
-  process.exitCode = 1;
+  process.exit(1); // parts of it may have started
 }

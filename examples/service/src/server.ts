@@ -3,16 +3,14 @@ import {
   fastify,
   LogController,
   type FastifyError,
-  type FastifyHttpOptions,
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
   type FastifyServerOptions,
 } from 'fastify';
-import type { Server } from 'node:http';
-import type { Socket } from 'node:net';
 import type { BatcherOptions } from './batcher.js';
 import { RequestError, describe } from './errors.js';
+import { answerBrokenRequest, httpServer, type HTTPLimits } from './http-server.js';
 import { Inference } from './inference.js';
 import type { LiveStreams } from './live-streams.js';
 import type { Metrics } from './metrics.js';
@@ -24,15 +22,11 @@ import { v2 } from './v2.js';
 import type { SizeLimits } from './v2-tensors.js';
 import { streamSockets } from './websocket.js';
 
-export interface ServerOptions extends BatcherOptions, SizeLimits {
+export interface ServerOptions extends BatcherOptions, SizeLimits, HTTPLimits {
   /** Bytes of a request's body. */
   readonly maxBody: number;
   /** Requests a second of a client's address. 0: any number. */
   readonly maxRate: number;
-  /** Connections at once. */
-  readonly maxConnections: number;
-  /** Milliseconds within which a request has to arrive, and for which a connection may be silent. */
-  readonly requestTimeout: number;
   /** Whether `X-Forwarded-For` is believed. */
   readonly trustProxy: boolean;
   readonly logger?: Exclude<FastifyServerOptions['logger'], undefined>;
@@ -47,9 +41,22 @@ export interface Served {
   readonly metrics: Metrics;
 }
 
+const inferPath = /^\/v2\/models\/([^/]+)(?:\/versions\/[^/]+)?\/infer$/;
+
 /** The service as a Fastify app that does not listen yet. */
 export async function buildServer(served: Served, options: ServerOptions): Promise<FastifyInstance> {
   const { models, streams, isReady, metrics } = served;
+  const inferences = inferencesOf(models, options, metrics);
+  const refusalOf = (path: string): RequestError | undefined => {
+    for (const [name, inference] of inferences) {
+      const refusal = inference.refusal();
+      if (refusal !== undefined && inferPath.exec(path)?.[1] === name) {
+        metrics.refusals.inc({ status: 503 });
+        return refusal;
+      }
+    }
+    return undefined;
+  };
   const app = fastify({
     logger: options.logger ?? false,
     logController: new LogController({ disableRequestLogging: true }), // observe.ts has one line for each
@@ -61,11 +68,10 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
     },
     routerOptions: { maxParamLength: 256 },
     schemaErrorFormatter: (errors, part) => new RequestError(400, schemaSentence(errors, part)),
-    ...timeouts(options.requestTimeout),
+    serverFactory: (handler) => httpServer(handler, options, refusalOf),
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) => answerError(error, request, reply as FastifyReply, options),
   });
-  app.server.maxConnections = options.maxConnections;
   app.setErrorHandler<FastifyError>((error, request, reply) => answerError(error, request, reply, options));
 
   observeRequests(app, metrics);
@@ -84,7 +90,6 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
   app.get('/metrics', { config: { rateLimit: false } }, async (_request, reply) =>
     reply.type(metrics.registry.contentType).send(await metrics.text()),
   );
-  const inferences = inferencesOf(models, options, metrics);
   app.addHook('onClose', () => inferences.forEach((inference) => inference.dispose()));
   for (const [name, live] of streams) {
     metrics.watchStreams(name, () => live.local);
@@ -109,20 +114,6 @@ function inferencesOf(
       return [model.name, inference];
     }),
   );
-}
-
-/** Against clients that send slowly, or nothing, to keep connections busy. */
-function timeouts(milliseconds: number): FastifyHttpOptions<Server> {
-  return {
-    requestTimeout: milliseconds,
-    connectionTimeout: 2 * milliseconds,
-    keepAliveTimeout: 72_000, // longer than the 60 s of most load balancers, who should be the ones to close
-    http: {
-      headersTimeout: milliseconds,
-      requireHostHeader: false, // Node's own answer has no sentence
-      connectionsCheckingInterval: Math.max(100, milliseconds / 4),
-    },
-  };
 }
 
 /** Node waits for connections that have never sent a request. A closing server does so only while it has requests. */
@@ -161,16 +152,4 @@ function answerError(
     sentence = `the server failed; its log has more under the request id ${request.id}`;
   }
   void reply.status(status).send({ error: sentence });
-}
-
-/** Answers what is not HTTP, or came too slowly. */
-function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
-  const [status, sentence] = {
-    HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'the headers should have at most 16 kB'],
-    ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'the request took too long to arrive'],
-  }[error.code ?? ''] ?? ['400 Bad Request', `the request should be HTTP/1.1: ${error.message}`];
-  const body = JSON.stringify({ error: sentence });
-  const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`;
-  socket.end(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${body}`, () => socket.destroy());
 }

@@ -107,11 +107,7 @@ async function inferRoutes(
       `${prefix}/infer`,
       {
         schema: { body: inferSchema },
-        // Before the body is read, because it would be read in vain.
-        onRequest(request, _reply, done) {
-          options.inferences.get(options.modelOf(request).name)!.checkRoom();
-          done();
-        },
+        onRequest: async (request) => void options.modelOf(request), // before the body is read
       },
       async (request, reply) => {
         const model = options.modelOf(request);
