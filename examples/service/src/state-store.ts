@@ -43,6 +43,7 @@ export interface StateStore {
 /** Keeps states in this process, for one instance without Redis: a restart forgets them. */
 export class MemoryStore implements StateStore {
   private readonly records = new Map<string, { record: StreamRecord; until: number }>();
+  private lastSweep = 0;
 
   /** @param maxRecords - how many streams it keeps; another is refused until one ends or has been idle for too long */
   constructor(private readonly maxRecords = 100_000) {}
@@ -53,8 +54,13 @@ export class MemoryStore implements StateStore {
 
   async save({ key, before, record, keepFor }: Write): Promise<boolean> {
     if ((this.current(key)?.version ?? '') !== before) return false; // no turn between here and the write
-    if (!this.records.has(key) && this.records.size >= this.maxRecords) this.makeRoom();
-    this.records.set(key, { record, until: performance.now() + keepFor });
+    const now = performance.now();
+    if (now - this.lastSweep > 1000) this.sweep(now);
+    if (!this.records.has(key) && this.records.size >= this.maxRecords) {
+      const sentence = `the store should hold at most ${this.maxRecords} streams, and holds as many: end some, or retry later`;
+      throw new RequestError(503, sentence, 1);
+    }
+    this.records.set(key, { record, until: now + keepFor });
     return true;
   }
 
@@ -63,12 +69,10 @@ export class MemoryStore implements StateStore {
     return kept === undefined || kept.until <= performance.now() ? undefined : kept.record;
   }
 
-  private makeRoom(): void {
-    const now = performance.now();
+  /** Forgets what has expired. */
+  private sweep(now: number): void {
     for (const [key, { until }] of this.records) if (until <= now) this.records.delete(key);
-    if (this.records.size < this.maxRecords) return;
-    const sentence = `the store should hold at most ${this.maxRecords} streams, and holds as many: end some, or retry later`;
-    throw new RequestError(503, sentence, 1);
+    this.lastSweep = now;
   }
 
   ready(): Promise<boolean> {
