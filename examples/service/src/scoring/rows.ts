@@ -1,8 +1,10 @@
 // What a line of a dataset holds, and what is written for it.
 import { createHash } from 'node:crypto';
-import { nn, Tensor } from 'dynaquant';
+import { nn } from 'dynaquant';
 
 import { type Model } from '../models.js';
+import { stepTogether, type Part } from '../packing.js';
+import { type Numbers } from '../v2-tensors.js';
 
 /** A line of the dataset and its number, from 1. */
 export type Line = readonly [number: number, text: string];
@@ -10,8 +12,9 @@ export type Line = readonly [number: number, text: string];
 interface Row {
   /** The user's name for it, which comes back. */
   readonly id?: string | number;
-  /** `(T)` tokens, or `(T, features)`. */
-  readonly steps: Tensor;
+  /** Tokens, or the vectors of all steps one after the other. */
+  readonly inputs: Numbers;
+  readonly steps: number;
   /** Of a language model: the token that follows each step. */
   readonly targets: readonly number[];
 }
@@ -65,19 +68,12 @@ export class Scorer {
     const ids = rows.map(() => this.streams.open());
     const scores = rows.map((): Score => ({ logProbability: 0, last: [] }));
     try {
-      const longest = Math.max(...rows.map(({ steps }) => steps.shape[0]!));
+      const longest = Math.max(...rows.map(({ steps }) => steps));
       for (let from = 0; from < longest; from += piece) {
-        const running = [...rows.keys()].filter((i) => rows[i]!.steps.shape[0]! > from);
-        const pieces = running.map((i) => {
-          const { steps } = rows[i]!;
-          return steps.slice(0, from, Math.min(from + piece, steps.shape[0]!));
-        });
-        const outputs = await this.streams.stepAsync(
-          running.map((i) => ids[i]!),
-          nn.utils.rnn.packSequence(pieces, { enforceSorted: false }),
-        );
-        for (const [k, output] of nn.utils.rnn.unpackSequence(outputs).entries())
-          add(scores[running[k]!]!, output, rows[running[k]!]!.targets, from);
+        const running = [...rows.keys()].filter((i) => rows[i]!.steps > from);
+        const parts = running.map((i) => this.part(ids[i]!, rows[i]!, from));
+        await stepTogether(this.streams, this.model, parts);
+        for (const [k, i] of running.entries()) this.add(scores[i]!, parts[k]!.output, rows[i]!, from);
       }
     } finally {
       for (const id of ids) this.streams.close(id);
@@ -87,6 +83,27 @@ export class Scorer {
 
   dispose(): void {
     this.streams.dispose();
+  }
+
+  /** The steps of a row from a certain one on, as many as are computed at a time. */
+  private part(id: number, { inputs, steps }: Row, from: number): Part {
+    const width = inputs.length / steps;
+    const count = Math.min(piece, steps - from);
+    return {
+      id,
+      input: inputs.subarray(from * width, (from + count) * width),
+      output: new Float32Array(count * this.model.output.features),
+    };
+  }
+
+  /** Adds the outputs of a row's steps from a certain one on. */
+  private add(score: Score, outputs: Float32Array, { targets }: Row, from: number): void {
+    const { features } = this.model.output;
+    for (let t = 0; t * features < outputs.length; t++) {
+      const output = outputs.subarray(t * features, (t + 1) * features);
+      if (targets.length > 0) score.logProbability += logProbability(output, targets[from + t]!);
+      else score.last = output;
+    }
   }
 
   private written(line: number, { id, targets }: Row, { logProbability, last }: Score): string {
@@ -137,7 +154,7 @@ export class Scorer {
         values[t * features + f] = number;
       }
     }
-    return { steps: new Tensor(values, [steps.length, features]), targets: [] };
+    return { inputs: values, steps: steps.length, targets: [] };
   }
 }
 
@@ -155,18 +172,7 @@ function parseText({ text }: Record<string, unknown>, tokens: ReadonlyMap<string
     return token;
   });
   const inputs = [tokens.get(newline) ?? 0, ...targets.slice(0, -1)];
-  return { steps: new Tensor(BigInt64Array.from(inputs, BigInt), [inputs.length]), targets };
-}
-
-/** Adds the outputs of a row's steps from a certain one on. */
-function add(score: Score, output: Tensor, targets: readonly number[], from: number): void {
-  const [steps, features] = output.shape as [number, number];
-  const values = output.data as Float32Array;
-  for (let t = 0; t < steps; t++) {
-    const step = values.subarray(t * features, (t + 1) * features);
-    if (targets.length > 0) score.logProbability += logProbability(step, targets[from + t]!);
-    else score.last = step;
-  }
+  return { inputs: BigInt64Array.from(inputs, BigInt), steps: inputs.length, targets };
 }
 
 /** In double precision, one after the other, so that its bits are the same wherever this version of Node runs. */
