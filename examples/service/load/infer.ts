@@ -26,17 +26,21 @@ async function openLoop(
   tally: Tally,
   watch = (): void => {},
 ): Promise<void> {
-  const idle = await Promise.all(Array.from({ length: connections }, () => Connection.open(service.port)));
+  const idle = await Promise.all(Array.from({ length: 64 }, () => Connection.open(service.port)));
+  let opened = idle.length;
+  await sleep(200); // until the service has accepted them
   const waiting: number[] = [];
   let running = 0;
   const send = async (): Promise<void> => {
-    while (waiting.length > 0 && idle.length > 0) {
-      const connection = idle.pop()!;
-      running++;
-      await tally.request(connection, waiting.shift()!);
-      running--;
+    running++;
+    while (waiting.length > 0 && (idle.length > 0 || opened < connections)) {
+      if (idle.length === 0) opened++;
+      const connection = idle.pop() ?? (await Connection.open(service.port));
+      const since = waiting.shift();
+      if (since !== undefined) await tally.request(connection, since);
       idle.push(connection);
     }
+    running--;
   };
   const begin = performance.now();
   let due = begin;
