@@ -1,4 +1,4 @@
-// Scores chunks that come through Redis, for `score` on this machine or another: see README.md.
+// Scores chunks that come through Redis, for `score` on this machine or another.
 import { Redis } from 'ioredis';
 
 import { redisOf } from './scoring/options.js';

@@ -1,4 +1,4 @@
-// Scores a dataset, in this process or in many: see README.md.
+// Scores a dataset, in this process or in many: see docs/from-one-process-to-a-fleet.md.
 import { createHash } from 'node:crypto';
 import { Redis } from 'ioredis';
 
@@ -115,8 +115,8 @@ async function score(options: Options, stopping: AbortController): Promise<void>
   const scorer = new Scorer(buildModel(options.model));
   const dataset = await readDataset(options.file, scorer, options);
   if (dataset.invalid > 0) say(`leaves out ${dataset.invalid} lines, the first is ${dataset.firstProblem}`);
-  const parties = [outputFormat, options.model, scorer.fingerprint, dataset.fingerprint];
-  const name = createHash('sha256').update(JSON.stringify(parties)).digest('hex').slice(0, 32);
+  const ingredients = [outputFormat, options.model, scorer.fingerprint, dataset.fingerprint];
+  const name = createHash('sha256').update(JSON.stringify(ingredients)).digest('hex').slice(0, 32);
   const parts = new Parts(options.output, name, dataset.chunks);
   const there = await parts.begin();
   const progress = new Progress(dataset.chunks.length, there.size);
