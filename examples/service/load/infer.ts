@@ -12,9 +12,6 @@ import { closedLoop, median, report, samplesOf, Tally } from './tally.js';
 
 setNumThreads(1);
 
-/** Of an open loop, at most. */
-const connections = 1536;
-
 /**
  * Requests at random times, so many a second on average, whether or not earlier ones were answered. Where all
  * connections are busy a request waits for one, and its latency counts the wait.
@@ -23,6 +20,7 @@ async function openLoop(
   service: Service,
   rate: number,
   seconds: number,
+  connections: number,
   tally: Tally,
   watch = (): void => {},
 ): Promise<void> {
@@ -85,7 +83,7 @@ for (let round = 0; round < rounds; round++) {
   saturations.push(await closedLoop(service, clients, slice, full));
   report('saturated', full, `${saturations.at(-1)!.toFixed(0)} a second`);
   const most = tally();
-  await openLoop(service, 0.7 * saturations.at(-1)!, slice, most);
+  await openLoop(service, 0.7 * saturations.at(-1)!, slice, 128, most);
   ratios.push(most.percentile(0.99) / most.percentile(0.5));
   report('     70 %', most, `p99 / p50 ${ratios.at(-1)!.toFixed(1)}`);
 }
@@ -94,7 +92,7 @@ const before = service.memory();
 for (let round = 0; round < rounds; round++) {
   const over = tally();
   let peak = 0;
-  await openLoop(service, 2 * saturation, slice, over, () => (peak = Math.max(peak, service.memory())));
+  await openLoop(service, 2 * saturation, slice, 1536, over, () => (peak = Math.max(peak, service.memory())));
   await sleep(500);
   report('    200 %', over, `memory at most ${mib(peak)}, then ${mib(service.memory())}`);
 }

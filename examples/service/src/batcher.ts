@@ -3,7 +3,7 @@ import { RequestError } from './errors.js';
 export interface BatcherOptions {
   /** The most rows that are computed together. */
   readonly maxBatch: number;
-  /** The most milliseconds that a row waits for others although it could be computed. 0: none. */
+  /** The milliseconds between the beginnings of two batches that are not full, where jobs come often. 0: none. */
   readonly maxDelay: number;
   /** The most rows that wait. More are refused. */
   readonly maxQueue: number;
@@ -39,7 +39,7 @@ export class Batcher<Job, Result> {
   private timer: NodeJS.Timeout | undefined;
   private immediate: NodeJS.Immediate | undefined;
   /** Of the last batch. */
-  private last = { rows: 1, milliseconds: 0, end: 0 };
+  private last = { rows: 1, begin: 0, milliseconds: 0 };
 
   /** @param run - the results of some jobs, in their order. If it rejects it has changed nothing, and is tried again. */
   constructor(
@@ -109,16 +109,15 @@ export class Batcher<Job, Result> {
   }
 
   /**
-   * The milliseconds for which waiting pays. Those who shared the last batch tend to come back together, so a batch
-   * waits until as many are there. It never waits longer than the last batch took: what a wait can save is one batch.
-   * Who has not come within that time is not expected any more.
+   * The milliseconds for which waiting pays. Where jobs come so often that the last batch had several, batches begin
+   * `maxDelay` apart, unless they are full: more rows share the price of a batch. Where a batch takes longer than that
+   * the next one begins at once, because enough has gathered meanwhile; and so does who comes alone.
    */
   private usefulWait(): number {
     const { maxBatch, maxDelay } = this.options;
-    const { rows, milliseconds, end } = this.last;
-    const wait = Math.floor(Math.min(maxDelay, milliseconds));
-    const expected = performance.now() - end > wait ? 1 : Math.min(rows, maxBatch);
-    return this.queuedRows >= expected ? 0 : wait;
+    const { rows, begin } = this.last;
+    if (rows === 1 || this.queuedRows >= maxBatch) return 0;
+    return Math.max(0, Math.round(begin + maxDelay - performance.now()));
   }
 
   private async start(): Promise<void> {
@@ -129,6 +128,7 @@ export class Batcher<Job, Result> {
     if (batch.length === 0) return;
     const begin = performance.now();
     const rows = batch.reduce((sum, waiting) => sum + waiting.rows, 0);
+    this.last = { ...this.last, rows, begin };
     this.running++;
     this.schedule(); // another full one
     this.events.started?.(
@@ -137,7 +137,7 @@ export class Batcher<Job, Result> {
     );
     await this.settle(batch);
     const end = performance.now();
-    this.last = { rows, milliseconds: end - begin, end };
+    this.last.milliseconds = end - begin;
     this.running--;
     this.events.ended?.((end - begin) / 1000);
     this.schedule();

@@ -54,17 +54,22 @@ test('a job that comes alone is computed at once, whatever the delay', async () 
   }
 });
 
-test('a batch waits for those who shared the last one, for no longer than the delay', async () => {
-  const { batcher, batches } = doubling({ maxDelay: 30 }, 40);
-  await Promise.all([1, 2, 3].map((job) => batcher.submit(job)));
-  const early = batcher.submit(4);
-  await sleep(10);
-  await Promise.all([early, batcher.submit(5), batcher.submit(6)]); // as many as before: no more waiting
+test('where jobs come often, batches that are not full begin some time apart', async () => {
+  const { batcher, batches } = doubling({ maxDelay: 100 }, 5);
   const begin = performance.now();
-  await batcher.submit(7);
-  assert.ok(performance.now() - begin >= 60, 'it waited for the other two');
-  await batcher.submit(8);
-  assert.deepEqual(batches, [[1, 2, 3], [4, 5, 6], [7], [8]]);
+  await Promise.all([1, 2].map((job) => batcher.submit(job)));
+  const early = batcher.submit(3);
+  await sleep(20);
+  await Promise.all([early, batcher.submit(4)]);
+  const second = performance.now() - begin;
+  assert.ok(second >= 95, `${second} ms`);
+  await Promise.all([5, 6, 7, 8].map((job) => batcher.submit(job)));
+  assert.ok(performance.now() - begin < second + 90, 'a full one does not wait');
+  await sleep(110);
+  const late = performance.now();
+  await batcher.submit(9);
+  assert.ok(performance.now() - late < 90, 'nor who comes later');
+  assert.deepEqual(batches, [[1, 2], [3, 4], [5, 6, 7, 8], [9]]);
 });
 
 test('more than the queue holds is refused with 503 and a time to come back', async () => {
