@@ -46,7 +46,7 @@ export function readConfig(env: Environment): Config {
     maxRate: integer('MAX_RATE', 1000, 0, 1_000_000),
     maxConnections: integer('MAX_CONNECTIONS', 4096, 1, 1_000_000),
     requestTimeout: integer('REQUEST_TIMEOUT_MS', 10_000, 100, 3_600_000),
-    trustProxy: oneOf(env, 'TRUST_PROXY', ['false', 'true']) === 'true',
+    trustProxy: integer('TRUST_PROXY', 0, 0, 100),
     maxLocal: integer('MAX_LOCAL_STREAMS', 10_000, 1, 10_000_000),
     idleTimeout: 1000 * integer('STREAM_IDLE_SECONDS', 600, 1, 2_592_000),
     drainDelay: integer('DRAIN_DELAY_MS', 0, 0, 600_000),

@@ -1,7 +1,14 @@
 // Node's HTTP server in front of Fastify: how long things may take, what is no HTTP, and what is refused at once.
-import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { Socket } from 'node:net';
 import type { RequestError } from './errors.js';
+import { requestId } from './observe.js';
 
 export interface HTTPLimits {
   /** Connections at once. */
@@ -10,14 +17,37 @@ export interface HTTPLimits {
   readonly requestTimeout: number;
 }
 
+/** The one route of WebSockets. */
+const streamPath = /^\/v2\/models\/[^/]+\/stream(?:\?|$)/;
+
 /**
- * @param refusalOf - why a request to a path cannot be served now. It is asked before Fastify sees the request: a service
+ * Node takes a request with any `Upgrade` header for the last one of its connection, and does not read its body. But
+ * HTTP clients send `Upgrade: h2c` with requests that are to be answered.
+ */
+class Request extends IncomingMessage {
+  private asksForUpgrade = false;
+
+  set upgrade(value: boolean) {
+    this.asksForUpgrade = value;
+  }
+  get upgrade(): boolean {
+    if (!this.asksForUpgrade || this.method === 'CONNECT') return this.asksForUpgrade;
+    return (
+      this.method === 'GET' &&
+      this.headers.upgrade?.toLowerCase() === 'websocket' &&
+      streamPath.test(this.url!)
+    );
+  }
+}
+
+/**
+ * @param refusalOf - why a request cannot be served now. It is asked before Fastify sees the request: a service
  * that has too much to do should spend little on what it refuses, or it soon does nothing else.
  */
 export function httpServer(
   handler: RequestListener,
   { maxConnections, requestTimeout }: HTTPLimits,
-  refusalOf: (path: string) => RequestError | undefined,
+  refusalOf: (request: IncomingMessage) => RequestError | undefined,
 ): Server {
   const timeouts = {
     requestTimeout,
@@ -26,22 +56,29 @@ export function httpServer(
     keepAliveTimeout: 72_000, // longer than the 60 s of most load balancers, who should be the ones to close
     requireHostHeader: false, // Node's own answer has no sentence
   };
-  const server = createServer(timeouts, (request, response) => {
-    const refusal = refusalOf(request.url!);
+  const server = createServer({ ...timeouts, IncomingMessage: Request }, (request, response) => {
+    // Node reads nothing after a request with this header, even where it takes it for a plain one.
+    if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false;
+    const refusal = refusalOf(request);
     if (refusal === undefined) handler(request, response);
-    else refuse(response, refusal);
+    else refuse(request, response, refusal);
   });
   server.setTimeout(2 * requestTimeout);
   server.maxConnections = maxConnections;
   return server;
 }
 
-function refuse(response: ServerResponse, { statusCode, message, retryAfter = 1 }: RequestError): void {
+function refuse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { statusCode, message, retryAfter = 1 }: RequestError,
+): void {
   const body = JSON.stringify({ error: message });
   response.statusCode = statusCode;
   response.setHeader('content-type', 'application/json');
   response.setHeader('content-length', Buffer.byteLength(body));
   response.setHeader('retry-after', retryAfter);
+  response.setHeader('x-request-id', requestId(request));
   response.end(body);
 }
 

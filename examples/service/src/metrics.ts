@@ -48,15 +48,26 @@ export class Metrics {
     registers: [this.registry],
   });
 
+  /** Connections over WebSockets that have closed. */
+  readonly socketCloses = new Counter({
+    name: 'service_websocket_closes_total',
+    help: 'WebSockets that have closed, by the code of their close frame, or 1006 without one',
+    labelNames: ['code'],
+    registers: [this.registry],
+  });
+
   /** Requests that are not answered yet. */
   running = 0;
+  /** WebSockets that are open. */
+  sockets = 0;
   private readonly queues = this.gauge('service_queue_rows', 'Rows that wait for a batch', ['model', 'kind']);
   private readonly live = this.gauge('service_live_streams', 'Live streams whose state is here', ['model']);
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
     const running = this.gauge('service_running_requests', 'Requests that are not answered yet', []);
-    this.readings.push([running, {}, () => this.running]);
+    const sockets = this.gauge('service_websockets', 'WebSockets that are open', []);
+    this.readings.push([running, {}, () => this.running], [sockets, {}, () => this.sockets]);
   }
 
   private gauge(name: string, help: string, labelNames: readonly (keyof Labels)[]): Gauge {

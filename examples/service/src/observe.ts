@@ -1,8 +1,10 @@
 // What is seen of each request from outside: a log line, metrics, and a span where an OpenTelemetry SDK is registered.
 import { SpanKind, SpanStatusCode, context, propagation, trace } from '@opentelemetry/api';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { WebSocket } from '@fastify/websocket';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Metrics } from './metrics.js';
 
 /** Does nothing until somebody registers an SDK. */
@@ -12,6 +14,37 @@ export const tracer = trace.getTracer('dynaquant-service');
 export function requestId({ headers }: IncomingMessage): string {
   const given = headers['x-request-id'];
   return typeof given === 'string' && /^[\w.:-]{1,64}$/.test(given) ? given : randomUUID();
+}
+
+const callbacks = new WeakMap<Socket, Set<() => void>>();
+
+/**
+ * Calls back once: when the answer is out, or when the connection has closed. Node does not tell an answer that waits for
+ * another one's end, or that of an upgrade, that its connection has closed.
+ */
+export function whenOver({ raw: { socket } }: FastifyRequest, { raw }: FastifyReply, over: () => void): void {
+  const all = callbacks.get(socket) ?? new Set();
+  if (!callbacks.has(socket)) {
+    callbacks.set(socket, all);
+    socket.once('close', () => all.forEach((call) => call()));
+  }
+  const once = (): void => {
+    if (all.delete(once)) over();
+  };
+  all.add(once);
+  raw.once('close', once);
+}
+
+/** Requests that have become WebSockets. */
+const upgraded = new WeakSet<IncomingMessage>();
+
+export function observeSocket(metrics: Metrics, socket: WebSocket, { raw }: FastifyRequest): void {
+  upgraded.add(raw);
+  metrics.sockets++;
+  socket.once('close', (code) => {
+    metrics.sockets--;
+    metrics.socketCloses.inc({ code });
+  });
 }
 
 export function observeRequests(app: FastifyInstance, metrics: Metrics): void {
@@ -24,14 +57,15 @@ export function observeRequests(app: FastifyInstance, metrics: Metrics): void {
     const parent = propagation.extract(context.active(), request.headers);
     const attributes = { 'http.request.method': method, 'http.route': route };
     const span = tracer.startSpan(`${method} ${route}`, { kind: SpanKind.SERVER, attributes }, parent);
-    // It comes in every case: when the answer is out, and when the client has gone before.
-    reply.raw.once('close', () => {
+    whenOver(request, reply, () => {
       metrics.running--;
       const { statusCode, writableFinished } = reply.raw;
-      const status = writableFinished ? statusCode : 499;
+      const isSocket = upgraded.has(request.raw);
+      const status = isSocket ? 101 : writableFinished ? statusCode : 499;
       const milliseconds = performance.now() - begin;
-      metrics.requests.observe({ method, route, status }, milliseconds / 1000);
-      if (status === 429 || status === 503) metrics.refusals.inc({ status });
+      if (!isSocket) metrics.requests.observe({ method, route, status }, milliseconds / 1000);
+      const isRefusal = (status === 429 || status === 503) && !route.endsWith('/ready');
+      if (isRefusal) metrics.refusals.inc({ status });
       log(request, route, { status, milliseconds: Math.round(1000 * milliseconds) / 1000 });
       span.setAttribute('http.response.status_code', status);
       if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR });

@@ -8,6 +8,7 @@ import {
   type FastifyRequest,
   type FastifyServerOptions,
 } from 'fastify';
+import type { IncomingMessage } from 'node:http';
 import type { BatcherOptions } from './batcher.js';
 import { RequestError, describe } from './errors.js';
 import { answerBrokenRequest, httpServer, type HTTPLimits } from './http-server.js';
@@ -15,7 +16,7 @@ import { Inference } from './inference.js';
 import type { LiveStreams } from './live-streams.js';
 import type { Metrics } from './metrics.js';
 import type { Model } from './models.js';
-import { observeRequests, requestId } from './observe.js';
+import { observeRequests, observeSocket, requestId } from './observe.js';
 import { page } from './page/page.js';
 import { schemaSentence } from './v2-body.js';
 import { v2 } from './v2.js';
@@ -27,8 +28,8 @@ export interface ServerOptions extends BatcherOptions, SizeLimits, HTTPLimits {
   readonly maxBody: number;
   /** Requests a second of a client's address. 0: any number. */
   readonly maxRate: number;
-  /** Whether `X-Forwarded-For` is believed. */
-  readonly trustProxy: boolean;
+  /** How many proxies are in front: so many addresses at the end of `X-Forwarded-For` are theirs to write. */
+  readonly trustProxy: number;
   readonly logger?: Exclude<FastifyServerOptions['logger'], undefined>;
 }
 
@@ -41,34 +42,25 @@ export interface Served {
   readonly metrics: Metrics;
 }
 
-const inferPath = /^\/v2\/models\/([^/]+)(?:\/versions\/[^/]+)?\/infer$/;
+const inferPath = /^\/v2\/models\/([^/]+)(\/versions\/1)?\/infer$/;
 
 /** The service as a Fastify app that does not listen yet. */
 export async function buildServer(served: Served, options: ServerOptions): Promise<FastifyInstance> {
   const { models, streams, isReady, metrics } = served;
   const inferences = inferencesOf(models, options, metrics);
-  const refusalOf = (path: string): RequestError | undefined => {
-    for (const [name, inference] of inferences) {
-      const refusal = inference.refusal();
-      if (refusal !== undefined && inferPath.exec(path)?.[1] === name) {
-        metrics.refusals.inc({ status: 503 });
-        return refusal;
-      }
-    }
-    return undefined;
-  };
   const app = fastify({
     logger: options.logger ?? false,
     logController: new LogController({ disableRequestLogging: true }), // observe.ts has one line for each
     bodyLimit: options.maxBody,
-    trustProxy: options.trustProxy,
+    trustProxy: (_address, hop) => hop < options.trustProxy,
     genReqId: requestId,
     ajv: {
       customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true, verbose: true },
     },
     routerOptions: { maxParamLength: 256 },
+    return503OnClosing: false, // its answer has no sentence and no Retry-After
     schemaErrorFormatter: (errors, part) => new RequestError(400, schemaSentence(errors, part)),
-    serverFactory: (handler) => httpServer(handler, options, refusalOf),
+    serverFactory: (handler) => httpServer(handler, options, earlyRefusals(inferences, metrics)),
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) => answerError(error, request, reply as FastifyReply, options),
   });
@@ -76,6 +68,7 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
 
   observeRequests(app, metrics);
   closeSilentConnections(app, () => metrics.running);
+  refuseWhileClosing(app);
   app.addHook('onRequest', (request, _reply, done) => {
     const { httpVersion, headers } = request.raw;
     const lacksHost = httpVersion === '1.1' && headers.host === undefined;
@@ -97,9 +90,42 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
   }
   const named = new Map(models.map((model) => [model.name, model]));
   await app.register(v2, { ...options, models: named, inferences, streams, isReady });
-  await app.register(streamSockets, { streams, maxMessage: options.maxBody });
+  await app.register(streamSockets, {
+    streams,
+    maxMessage: options.maxBody,
+    onOpen: (socket, request) => observeSocket(metrics, socket, request),
+  });
   await app.register(page, { models });
   return app;
+}
+
+/** What the queue has no room for, before Fastify: it is counted, but has no log line and no span. */
+function earlyRefusals(
+  inferences: ReadonlyMap<string, Inference>,
+  metrics: Metrics,
+): (request: IncomingMessage) => RequestError | undefined {
+  return ({ method, url }) => {
+    const [, name, version] = (method === 'POST' && inferPath.exec(url!)) || [];
+    const refusal = inferences.get(name ?? '')?.refusal();
+    if (refusal === undefined) return undefined;
+    const route = `/v2/models/:model${version === undefined ? '' : '/versions/:version'}/infer`;
+    metrics.requests.observe({ method: 'POST', route, status: 503 }, 0);
+    metrics.refusals.inc({ status: 503 });
+    return refusal;
+  };
+}
+
+/** Requests that come over connections that are open already. */
+function refuseWhileClosing(app: FastifyInstance): void {
+  let closing = false;
+  app.addHook('preClose', (done) => {
+    closing = true;
+    done();
+  });
+  app.addHook('onRequest', (_request, _reply, done) => {
+    const sentence = 'this instance closes: send the request to another one';
+    done(closing ? new RequestError(503, sentence, 1) : undefined);
+  });
 }
 
 function inferencesOf(

@@ -9,7 +9,7 @@
 // Who connects again, to any instance, says with last=… how many steps it has the outputs of.
 import websocket, { type WebSocket } from '@fastify/websocket';
 import type { Tensor } from 'dynaquant';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { on } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, RequestError } from './errors.js';
@@ -24,6 +24,7 @@ export interface SocketOptions {
   readonly maxMessage?: number;
   /** Milliseconds between two pings. Who has not answered one when the next is due has gone. */
   readonly pingInterval?: number;
+  readonly onOpen?: (socket: WebSocket, request: FastifyRequest) => void;
   /** Milliseconds for a client to take its last answer, and to answer the close frame. */
   readonly patience?: number;
 }
@@ -54,7 +55,7 @@ const idle = 4408;
 /** A Fastify plugin: `await app.register(streamSockets, { streams })`. */
 export async function streamSockets(
   app: FastifyInstance,
-  { streams, maxMessage = 4 * 2 ** 20, pingInterval = 30_000, patience = 3000 }: SocketOptions,
+  { streams, maxMessage = 4 * 2 ** 20, pingInterval = 30_000, patience = 3000, onOpen }: SocketOptions,
 ): Promise<void> {
   const connections = new Map<Connection, Promise<void>>();
   const pings = setInterval(() => {
@@ -88,7 +89,10 @@ export async function streamSockets(
     handler: () => {
       throw new RequestError(426, 'the request should open a WebSocket, but has no "Upgrade: websocket"');
     },
-    wsHandler: async (socket, { params: { model }, query }) => {
+    wsHandler: async (socket, request) => {
+      onOpen?.(socket, request as FastifyRequest);
+      const { model } = request.params;
+      const { query } = request;
       const connection = new Connection(socket, streams.get(model)!, query, patience);
       const served = connection.serve();
       connections.set(connection, served);

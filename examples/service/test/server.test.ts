@@ -3,26 +3,22 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { alone, binaryAnswer, binaryRequest, floats, infer, model, start, until } from './support.js';
+import {
+  alone,
+  binaryAnswer,
+  binaryRequest,
+  floats,
+  infer,
+  model,
+  readMetric,
+  sendRaw,
+  start,
+  until,
+} from './support.js';
 
 const request = (steps: number, seed = 1): object => ({
   inputs: [{ name: 'x', shape: [steps, 256], datatype: 'FP32', data: [...floats(steps * 256, seed)] }],
 });
-
-/** Sends bytes to a port as they are. Resolves with everything that comes back until the socket closes. */
-async function sendRaw(port: number, ...parts: readonly (string | Buffer | number)[]): Promise<string> {
-  const socket = connect(port, '127.0.0.1');
-  const received: Buffer[] = [];
-  socket.on('data', (chunk) => received.push(chunk));
-  socket.on('error', () => {}); // a reset is a closed socket too
-  const closed = once(socket, 'close');
-  for (const part of parts) {
-    if (typeof part === 'number') await sleep(part);
-    else socket.write(part);
-  }
-  await closed;
-  return Buffer.concat(received).toString();
-}
 
 /** A request of one sequence for the model 'slow', in the protocol's binary form. */
 function binary(steps: number, seed: number, id = ''): { headers: Record<string, string>; body: Buffer } {
@@ -37,10 +33,12 @@ function binary(steps: number, seed: number, id = ''): { headers: Record<string,
 test('more than the queue holds is 503 with Retry-After, and nobody gets the answer of another', async (t) => {
   const { url } = await start(t, { models: [model('slow')], maxQueue: 4, maxRows: 4, maxBatch: 2 });
   const requests = Array.from({ length: 40 }, (_, i) => binary(100, i + 1, `${i}`));
+  requests.forEach(({ headers }, i) => (headers['x-request-id'] = `${i}`));
   let refused = 0;
   await Promise.all(
     requests.map(async (request, i) => {
       const response = await fetch(`${url}/v2/models/slow/infer`, { method: 'POST', ...request });
+      assert.equal(response.headers.get('x-request-id'), `${i}`);
       if (response.status === 503) {
         refused++;
         assert.ok(Number(response.headers.get('retry-after')) >= 1);
@@ -54,6 +52,50 @@ test('more than the queue holds is 503 with Retry-After, and nobody gets the ans
     }),
   );
   assert.ok(refused > 0 && refused < 40, `${refused} refused`);
+  const route = 'method="POST",route="/v2/models/:model/infer",status="503"';
+  assert.equal(await readMetric(url, `service_request_seconds_count{${route}}`), refused);
+  assert.equal(await readMetric(url, 'service_refused_total{status="503"}'), refused);
+});
+
+test('a full queue refuses infer requests to its model alone, and counts no others', async (t) => {
+  const gone = new AbortController();
+  const options = { models: [model('slow'), model('char-lm')], maxQueue: 1, maxRows: 1, maxBatch: 1 };
+  const { url } = await start(t, { ...options, isReady: () => false });
+  const long = binary(1000, 1);
+  const post = (path: string, more: object): Promise<number> =>
+    fetch(url + path, { method: 'POST', ...more }).then(({ status }) => status);
+  const all = Array.from({ length: 20 }, () =>
+    post('/v2/models/slow/infer', { ...long, signal: gone.signal }).catch(() => 0),
+  );
+  await until(async () => (await post('/v2/models/slow/infer', long)) === 503);
+  const refused = await readMetric(url, 'service_refused_total{status="503"}');
+  assert.equal((await fetch(`${url}/v2/models/slow/infer`)).status, 404);
+  assert.equal(await post('/v2/models/slow/versions/9/infer', long), 404);
+  assert.equal(await post('/v2/models/char-lm/infer', { body: '{}' }), 400);
+  assert.equal((await fetch(`${url}/v2/health/ready`)).status, 503);
+  assert.equal((await fetch(`${url}/v2/models/slow/ready`)).status, 503);
+  assert.equal(await readMetric(url, 'service_refused_total{status="503"}'), refused);
+  assert.equal(await post('/v2/models/slow/versions/1/infer', long), 503);
+  gone.abort();
+  await Promise.all(all);
+});
+
+test('a request that comes while the server closes is 503 with a sentence', async (t) => {
+  const { app, port } = await start(t);
+  const body = JSON.stringify(request(1));
+  const head = `POST /v2/models/lstm-256/infer HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n`;
+  const begun = sendRaw(port, `${head}\r\n`, 200, body); // it holds the server open
+  const late = sendRaw(port, head, 100, `\r\n${body}`);
+  await sleep(50);
+  const closed = app.close();
+  const answer = await late;
+  assert.match(
+    answer,
+    /^HTTP\/1\.1 503 [^]*\{"error":"this instance closes: send the request to another one"\}$/,
+  );
+  assert.match(answer, /\r\nretry-after: 1\r\n/);
+  assert.match(await begun, /^HTTP\/1\.1 200 /);
+  await closed;
 });
 
 test('a client that goes leaves the queue', async (t) => {
@@ -128,6 +170,16 @@ test('a client that sends too often gets 429, health does not', async (t) => {
   assert.equal((await fetch(`${url}/v2/health/live`)).status, 200);
   await sleep(1100);
   assert.equal((await fetch(`${url}/v2`)).status, 200);
+});
+
+test('behind a proxy an address is the one that the proxy wrote, not one that the client did', async (t) => {
+  const { url } = await start(t, { maxRate: 2, trustProxy: 1 });
+  const get = async (addresses: string): Promise<number> =>
+    (await fetch(`${url}/v2`, { headers: { 'x-forwarded-for': addresses } })).status;
+  const spoofed: number[] = [];
+  for (const i of [1, 2, 3, 4]) spoofed.push(await get(`10.0.0.${i}, 192.0.2.7`));
+  assert.ok(spoofed.includes(429), `${spoofed.join()}`);
+  assert.equal(await get('192.0.2.8'), 200);
 });
 
 test('a socket that sends garbage gets a 4xx and is closed', async (t) => {

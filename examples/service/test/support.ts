@@ -1,6 +1,7 @@
 import { manualSeed, nn, quantization, Tensor } from 'dynaquant';
 import type { FastifyInstance } from 'fastify';
-import type { AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import { connect, type AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '../src/config.js';
@@ -76,6 +77,30 @@ export async function start(
   await app.listen({ host: '127.0.0.1', port: at });
   const { port } = app.server.address() as AddressInfo;
   return { app, port, url: `http://127.0.0.1:${port}` };
+}
+
+/** Sends bytes to a port as they are. Resolves with everything that comes back until the socket closes. */
+export async function sendRaw(
+  port: number,
+  ...parts: readonly (string | Buffer | number)[]
+): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  const received: Buffer[] = [];
+  socket.on('data', (chunk) => received.push(chunk));
+  socket.on('error', () => {}); // a reset is a closed socket too
+  const closed = once(socket, 'close');
+  for (const part of parts) {
+    if (typeof part === 'number') await sleep(part);
+    else socket.write(part);
+  }
+  await closed;
+  return Buffer.concat(received).toString();
+}
+
+/** The value of a metric, named as in the text of /metrics. 0 if it is not there. */
+export async function readMetric(url: string, name: string): Promise<number> {
+  const lines = (await (await fetch(`${url}/metrics`)).text()).split('\n');
+  return Number(lines.find((line) => line.startsWith(`${name} `))?.slice(name.length + 1) ?? 0);
 }
 
 /** Posts to infer, and reads the JSON of the answer. */
