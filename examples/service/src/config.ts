@@ -43,6 +43,8 @@ export function readConfig(env: Environment): Config {
     maxRows: integer('MAX_ROWS', 64, 1, 4096),
     maxSteps: integer('MAX_STEPS', 1024, 1, 65536),
     maxBody: integer('MAX_BODY_BYTES', 4 * 2 ** 20, 1024, 2 ** 30),
+    maxPending: integer('MAX_PENDING_BYTES', 256 * 2 ** 20, 1024, 2 ** 40),
+    maxJSONNumbers: integer('MAX_JSON_NUMBERS', 2 ** 18, 1, 2 ** 24),
     maxRate: integer('MAX_RATE', 1000, 0, 1_000_000),
     maxConnections: integer('MAX_CONNECTIONS', 4096, 1, 1_000_000),
     requestTimeout: integer('REQUEST_TIMEOUT_MS', 10_000, 100, 3_600_000),
@@ -57,6 +59,12 @@ export function readConfig(env: Environment): Config {
   };
   if (config.maxRows > config.maxQueue)
     throw wrong('MAX_ROWS', `at most MAX_QUEUE, which is ${config.maxQueue}`, String(config.maxRows));
+  if (config.maxBody > config.maxPending)
+    throw wrong(
+      'MAX_BODY_BYTES',
+      `at most MAX_PENDING_BYTES, which is ${config.maxPending}`,
+      String(config.maxBody),
+    );
   return config;
 }
 

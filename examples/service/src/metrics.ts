@@ -96,6 +96,12 @@ export class Metrics {
     this.readings.push([this.live, { model }, count]);
   }
 
+  watchMemory(used: () => number): void {
+    const help =
+      'Bytes that requests take: bodies, what waits or computes, and answers that clients have not taken';
+    this.readings.push([this.gauge('service_pending_bytes', help, []), {}, used]);
+  }
+
   /** All of them, as Prometheus reads them. */
   text(): Promise<string> {
     for (const [gauge, labels, read] of this.readings) gauge.set(labels, read());

@@ -14,9 +14,10 @@ import { RequestError, describe } from './errors.js';
 import { answerBrokenRequest, httpServer, type HTTPLimits } from './http-server.js';
 import { Inference } from './inference.js';
 import type { LiveStreams } from './live-streams.js';
+import { MemoryBudget } from './memory.js';
 import type { Metrics } from './metrics.js';
 import type { Model } from './models.js';
-import { observeRequests, observeSocket, requestId } from './observe.js';
+import { observeRequests, observeSocket, requestId, whenOver } from './observe.js';
 import { page } from './page/page.js';
 import { schemaSentence } from './v2-body.js';
 import { v2 } from './v2.js';
@@ -26,6 +27,10 @@ import { streamSockets } from './websocket.js';
 export interface ServerOptions extends BatcherOptions, SizeLimits, HTTPLimits {
   /** Bytes of a request's body. */
   readonly maxBody: number;
+  /** Bytes that all requests may take: bodies, what waits or computes, and answers that clients have not taken. */
+  readonly maxPending: number;
+  /** Numbers of an answer in JSON. */
+  readonly maxJSONNumbers: number;
   /** Requests a second of a client's address. 0: any number. */
   readonly maxRate: number;
   /** How many proxies are in front: so many addresses at the end of `X-Forwarded-For` are theirs to write. */
@@ -80,6 +85,9 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
     ({ method, url }, reply) =>
       void reply.status(404).send({ error: `there is no ${method} ${describe(url)}` }),
   );
+  const memory = new MemoryBudget(options.maxPending);
+  metrics.watchMemory(() => memory.used);
+  countBodies(app, memory, options.maxBody);
   app.get('/metrics', { config: { rateLimit: false } }, async (_request, reply) =>
     reply.type(metrics.registry.contentType).send(await metrics.text()),
   );
@@ -89,7 +97,7 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
     metrics.watchQueue(name, 'stream', () => live.pending);
   }
   const named = new Map(models.map((model) => [model.name, model]));
-  await app.register(v2, { ...options, models: named, inferences, streams, isReady });
+  await app.register(v2, { ...options, models: named, inferences, streams, isReady, memory });
   await app.register(streamSockets, {
     streams,
     maxMessage: options.maxBody,
@@ -113,6 +121,16 @@ function earlyRefusals(
     metrics.refusals.inc({ status: 503 });
     return refusal;
   };
+}
+
+/** Takes the memory of bodies before they are read. One whose length is not known may become as long as any. */
+function countBodies(app: FastifyInstance, memory: MemoryBudget, maxBody: number): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers;
+    const bytes = encoding === undefined ? Number(length) : maxBody;
+    if (bytes > 0 && bytes <= maxBody) whenOver(request, reply, memory.take(bytes)); // longer ones are not read
+    done();
+  });
 }
 
 /** Requests that come over connections that are open already. */

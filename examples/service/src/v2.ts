@@ -3,7 +3,9 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { RequestError, describe } from './errors.js';
 import type { Inference } from './inference.js';
 import type { LiveStreams } from './live-streams.js';
+import type { MemoryBudget } from './memory.js';
 import type { Model } from './models.js';
+import { whenOver } from './observe.js';
 import { inferSchema, inputBytes, lengthHeader, parseBody, type InferBody } from './v2-body.js';
 import { sequencesOf, tensorOf, type Sequences, type SizeLimits } from './v2-tensors.js';
 
@@ -14,6 +16,9 @@ export interface V2Options extends SizeLimits {
   readonly streams: ReadonlyMap<string, LiveStreams>;
   /** Whether requests should come here. */
   readonly isReady: () => boolean | Promise<boolean>;
+  readonly memory: MemoryBudget;
+  /** Numbers of an answer in JSON. */
+  readonly maxJSONNumbers: number;
 }
 
 declare module 'fastify' {
@@ -113,8 +118,16 @@ async function inferRoutes(
         const model = options.modelOf(request);
         const sequences = readInput(model, request, options);
         const wantsBytes = readOutput(model, request.body);
-        const answer = await compute(model, sequences, request.body, options, goneSignal(reply));
-        return sendAnswer(reply, model, sequences, { id: request.body.id, ...answer }, wantsBytes);
+        const release = options.memory.take(bytesFor(model, sequences, wantsBytes, options));
+        try {
+          const signal = goneSignal(request, reply);
+          const answer = await compute(model, sequences, request.body, options, signal);
+          whenOver(request, reply, release);
+          return sendAnswer(reply, model, sequences, { id: request.body.id, ...answer }, wantsBytes);
+        } catch (error) {
+          release();
+          throw error;
+        }
       },
     );
   }
@@ -138,6 +151,27 @@ function readOutput(model: Model, { outputs, parameters }: InferBody): boolean {
       `outputs[0].name should be '${model.output.name}', got ${describe(selected.name)}`,
     );
   return selected?.parameters?.binary_data ?? parameters?.binary_data_output ?? false;
+}
+
+/**
+ * Bytes of memory that an input and its answer take. A number of the output takes 4 as it was computed. In the answer
+ * it takes 4 again, or some 20 in JSON.
+ *
+ * @throws {RequestError} 400 when the answer is too long for JSON, which would keep all others waiting
+ */
+function bytesFor(
+  { output: { features } }: Model,
+  { batch, steps, data }: Sequences,
+  wantsBytes: boolean,
+  { maxJSONNumbers }: V2Options,
+): number {
+  const numbers = batch * steps * features;
+  if (!wantsBytes && numbers > maxJSONNumbers)
+    throw new RequestError(
+      400,
+      `parameters.binary_data_output should be true for more than ${maxJSONNumbers} numbers of output, got ${numbers} in JSON`,
+    );
+  return data.byteLength + numbers * (wantsBytes ? 8 : 24);
 }
 
 interface Answer {
@@ -185,10 +219,10 @@ async function compute(
 }
 
 /** Aborted when the client goes before it has its answer. */
-function goneSignal({ raw }: FastifyReply): AbortSignal {
+function goneSignal(request: FastifyRequest, reply: FastifyReply): AbortSignal {
   const gone = new AbortController();
-  raw.once('close', () => {
-    if (!raw.writableFinished) gone.abort(new RequestError(499, 'the client has gone'));
+  whenOver(request, reply, () => {
+    if (!reply.raw.writableFinished) gone.abort(new RequestError(499, 'the client has gone'));
   });
   return gone.signal;
 }

@@ -130,6 +130,12 @@ test('each option is checked', () => {
     ['MAX_ROWS', '2000', /^MAX_ROWS should be at most MAX_QUEUE, which is 512, got '2000'$/],
     ['MODELS', 'char-lm,gpt', /^MODELS should be some of char-lm,lstm-256,lstm-512, got 'char-lm,gpt'$/],
     ['LOG_LEVEL', 'loud', /^LOG_LEVEL should be one of info, trace, .+, got 'loud'$/],
+    [
+      'MAX_PENDING_BYTES',
+      '5000',
+      /^MAX_BODY_BYTES should be at most MAX_PENDING_BYTES, which is 5000, got '4194304'$/,
+    ],
+    ['MAX_JSON_NUMBERS', '0', /^MAX_JSON_NUMBERS should be an integer from 1 to /],
     ['TRUST_PROXY', 'true', /^TRUST_PROXY should be an integer from 0 to 100, got 'true'$/],
     ['REDIS_URL', 'http://user:secret@x', /^REDIS_URL should be a URL such as redis:[^@]+, or local$/],
   ] as [string, string, RegExp][])
