@@ -6,6 +6,7 @@ import { nn, setNumThreads, Tensor } from 'dynaquant';
 import { once } from 'node:events';
 import { parseArgs } from 'node:util';
 import { WebSocket } from 'ws';
+import { Inference } from '../src/inference.js';
 import { buildModel } from '../src/models.js';
 import { startService, type Service } from './service.js';
 import { closedLoop, median, report, samplesOf, Tally } from './tally.js';
@@ -19,7 +20,7 @@ const { values } = parseArgs({
   },
 });
 const rounds = 5;
-const slice = Number(values.seconds) / (4 * rounds);
+const slice = Number(values.seconds) / (6 * rounds);
 const count = Number(values.streams);
 const model = buildModel(values.model);
 const { features } = model.input;
@@ -97,7 +98,28 @@ async function compare(
   );
 }
 
+const local = [1, 64].map((maxBatch) => new Inference(model, { maxBatch, maxDelay: 2, maxQueue: 1000 }, {}));
+/** The service's batcher alone, without a network, which costs as much as a step in a batch or more. */
+async function inProcess(inference: Inference, seconds: number): Promise<number> {
+  const begin = performance.now();
+  let answers = 0;
+  await Promise.all(
+    Array.from({ length: count }, async (_, i) => {
+      while (performance.now() - begin < 1000 * seconds) {
+        const { input, output } = samples[(i + answers) % samples.length]!;
+        const data = new Float32Array(input.buffer as ArrayBuffer);
+        const answer = await inference.infer({ batch: 1, steps: 1, data, leading: [1] });
+        if (!output.equals(Buffer.copyBytesFrom(answer)))
+          throw new Error('other bytes than a lone call gives');
+        answers++;
+      }
+    }),
+  );
+  return answers / ((performance.now() - begin) / 1000);
+}
+
 console.log(`${values.model}, ${count} streams`);
+await compare('in one process, without a network', (_service, index) => inProcess(local[index]!, slice));
 await compare('live streams over WebSockets', (service) => liveStreams(service, slice));
 await compare('requests of one step over HTTP', (service, index) =>
   closedLoop(service, count, slice, tallies[index]!.tally),

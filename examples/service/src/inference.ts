@@ -44,7 +44,7 @@ export class Inference {
    *
    * @throws {RequestError} 400 when the model does not take the numbers, 503 when too many wait
    */
-  async infer(sequences: Sequences, signal: AbortSignal): Promise<Float32Array> {
+  async infer(sequences: Sequences, signal?: AbortSignal): Promise<Float32Array> {
     const span = trace.getSpanContext(context.active());
     const link = span === undefined ? undefined : { context: span };
     try {

@@ -16,25 +16,31 @@ export interface Part {
 export async function stepTogether(streams: nn.Streams, model: Model, parts: readonly Part[]): Promise<void> {
   const longestFirst = [...parts].sort((a, b) => b.output.length - a.output.length);
   const ids = longestFirst.map(({ id }) => id);
-  const { data } = await streams.stepAsync(ids, pack(model, longestFirst));
-  unpack(model, data, longestFirst);
+  const { rows, batchSizes } = pack(model, longestFirst);
+  if (batchSizes.length === 1) {
+    // Steps of one each need no PackedSequence, which would be copied once more.
+    unpack(model, await streams.stepAsync(ids, rows), longestFirst);
+  } else {
+    const sizes = new Tensor(BigInt64Array.from(batchSizes, BigInt), [batchSizes.length]);
+    const { data } = await streams.stepAsync(ids, new nn.utils.rnn.PackedSequence(rows, sizes));
+    unpack(model, data, longestFirst);
+  }
 }
 
 /** The first step of all parts, then the second of those that have one, and so on. */
-function pack(model: Model, parts: readonly Part[]): nn.utils.rnn.PackedSequence {
+function pack(model: Model, parts: readonly Part[]): { rows: Tensor; batchSizes: readonly number[] } {
   const width = Math.max(1, model.input.features);
   const size = parts.reduce((sum, { input }) => sum + input.length, 0);
   const data = model.input.datatype === 'FP32' ? new Float32Array(size) : new BigInt64Array(size);
-  const batchSizes: bigint[] = [];
+  const batchSizes: number[] = [];
   let at = 0;
   for (let start = 0; start < parts[0]!.input.length; start += width) {
     let count = 0;
     for (; count < parts.length && parts[count]!.input.length > start; count++, at += width)
       data.set(parts[count]!.input.subarray(start, start + width) as never, at);
-    batchSizes.push(BigInt(count));
+    batchSizes.push(count);
   }
-  const sizes = new Tensor(BigInt64Array.from(batchSizes), [batchSizes.length]);
-  return new nn.utils.rnn.PackedSequence(tensorOf(model, data), sizes);
+  return { rows: tensorOf(model, data), batchSizes };
 }
 
 function unpack(model: Model, packed: Tensor, parts: readonly Part[]): void {
