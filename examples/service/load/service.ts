@@ -18,6 +18,9 @@ export interface Service {
   kill(): Promise<void>;
 }
 
+// Who is stopped by a signal has no 'exit' of its own, and would leave services behind.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+
 /** Starts the service with one compute thread and options from `env`, and waits until it is ready. */
 export async function startService(env: Record<string, string>): Promise<Service> {
   const port = await freePort();
