@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { nn, Tensor } from 'dynaquant';
@@ -79,6 +79,17 @@ test('a line has the same score in chunks of any size', async () => {
   assert.deepEqual(
     readdirSync(folder).filter((name) => name.startsWith('chunks')),
     ['chunks', 'chunks.out'],
+  );
+});
+
+test('an id comes back, whatever it holds', async () => {
+  const id = 'a\u2028b\u2029c\n{"line":9,}';
+  const file = join(folder, 'ids');
+  writeFileSync(file, `${JSON.stringify({ text: 'a', id })}\n`);
+  const scores = await scoreHere(file);
+  assert.deepEqual(
+    scores.map((line) => line['id']),
+    [id],
   );
 });
 
@@ -174,6 +185,8 @@ test('chunks hold as many rows as they may, and a megabyte at most', async () =>
 
 test('an argument that does not fit is refused with a sentence', async () => {
   const file = writeLines(join(folder, 'arguments'), texts(1));
+  const link = join(folder, 'link');
+  symlinkSync(file, link);
   const wrong: readonly (readonly [string[], RegExp])[] = [
     [[], /^score takes one FILE, got none/],
     [[file, file], /^score takes one FILE, got .* /],
@@ -188,6 +201,8 @@ test('an argument that does not fit is refused with a sentence', async () => {
     [[file, '--workers', '0', '--redis', '/a'], /^--workers 0 scores in this process/],
     [[file, '--output', folder], /^--output should be a file, but .* is a folder/],
     [[file, '--output', join(folder, 'no', 'where')], /^--output should be in a folder that exists/],
+    [[file, '--output', link], /^--output should be a file of its own/],
+    [[file, '--output', '/dev/null'], /^--output should be a file of its own/],
     [[file, '--output', file], /^--output should be another file than FILE/],
     [[file, '--nonsense'], /^Unknown option '--nonsense'/],
   ];

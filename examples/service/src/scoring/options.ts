@@ -1,5 +1,5 @@
 // What the command `score` is told.
-import { realpathSync, statSync } from 'node:fs';
+import { lstatSync, realpathSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { getNumThreads } from 'dynaquant';
@@ -66,7 +66,7 @@ export function optionsOf(
     throw new RangeError(`--model should be one of ${modelNames.join(', ')}, got '${values.model}'`);
   if (values.remote && values.workers !== undefined)
     throw new RangeError('--remote starts no workers, so --workers should not be given beside it');
-  const workers = integer('--workers', values.workers ?? String(getNumThreads()), 0, 256);
+  const workers = integer('--workers', values.workers ?? String(Math.min(getNumThreads(), 256)), 0, 256);
   if (workers === 0 && values.redis !== undefined)
     throw new RangeError('--workers 0 scores in this process, so --redis should not be given beside it');
   const redis = redisOf(values.redis ?? env['REDIS_URL']);
@@ -106,6 +106,10 @@ function checkOutput(file: string, output: string): void {
   const there = statSync(output, { throwIfNoEntry: false });
   if (output === '' || there?.isDirectory() === true)
     throw new RangeError(`--output should be a file, but '${output}' is ${there ? 'a folder' : 'no name'}`);
+  if (lstatSync(output, { throwIfNoEntry: false })?.isFile() === false)
+    throw new RangeError(
+      `--output should be a file of its own, because it is replaced, but '${output}' is none`,
+    );
   if (statSync(dirname(output), { throwIfNoEntry: false })?.isDirectory() !== true)
     throw new RangeError(`--output should be in a folder that exists, got '${output}'`);
   const isInput = there !== undefined && statSync(file, { throwIfNoEntry: false })?.ino === there.ino;

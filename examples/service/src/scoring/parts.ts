@@ -75,9 +75,12 @@ export class Parts {
 
 /** A part has as many lines as its chunk, and begins and ends with the chunk's first and last. Their numbers rise. */
 function checkPart({ number, rows, firstLine, lastLine }: Chunk, text: string): void {
-  const numbers = Array.from(text.matchAll(/^\{"line":(\d+),.*\}\n/gm), ([, line]) => Number(line));
+  const lines = text.split('\n');
+  const end = lines.pop();
+  // An id may hold U+2028, which is the end of a line for `.` and `^`.
+  const numbers = lines.map((line) => Number(/^\{"line":(\d+),.*\}$/s.exec(line)?.[1] ?? NaN));
   const isRising = numbers.every((line, i) => i === 0 || line > numbers[i - 1]!);
-  const isWhole = text.split('\n').length === rows + 1 && numbers.length === rows;
+  const isWhole = end === '' && numbers.length === rows;
   if (!isRising || !isWhole || numbers[0] !== firstLine || numbers.at(-1) !== lastLine)
     throw new Error(
       `chunk ${number} should have an answer for each of the ${rows} rows of lines ${firstLine} to ${lastLine}, ` +
