@@ -43,7 +43,7 @@ export function readConfig(env: Environment): Config {
     maxRows: integer('MAX_ROWS', 64, 1, 4096),
     maxSteps: integer('MAX_STEPS', 1024, 1, 65536),
     maxBody: integer('MAX_BODY_BYTES', 4 * 2 ** 20, 1024, 2 ** 30),
-    maxPending: integer('MAX_PENDING_BYTES', 256 * 2 ** 20, 1024, 2 ** 40),
+    maxPending: integer('MAX_PENDING_BYTES', 512 * 2 ** 20, 1024, 2 ** 40),
     maxJSONNumbers: integer('MAX_JSON_NUMBERS', 2 ** 18, 1, 2 ** 24),
     maxRate: integer('MAX_RATE', 1000, 0, 1_000_000),
     maxConnections: integer('MAX_CONNECTIONS', 4096, 1, 1_000_000),

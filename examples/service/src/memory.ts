@@ -13,11 +13,11 @@ export class MemoryBudget {
   }
 
   /**
-   * Takes some bytes, until the function that it returns is called.
+   * Takes some bytes. The function that it returns gives so many of them back, or all that are left.
    *
    * @throws {RequestError} 503 when there is no room for them, 400 when there never will be
    */
-  take(bytes: number): () => void {
+  take(bytes: number): (some?: number) => void {
     if (bytes > this.limit)
       throw new RequestError(
         400,
@@ -30,10 +30,10 @@ export class MemoryBudget {
         1,
       );
     this.taken += bytes;
-    let isHeld = true;
-    return () => {
-      if (isHeld) this.taken -= bytes;
-      isHeld = false;
+    let left = bytes;
+    return (some = left) => {
+      this.taken -= some;
+      left -= some;
     };
   }
 }

@@ -13,6 +13,8 @@ export interface Model {
    * depends on who shares a batch.
    */
   readonly layers: readonly nn.Module[];
+  /** Numbers that the layer with the most of them makes of a step, from which the memory of a request is reckoned. */
+  readonly widestLayer: number;
   /** What the tokens of a language model stand for. */
   readonly vocabulary?: readonly string[];
 }
@@ -40,6 +42,7 @@ function charLM(): Model {
     input: { name: 'tokens', datatype: 'INT64', features: 0 },
     output: { name: 'logits', datatype: 'FP32', features: vocabulary.length },
     layers: [embedding!, quantized(lstm!), quantized(decoder!)],
+    widestLayer: 256,
     vocabulary,
   };
 }
@@ -52,6 +55,7 @@ function seededLSTM(units: number): Model {
     input: { name: 'x', datatype: 'FP32', features: units },
     output: { name: 'output', datatype: 'FP32', features: units },
     layers: [quantized(new nn.LSTM(units, units))],
+    widestLayer: units,
   };
 }
 

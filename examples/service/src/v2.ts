@@ -114,22 +114,29 @@ async function inferRoutes(
         schema: { body: inferSchema },
         onRequest: async (request) => void options.modelOf(request), // before the body is read
       },
-      async (request, reply) => {
-        const model = options.modelOf(request);
-        const sequences = readInput(model, request, options);
-        const wantsBytes = readOutput(model, request.body);
-        const release = options.memory.take(bytesFor(model, sequences, wantsBytes, options));
-        try {
-          const signal = goneSignal(request, reply);
-          const answer = await compute(model, sequences, request.body, options, signal);
-          whenOver(request, reply, release);
-          return sendAnswer(reply, model, sequences, { id: request.body.id, ...answer }, wantsBytes);
-        } catch (error) {
-          release();
-          throw error;
-        }
-      },
+      (request, reply) => infer(request, reply, options.modelOf(request), options),
     );
+  }
+}
+
+async function infer(
+  request: FastifyRequest<{ Body: InferBody }>,
+  reply: FastifyReply,
+  model: Model,
+  options: V2Options,
+): Promise<FastifyReply> {
+  const sequences = readInput(model, request, options);
+  const wantsBytes = readOutput(model, request.body);
+  const bytes = bytesOf(model, sequences, wantsBytes, options);
+  const giveBack = options.memory.take(bytes.computing + bytes.answer);
+  try {
+    const answer = await compute(model, sequences, request.body, options, goneSignal(request, reply));
+    giveBack(bytes.computing);
+    whenOver(request, reply, giveBack);
+    return sendAnswer(reply, model, sequences, { id: request.body.id, ...answer }, wantsBytes);
+  } catch (error) {
+    giveBack();
+    throw error;
   }
 }
 
@@ -154,24 +161,26 @@ function readOutput(model: Model, { outputs, parameters }: InferBody): boolean {
 }
 
 /**
- * Bytes of memory that an input and its answer take. A number of the output takes 4 as it was computed. In the answer
- * it takes 4 again, or some 20 in JSON.
+ * Bytes of memory that a request takes until its answer is computed, and that the answer takes until it is sent. The
+ * kernels have some four copies of the widest layer's outputs at a time. A number of the output takes 4 bytes as it was
+ * computed, and as many in the answer, or some 20 in JSON.
  *
  * @throws {RequestError} 400 when the answer is too long for JSON, which would keep all others waiting
  */
-function bytesFor(
-  { output: { features } }: Model,
+function bytesOf(
+  { output: { features }, widestLayer }: Model,
   { batch, steps, data }: Sequences,
   wantsBytes: boolean,
   { maxJSONNumbers }: V2Options,
-): number {
+): { computing: number; answer: number } {
   const numbers = batch * steps * features;
   if (!wantsBytes && numbers > maxJSONNumbers)
     throw new RequestError(
       400,
       `parameters.binary_data_output should be true for more than ${maxJSONNumbers} numbers of output, got ${numbers} in JSON`,
     );
-  return data.byteLength + numbers * (wantsBytes ? 8 : 24);
+  const computing = data.byteLength + 4 * 4 * batch * steps * widestLayer;
+  return { computing, answer: numbers * (wantsBytes ? 8 : 24) };
 }
 
 interface Answer {

@@ -32,7 +32,7 @@ function binary(steps: number, seed: number, id = ''): { headers: Record<string,
 
 test('more than the queue holds is 503 with Retry-After, and nobody gets the answer of another', async (t) => {
   const { url } = await start(t, { models: [model('slow')], maxQueue: 4, maxRows: 4, maxBatch: 2 });
-  const requests = Array.from({ length: 40 }, (_, i) => binary(100, i + 1, `${i}`));
+  const requests = Array.from({ length: 40 }, (_, i) => binary(300, i + 1, `${i}`));
   requests.forEach(({ headers }, i) => (headers['x-request-id'] = `${i}`));
   let refused = 0;
   await Promise.all(
@@ -47,7 +47,7 @@ test('more than the queue holds is 503 with Retry-After, and nobody gets the ans
       } else {
         const { json, data } = await binaryAnswer(response);
         assert.equal(json['id'], `${i}`);
-        assert.deepEqual(data, alone('slow', floats(100 * 4, i + 1)));
+        assert.deepEqual(data, alone('slow', floats(300 * 4, i + 1)));
       }
     }),
   );

@@ -30,7 +30,7 @@ function slow(): Model {
     ),
   );
   const input = { name: 'x', datatype: 'FP32', features: 4 } as const;
-  return { name: 'slow', input, output: { ...input, name: 'output' }, layers };
+  return { name: 'slow', input, output: { ...input, name: 'output' }, layers, widestLayer: 1024 };
 }
 
 const built = new Map<string, Model>();
