@@ -143,14 +143,18 @@ export class Batcher<Job, Result> {
     this.schedule();
   }
 
-  /** Where a batch fails, each of its jobs is tried alone, so that only those fail that are to blame. */
+  /** Where a batch fails, each of its halves is tried alone, and so on, so that only those jobs fail that are to blame. */
   private async settle(batch: readonly Waiting<Job, Result>[]): Promise<void> {
     try {
       const results = await this.run(batch.map(({ job }) => job));
       batch.forEach(({ resolve }, i) => resolve(results[i]!));
     } catch (error) {
       if (batch.length === 1) batch[0]!.reject(error);
-      else for (const waiting of batch) await this.settle([waiting]);
+      else {
+        const half = batch.length >> 1;
+        await this.settle(batch.slice(0, half));
+        await this.settle(batch.slice(half));
+      }
     }
   }
 

@@ -19,8 +19,14 @@ export function describe(value: unknown): string {
   return text.length > 50 ? `${text.slice(0, 50)}…` : text;
 }
 
-/** What a model refuses to compute, such as numbers that overflow, is the client's error; anything else is ours. */
-export function refusedNumbers(error: unknown): unknown {
+/**
+ * What a model refuses to compute, such as numbers that overflow, is the client's error; anything else is ours.
+ *
+ * @param where - the client's name for the numbers
+ */
+export function refusedNumbers(error: unknown, where = 'data'): unknown {
   const { code, message } = error as NodeJS.ErrnoException;
-  return typeof code === 'string' && code.startsWith('ERR_') ? new RequestError(400, message) : error;
+  return typeof code === 'string' && code.startsWith('ERR_')
+    ? new RequestError(400, `${where} should be numbers that the model can compute with, but ${message}`)
+    : error;
 }

@@ -50,7 +50,7 @@ export class Inference {
     try {
       return await this.batcher.submit({ sequences, link }, sequences.batch, signal);
     } catch (error) {
-      throw refusedNumbers(error);
+      throw refusedNumbers(error, 'inputs[0].data');
     }
   }
 

@@ -19,7 +19,11 @@ export interface InferBody {
   readonly inputs: readonly TensorJSON[];
   readonly outputs?: readonly {
     readonly name: string;
-    readonly parameters?: { readonly binary_data?: boolean };
+    readonly parameters?: {
+      readonly binary_data?: boolean;
+      readonly classification?: unknown;
+      readonly shared_memory_region?: unknown;
+    };
   }[];
 }
 

@@ -157,6 +157,12 @@ function readOutput(model: Model, { outputs, parameters }: InferBody): boolean {
       400,
       `outputs[0].name should be '${model.output.name}', got ${describe(selected.name)}`,
     );
+  // Passed over, these would change what the answer means, or where it is.
+  for (const name of ['classification', 'shared_memory_region'] as const) {
+    const value = selected?.parameters?.[name];
+    if (value !== undefined)
+      throw new RequestError(400, `outputs[0].parameters should not have ${name}, got ${describe(value)}`);
+  }
   return selected?.parameters?.binary_data ?? parameters?.binary_data_output ?? false;
 }
 

@@ -116,8 +116,16 @@ test('where a batch fails, only the jobs fail that are to blame', async () => {
     outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value : String(outcome.reason))),
     [2, 'Error: unlucky', 6],
   );
-  assert.deepEqual(batches, [[1, 13, 3], [1], [13], [3]]);
+  assert.deepEqual(batches, [[1, 13, 3], [1], [13, 3], [13], [3]]);
   assert.equal(await batcher.submit(4), 8);
+});
+
+test('a job that fails costs few batches more', async () => {
+  const { batcher, batches } = doubling({ maxBatch: 64 });
+  const jobs = Array.from({ length: 64 }, (_, i) => (i === 40 ? 13 : 100 + i));
+  const outcomes = await Promise.allSettled(jobs.map((job) => batcher.submit(job)));
+  assert.equal(outcomes.filter(({ status }) => status === 'rejected').length, 1);
+  assert.equal(batches.length, 13); // two for each halving of 64, after the one that failed
 });
 
 test('full batches join those that compute, up to a limit; others wait', async () => {

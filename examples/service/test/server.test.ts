@@ -233,7 +233,7 @@ test('more connections than allowed are closed', async (t) => {
   assert.equal(closed.filter(Boolean).length, 2);
 });
 
-test('metrics count requests, batches and refusals', async (t) => {
+test('metrics count requests and batches', async (t) => {
   const { url } = await start(t);
   await infer(url, 'lstm-256', request(2));
   await infer(url, 'lstm-256', {});

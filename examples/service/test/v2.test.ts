@@ -207,6 +207,16 @@ const bad: [what: string, body: unknown, sentence: RegExp][] = [
     /^outputs\[0\]\.name should be 'output', got "h"$/,
   ],
   [
+    'classes instead of numbers',
+    { inputs: [good], outputs: [{ name: 'output', parameters: { classification: 3 } }] },
+    /^outputs\[0\]\.parameters should not have classification, got 3$/,
+  ],
+  [
+    'an output in shared memory',
+    { inputs: [good], outputs: [{ name: 'output', parameters: { shared_memory_region: 'a' } }] },
+    /^outputs\[0\]\.parameters should not have shared_memory_region, got "a"$/,
+  ],
+  [
     'a size without bytes',
     { inputs: [{ ...good, data: undefined, parameters: { binary_data_size: 1024 } }] },
     /there is no Inference-Header-Content-Length$/,
@@ -271,7 +281,7 @@ test('numbers that overflow are an error of their own request only', async (t) =
     answers.map(({ status }) => status),
     [200, 400, 200],
   );
-  assert.match(answers[1]!.json.error!, /overflows float32/);
+  assert.match(answers[1]!.json.error!, /^inputs\[0\]\.data should be numbers .+ overflows float32/);
   const [output] = answers[2]!.json['outputs'] as { data: number[] }[];
   assert.deepEqual(Float32Array.from(output!.data), alone('lstm-256', data));
 });
