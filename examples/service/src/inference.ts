@@ -1,10 +1,9 @@
-import { SpanStatusCode, context, trace, type Link } from '@opentelemetry/api';
+import type { Link } from '@opentelemetry/api';
 import { getNumThreads, nn } from 'dynaquant';
 import { Batcher, type BatcherEvents, type BatcherOptions } from './batcher.js';
 import { refusedNumbers, type RequestError } from './errors.js';
 import type { Model } from './models.js';
-import { tracer } from './observe.js';
-import { stepTogether, type Part } from './packing.js';
+import { linkToRequest, stepTogether, type Part } from './packing.js';
 import type { Sequences } from './v2-tensors.js';
 
 interface Job {
@@ -45,8 +44,7 @@ export class Inference {
    * @throws {RequestError} 400 when the model does not take the numbers, 503 when too many wait
    */
   async infer(sequences: Sequences, signal?: AbortSignal): Promise<Float32Array> {
-    const span = trace.getSpanContext(context.active());
-    const link = span === undefined ? undefined : { context: span };
+    const link = linkToRequest();
     try {
       return await this.batcher.submit({ sequences, link }, sequences.batch, signal);
     } catch (error) {
@@ -55,22 +53,15 @@ export class Inference {
   }
 
   private async run(jobs: readonly Job[]): Promise<Float32Array[]> {
-    const { name, output } = this.model;
-    const outputs = jobs.map(
-      ({ sequences: { batch, steps } }) => new Float32Array(batch * steps * output.features),
-    );
+    const { features } = this.model.output;
+    const outputs = jobs.map(({ sequences: { batch, steps } }) => new Float32Array(batch * steps * features));
     const parts = jobs.flatMap(({ sequences }, i) => this.partsOf(sequences, outputs[i]!));
-    const links = jobs.flatMap(({ link }) => link ?? []);
-    const span = tracer.startSpan('batch', { attributes: { model: name, rows: parts.length }, links });
+    const links = jobs.map(({ link }) => link);
     try {
-      await stepTogether(this.streams, this.model, parts);
+      await stepTogether(this.streams, this.model, parts, links);
       return outputs;
-    } catch (error) {
-      span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).message });
-      throw error;
     } finally {
       for (const { id } of parts) this.streams.close(id);
-      span.end();
     }
   }
 

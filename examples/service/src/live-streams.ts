@@ -1,27 +1,20 @@
 // Live streams that move between instances: a step is answered once its state is in the store.
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Tensor } from 'dynaquant';
 import type { BatcherEvents } from './batcher.js';
-import { describe, RequestError } from './errors.js';
+import { RequestError } from './errors.js';
 import { damaged, LocalStreams, type LocalStreamsOptions, type Stream } from './local-streams.js';
 import type { Model } from './models.js';
 import type { StateStore, StreamRecord } from './state-store.js';
-
-export interface StepRequest {
-  /** 1 to 256 letters, digits and any of `._:-`. */
-  readonly sequenceId: string;
-  /** Begins the stream, anew if it is there. */
-  readonly start?: boolean;
-  /** Frees the stream after this request, which may then have no steps. */
-  readonly end?: boolean;
-  /** A request that comes again with the id of the stream's last one gets that one's answer, and no second step. */
-  readonly requestId?: string | undefined;
-  /** How many steps the stream should have taken before. One that has taken others is a conflict. */
-  readonly position?: number | undefined;
-  /** Its abort takes a request that does not compute yet out of the queue. */
-  readonly signal?: AbortSignal;
-}
+import {
+  checkName,
+  checkRequest,
+  comesAgain,
+  digestOf,
+  isElsewhere,
+  type StepRequest,
+} from './step-request.js';
 
 export interface StepAnswer {
   /** (T, features) */
@@ -51,12 +44,14 @@ const keptAfterEnd = 60_000;
 /** How often a request is tried when other instances step its stream at the same time. */
 const mostAttempts = 8;
 
+export type StreamCounts = Readonly<
+  Record<'steps' | 'replays' | 'conflicts' | 'loads' | 'evictions', number>
+>;
 type NamedRequest = StepRequest & { readonly requestId: string };
 
 /** The live streams of one model, on this instance. */
 export class LiveStreams {
-  /** For metrics: what was done since the beginning. */
-  readonly counts = { steps: 0, replays: 0, conflicts: 0, loads: 0 };
+  private readonly done = { steps: 0, replays: 0, conflicts: 0, loads: 0 };
   readonly options: LiveStreamsOptions;
   private readonly held: LocalStreams;
   /** The last request of each stream that has one. */
@@ -78,9 +73,9 @@ export class LiveStreams {
   get local(): number {
     return this.held.size;
   }
-  /** How many of them had to leave for others, or were idle for too long. */
-  get evictions(): number {
-    return this.held.evictions;
+  /** For metrics: what was done since the beginning. Streams evicted had to leave for others, or were idle for too long. */
+  get counts(): StreamCounts {
+    return { ...this.done, evictions: this.held.evictions };
   }
   /** How many steps wait or run. */
   get pending(): number {
@@ -94,7 +89,7 @@ export class LiveStreams {
    * @throws {RequestError} with the HTTP status
    */
   async step(request: StepRequest, rows: Tensor): Promise<StepAnswer> {
-    this.check(request, rows);
+    checkRequest(request, rows, this.model, this.options.maxSteps);
     const count = rows.shape[0]!;
     if (this.closing) throw new RequestError(503, 'this instance closes: send the request to another one', 1);
     if (this.pendingSteps >= this.options.maxQueue) {
@@ -148,7 +143,7 @@ export class LiveStreams {
       request.signal?.throwIfAborted();
       const answer = await this.attempt(request, rows);
       if (answer !== 'conflict') return answer;
-      this.counts.conflicts++;
+      this.done.conflicts++;
       await sleep(Math.random() * 2 ** attempt); // or an instance that is a little slower would lose each time
     }
     const sentence = `sequence '${request.sequenceId}' should be stepped by one client, but others stepped it ${mostAttempts} times meanwhile`;
@@ -161,16 +156,15 @@ export class LiveStreams {
     const digest = digestOf(request, rows);
     let stream = this.held.take(sequenceId);
     // The store has the answer to a request that came before, or the steps that others took meanwhile.
-    if (stream !== undefined && (stream.requestId === request.requestId || isElsewhere(stream, request))) {
+    if (stream !== undefined && (mayComeAgain(stream, request) || isElsewhere(stream.steps, request))) {
       this.held.close(stream);
       stream = undefined;
     }
     if (stream === undefined) {
       const record = await this.store.load(key);
-      this.counts.loads++;
-      if (record?.requestId === request.requestId) {
-        if (record.digest !== digest) throw sameId(request);
-        this.counts.replays++;
+      this.done.loads++;
+      if (record !== undefined && comesAgain(request, digest, record, this.stepsBefore(record))) {
+        this.done.replays++;
         return this.answerIn(record, sequenceId);
       }
       if (request.start) stream = this.held.open(record?.version);
@@ -195,7 +189,7 @@ export class LiveStreams {
     digest: string,
   ): Promise<StepAnswer | 'conflict'> {
     const { sequenceId, requestId, position, end, signal } = request;
-    if (isElsewhere(stream, request)) {
+    if (isElsewhere(stream.steps, request)) {
       const sentence = `sequence '${sequenceId}' should have taken ${position} steps before these, but has taken ${stream.steps}`;
       throw new RequestError(409, sentence);
     }
@@ -213,10 +207,15 @@ export class LiveStreams {
     const keepFor = end ? Math.min(keptAfterEnd, this.options.idleTimeout) : this.options.idleTimeout;
     const key = this.keyOf(sequenceId);
     if (!(await this.store.save({ key, before: stream.version, record, keepFor }))) return 'conflict';
-    this.counts.steps += count;
+    this.done.steps += count;
     if (end) this.held.close(stream);
     else this.held.keep(sequenceId, stream, record);
     return { output, steps: record.steps, replayed: false };
+  }
+
+  /** How many steps a stream had taken before its last request. */
+  private stepsBefore({ steps, output }: StreamRecord): number {
+    return steps - output.length / (4 * this.model.output.features);
   }
 
   private answerIn({ output, steps }: StreamRecord, sequenceId: string): StepAnswer {
@@ -224,38 +223,13 @@ export class LiveStreams {
     if (output.length % (4 * features) !== 0)
       throw damaged(sequenceId, `its last answer has ${output.length} bytes`);
     const floats = new Float32Array(new Uint8Array(output).buffer);
+    if (!Number.isSafeInteger(steps) || steps < floats.length / features)
+      throw damaged(sequenceId, 'its number of steps is none');
     return {
       output: new Tensor(floats, [floats.length / features, features]),
       steps,
       replayed: true,
     };
-  }
-
-  private check({ sequenceId, requestId, end }: StepRequest, rows: Tensor): void {
-    checkName('sequence_id', sequenceId);
-    if (requestId !== undefined && !(requestId.length > 0 && requestId.length <= 256))
-      throw new RequestError(
-        400,
-        `id should have 1 to 256 characters, got ${requestId.length}: ${describe(requestId)}`,
-      );
-    const { name, datatype, features } = this.model.input;
-    const [dtype, row] = datatype === 'INT64' ? ['int64', []] : ['float32', [features]];
-    const { shape } = rows;
-    if (
-      rows.dtype !== dtype ||
-      shape.length !== 1 + row.length ||
-      row.some((size, i) => size !== shape[i + 1])
-    )
-      throw new RequestError(
-        400,
-        `${name} should be ${datatype} of shape [${['steps', ...row].join(', ')}], got ${rows.dtype} of shape [${shape.join(', ')}]`,
-      );
-    const least = end === true ? 0 : 1;
-    if (shape[0]! < least || shape[0]! > this.options.maxSteps)
-      throw new RequestError(
-        400,
-        `${name} should have ${least} to ${this.options.maxSteps} steps, got ${shape[0]}`,
-      );
   }
 
   private unknown(sequenceId: string): RequestError {
@@ -265,32 +239,13 @@ export class LiveStreams {
   }
 }
 
-function checkName(argument: string, name: string): void {
-  if (/^[\w.:-]{1,256}$/.test(name)) return;
-  const sentence = `${argument} should be 1 to 256 letters, digits or any of . _ : -, got ${describe(name)}`;
-  throw new RequestError(400, sentence);
-}
-
-/** Whether a request is for a stream that has taken more or fewer steps. */
-function isElsewhere({ steps }: Stream, { position, start }: StepRequest): boolean {
-  return position !== undefined && position !== (start ? 0 : steps);
-}
-
 function isEnded({ state }: StreamRecord): boolean {
   return state.length === 0;
 }
 
-function sameId({ sequenceId, requestId }: NamedRequest): RequestError {
-  const sentence = `id should be another for each request of sequence '${sequenceId}', but its last one had the id ${describe(requestId)} and other steps`;
-  return new RequestError(409, sentence);
-}
-
-function digestOf({ start, end }: StepRequest, { data }: Tensor): string {
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  return createHash('sha256')
-    .update(`${start === true} ${end === true} `)
-    .update(bytes)
-    .digest('base64');
+/** Whether the store may have the answer already. A request that goes on where the stream is is a new one. */
+function mayComeAgain({ requestId }: Stream, { requestId: id, position, start }: NamedRequest): boolean {
+  return id === requestId && (position === undefined || start === true);
 }
 
 function bytesOf({ data }: Tensor): Buffer {

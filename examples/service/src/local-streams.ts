@@ -1,9 +1,10 @@
 // The live streams whose states are in this process: stepped in batches, and let go of when others need their place.
+import type { Link } from '@opentelemetry/api';
 import { nn, zeros, type Tensor } from 'dynaquant';
 import { Batcher, type BatcherEvents, type BatcherOptions } from './batcher.js';
 import { refusedNumbers, RequestError } from './errors.js';
 import type { Model } from './models.js';
-import { stepTogether } from './packing.js';
+import { linkToRequest, stepTogether } from './packing.js';
 import type { StreamRecord } from './state-store.js';
 import type { Numbers } from './v2-tensors.js';
 
@@ -28,6 +29,8 @@ export interface Stream {
 interface Job {
   readonly id: number;
   readonly rows: Tensor;
+  /** The span of the request. */
+  readonly link: Link | undefined;
 }
 
 export class LocalStreams {
@@ -116,7 +119,7 @@ export class LocalStreams {
    */
   async step({ id }: Stream, rows: Tensor, signal?: AbortSignal): Promise<Tensor> {
     try {
-      return await this.batcher.submit({ id, rows }, 1, signal);
+      return await this.batcher.submit({ id, rows, link: linkToRequest() }, 1, signal);
     } catch (error) {
       throw refusedNumbers(error);
     }
@@ -130,7 +133,8 @@ export class LocalStreams {
       input: rows.data as Numbers,
       output: outputs[i]!.data as Float32Array,
     }));
-    await stepTogether(this.states, this.model, parts);
+    const links = jobs.map(({ link }) => link);
+    await stepTogether(this.states, this.model, parts, links);
     return outputs;
   }
 }

@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import type { BatcherEvents } from './batcher.js';
+import type { LiveStreams } from './live-streams.js';
 
 const seconds = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
 
@@ -63,6 +64,14 @@ export class Metrics {
   private readonly queues = this.gauge('service_queue_rows', 'Rows that wait for a batch', ['model', 'kind']);
   private readonly live = this.gauge('service_live_streams', 'Live streams whose state is here', ['model']);
 
+  private readonly streamEvents = new Counter({
+    name: 'service_stream_events_total',
+    help: 'What live streams did: steps, replays, conflicts, loads, evictions',
+    labelNames: ['model', 'event'],
+    registers: [this.registry],
+  });
+  private readonly streams = new Map<string, LiveStreams>();
+
   constructor() {
     collectDefaultMetrics({ register: this.registry });
     const running = this.gauge('service_running_requests', 'Requests that are not answered yet', []);
@@ -92,8 +101,9 @@ export class Metrics {
     this.readings.push([this.queues, { model, kind }, depth]);
   }
 
-  watchStreams(model: string, count: () => number): void {
-    this.readings.push([this.live, { model }, count]);
+  watchStreams(model: string, streams: LiveStreams): void {
+    this.readings.push([this.live, { model }, () => streams.local]);
+    this.streams.set(model, streams);
   }
 
   watchMemory(used: () => number): void {
@@ -105,6 +115,9 @@ export class Metrics {
   /** All of them, as Prometheus reads them. */
   text(): Promise<string> {
     for (const [gauge, labels, read] of this.readings) gauge.set(labels, read());
+    this.streamEvents.reset(); // they are counted by the streams
+    for (const [model, { counts }] of this.streams)
+      for (const [event, count] of Object.entries(counts)) this.streamEvents.inc({ model, event }, count);
     return this.registry.metrics();
   }
 }

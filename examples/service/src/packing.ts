@@ -1,7 +1,9 @@
 // Sequences of unequal length in one batch, without padding: a long one beside many short ones must not take the memory
 // of as many long ones.
+import { SpanStatusCode, context, trace, type Link } from '@opentelemetry/api';
 import { nn, Tensor } from 'dynaquant';
 import type { Model } from './models.js';
+import { tracer } from './observe.js';
 import { tensorOf, type Numbers } from './v2-tensors.js';
 
 /** Steps of a stream, and where their outputs go. */
@@ -12,8 +14,34 @@ export interface Part {
   readonly output: Float32Array;
 }
 
-/** Steps streams together, and fills the outputs of all. */
-export async function stepTogether(streams: nn.Streams, model: Model, parts: readonly Part[]): Promise<void> {
+/** The span of the request that is served here, for the batch that it becomes part of. */
+export function linkToRequest(): Link | undefined {
+  const span = trace.getSpanContext(context.active());
+  return span === undefined ? undefined : { context: span };
+}
+
+/** Steps streams together, and fills the outputs of all. @param links - to the spans of their requests */
+export async function stepTogether(
+  streams: nn.Streams,
+  model: Model,
+  parts: readonly Part[],
+  links: readonly (Link | undefined)[] = [],
+): Promise<void> {
+  const span = tracer.startSpan('batch', {
+    attributes: { model: model.name, rows: parts.length },
+    links: links.filter((link) => link !== undefined),
+  });
+  try {
+    await compute(streams, model, parts);
+  } catch (error) {
+    span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).message });
+    throw error;
+  } finally {
+    span.end();
+  }
+}
+
+async function compute(streams: nn.Streams, model: Model, parts: readonly Part[]): Promise<void> {
   const longestFirst = [...parts].sort((a, b) => b.output.length - a.output.length);
   const ids = longestFirst.map(({ id }) => id);
   const { rows, batchSizes } = pack(model, longestFirst);

@@ -93,7 +93,7 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
   );
   app.addHook('onClose', () => inferences.forEach((inference) => inference.dispose()));
   for (const [name, live] of streams) {
-    metrics.watchStreams(name, () => live.local);
+    metrics.watchStreams(name, live);
     metrics.watchQueue(name, 'stream', () => live.pending);
   }
   const named = new Map(models.map((model) => [model.name, model]));

@@ -29,6 +29,7 @@ export interface Write {
 
 /**
  * Each call rejects with a RequestError of status 503 when the store fails; whether it took a write is then not known.
+ * A key that holds something else is a 409.
  * Calls of one turn of the event loop travel together.
  */
 export interface StateStore {
@@ -43,10 +44,19 @@ export interface StateStore {
 /** Keeps states in this process, for one instance without Redis: a restart forgets them. */
 export class MemoryStore implements StateStore {
   private readonly records = new Map<string, { record: StreamRecord; until: number }>();
+  private bytes = 0;
   private lastSweep = 0;
 
-  /** @param maxRecords - how many streams it keeps; another is refused until one ends or has been idle for too long */
-  constructor(private readonly maxRecords = 100_000) {}
+  /**
+   * What exceeds a limit is refused until other streams have ended or been idle for too long.
+   *
+   * @param maxRecords - how many streams it keeps
+   * @param maxBytes - of their states and last answers
+   */
+  constructor(
+    private readonly maxRecords = 100_000,
+    private readonly maxBytes = 256 * 2 ** 20,
+  ) {}
 
   async load(key: string): Promise<StreamRecord | undefined> {
     return this.current(key);
@@ -56,10 +66,17 @@ export class MemoryStore implements StateStore {
     if ((this.current(key)?.version ?? '') !== before) return false; // no turn between here and the write
     const now = performance.now();
     if (now - this.lastSweep > 1000) this.sweep(now);
-    if (!this.records.has(key) && this.records.size >= this.maxRecords) {
+    const old = this.records.get(key);
+    if (old === undefined && this.records.size >= this.maxRecords) {
       const sentence = `the store should hold at most ${this.maxRecords} streams, and holds as many: end some, or retry later`;
       throw new RequestError(503, sentence, 1);
     }
+    const more = sizeOf(record) - (old === undefined ? 0 : sizeOf(old.record));
+    if (more > 0 && this.bytes + more > this.maxBytes) {
+      const sentence = `the store should hold at most ${this.maxBytes} bytes of streams, and has no room for ${more} more: end some, or retry later`;
+      throw new RequestError(503, sentence, 1);
+    }
+    this.bytes += more;
     this.records.set(key, { record, until: now + keepFor });
     return true;
   }
@@ -71,7 +88,11 @@ export class MemoryStore implements StateStore {
 
   /** Forgets what has expired. */
   private sweep(now: number): void {
-    for (const [key, { until }] of this.records) if (until <= now) this.records.delete(key);
+    for (const [key, { until, record }] of this.records) {
+      if (until > now) continue;
+      this.records.delete(key);
+      this.bytes -= sizeOf(record);
+    }
     this.lastSweep = now;
   }
 
@@ -80,7 +101,12 @@ export class MemoryStore implements StateStore {
   }
   async close(): Promise<void> {
     this.records.clear();
+    this.bytes = 0;
   }
+}
+
+function sizeOf({ output, state }: StreamRecord): number {
+  return output.length + state.length;
 }
 
 const fields = ['version', 'steps', 'requestId', 'digest', 'output', 'state'] as const;
@@ -120,6 +146,7 @@ export class RedisStore implements StateStore {
 
   async load(key: string): Promise<StreamRecord | undefined> {
     const [version, steps, requestId, digest, output, state] = await answerOf(
+      key,
       this.redis.hmgetBuffer(key, ...fields),
     );
     if ([version, steps, requestId, digest, output, state].every((field) => field === null)) return undefined;
@@ -136,7 +163,7 @@ export class RedisStore implements StateStore {
 
   async save({ key, before, record, keepFor }: Write): Promise<boolean> {
     const values = fields.map((field) => record[field]);
-    return (await answerOf(this.redis.compareAndSet(key, before, keepFor, ...values))) === 1;
+    return (await answerOf(key, this.redis.compareAndSet(key, before, keepFor, ...values))) === 1;
   }
 
   async ready(): Promise<boolean> {
@@ -151,12 +178,23 @@ export class RedisStore implements StateStore {
   }
 }
 
-/** @throws {RequestError} 503 */
-async function answerOf<T>(answer: Promise<T>): Promise<T> {
+/** @throws {RequestError} 503, or 409 where Redis has something else under the key */
+async function answerOf<T>(key: string, answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (error) {
-    const sentence = `the store of live streams should answer, but failed: ${(error as Error).message}. Send the request again`;
-    throw new RequestError(503, sentence, 1);
+    const { name, message } = error as Error;
+    if (message.includes('WRONGTYPE'))
+      throw new RequestError(
+        409,
+        `the store should have a live stream under '${key}', but has something else: take another sequence_id`,
+      );
+    // What Redis says may help, such as that its memory is full. What the client says is for programmers.
+    const why = name === 'ReplyError' ? `failed: ${message}` : 'did not, or too late';
+    throw new RequestError(
+      503,
+      `the store of live streams should answer, but ${why}. Send the request again`,
+      1,
+    );
   }
 }

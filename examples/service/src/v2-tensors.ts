@@ -77,8 +77,12 @@ function fromBytes(bytes: Buffer, { shape, datatype }: TensorJSON): Numbers {
   return datatype === 'FP32' ? new Float32Array(buffer) : new BigInt64Array(buffer);
 }
 
-/** Numbers in JSON: all in one array, or nested as the shape says. */
-function fromJSON({ data, shape, datatype }: TensorJSON): Numbers {
+/**
+ * Numbers in JSON: all in one array, or nested as the shape says.
+ *
+ * @throws {RequestError} 400 that begins with `where`
+ */
+export function fromJSON({ data, shape, datatype }: TensorJSON, where = 'inputs[0].data'): Numbers {
   if (data === undefined)
     throw wrong(
       'inputs[0].data should be an array, or inputs[0].parameters.binary_data_size say how many bytes follow',
@@ -100,7 +104,7 @@ function fromJSON({ data, shape, datatype }: TensorJSON): Numbers {
       } else numbers.push(value);
     });
   };
-  read(data, Array.isArray(data[0]) ? shape : [product(shape)], 'inputs[0].data');
+  read(data, Array.isArray(data[0]) ? shape : [product(shape)], where);
   return datatype === 'FP32' ? Float32Array.from(numbers) : BigInt64Array.from(numbers, BigInt);
 }
 

@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, RequestError } from './errors.js';
 import type { LiveStreams, StepAnswer } from './live-streams.js';
 import type { Model } from './models.js';
-import { checkValues, tensorOf, type Numbers } from './v2-tensors.js';
+import { checkValues, fromJSON, tensorOf, type Numbers } from './v2-tensors.js';
 
 export interface SocketOptions {
   /** By the name of the model. */
@@ -115,7 +115,7 @@ class Connection {
     private readonly query: Query,
     private readonly patience: number,
   ) {
-    socket.on('pong', () => (this.isAlive = true));
+    for (const sign of ['pong', 'message']) socket.on(sign, () => (this.isAlive = true));
     socket.on('close', () => this.gone.abort(new RequestError(499, 'the client has gone')));
   }
 
@@ -133,6 +133,8 @@ class Connection {
 
   ping(): void {
     const { idleTimeout } = this.live.options;
+    // Nothing is read while messages wait to be computed, not even a pong.
+    if (this.socket.isPaused && this.socket.bufferedAmount === 0) this.isAlive = true;
     if (!this.isAlive) return this.socket.terminate();
     if (performance.now() - this.lastMessage > idleTimeout)
       return this.socket.close(idle, `no step for ${idleTimeout / 1000} s`);
@@ -167,10 +169,13 @@ class Connection {
       const { rows, end = false, start = startsNext } = message;
       startsNext = false;
       const position = start ? 0 : this.steps;
+      // Who was cut off during a step sends it again, perhaps before it has been saved.
+      const requestId = `ws:${position}`;
       const { signal } = this.gone;
-      const answer = await this.live.step({ sequenceId, start, end, position, signal }, rows);
+      const answer = await this.live.step({ sequenceId, start, end, requestId, position, signal }, rows);
       this.steps = answer.steps;
       await this.sendAnswer(answer);
+      this.isAlive = true; // it takes its answers
       if (end) return this.end();
     }
   }
@@ -253,17 +258,14 @@ function parseText(model: Model, text: Buffer): Message {
     if (value !== undefined && typeof value !== 'boolean')
       throw wrong(`${name} should be true or false, got ${describe(value)}`);
   if (!Array.isArray(data)) throw wrong(`data should be an array of numbers, got ${describe(data)}`);
-  const numbers = data.flat() as unknown[];
-  const bad = numbers.findIndex((value) => typeof value !== 'number');
-  if (bad !== -1) throw wrong(`data[${bad}] should be a number, got ${describe(numbers[bad])}`);
-  return { start, end, rows: rowsOf(model, numbersOf(model, numbers as number[])) };
-}
-
-function numbersOf({ input: { datatype } }: Model, numbers: readonly number[]): Numbers {
-  if (datatype === 'FP32') return Float32Array.from(numbers);
-  const bad = numbers.findIndex((value) => !Number.isSafeInteger(value));
-  if (bad !== -1) throw new RequestError(400, `data[${bad}] should be an integer, got ${numbers[bad]}`);
-  return BigInt64Array.from(numbers, BigInt);
+  const { features, datatype } = model.input;
+  const width = Math.max(1, features);
+  // All numbers in one array, or an array for each step.
+  const steps = Array.isArray(data[0]) ? data.length : data.length / width;
+  if (!Number.isInteger(steps))
+    throw wrong(`data should be steps of ${width} numbers each, got ${data.length}`);
+  const shape = features === 0 ? [steps] : [steps, features];
+  return { start, end, rows: rowsOf(model, fromJSON({ name: '', data, shape, datatype }, 'data')) };
 }
 
 function rowsOfBytes(model: Model, bytes: Buffer): Tensor {
@@ -279,9 +281,6 @@ function rowsOfBytes(model: Model, bytes: Buffer): Tensor {
 }
 
 function rowsOf(model: Model, data: Numbers): Tensor {
-  const features = Math.max(1, model.input.features);
-  if (data.length % features !== 0)
-    throw new RequestError(400, `data should be steps of ${features} numbers each, got ${data.length}`);
   checkValues(model, data, 'data');
   return tensorOf(model, data);
 }

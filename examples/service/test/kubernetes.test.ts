@@ -18,6 +18,7 @@ import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { readConfig } from '../src/config.js';
+import { Metrics } from '../src/metrics.js';
 
 const folder = fileURLToPath(new URL('../..', import.meta.url));
 const read = (name: string): string => readFileSync(`${folder}/${name}`, 'utf8');
@@ -37,6 +38,17 @@ test('programs and Redis keys have their names', () => {
     assert.match(list, new RegExp(`^bull:${queue}:(wait|active|delayed)$`));
   const options = read('src/scoring/options.ts');
   for (const option of matches(all, /(--[\w-]+),/g)) assert.ok(options.includes(`  ${option} `), option);
+});
+
+test('the service scales by metrics that it has', async () => {
+  const metrics = await new Metrics().text();
+  const queries = matches(all, /query: (.*)/g);
+  assert.ok(queries.length > 0);
+  for (const name of queries.flatMap((query) => matches(query, /(service_\w+)/g)))
+    assert.match(metrics, new RegExp(`^# TYPE ${name} `, 'm'));
+  // Two autoscalers of one deployment would fight.
+  assert.deepEqual(matches(all, /kind: (HorizontalPodAutoscaler)/g), []);
+  assert.equal(matches(all, /prometheus\.io\/path: (.*)/g)[0], '/metrics');
 });
 
 test('the environment of the service is what it reads', () => {

@@ -3,6 +3,7 @@ import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Tensor } from 'dynaquant';
 import { LiveStreams, type LiveStreamsOptions, type StepAnswer } from '../src/live-streams.js';
+import { Metrics } from '../src/metrics.js';
 import { MemoryStore, RedisStore, type StateStore, type Write } from '../src/state-store.js';
 import { startRedis, withoutRedis } from './redis.js';
 import { alone, floats, model } from './support.js';
@@ -106,6 +107,49 @@ test('a request that comes again is answered from the store, by any instance', a
   });
   const next = await b!.step({ sequenceId: 's', requestId: 'r2' }, rows);
   assert.equal(next.steps, 4);
+});
+
+test('where all requests have one id, their positions tell them apart', async (t) => {
+  const store = new MemoryStore();
+  const [a, b] = [open(t, store), open(t, store)];
+  const data = new Float32Array([1, 2, 3].flatMap(() => Array.from(floats(256, 3)))); // three equal steps
+  const step = (live: LiveStreams, position: number, row = 0) =>
+    live.step(
+      { sequenceId: 's', requestId: 'x', start: position === 0, position },
+      rowsOf(data.slice(256 * row, 256 * (row + 1))),
+    );
+  const answers = [await step(a!, 0), await step(a!, 1), await step(b!, 2)];
+  assert.deepEqual(
+    answers.map(({ steps, replayed }) => [steps, replayed]),
+    [1, 2, 3].map((steps) => [steps, false]),
+  );
+  assert.ok(join(answers).equals(bytes(alone('lstm-256', data))));
+  for (const live of [a!, b!]) assert.deepEqual(await step(live, 2), { ...answers[2], replayed: true });
+  for (const position of [1, 4])
+    await assert.rejects(step(a!, position), {
+      statusCode: 409,
+      message: new RegExp(`should have taken ${position} steps before these, but has taken 3`),
+    });
+  const others = a!.step({ sequenceId: 's', requestId: 'x', position: 2 }, rowsOf(floats(256, 4)));
+  await assert.rejects(others, { statusCode: 409, message: /should have taken 2 steps/ });
+});
+
+test('what was done is in the metrics', async (t) => {
+  const live = open(t, undefined, { maxLocal: 1 });
+  const metrics = new Metrics();
+  metrics.watchStreams('lstm-256', live);
+  const rows = rowsOf(floats(512, 1));
+  for (const sequenceId of ['a', 'b', 'b'])
+    await live.step({ sequenceId, start: true, requestId: 'r' }, rows);
+  const expected = { steps: 4, replays: 1, conflicts: 0, loads: 3, evictions: 1 };
+  for (let reading = 0; reading < 2; reading++) {
+    const text = await metrics.text();
+    for (const [event, count] of Object.entries(expected))
+      assert.ok(
+        text.includes(`service_stream_events_total{model="lstm-256",event="${event}"} ${count}\n`),
+        text,
+      );
+  }
 });
 
 test('a stream lives from start to end', async (t) => {
@@ -245,7 +289,7 @@ test('streams that move at random between instances over a store that fails at r
   await Promise.all(Array.from({ length: 16 }, (_, i) => run(i)));
   assert.ok(store.failures > 5);
   assert.ok(instances[0]!.local <= 2);
-  assert.ok(instances[0]!.evictions > 0);
+  assert.ok(instances[0]!.counts.evictions > 0);
 });
 
 test('a state that was tampered with, or is of another model, is an error of that stream only', async (t) => {
@@ -277,6 +321,7 @@ test('a state that was tampered with, or is of another model, is an error of tha
     assert.equal(result.reason.statusCode, 409);
     assert.match(result.reason.message, new RegExp(`sequence '${ids[i]}' cannot go on.*Send sequence_start`));
   }
+  await assert.rejects(live.last('counted'), { statusCode: 409, message: /its number of steps is none/ });
   assert.equal(next[4]!.status, 'fulfilled');
   assert.deepEqual(await live.step({ sequenceId: 'flipped', start: true }, rows), first[0]);
 });

@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
+import { WebSocket } from 'ws';
 import { readConfig } from '../src/config.js';
 import { withoutRedis } from './redis.js';
 import { infer, until } from './support.js';
@@ -95,6 +96,31 @@ test('a connection that says nothing does not hold the end up', async (t) => {
   const begin = performance.now();
   assert.deepEqual(await exit, [0, null]);
   assert.ok(performance.now() - begin < 3000);
+});
+
+test('open WebSockets are told to connect again, and do not hold the end up', async (t) => {
+  const { child, port, exit } = await run(t, {});
+  const open = async (id: string): Promise<WebSocket> => {
+    const socket = new WebSocket(
+      `ws://127.0.0.1:${port}/v2/models/char-lm/stream?sequence_id=${id}&start=true`,
+    );
+    t.after(() => socket.terminate());
+    socket.on('error', () => {});
+    await once(socket, 'message');
+    return socket;
+  };
+  const [client, deaf] = [await open('a'), await open('b')];
+  client.send('{"data": [1]}');
+  await once(client, 'message');
+  deaf.pause();
+  const closed = once(client, 'close');
+  const begin = performance.now();
+  child.kill('SIGTERM');
+  const [code, reason] = (await closed) as [number, Buffer];
+  assert.equal(code, 1012);
+  assert.equal(String(reason), 'this instance ends: connect again with last=1');
+  assert.deepEqual(await exit, [0, null]);
+  assert.ok(performance.now() - begin < 6000);
 });
 
 test('REDIS_URL=local brings a Redis along, and takes it down', { skip: withoutRedis }, async (t) => {

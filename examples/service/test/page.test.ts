@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nn, tensor } from 'dynaquant';
+import { fastify } from 'fastify';
+import { LiveStreams } from '../src/live-streams.js';
+import { page } from '../src/page/page.js';
+import { MemoryStore } from '../src/state-store.js';
+import { streamSockets } from '../src/websocket.js';
 import { openPage, withoutChromium } from './chromium.js';
 import { model, start } from './support.js';
 
@@ -65,6 +70,25 @@ test('the page writes on as one types', { skip: withoutChromium }, async (t) => 
   await browser.type('☃');
   await browser.until(full);
   assert.match(await browser.evaluate("document.getElementById('status').textContent"), /never seen ☃/);
+});
+
+test('whoever types after a long pause is connected again', { skip: withoutChromium }, async (t) => {
+  const app = fastify();
+  const models = [model('char-lm')];
+  const live = new LiveStreams(models[0]!, new MemoryStore(), { idleTimeout: 300 });
+  await app.register(streamSockets, { streams: new Map([['char-lm', live]]), pingInterval: 100 });
+  await app.register(page, { models });
+  const browser = await openPage(`${await app.listen({ host: '127.0.0.1', port: 0 })}/`);
+  t.after(async () => {
+    await browser.close(); // it keeps connections
+    await app.close();
+  });
+  const status = "document.getElementById('status').textContent";
+  await browser.until(`${status} === 'Connection closed: no step for 0.3 s'`);
+  await browser.evaluate("document.getElementById('text').focus()");
+  await browser.type('The ship ');
+  await browser.until("document.getElementById('continuation').textContent.length > 0");
+  assert.equal(await browser.evaluate(`${status} !== 'Connecting…'`), true);
 });
 
 test('without a model that knows characters there is no page', async (t) => {

@@ -67,6 +67,38 @@ test('MemoryStore refuses more streams than its limit, and makes room for them w
   assert.equal(await save('c', 30), true);
 });
 
+test('MemoryStore refuses more bytes than its limit, and counts those that went', async () => {
+  const store = new MemoryStore(100, 35); // a record has 10
+  const save = (key: string, before: string, keepFor = 60_000, bytes = 5) => {
+    const output = Buffer.alloc(bytes);
+    return store.save({ key, before, record: { ...record(`${before}+`), output }, keepFor });
+  };
+  const full = { statusCode: 503, message: /at most 35 bytes of streams, and has no room for \d+ more/ };
+  for (const key of ['a', 'b', 'c']) await save(key, '', key === 'a' ? 60_000 : 30);
+  await assert.rejects(save('d', ''), full);
+  await assert.rejects(save('a', '+', 60_000, 11), full);
+  assert.equal(await save('a', '+', 60_000, 10), true);
+  assert.equal(await save('a', '++', 60_000, 5), true);
+  await sleep(1100);
+  for (const key of ['d', 'e']) assert.equal(await save(key, ''), true);
+  await assert.rejects(save('f', ''), full);
+});
+
+test(
+  'RedisStore says 409 where Redis has something else under the key',
+  { skip: withoutRedis },
+  async (t) => {
+    const store = new RedisStore(redis.url);
+    const other = new Redis(redis.url);
+    t.after(() => (other.disconnect(), store.close()));
+    await other.set('text', 'x');
+    const sentence = { statusCode: 409, message: /a live stream under 'text', but has something else/ };
+    await assert.rejects(store.load('text'), sentence);
+    const save = store.save({ key: 'text', before: '', record: record('1'), keepFor: 1000 });
+    await assert.rejects(save, sentence);
+  },
+);
+
 test('RedisStore sends the calls of a turn together', { skip: withoutRedis }, async (t) => {
   const store = new RedisStore(redis.url);
   const watcher = new Redis(redis.url);
@@ -93,7 +125,10 @@ test(
       await own.stop();
     });
     const save = () => store.save({ key: 'a', before: '', record: record('1'), keepFor: 1000 });
-    const sentence = { statusCode: 503, message: /the store of live streams should answer, but failed: .+/ };
+    const sentence = {
+      statusCode: 503,
+      message: 'the store of live streams should answer, but did not, or too late. Send the request again',
+    };
     assert.equal(await store.load('a'), undefined);
     process.kill(own.pid, 'SIGSTOP');
     await assert.rejects(save(), sentence);

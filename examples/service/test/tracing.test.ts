@@ -27,4 +27,13 @@ test('where an SDK is registered, each request and each batch has a span', async
   assert.equal(wrong!.attributes['http.response.status_code'], 400);
   assert.deepEqual(batch.attributes, { model: 'char-lm', rows: 1 });
   assert.equal(batch.links[0]!.context.spanId, right!.spanContext().spanId);
+
+  exporter.reset();
+  const parameters = { sequence_id: 'a', sequence_start: true };
+  assert.equal((await infer(url, 'char-lm', { inputs: [tokens], parameters })).status, 200);
+  await until(() => exporter.getFinishedSpans().length === 2);
+  const [step, request] = exporter.getFinishedSpans();
+  assert.equal(step!.name, 'batch');
+  assert.deepEqual(step!.attributes, { model: 'char-lm', rows: 1 });
+  assert.equal(step!.links[0]!.context.spanId, request!.spanContext().spanId);
 });

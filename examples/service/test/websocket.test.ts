@@ -4,11 +4,12 @@ import { connect } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fastify, type FastifyInstance } from 'fastify';
+import { Tensor } from 'dynaquant';
 import { WebSocket } from 'ws';
 import { LiveStreams, type LiveStreamsOptions } from '../src/live-streams.js';
-import { MemoryStore, type StateStore } from '../src/state-store.js';
+import { MemoryStore, type StateStore, type Write } from '../src/state-store.js';
 import { streamSockets, type SocketOptions } from '../src/websocket.js';
-import { alone, floats, model } from './support.js';
+import { alone, floats, model, until } from './support.js';
 
 interface Served {
   readonly app: FastifyInstance;
@@ -165,9 +166,52 @@ test('of two connections to one stream, the second to step is told', async (t) =
   await second.next();
   second.send({ data: Array.from(row(1)) });
   assert.deepEqual((await second.next()).data, output(1));
-  first.send({ data: Array.from(row(1)) });
+  first.send({ data: Array.from(row(2)) });
   assert.match((await first.next()).error!, /should have taken 1 steps before these, but has taken 2/);
   assert.equal((await first.closed).code, 4409);
+});
+
+/** Takes its time for each write. */
+class SlowStore extends MemoryStore {
+  constructor(private readonly milliseconds: number) {
+    super();
+  }
+  override async save(write: Write): Promise<boolean> {
+    await sleep(this.milliseconds);
+    return super.save(write);
+  }
+}
+
+test('who connects again while a step is being saved may send it again', async (t) => {
+  const store = new SlowStore(300);
+  const [a, b] = [await serve(t, store), await serve(t, store)];
+  for (const [id, { port }] of Object.entries({ same: a, other: b })) {
+    const first = await open(t, a.port, `sequence_id=${id}&start=true`);
+    await first.next();
+    first.send({ data: Array.from(row(0)) });
+    await first.next();
+    first.send({ data: Array.from(row(1)) });
+    await until(() => a.live.pending === 1);
+    first.socket.terminate();
+    const again = await open(t, port, `sequence_id=${id}&last=1`);
+    assert.deepEqual(await again.next(), { steps: 1 });
+    for (const i of [1, 2]) {
+      again.send({ data: Array.from(row(i)) });
+      assert.deepEqual(await again.next(), { steps: i + 1, shape: [1, 256], data: output(i) });
+    }
+  }
+});
+
+test('a stream whose record was damaged is not resumed', async (t) => {
+  const store = new MemoryStore();
+  const { live, port } = await serve(t, store);
+  await live.step({ sequenceId: 's', start: true }, new Tensor(row(0), [1, 256]));
+  const key = 'dynaquant:lstm-256:s';
+  const record = (await store.load(key))!;
+  await store.save({ key, before: record.version, record: { ...record, steps: NaN }, keepFor: 1000 });
+  const client = await open(t, port, 'sequence_id=s');
+  assert.match((await client.next()).error!, /damaged.*: its number of steps is none/);
+  assert.equal((await client.closed).code, 4409);
 });
 
 test('a bad message closes its connection with a code and a sentence', async (t) => {
@@ -193,6 +237,12 @@ test('a bad message closes its connection with a code and a sentence', async (t)
     [Buffer.alloc(1023), 1007, /a binary message should be steps of 1024 bytes each, got 1023/],
     [Buffer.alloc(1024, 0xff), 1007, /data\[0\] should be a finite float32, got NaN/],
   ];
+  const nested = [
+    [[zeros(256), zeros(255)], /data\[1\] should have 256 elements .+, got 255/],
+    [[zeros(256), 0], /data\[1\] should be an array, got 0/],
+    [[0, ...zeros(254), [0]], /data\[255\] should be a number, got an array of 1/],
+  ] as const;
+  bad.push(...nested.map(([data, sentence]): (typeof bad)[0] => [{ data }, 1007, sentence]));
   for (const [message, code, sentence] of bad) {
     const client = await open(t, port, 'sequence_id=a&start=true');
     await client.next();
@@ -278,6 +328,18 @@ test('a client that does not answer pings, or does not step for long, is closed'
   const idle = await open(t, impatient.port, 'sequence_id=a&start=true');
   const answering = await idle.closed;
   assert.deepEqual(answering, { code: 4408, reason: 'no step for 0.1 s' });
+});
+
+test('a client that sends faster than it is answered is not taken for dead', async (t) => {
+  const run = async (delay: number, count: number): Promise<void> => {
+    const { port } = await serve(t, new SlowStore(delay), { pingInterval: 50 });
+    const client = await open(t, port, 'sequence_id=a&start=true&format=binary');
+    await client.next();
+    for (let i = 0; i < count; i++) client.send(floats(256 * 256, i)); // more than the system buffers
+    for (let i = 1; i <= count; i++)
+      assert.equal((await client.next<Buffer>()).readBigUInt64LE(0), BigInt(256 * i));
+  };
+  await Promise.all([run(30, 40), run(150, 20)]); // a step takes less time than is between pings, or more
 });
 
 test('a closing server finishes the step that runs, and says where to go on', async (t) => {

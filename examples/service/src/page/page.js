@@ -24,6 +24,7 @@ let waiting = [];
 let round = 0;
 
 function connect() {
+  status.textContent = 'Connecting…';
   const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
   const path = `/v2/models/${name}/stream?sequence_id=${sequenceId}&start=true`;
   socket = new WebSocket(`${scheme}://${location.host}${path}`);
@@ -35,8 +36,12 @@ function connect() {
   socket.onclose = ({ code, reason }) => {
     waiting = [];
     status.textContent = `Connection closed${reason && `: ${reason}`}`;
-    if (passing.includes(code)) setTimeout(connect, 500);
+    if (passing.includes(code)) setTimeout(reconnect, 500);
   };
+}
+
+function reconnect() {
+  if (socket.readyState === WebSocket.CLOSED) connect();
 }
 
 function send(message, onAnswer) {
@@ -45,18 +50,20 @@ function send(message, onAnswer) {
   socket.send(JSON.stringify(message));
 }
 
-/** Begins the stream anew with the end of the text, and goes on from there. */
+/** Begins the stream anew with the end of the text, and goes on from there; once it is connected if it is not. */
 function write() {
   const mine = ++round;
+  reconnect(); // whoever has not typed for long was cut off
   const characters = [...text.value];
   const data = characters.slice(-mostRead).flatMap((character) => tokenOf.get(character) ?? []);
   const unknown = new Set(characters.filter((character) => !tokenOf.has(character)));
+  continuation.textContent = '';
+  predictions.replaceChildren();
+  if (socket.readyState !== WebSocket.OPEN) return;
   status.textContent =
     unknown.size === 0
       ? 'Connected'
       : `The model has never seen ${[...unknown].join(' ')}, and leaves it out.`;
-  continuation.textContent = '';
-  predictions.replaceChildren();
   if (data.length === 0) return;
   send({ start: true, data }, (answer) => {
     if (mine !== round) return;
