@@ -1,5 +1,6 @@
 // Options from environment variables. Each is checked, so that a typing error ends the start and not a request.
 import { modelNames } from './models.js';
+import { integerOf, redisOf } from './option-values.js';
 import type { ServerOptions } from './server.js';
 
 export interface Config extends ServerOptions {
@@ -26,16 +27,13 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export function readConfig(env: Environment): Config {
   const integer = (name: string, otherwise: number, min: number, max: number): number => {
     const text = env[name] ?? '';
-    if (text === '') return otherwise;
-    const value = /^\d{1,15}$/.test(text) ? Number(text) : NaN;
-    if (!(value >= min && value <= max)) throw wrong(name, `an integer from ${min} to ${max}`, text);
-    return value;
+    return text === '' ? otherwise : integerOf(name, text, min, max);
   };
   const config: Config = {
     host: env['HOST'] || '127.0.0.1',
     port: integer('PORT', 8080, 0, 65535),
     models: modelsOf(env),
-    redisUrl: redisUrlOf(env),
+    redisUrl: redisOf('REDIS_URL', env['REDIS_URL']),
     maxBatch: integer('MAX_BATCH', 64, 1, 4096),
     maxDelay: integer('MAX_DELAY_MS', 2, 0, 1000),
     maxQueue: integer('MAX_QUEUE', 512, 1, 1_000_000),
@@ -81,15 +79,6 @@ function modelsOf(env: Environment): readonly string[] {
   if (!names.every((name) => modelNames.includes(name)))
     throw wrong('MODELS', `some of ${modelNames.join(',')}`, text);
   return names;
-}
-
-function redisUrlOf(env: Environment): string | undefined {
-  const url = env['REDIS_URL'];
-  if (url === undefined || url === '') return undefined;
-  if (url === 'local') return url;
-  if (!/^rediss?:$/.test(URL.canParse(url) ? new URL(url).protocol : ''))
-    throw new RangeError('REDIS_URL should be a URL such as redis://127.0.0.1:6379, or local'); // it may hold a password
-  return url;
 }
 
 function wrong(name: string, expected: string, got: string): RangeError {

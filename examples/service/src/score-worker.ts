@@ -1,13 +1,13 @@
 // Scores chunks that come through Redis, for `score` on this machine or another.
 import { Redis } from 'ioredis';
 
-import { redisOf } from './scoring/options.js';
+import { redisOf } from './option-values.js';
 import { startWorker } from './scoring/queue.js';
 
 function urlOf(): string {
   if (process.argv.length > 2) throw new RangeError('it takes no arguments');
-  const url = redisOf(process.env['REDIS_URL']);
-  if (url === undefined)
+  const url = redisOf('REDIS_URL', process.env['REDIS_URL']);
+  if (url === undefined || url === 'local')
     throw new RangeError('REDIS_URL should name the Redis of the run, as redis://host:6379');
   return url;
 }

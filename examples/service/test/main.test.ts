@@ -80,6 +80,18 @@ test('a request that does not end is given up after the deadline', async (t) => 
   assert.match(output(), /after 300 ms requests still run/);
 });
 
+test('an open WebSocket is told that this instance ends, and does not hold the end up', async (t) => {
+  const { child, port, exit } = await run(t, {});
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/v2/models/char-lm/stream?sequence_id=a&start=true`);
+  await once(socket, 'message');
+  const begin = performance.now();
+  child.kill('SIGTERM');
+  const [code] = (await once(socket, 'close')) as [number];
+  assert.equal(code, 1012);
+  assert.deepEqual(await exit, [0, null]);
+  assert.ok(performance.now() - begin < 3000);
+});
+
 test('a second signal ends it at once', async (t) => {
   const { child, exit, output } = await run(t, { DRAIN_DELAY_MS: '60000' });
   child.kill('SIGTERM');
@@ -163,9 +175,10 @@ test('each option is checked', () => {
     ],
     ['MAX_JSON_NUMBERS', '0', /^MAX_JSON_NUMBERS should be an integer from 1 to /],
     ['TRUST_PROXY', 'true', /^TRUST_PROXY should be an integer from 0 to 100, got 'true'$/],
-    ['REDIS_URL', 'http://user:secret@x', /^REDIS_URL should be a URL such as redis:[^@]+, or local$/],
+    ['REDIS_URL', 'http://user:secret@x', /^REDIS_URL should be redis:[^@]+ or local$/],
   ] as [string, string, RegExp][])
     assert.throws(() => readConfig({ [name]: value }), { name: 'RangeError', message: sentence });
   assert.equal(readConfig({ PORT: '' }).port, 8080);
+  assert.equal(readConfig({ REDIS_URL: '/run/redis.sock' }).redisUrl, '/run/redis.sock');
   assert.deepEqual(readConfig({ MODELS: 'lstm-256, char-lm' }).models, ['lstm-256', 'char-lm']);
 });

@@ -191,11 +191,11 @@ test('an argument that does not fit is refused with a sentence', async () => {
     [[], /^score takes one FILE, got none/],
     [[file, file], /^score takes one FILE, got .* /],
     [[file, '--model', 'gpt'], /^--model should be one of char-lm, .*, got 'gpt'/],
-    [[file, '--workers', '1.5'], /^--workers should be a whole number from 0 to 256, got '1.5'/],
+    [[file, '--workers', '1.5'], /^--workers should be an integer from 0 to 256, got '1.5'/],
     [[file, '--workers', '257'], /^--workers should be .*, got '257'/],
-    [[file, '--chunk', '0'], /^--chunk should be a whole number from 1 to 1000, got '0'/],
-    [[file, '--ahead', 'x'], /^--ahead should be a whole number from 1 to 10000, got 'x'/],
-    [[file, '--redis', 'localhost'], /^Redis should be redis:/],
+    [[file, '--chunk', '0'], /^--chunk should be an integer from 1 to 1000, got '0'/],
+    [[file, '--ahead', 'x'], /^--ahead should be an integer from 1 to 10000, got 'x'/],
+    [[file, '--redis', 'localhost'], /^--redis should be redis:/],
     [[file, '--remote'], /^--remote needs the Redis of the workers/],
     [[file, '--remote', '--workers', '1'], /^--remote starts no workers/],
     [[file, '--workers', '0', '--redis', '/a'], /^--workers 0 scores in this process/],
@@ -209,7 +209,7 @@ test('an argument that does not fit is refused with a sentence', async () => {
   for (const [args, message] of wrong) assert.throws(() => optionsOf(args, {}), { message });
   const { code, said } = await score([file, '--chunk', '0']);
   assert.equal(code, 2);
-  assert.match(said, /^score: --chunk should be a whole number .*\nscore: --help lists the options\n$/);
+  assert.match(said, /^score: --chunk should be an integer .*\nscore: --help lists the options\n$/);
 });
 
 test('a dataset that is none is refused with a sentence', async () => {

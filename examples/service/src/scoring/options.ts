@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { getNumThreads } from 'dynaquant';
 
 import { modelNames } from '../models.js';
+import { integerOf, redisOf } from '../option-values.js';
 import { maxChunkRows } from './dataset.js';
 
 export const help = `score FILE [options]   scores a dataset of JSON Lines, one row a line
@@ -29,6 +30,7 @@ export interface Options {
   /** 0 scores in this process. */
   readonly workers: number;
   readonly remote: boolean;
+  /** Undefined where one is to be started. */
   readonly redis: string | undefined;
   readonly output: string;
   readonly chunkRows: number;
@@ -66,10 +68,12 @@ export function optionsOf(
     throw new RangeError(`--model should be one of ${modelNames.join(', ')}, got '${values.model}'`);
   if (values.remote && values.workers !== undefined)
     throw new RangeError('--remote starts no workers, so --workers should not be given beside it');
-  const workers = integer('--workers', values.workers ?? String(Math.min(getNumThreads(), 256)), 0, 256);
+  const workers = integerOf('--workers', values.workers ?? String(Math.min(getNumThreads(), 256)), 0, 256);
   if (workers === 0 && values.redis !== undefined)
     throw new RangeError('--workers 0 scores in this process, so --redis should not be given beside it');
-  const redis = redisOf(values.redis ?? env['REDIS_URL']);
+  const given =
+    values.redis === undefined ? redisOf('REDIS_URL', env['REDIS_URL']) : redisOf('--redis', values.redis);
+  const redis = given === 'local' ? undefined : given;
   if (values.remote && redis === undefined)
     throw new RangeError('--remote needs the Redis of the workers: --redis URL or REDIS_URL');
   const output = values.output ?? `${file}.scores.jsonl`;
@@ -81,25 +85,10 @@ export function optionsOf(
     remote: values.remote,
     redis,
     output,
-    chunkRows: integer('--chunk', values.chunk, 1, maxChunkRows),
-    ahead: integer('--ahead', values.ahead, 1, 10_000),
+    chunkRows: integerOf('--chunk', values.chunk, 1, maxChunkRows),
+    ahead: integerOf('--ahead', values.ahead, 1, 10_000),
     skipInvalid: values['skip-invalid'],
   };
-}
-
-function integer(name: string, text: string, least: number, most: number): number {
-  const value = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
-  if (!(value >= least && value <= most))
-    throw new RangeError(`${name} should be a whole number from ${least} to ${most}, got '${text}'`);
-  return value;
-}
-
-/** Undefined where one is to be started. @throws {RangeError} when it is none */
-export function redisOf(url: string | undefined): string | undefined {
-  if (!url || url === 'local') return undefined;
-  if (!/^(rediss?:\/\/.|\/.)/.test(url))
-    throw new RangeError('Redis should be redis://…, rediss://…, the path of a socket or local'); // it may hold a password
-  return url;
 }
 
 function checkOutput(file: string, output: string): void {
