@@ -31,10 +31,11 @@ export function checkRequest(
   maxSteps: number,
 ): void {
   checkName('sequence_id', sequenceId);
-  if (requestId !== undefined && !(requestId.length > 0 && requestId.length <= 256))
+  const characters = [...(requestId ?? 'none')].length; // not UTF-16 units: as the JSON schema of infer counts
+  if (characters === 0 || characters > 256)
     throw new RequestError(
       400,
-      `id should have 1 to 256 characters, got ${requestId.length}: ${describe(requestId)}`,
+      `id should have 1 to 256 characters, got ${characters}: ${describe(requestId)}`,
     );
   const { name, datatype, features } = model.input;
   const [dtype, row] = datatype === 'INT64' ? ['int64', []] : ['float32', [features]];

@@ -375,6 +375,9 @@ test('the sequence extension: steps of a live stream, whose state stays here bet
     assert.deepEqual(await step(3, 5, { sequence_end: true, sequence_steps: 3 }, ''), answer(3, 5, ''));
     assert.equal(await step(0, 1, {}), 404);
   }
+  const emoji = '😀'.repeat(256); // characters, not UTF-16 units, in either kind of request
+  for (const more of [{}, { sequence_id: 'emoji', sequence_start: true }])
+    assert.equal((await infer(url, 'lstm-256', { id: emoji, inputs: [good], parameters: more })).status, 200);
   // Clients that have no sequence say so with 0 or ''.
   for (const sequence_id of [0, ''])
     assert.equal((await infer(url, 'lstm-256', { inputs: [good], parameters: { sequence_id } })).status, 200);
