@@ -6,7 +6,8 @@
 // little-endian. `steps` counts the steps that the stream has taken. The first message of the server has it alone, and
 // {"error": "…"} comes before the connection is closed because of an error.
 //
-// Who connects again, to any instance, says with last=… how many steps it has the outputs of.
+// Who connects again, to any instance, says with last=… how many steps it has the outputs of, and sends again what was
+// not answered. It is not taken twice.
 import websocket, { type WebSocket } from '@fastify/websocket';
 import type { Tensor } from 'dynaquant';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
