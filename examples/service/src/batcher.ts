@@ -15,7 +15,6 @@ export interface BatcherOptions {
 export interface BatcherEvents {
   started?(rows: number, waits: readonly number[]): void;
   ended?(seconds: number): void;
-  refused?(): void;
 }
 
 interface Waiting<Job, Result> {
@@ -83,9 +82,8 @@ export class Batcher<Job, Result> {
     return this.queuedRows >= this.options.maxQueue;
   }
 
-  /** Counts a job that is refused, and says why. */
+  /** Why a job is refused. */
   refusal(): RequestError {
-    this.events.refused?.();
     const sentence = `the queue should hold at most ${this.options.maxQueue} rows, but ${this.queuedRows} wait already: retry later`;
     return new RequestError(503, sentence, this.retryAfter());
   }

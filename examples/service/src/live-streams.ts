@@ -63,7 +63,7 @@ export class LiveStreams {
     readonly model: Model,
     readonly store: StateStore,
     options: Partial<LiveStreamsOptions> = {},
-    private readonly events: BatcherEvents = {},
+    events: BatcherEvents = {},
   ) {
     this.options = { ...defaultLiveStreams, ...options };
     this.held = new LocalStreams(model, this.options, events);
@@ -93,7 +93,6 @@ export class LiveStreams {
     const count = rows.shape[0]!;
     if (this.closing) throw new RequestError(503, 'this instance closes: send the request to another one', 1);
     if (this.pendingSteps >= this.options.maxQueue) {
-      this.events.refused?.();
       const sentence = `fewer than ${this.options.maxQueue} steps of live streams should wait, but ${this.pendingSteps} do: retry later`;
       throw new RequestError(503, sentence, 1);
     }
