@@ -31,7 +31,13 @@ export class Connection {
     return new Connection(socket);
   }
 
+  /** Whether another request can be sent. */
+  get isOpen(): boolean {
+    return this.socket.writable && !this.socket.readableEnded;
+  }
+
   send(...parts: readonly (string | Uint8Array)[]): Promise<Answer> {
+    if (!this.isOpen) return Promise.reject(new Error('the server has closed the connection'));
     return new Promise((resolve, reject) => {
       this.pending = { resolve, reject };
       this.socket.cork();

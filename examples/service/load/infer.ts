@@ -36,7 +36,8 @@ async function openLoop(
       const connection = idle.pop() ?? (await Connection.open(service.port));
       const since = waiting.shift();
       if (since !== undefined) await tally.request(connection, since);
-      idle.push(connection);
+      if (connection.isOpen) idle.push(connection);
+      else opened--;
     }
     running--;
   };

@@ -106,8 +106,11 @@ export async function closedLoop(
   const before = tally.right;
   await Promise.all(
     Array.from({ length: clients }, async () => {
-      const connection = await Connection.open(service.port);
-      while (performance.now() - begin < 1000 * seconds) await tally.request(connection, performance.now());
+      let connection = await Connection.open(service.port);
+      while (performance.now() - begin < 1000 * seconds) {
+        if (!connection.isOpen) connection = await Connection.open(service.port);
+        await tally.request(connection, performance.now());
+      }
       connection.close();
     }),
   );
