@@ -1,6 +1,6 @@
 // Micro-batching against one by one, with the same streams, over loopback:
 //   node build/load/batching.js [--seconds 40] [--model lstm-512] [--streams 64]
-// Two services run, with batches of 1 and of up to 64 rows; short rounds take turns, so that what else the machine does
+// Two services run, with batches of 1 and of up to 32 rows; short rounds take turns, so that what else the machine does
 // hits both. Each stream sends its next step once it has the answer to the last. Every byte is compared with a local run.
 import { nn, setNumThreads, Tensor } from 'dynaquant';
 import { once } from 'node:events';
@@ -74,7 +74,7 @@ function checkOutputs(stream: number, received: readonly Buffer[]): void {
 }
 
 const services = await Promise.all(
-  ['1', '64'].map((MAX_BATCH) => startService({ MODELS: values.model, MAX_BATCH })),
+  ['1', '32'].map((MAX_BATCH) => startService({ MODELS: values.model, MAX_BATCH })),
 );
 const samples = samplesOf(values.model, 1);
 const tallies = ['one by one', 'batches   '].map((name) => ({
@@ -98,7 +98,7 @@ async function compare(
   );
 }
 
-const local = [1, 64].map((maxBatch) => new Inference(model, { maxBatch, maxDelay: 2, maxQueue: 1000 }, {}));
+const local = [1, 32].map((maxBatch) => new Inference(model, { maxBatch, maxDelay: 2, maxQueue: 1000 }, {}));
 /** The service's batcher alone, without a network, which costs as much as a step in a batch or more. */
 async function inProcess(inference: Inference, seconds: number): Promise<number> {
   const begin = performance.now();

@@ -93,7 +93,7 @@ const before = service.memory();
 for (let round = 0; round < rounds; round++) {
   const over = tally();
   let peak = 0;
-  await openLoop(service, 2 * saturation, slice, 1536, over, () => (peak = Math.max(peak, service.memory())));
+  await openLoop(service, 2 * saturation, slice, 1024, over, () => (peak = Math.max(peak, service.memory())));
   await sleep(500);
   report('    200 %', over, `memory at most ${mib(peak)}, then ${mib(service.memory())}`);
 }

@@ -34,7 +34,7 @@ export function readConfig(env: Environment): Config {
     port: integer('PORT', 8080, 0, 65535),
     models: modelsOf(env),
     redisUrl: redisOf('REDIS_URL', env['REDIS_URL']),
-    maxBatch: integer('MAX_BATCH', 64, 1, 4096),
+    maxBatch: integer('MAX_BATCH', 32, 1, 4096),
     maxDelay: integer('MAX_DELAY_MS', 2, 0, 1000),
     maxQueue: integer('MAX_QUEUE', 512, 1, 1_000_000),
     maxLiveSteps: integer('MAX_LIVE_STEPS', 4096, 1, 10_000_000),

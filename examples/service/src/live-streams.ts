@@ -31,7 +31,7 @@ export interface LiveStreamsOptions extends LocalStreamsOptions {
 }
 
 export const defaultLiveStreams: LiveStreamsOptions = {
-  maxBatch: 64,
+  maxBatch: 32,
   maxDelay: 2,
   maxQueue: 4096,
   maxSteps: 256,
