@@ -19,8 +19,8 @@ export function requestId({ headers }: IncomingMessage): string {
 const callbacks = new WeakMap<Socket, Set<() => void>>();
 
 /**
- * Calls back once: when the answer is out, or when the connection has closed, which may be now. Node does not tell an answer that waits for
- * another one's end, or that of an upgrade, that its connection has closed.
+ * Calls back once: when the answer is out, or when the connection has closed, which may be now. Node does not tell an
+ * answer that waits for another one's end, or that of an upgrade, that its connection has closed.
  */
 export function whenOver({ raw: { socket } }: FastifyRequest, { raw }: FastifyReply, over: () => void): void {
   if (raw.closed || socket.destroyed) return over();
