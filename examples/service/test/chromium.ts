@@ -52,8 +52,9 @@ async function debuggerOf(profile: string): Promise<string> {
   const file = join(profile, 'DevToolsActivePort');
   for (let waited = 0; waited < 30_000; waited += 50) {
     await sleep(50);
-    if (!existsSync(file)) continue;
-    const port = readFileSync(file, 'utf8').split('\n')[0];
+    // Chromium creates the file before it writes the port and a line end into it.
+    const port = existsSync(file) ? /^(\d+)\n/.exec(readFileSync(file, 'utf8'))?.[1] : undefined;
+    if (port === undefined) continue;
     const targets = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as {
       type: string;
       webSocketDebuggerUrl: string;
