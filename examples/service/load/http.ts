@@ -9,26 +9,31 @@ export interface Answer {
   readonly body: Buffer;
 }
 
-/** One kept connection, with one request at a time. */
+/** One kept connection, with one request at a time. Its answers are valid until the next request. */
 export class Connection {
-  private readonly chunks: Buffer[] = [];
+  /** What has been received of an answer. It grows, and is kept, because garbage collection would be measured too. */
+  private bytes = Buffer.alloc(2 ** 15);
   private received = 0;
-  private wanted = Infinity;
+  private head: Head | undefined;
   private pending: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | undefined;
   /** Bytes that nobody asked for. */
   surplus = 0;
 
   private constructor(private readonly socket: Socket) {
     socket.setNoDelay(true);
-    socket.on('data', (chunk: Buffer) => this.take(chunk));
     socket.on('error', (error) => this.pending?.reject(error));
     socket.on('close', () => this.pending?.reject(new Error('the server closed the connection')));
   }
 
   static async open(port: number): Promise<Connection> {
-    const socket = connect(port, '127.0.0.1');
+    const onread = {
+      buffer: inbox,
+      callback: (length: number): boolean => (connection.take(inbox.subarray(0, length)), true),
+    };
+    const socket = connect({ port, host: '127.0.0.1', onread });
+    const connection = new Connection(socket);
     await once(socket, 'connect');
-    return new Connection(socket);
+    return connection;
   }
 
   /** Whether another request can be sent. */
@@ -55,38 +60,48 @@ export class Connection {
       this.surplus += chunk.length;
       return;
     }
-    this.chunks.push(chunk);
+    this.makeRoom(this.received + chunk.length);
+    this.bytes.set(chunk, this.received);
     this.received += chunk.length;
-    if (this.wanted === Infinity) this.readHead();
-    if (this.received < this.wanted) return;
-    const bytes = Buffer.concat(this.chunks);
-    this.surplus += bytes.length - this.wanted;
-    const [head, bodyStart] = splitHead(bytes)!;
+    this.head ??= splitHead(this.bytes.subarray(0, this.received));
+    if (this.head === undefined || this.received < this.head.end) return;
+    const { status, headers, bodyStart, end } = this.head;
     const { resolve } = this.pending;
-    const body = bytes.subarray(bodyStart, this.wanted);
-    this.chunks.length = 0;
+    this.surplus += this.received - end;
     this.received = 0;
-    this.wanted = Infinity;
+    this.head = undefined;
     this.pending = undefined;
-    resolve({ ...head, body });
+    resolve({ status, headers, body: this.bytes.subarray(bodyStart, end) });
   }
 
-  private readHead(): void {
-    const split = splitHead(Buffer.concat(this.chunks));
-    if (split !== undefined) this.wanted = split[1] + Number(split[0].headers.get('content-length') ?? 0);
+  private makeRoom(size: number): void {
+    if (size <= this.bytes.length) return;
+    const { bytes } = this;
+    this.bytes = Buffer.alloc(2 * size);
+    this.bytes.set(bytes.subarray(0, this.received));
   }
 }
 
-/** The status and headers of an answer, and where its body begins; undefined if they are not there yet. */
-function splitHead(bytes: Buffer): [Omit<Answer, 'body'>, number] | undefined {
-  const end = bytes.indexOf('\r\n\r\n');
-  if (end === -1) return undefined;
-  const [statusLine, ...lines] = bytes.toString('latin1', 0, end).split('\r\n');
+/** Where all connections read into. */
+const inbox = Buffer.alloc(2 ** 16);
+
+interface Head extends Omit<Answer, 'body'> {
+  readonly bodyStart: number;
+  readonly end: number;
+}
+
+/** The head of an answer; undefined if not all of it is there yet. */
+function splitHead(bytes: Buffer): Head | undefined {
+  const blank = bytes.indexOf('\r\n\r\n');
+  if (blank === -1) return undefined;
+  const [statusLine, ...lines] = bytes.toString('latin1', 0, blank).split('\r\n');
   const headers = new Map(
     lines.map((line) => {
       const colon = line.indexOf(':');
       return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
     }),
   );
-  return [{ status: Number(statusLine!.split(' ')[1]), headers }, end + 4];
+  const bodyStart = blank + 4;
+  const end = bodyStart + Number(headers.get('content-length') ?? 0);
+  return { status: Number(statusLine!.split(' ')[1]), headers, bodyStart, end };
 }

@@ -10,6 +10,11 @@ export class RequestError extends Error {
   }
 }
 
+/** Why nothing is computed for whom nobody can answer. */
+export function clientHasGone(): RequestError {
+  return new RequestError(499, 'the client has gone');
+}
+
 /** A value for an error sentence: short, and safe whatever it is. */
 export function describe(value: unknown): string {
   if (Array.isArray(value)) return `an array of ${value.length}`;

@@ -41,12 +41,13 @@ export class Inference {
   /**
    * The outputs of all steps, sequence after sequence: the same bits whoever shares the batch.
    *
-   * @throws {RequestError} 400 when the model does not take the numbers, 503 when too many wait
+   * @throws {RequestError} 400 when the model does not take the numbers, 503 when too many wait, 499 when the client has
+   * gone before its turn
    */
-  async infer(sequences: Sequences, signal?: AbortSignal): Promise<Float32Array> {
+  async infer(sequences: Sequences, hasGone?: () => boolean): Promise<Float32Array> {
     const link = linkToRequest();
     try {
-      return await this.batcher.submit({ sequences, link }, sequences.batch, signal);
+      return await this.batcher.submit({ sequences, link }, sequences.batch, hasGone);
     } catch (error) {
       throw refusedNumbers(error, 'inputs[0].data');
     }

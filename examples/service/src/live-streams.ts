@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Tensor } from 'dynaquant';
 import type { BatcherEvents } from './batcher.js';
-import { RequestError } from './errors.js';
+import { clientHasGone, RequestError } from './errors.js';
 import { damaged, LocalStreams, type LocalStreamsOptions, type Stream } from './local-streams.js';
 import type { Model } from './models.js';
 import type { StateStore, StreamRecord } from './state-store.js';
@@ -139,7 +139,7 @@ export class LiveStreams {
 
   private async stepInTurn(request: NamedRequest, rows: Tensor): Promise<StepAnswer> {
     for (let attempt = 0; attempt < mostAttempts; attempt++) {
-      request.signal?.throwIfAborted();
+      if (request.hasGone?.() === true) throw clientHasGone();
       const answer = await this.attempt(request, rows);
       if (answer !== 'conflict') return answer;
       this.done.conflicts++;
@@ -187,14 +187,14 @@ export class LiveStreams {
     rows: Tensor,
     digest: string,
   ): Promise<StepAnswer | 'conflict'> {
-    const { sequenceId, requestId, position, end, signal } = request;
+    const { sequenceId, requestId, position, end, hasGone } = request;
     if (isElsewhere(stream.steps, request)) {
       const sentence = `sequence '${sequenceId}' should have taken ${position} steps before these, but has taken ${stream.steps}`;
       throw new RequestError(409, sentence);
     }
     const count = rows.shape[0]!;
     const none = new Tensor(new Float32Array(0), [0, this.model.output.features]);
-    const output = count === 0 ? none : await this.held.step(stream, rows, signal);
+    const output = count === 0 ? none : await this.held.step(stream, rows, hasGone);
     const record: StreamRecord = {
       version: randomUUID(),
       steps: stream.steps + count,

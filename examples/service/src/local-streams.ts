@@ -117,9 +117,9 @@ export class LocalStreams {
    *
    * @throws {RequestError} 400 when the model does not take the rows, 503 when too many wait
    */
-  async step({ id }: Stream, rows: Tensor, signal?: AbortSignal): Promise<Tensor> {
+  async step({ id }: Stream, rows: Tensor, hasGone?: () => boolean): Promise<Tensor> {
     try {
-      return await this.batcher.submit({ id, rows, link: linkToRequest() }, 1, signal);
+      return await this.batcher.submit({ id, rows, link: linkToRequest() }, 1, hasGone);
     } catch (error) {
       throw refusedNumbers(error);
     }

@@ -19,8 +19,8 @@ export interface StepRequest {
    * request from one that comes again, where a client gives all of them one id.
    */
   readonly position?: number | undefined;
-  /** Its abort takes a request that does not compute yet out of the queue. */
-  readonly signal?: AbortSignal;
+  /** Asked when the request's turn has come: who has gone is not computed for. */
+  readonly hasGone?: () => boolean;
 }
 
 /** @throws {RequestError} 400 */

@@ -130,7 +130,7 @@ async function infer(
   const bytes = bytesOf(model, sequences, wantsBytes, options);
   const giveBack = options.memory.take(bytes.computing + bytes.answer);
   try {
-    const answer = await compute(model, sequences, request.body, options, goneSignal(request, reply));
+    const answer = await compute(model, sequences, request.body, options, () => request.raw.socket.destroyed);
     giveBack(bytes.computing);
     whenOver(request, reply, giveBack);
     return sendAnswer(reply, model, sequences, { id: request.body.id, ...answer }, wantsBytes);
@@ -200,7 +200,7 @@ async function compute(
   sequences: Sequences,
   { id, parameters = {} }: InferBody,
   { inferences, streams }: V2Options,
-  signal: AbortSignal,
+  hasGone: () => boolean,
 ): Promise<Answer> {
   const { sequence_id, sequence_start: start = false, sequence_end: end = false } = parameters;
   // Clients that have no sequence send 0 or ''.
@@ -210,7 +210,7 @@ async function compute(
         400,
         `parameters.sequence_id should be there with sequence_start or sequence_end, got none`,
       );
-    return { data: await inferences.get(model.name)!.infer(sequences, signal) };
+    return { data: await inferences.get(model.name)!.infer(sequences, hasGone) };
   }
   if (sequences.batch !== 1)
     throw new RequestError(
@@ -221,7 +221,7 @@ async function compute(
     sequenceId: String(sequence_id),
     start,
     end,
-    signal,
+    hasGone,
     requestId: id || undefined,
     position: parameters.sequence_steps,
   };
@@ -231,15 +231,6 @@ async function compute(
     data: output.data as Float32Array,
     parameters: { sequence_id, sequence_steps: steps, ...(replayed && { sequence_replayed: true }) },
   };
-}
-
-/** Aborted when the client goes before it has its answer. */
-function goneSignal(request: FastifyRequest, reply: FastifyReply): AbortSignal {
-  const gone = new AbortController();
-  whenOver(request, reply, () => {
-    if (!reply.raw.writableFinished) gone.abort(new RequestError(499, 'the client has gone'));
-  });
-  return gone.signal;
 }
 
 function sendAnswer(

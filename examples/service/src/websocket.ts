@@ -117,7 +117,7 @@ class Connection {
     private readonly patience: number,
   ) {
     for (const sign of ['pong', 'message']) socket.on(sign, () => (this.isAlive = true));
-    socket.on('close', () => this.gone.abort(new RequestError(499, 'the client has gone')));
+    socket.on('close', () => this.gone.abort());
   }
 
   /** Until the connection is closed. Never throws. */
@@ -172,8 +172,8 @@ class Connection {
       const position = start ? 0 : this.steps;
       // Who was cut off during a step sends it again, perhaps before it has been saved.
       const requestId = `ws:${position}`;
-      const { signal } = this.gone;
-      const answer = await this.live.step({ sequenceId, start, end, requestId, position, signal }, rows);
+      const hasGone = (): boolean => this.gone.signal.aborted;
+      const answer = await this.live.step({ sequenceId, start, end, requestId, position, hasGone }, rows);
       this.steps = answer.steps;
       await this.sendAnswer(answer);
       this.isAlive = true; // it takes its answers

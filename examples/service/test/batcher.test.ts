@@ -87,24 +87,29 @@ test('more than the queue holds is refused with 503 and a time to come back', as
   assert.equal(await batcher.submit(4), 4);
 });
 
-test('who has gone leaves the queue; who is computed already does not', async () => {
-  const { batcher, batches } = doubling({ maxBatch: 1 });
-  const [running, waiting] = [new AbortController(), new AbortController()];
+test('nothing is computed for who has gone, unless it computes already', async () => {
+  const { batcher, batches } = doubling({ maxBatch: 2 });
+  let gone = false;
+  const hasGone = (): boolean => gone;
   const jobs = [
-    batcher.submit(1, 1, running.signal),
-    batcher.submit(2, 5, waiting.signal),
+    batcher.submit(1, 2, hasGone),
+    batcher.submit(2, 5, hasGone),
     batcher.submit(3),
+    batcher.submit(4, 1, hasGone),
+    batcher.submit(5),
   ];
   await sleep(5);
-  running.abort(new Error('gone'));
-  waiting.abort(new Error('gone'));
-  assert.equal(batcher.depth, 1);
+  gone = true;
+  const outcomes = await Promise.allSettled(jobs);
   assert.deepEqual(
-    (await Promise.allSettled(jobs)).map(({ status }) => status),
-    ['fulfilled', 'rejected', 'fulfilled'],
+    outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value : outcome.reason.message)),
+    [2, 'the client has gone', 6, 'the client has gone', 10],
   );
-  assert.deepEqual(batches, [[1], [3]]);
-  await assert.rejects(batcher.submit(4, 1, AbortSignal.abort(new Error('gone before'))), /gone before/);
+  assert.deepEqual(batches, [[1], [3, 5]]);
+  assert.equal(batcher.depth, 0);
+  await assert.rejects(batcher.submit(6, 1, hasGone), { statusCode: 499 });
+  gone = false;
+  assert.equal(await batcher.submit(7, 1, hasGone), 14);
 });
 
 test('where a batch fails, only the jobs fail that are to blame', async () => {
