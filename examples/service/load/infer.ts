@@ -1,5 +1,5 @@
 // Loads the infer route over loopback, and checks every byte of every answer:
-//   node build/load/infer.js [--seconds 60]
+//   node --v8-pool-size=0 build/load/infer.js [--seconds 60]
 // 1. saturation: how many requests a second so many clients get that ask again at once
 // 2. 70 % of it: latencies when requests come at random times
 // 3. 200 % of it: what is refused, and what memory it takes

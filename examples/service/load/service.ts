@@ -26,7 +26,8 @@ export async function startService(env: Record<string, string>): Promise<Service
   const port = await freePort();
   const main = fileURLToPath(new URL('../src/main.js', import.meta.url));
   const defaults = { PORT: String(port), DYNAQUANT_NUM_THREADS: '1', LOG_LEVEL: 'error', MAX_RATE: '0' };
-  const child = spawn(process.execPath, [main], {
+  // As `npm start` does.
+  const child = spawn(process.execPath, ['--v8-pool-size=0', main], {
     env: { ...process.env, ...defaults, ...env },
     stdio: ['ignore', 'inherit', 'inherit'],
   });

@@ -4,7 +4,6 @@ import type { WebSocket } from '@fastify/websocket';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Metrics } from './metrics.js';
 
 /** Does nothing until somebody registers an SDK. */
@@ -16,24 +15,27 @@ export function requestId({ headers }: IncomingMessage): string {
   return typeof given === 'string' && /^[\w.:-]{1,64}$/.test(given) ? given : randomUUID();
 }
 
-const callbacks = new WeakMap<Socket, Set<() => void>>();
+/** Of requests that are not over. */
+const callbacks = new WeakMap<IncomingMessage, (() => void)[]>();
 
 /**
  * Calls back once: when the answer is out, or when the connection has closed, which may be now. Node does not tell an
  * answer that waits for another one's end, or that of an upgrade, that its connection has closed.
  */
-export function whenOver({ raw: { socket } }: FastifyRequest, { raw }: FastifyReply, over: () => void): void {
+export function whenOver({ raw: request }: FastifyRequest, { raw }: FastifyReply, over: () => void): void {
+  const { socket } = request;
   if (raw.closed || socket.destroyed) return over();
-  const all = callbacks.get(socket) ?? new Set();
-  if (!callbacks.has(socket)) {
-    callbacks.set(socket, all);
-    socket.once('close', () => all.forEach((call) => call()));
-  }
-  const once = (): void => {
-    if (all.delete(once)) over();
+  const others = callbacks.get(request);
+  if (others !== undefined) return void others.push(over);
+  const all = [over];
+  callbacks.set(request, all);
+  const end = (): void => {
+    if (!callbacks.delete(request)) return;
+    socket.off('close', end);
+    all.forEach((call) => call());
   };
-  all.add(once);
-  raw.once('close', once);
+  raw.once('close', end);
+  socket.setMaxListeners(0).once('close', end); // requests that come without waiting for answers may be many
 }
 
 /** Requests that have become WebSockets. */

@@ -133,7 +133,7 @@ async function infer(
     const answer = await compute(model, sequences, request.body, options, () => request.raw.socket.destroyed);
     giveBack(bytes.computing);
     whenOver(request, reply, giveBack);
-    return sendAnswer(reply, model, sequences, { id: request.body.id, ...answer }, wantsBytes);
+    return sendAnswer(reply, model, sequences, answer, wantsBytes);
   } catch (error) {
     giveBack();
     throw error;
@@ -210,7 +210,7 @@ async function compute(
         400,
         `parameters.sequence_id should be there with sequence_start or sequence_end, got none`,
       );
-    return { data: await inferences.get(model.name)!.infer(sequences, hasGone) };
+    return { id, data: await inferences.get(model.name)!.infer(sequences, hasGone) };
   }
   if (sequences.batch !== 1)
     throw new RequestError(
@@ -228,6 +228,7 @@ async function compute(
   const live = streams.get(model.name)!;
   const { output, steps, replayed } = await live.step(step, tensorOf(model, sequences.data));
   return {
+    id,
     data: output.data as Float32Array,
     parameters: { sequence_id, sequence_steps: steps, ...(replayed && { sequence_replayed: true }) },
   };
@@ -240,14 +241,19 @@ function sendAnswer(
   { id, data, parameters }: Answer,
   wantsBytes: boolean,
 ): FastifyReply {
-  const tensor = { name: output.name, datatype: output.datatype, shape: [...leading, output.features] };
-  const json = { model_name: name, model_version: version, id, parameters };
-  if (!wantsBytes) return reply.send({ ...json, outputs: [{ ...tensor, data: Array.from(data) }] });
-  const outputs = [{ ...tensor, parameters: { binary_data_size: data.byteLength } }];
-  const head = Buffer.from(JSON.stringify({ ...json, outputs }));
-  const body = Buffer.concat([head, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)]);
-  return reply
-    .header(lengthHeader, head.length)
-    .header('content-type', 'application/octet-stream')
-    .send(body);
+  const tensor = {
+    name: output.name,
+    datatype: output.datatype,
+    shape: [...leading, output.features],
+    parameters: wantsBytes ? { binary_data_size: data.byteLength } : undefined,
+    data: wantsBytes ? undefined : Array.from(data),
+  };
+  const json = { model_name: name, model_version: version, id, parameters, outputs: [tensor] };
+  if (!wantsBytes) return reply.send(json);
+  const head = JSON.stringify(json);
+  const headLength = Buffer.byteLength(head);
+  const body = Buffer.allocUnsafe(headLength + data.byteLength); // one array, because large ones cost collections
+  body.write(head);
+  body.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), headLength);
+  return reply.header(lengthHeader, headLength).header('content-type', 'application/octet-stream').send(body);
 }

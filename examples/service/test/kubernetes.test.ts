@@ -27,7 +27,7 @@ const matches = (text: string, pattern: RegExp): string[] =>
   Array.from(text.matchAll(pattern), ([, first]) => first!);
 
 test('programs and Redis keys have their names', () => {
-  const programs = matches(all + read('Dockerfile'), /"?node"?, "?([\w/.-]+\.js)/g);
+  const programs = matches(all + read('Dockerfile'), /"?node"?, (?:"--[\w=-]+", )?"?([\w/.-]+\.js)/g);
   assert.deepEqual(
     [...new Set(programs)].sort(),
     ['main', 'score-worker', 'score'].map((name) => `build/src/${name}.js`),
