@@ -55,8 +55,15 @@ export function loadedState(given: unknown, floats: number, fingerprint: bigint)
   if (view.getBigUint64(size - hashSize, true) !== hashBytes(bytes.subarray(0, -hashSize), 0n))
     throw damaged('they were changed: their checksum is wrong');
   const states = new Float32Array(bytes.buffer, headBytes, floats);
-  if (!states.every(Number.isFinite)) throw damaged('a state is NaN or infinity');
+  if (!areFinite(states)) throw damaged('a state is NaN or infinity');
   return states;
+}
+
+/** Whether no number is NaN or infinity: only then is `x * 0` zero. Several times as fast as a callback for each. */
+export function areFinite(floats: Float32Array): boolean {
+  let sum = 0;
+  for (let i = 0; i < floats.length; i++) sum += floats[i]! * 0;
+  return sum === 0;
 }
 
 function damaged(why: string): Coded<RangeError> {

@@ -18,7 +18,7 @@ import { hasForwardAsync } from '../container.js';
 import type { Module } from '../module.js';
 import { checkPacked, isPackedSequence, PackedSequence } from '../packed-sequence.js';
 import type { OutputOf } from '../rnn-forward.js';
-import { Fingerprint, loadedState, savedState } from './saved-state.js';
+import { areFinite, Fingerprint, loadedState, savedState } from './saved-state.js';
 import { checkStage, runStages, stagesOf, type Stage, type StepRows, type StepStates } from './stages.js';
 
 /** The streams of a step. A Float64Array is read by native code alone; an array of numbers is copied first. */
@@ -207,7 +207,7 @@ export class Streams {
   toBuffer(id: number): Uint8Array {
     const states = new Float32Array(this.floats);
     this.check(this.live().read(checkId(id), states), 'id', id);
-    if (!states.every(Number.isFinite))
+    if (!areFinite(states))
       throw rangeError(
         'ERR_NOT_FINITE',
         `the state of stream ${id} should be finite, but holds NaN or infinity`,
