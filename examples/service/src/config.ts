@@ -41,6 +41,7 @@ export function readConfig(env: Environment): Config {
     maxRows: integer('MAX_ROWS', 64, 1, 4096),
     maxSteps: integer('MAX_STEPS', 1024, 1, 65536),
     maxBody: integer('MAX_BODY_BYTES', 4 * 2 ** 20, 1024, 2 ** 30),
+    maxMessage: integer('MAX_MESSAGE_BYTES', 2 ** 18, 1024, 2 ** 28),
     maxPending: integer('MAX_PENDING_BYTES', 512 * 2 ** 20, 1024, 2 ** 40),
     maxJSONNumbers: integer('MAX_JSON_NUMBERS', 2 ** 18, 1, 2 ** 24),
     maxRate: integer('MAX_RATE', 1000, 0, 1_000_000),

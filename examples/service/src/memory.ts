@@ -1,4 +1,25 @@
 import { RequestError } from './errors.js';
+import type { Model } from './models.js';
+
+/**
+ * Bytes of memory that an input takes until its answer is computed, and that the answer takes until it is sent. The
+ * kernels have some four copies of the widest layer's outputs at a time. A number of the output takes 4 bytes as it was
+ * computed, and as many in the answer, or some 20 in JSON.
+ *
+ * @param inputBytes - of the input
+ * @param steps - of all sequences
+ */
+export function memoryOf(
+  { output: { features }, widestLayer }: Model,
+  inputBytes: number,
+  steps: number,
+  inJSON: boolean,
+): { computing: number; answer: number } {
+  return {
+    computing: inputBytes + 4 * 4 * steps * widestLayer,
+    answer: steps * features * (inJSON ? 24 : 8),
+  };
+}
 
 /** Bounds what requests hold in memory: their bodies, what waits or computes, and answers that clients have not taken. */
 export class MemoryBudget {

@@ -27,6 +27,8 @@ import { streamSockets } from './websocket.js';
 export interface ServerOptions extends BatcherOptions, SizeLimits, HTTPLimits {
   /** Bytes of a request's body. */
   readonly maxBody: number;
+  /** Bytes of a WebSocket's message. */
+  readonly maxMessage: number;
   /** Bytes that all requests may take: bodies, what waits or computes, and answers that clients have not taken. */
   readonly maxPending: number;
   /** Numbers of an answer in JSON. */
@@ -100,7 +102,8 @@ export async function buildServer(served: Served, options: ServerOptions): Promi
   await app.register(v2, { ...options, models: named, inferences, streams, isReady, memory });
   await app.register(streamSockets, {
     streams,
-    maxMessage: options.maxBody,
+    maxMessage: options.maxMessage,
+    memory,
     onOpen: (socket, request) => observeSocket(metrics, socket, request),
   });
   await app.register(page, { models });

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { RequestError, describe } from './errors.js';
 import type { Inference } from './inference.js';
 import type { LiveStreams } from './live-streams.js';
-import type { MemoryBudget } from './memory.js';
+import { memoryOf, type MemoryBudget } from './memory.js';
 import type { Model } from './models.js';
 import { whenOver } from './observe.js';
 import { inferSchema, inputBytes, lengthHeader, parseBody, type InferBody } from './v2-body.js';
@@ -127,7 +127,9 @@ async function infer(
 ): Promise<FastifyReply> {
   const sequences = readInput(model, request, options);
   const wantsBytes = readOutput(model, request.body);
-  const bytes = bytesOf(model, sequences, wantsBytes, options);
+  checkLength(model, sequences, wantsBytes, options);
+  const { batch, steps, data } = sequences;
+  const bytes = memoryOf(model, data.byteLength, batch * steps, !wantsBytes);
   const giveBack = options.memory.take(bytes.computing + bytes.answer);
   try {
     const answer = await compute(model, sequences, request.body, options, () => request.raw.socket.destroyed);
@@ -166,27 +168,19 @@ function readOutput(model: Model, { outputs, parameters }: InferBody): boolean {
   return selected?.parameters?.binary_data ?? parameters?.binary_data_output ?? false;
 }
 
-/**
- * Bytes of memory that a request takes until its answer is computed, and that the answer takes until it is sent. The
- * kernels have some four copies of the widest layer's outputs at a time. A number of the output takes 4 bytes as it was
- * computed, and as many in the answer, or some 20 in JSON.
- *
- * @throws {RequestError} 400 when the answer is too long for JSON, which would keep all others waiting
- */
-function bytesOf(
-  { output: { features }, widestLayer }: Model,
-  { batch, steps, data }: Sequences,
+/** @throws {RequestError} 400 when the answer is too long for JSON, which would keep all others waiting */
+function checkLength(
+  { output }: Model,
+  { batch, steps }: Sequences,
   wantsBytes: boolean,
   { maxJSONNumbers }: V2Options,
-): { computing: number; answer: number } {
-  const numbers = batch * steps * features;
+): void {
+  const numbers = batch * steps * output.features;
   if (!wantsBytes && numbers > maxJSONNumbers)
     throw new RequestError(
       400,
       `parameters.binary_data_output should be true for more than ${maxJSONNumbers} numbers of output, got ${numbers} in JSON`,
     );
-  const computing = data.byteLength + 4 * 4 * batch * steps * widestLayer;
-  return { computing, answer: numbers * (wantsBytes ? 8 : 24) };
 }
 
 interface Answer {

@@ -15,6 +15,7 @@ import { on } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, RequestError } from './errors.js';
 import type { LiveStreams, StepAnswer } from './live-streams.js';
+import { memoryOf, MemoryBudget } from './memory.js';
 import type { Model } from './models.js';
 import { checkValues, fromJSON, tensorOf, type Numbers } from './v2-tensors.js';
 
@@ -23,6 +24,7 @@ export interface SocketOptions {
   readonly streams: ReadonlyMap<string, LiveStreams>;
   /** Bytes of a message. */
   readonly maxMessage?: number;
+  readonly memory?: MemoryBudget;
   /** Milliseconds between two pings. Who has not answered one when the next is due has gone. */
   readonly pingInterval?: number;
   readonly onOpen?: (socket: WebSocket, request: FastifyRequest) => void;
@@ -56,7 +58,14 @@ const idle = 4408;
 /** A Fastify plugin: `await app.register(streamSockets, { streams })`. */
 export async function streamSockets(
   app: FastifyInstance,
-  { streams, maxMessage = 4 * 2 ** 20, pingInterval = 30_000, patience = 3000, onOpen }: SocketOptions,
+  {
+    streams,
+    maxMessage = 2 ** 18,
+    memory = new MemoryBudget(Infinity),
+    pingInterval = 30_000,
+    patience = 3000,
+    onOpen,
+  }: SocketOptions,
 ): Promise<void> {
   const connections = new Map<Connection, Promise<void>>();
   const pings = setInterval(() => {
@@ -94,7 +103,7 @@ export async function streamSockets(
       onOpen?.(socket, request as FastifyRequest);
       const { model } = request.params;
       const { query } = request;
-      const connection = new Connection(socket, streams.get(model)!, query, patience);
+      const connection = new Connection(socket, streams.get(model)!, query, memory, patience);
       const served = connection.serve();
       connections.set(connection, served);
       await served.finally(() => connections.delete(connection));
@@ -109,15 +118,24 @@ class Connection {
   private steps = 0;
   private isAlive = true;
   private lastMessage = performance.now();
+  /** Give back the memory of the messages that wait. */
+  private readonly taken: (() => void)[] = [];
+  /** Why no more messages are taken. */
+  private refusal: Error | undefined;
 
   constructor(
     private readonly socket: WebSocket,
     private readonly live: LiveStreams,
     private readonly query: Query,
+    private readonly memory: MemoryBudget,
     private readonly patience: number,
   ) {
+    socket.on('message', (data: Buffer) => this.takeMemory(data.length));
     for (const sign of ['pong', 'message']) socket.on(sign, () => (this.isAlive = true));
-    socket.on('close', () => this.gone.abort());
+    socket.on('close', () => {
+      this.gone.abort();
+      for (const giveBack of this.taken.splice(0)) giveBack();
+    });
   }
 
   /** Until the connection is closed. Never throws. */
@@ -125,7 +143,7 @@ class Connection {
     try {
       await this.answerAll();
     } catch (error) {
-      await this.fail(error as Error);
+      await this.fail(this.refusal ?? (error as Error));
     }
     this.socket.resume(); // for the client's close frame
     await sleep(this.patience, undefined, { signal: this.gone.signal }).catch(() => {});
@@ -149,6 +167,17 @@ class Connection {
     setTimeout(() => this.socket.terminate(), this.patience).unref(); // it may be sending to a client that does not read
   }
 
+  /** Of a message that has come. */
+  private takeMemory(bytes: number): void {
+    if (this.gone.signal.aborted) return;
+    try {
+      this.taken.push(this.memory.take(bytes));
+    } catch (error) {
+      this.refusal = error as Error;
+      this.stopping.abort();
+    }
+  }
+
   private async answerAll(): Promise<void> {
     // The iterator pauses the socket while some messages wait, so a client that sends too fast is slowed down by TCP.
     const messages = on(this.socket, 'message', {
@@ -162,6 +191,7 @@ class Connection {
     if (startsNext) await this.send(JSON.stringify({ steps: 0 }));
     else if ((await this.resume()) === 'ended') return this.end();
     for await (const [data, isBinary] of messages as AsyncIterable<[Buffer, boolean]>) {
+      if (this.refusal !== undefined) throw this.refusal;
       if (this.stopping.signal.aborted) return this.restart();
       this.lastMessage = performance.now();
       const message = isBinary
@@ -173,12 +203,25 @@ class Connection {
       // Who was cut off during a step sends it again, perhaps before it has been saved.
       const requestId = `ws:${position}`;
       const hasGone = (): boolean => this.gone.signal.aborted;
-      const answer = await this.live.step({ sequenceId, start, end, requestId, position, hasGone }, rows);
-      this.steps = answer.steps;
-      await this.sendAnswer(answer);
+      const giveBack = this.memory.take(this.bytesOf(rows));
+      try {
+        const answer = await this.live.step({ sequenceId, start, end, requestId, position, hasGone }, rows);
+        this.steps = answer.steps;
+        await this.sendAnswer(answer);
+      } finally {
+        giveBack();
+        this.taken.shift()?.();
+      }
       this.isAlive = true; // it takes its answers
       if (end) return this.end();
     }
+  }
+
+  /** Of memory, that some steps and their answer take. */
+  private bytesOf({ data, shape }: Tensor): number {
+    const inJSON = this.query.format !== 'binary';
+    const { computing, answer } = memoryOf(this.live.model, data.byteLength, shape[0]!, inJSON);
+    return computing + answer;
   }
 
   /** Finds where the stream is, and sends what the client does not have of the last answer. */

@@ -1,7 +1,12 @@
 // What requests take of the memory, in sum.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { WebSocket } from 'ws';
+import { LiveStreams } from '../src/live-streams.js';
+import { MemoryStore, type Write } from '../src/state-store.js';
 import { alone, binaryAnswer, binaryRequest, infer, model, readMetric, start, until } from './support.js';
 
 const models = [model('char-lm')];
@@ -85,4 +90,46 @@ test('an answer that is too long for JSON, or for the memory, is refused before 
     /^a request with its answer should take at most 100000 bytes of memory, but takes \d+: send fewer/,
   );
   assert.equal(await readMetric(url, 'service_batch_rows_count{model="char-lm",kind="infer"}'), 2);
+});
+
+test('messages of WebSockets that wait are bounded in sum', async (t) => {
+  let release = (): void => {};
+  const released = new Promise<void>((resolve) => (release = resolve));
+  class HeldStore extends MemoryStore {
+    override async save(write: Write): Promise<boolean> {
+      await released;
+      return super.save(write);
+    }
+  }
+  const streams = new Map([['char-lm', new LiveStreams(models[0]!, new HeldStore())]]);
+  const { port, url } = await start(t, { models, streams, maxPending: 500_000, maxBody: 100_000 });
+  const open = async (name: string): Promise<WebSocket> => {
+    const query = `sequence_id=${name}&start=true`;
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/v2/models/char-lm/stream?${query}`);
+    await once(socket, 'message');
+    return socket;
+  };
+  const message = `{"data": [1]${' '.repeat(90_000)}}`;
+  const [first, second] = [await open('a'), await open('b')];
+  const answersOf = (socket: WebSocket): { steps?: number; error?: string }[] => {
+    const answers: object[] = [];
+    socket.on('message', (data: Buffer) => answers.push(JSON.parse(data.toString())));
+    return answers;
+  };
+  const [answers, refused] = [answersOf(first), answersOf(second)];
+  for (let i = 0; i < 4; i++) first.send(message);
+  await until(async () => (await readMetric(url, pending)) > 4 * 90_000);
+  const closed = once(second, 'close');
+  for (let i = 0; i < 2; i++) second.send(message);
+  await sleep(50);
+  release();
+  assert.equal((await closed)[0], 1013);
+  assert.equal(refused[0]!.steps, 1, 'what had begun is answered');
+  assert.match(
+    refused[1]!.error!,
+    /^all requests should take at most 500000 bytes of memory, but take \d+ already/,
+  );
+  await until(() => answers.length === 4);
+  assert.equal(answers[3]!.steps, 4);
+  await until(async () => (await readMetric(url, pending)) === 0);
 });

@@ -304,17 +304,17 @@ test('a client that does not read is not computed for', async (t) => {
   const client = await open(t, port, 'sequence_id=a&start=true');
   await client.next();
   client.socket.pause();
-  const message = JSON.stringify({ data: Array.from(floats(256 * 64, 1)) });
-  for (let i = 0; i < 100; i++) client.send(message);
+  const message = JSON.stringify({ data: Array.from(floats(256 * 40, 1)) });
+  for (let i = 0; i < 150; i++) client.send(message);
   let steps = -1;
   while (steps !== live.counts.steps) {
     steps = live.counts.steps;
     await sleep(300);
   }
-  assert.ok(steps < 100 * 64, `${steps} steps`);
+  assert.ok(steps < 150 * 40, `${steps} steps`);
   assert.ok(client.socket.bufferedAmount > 0); // the server has stopped reading as well
   client.socket.resume();
-  for (let i = 1; i <= 100; i++) assert.equal((await client.next()).steps, 64 * i);
+  for (let i = 1; i <= 150; i++) assert.equal((await client.next()).steps, 40 * i);
 });
 
 test('a client that does not answer pings, or does not step for long, is closed', async (t) => {
