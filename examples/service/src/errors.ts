@@ -15,6 +15,11 @@ export function clientHasGone(): RequestError {
   return new RequestError(499, 'the client has gone');
 }
 
+/** Why an instance that is to end serves nothing new. */
+export function instanceCloses(): RequestError {
+  return new RequestError(503, 'this instance closes: send the request to another one', 1);
+}
+
 /** A value for an error sentence: short, and safe whatever it is. */
 export function describe(value: unknown): string {
   if (Array.isArray(value)) return `an array of ${value.length}`;

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Tensor } from 'dynaquant';
 import type { BatcherEvents } from './batcher.js';
-import { clientHasGone, RequestError } from './errors.js';
+import { clientHasGone, instanceCloses, RequestError } from './errors.js';
 import { damaged, LocalStreams, type LocalStreamsOptions, type Stream } from './local-streams.js';
 import type { Model } from './models.js';
 import type { StateStore, StreamRecord } from './state-store.js';
@@ -30,15 +30,6 @@ export interface LiveStreamsOptions extends LocalStreamsOptions {
   readonly maxSteps: number;
 }
 
-export const defaultLiveStreams: LiveStreamsOptions = {
-  maxBatch: 32,
-  maxDelay: 2,
-  maxQueue: 4096,
-  maxSteps: 256,
-  maxLocal: 10_000,
-  idleTimeout: 600_000,
-};
-
 /** How long the last answer of a stream that has ended is kept, for a client who asks again. */
 const keptAfterEnd = 60_000;
 /** How often a request is tried when other instances step its stream at the same time. */
@@ -52,7 +43,6 @@ type NamedRequest = StepRequest & { readonly requestId: string };
 /** The live streams of one model, on this instance. */
 export class LiveStreams {
   private readonly done = { steps: 0, replays: 0, conflicts: 0, loads: 0 };
-  readonly options: LiveStreamsOptions;
   private readonly held: LocalStreams;
   /** The last request of each stream that has one. */
   private readonly turns = new Map<string, Promise<unknown>>();
@@ -62,11 +52,10 @@ export class LiveStreams {
   constructor(
     readonly model: Model,
     readonly store: StateStore,
-    options: Partial<LiveStreamsOptions> = {},
+    readonly options: LiveStreamsOptions,
     events: BatcherEvents = {},
   ) {
-    this.options = { ...defaultLiveStreams, ...options };
-    this.held = new LocalStreams(model, this.options, events);
+    this.held = new LocalStreams(model, options, events);
   }
 
   /** How many streams have their state here as well. */
@@ -91,7 +80,7 @@ export class LiveStreams {
   async step(request: StepRequest, rows: Tensor): Promise<StepAnswer> {
     checkRequest(request, rows, this.model, this.options.maxSteps);
     const count = rows.shape[0]!;
-    if (this.closing) throw new RequestError(503, 'this instance closes: send the request to another one', 1);
+    if (this.closing) throw instanceCloses();
     if (this.pendingSteps >= this.options.maxQueue) {
       const sentence = `fewer than ${this.options.maxQueue} steps of live streams should wait, but ${this.pendingSteps} do: retry later`;
       throw new RequestError(503, sentence, 1);

@@ -10,7 +10,7 @@ import {
 } from 'fastify';
 import type { IncomingMessage } from 'node:http';
 import type { BatcherOptions } from './batcher.js';
-import { RequestError, describe } from './errors.js';
+import { instanceCloses, RequestError, describe } from './errors.js';
 import { answerBrokenRequest, httpServer, type HTTPLimits } from './http-server.js';
 import { Inference } from './inference.js';
 import type { LiveStreams } from './live-streams.js';
@@ -144,8 +144,7 @@ function refuseWhileClosing(app: FastifyInstance): void {
     done();
   });
   app.addHook('onRequest', (_request, _reply, done) => {
-    const sentence = 'this instance closes: send the request to another one';
-    done(closing ? new RequestError(503, sentence, 1) : undefined);
+    done(closing ? instanceCloses() : undefined);
   });
 }
 

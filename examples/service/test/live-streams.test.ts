@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Tensor } from 'dynaquant';
-import { LiveStreams, type LiveStreamsOptions, type StepAnswer } from '../src/live-streams.js';
+import type { LiveStreams, LiveStreamsOptions, StepAnswer } from '../src/live-streams.js';
 import { Metrics } from '../src/metrics.js';
 import { MemoryStore, RedisStore, type StateStore, type Write } from '../src/state-store.js';
 import { startRedis, withoutRedis } from './redis.js';
-import { alone, floats, model } from './support.js';
+import { alone, floats, liveStreams, model } from './support.js';
 
 function open(
   t: TestContext,
@@ -14,7 +14,7 @@ function open(
   options: Partial<LiveStreamsOptions> = {},
   name = 'lstm-256',
 ): LiveStreams {
-  const live = new LiveStreams(model(name), store, options);
+  const live = liveStreams(model(name), store, options);
   t.after(() => live.close());
   return live;
 }
@@ -399,7 +399,7 @@ test('what a request should not be is a 400 with a sentence, and fails nobody el
 
 test('close finishes what runs, and refuses what comes', async () => {
   const store = new MemoryStore();
-  const live = new LiveStreams(model('lstm-256'), store);
+  const live = liveStreams(model('lstm-256'), store);
   const rows = rowsOf(floats(256, 1));
   const running = [live.step({ sequenceId: 's', start: true }, rows), live.step({ sequenceId: 's' }, rows)];
   const closed = live.close();

@@ -5,9 +5,18 @@ import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
-import { LiveStreams } from '../src/live-streams.js';
 import { MemoryStore, type Write } from '../src/state-store.js';
-import { alone, binaryAnswer, binaryRequest, infer, model, readMetric, start, until } from './support.js';
+import {
+  alone,
+  binaryAnswer,
+  binaryRequest,
+  infer,
+  liveStreams,
+  model,
+  readMetric,
+  start,
+  until,
+} from './support.js';
 
 const models = [model('char-lm')];
 const width = models[0]!.output.features;
@@ -101,7 +110,7 @@ test('messages of WebSockets that wait are bounded in sum', async (t) => {
       return super.save(write);
     }
   }
-  const streams = new Map([['char-lm', new LiveStreams(models[0]!, new HeldStore())]]);
+  const streams = new Map([['char-lm', liveStreams(models[0]!, new HeldStore())]]);
   const { port, url } = await start(t, { models, streams, maxPending: 500_000, maxBody: 100_000 });
   const open = async (name: string): Promise<WebSocket> => {
     const query = `sequence_id=${name}&start=true`;

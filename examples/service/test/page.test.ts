@@ -2,12 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nn, tensor } from 'dynaquant';
 import { fastify } from 'fastify';
-import { LiveStreams } from '../src/live-streams.js';
 import { page } from '../src/page/page.js';
 import { MemoryStore } from '../src/state-store.js';
 import { streamSockets } from '../src/websocket.js';
 import { openPage, withoutChromium } from './chromium.js';
-import { model, start } from './support.js';
+import { liveStreams, model, start } from './support.js';
 
 /** What the model writes after a text when it always takes the likeliest character. */
 function likeliest(text: string, count: number): string {
@@ -75,7 +74,7 @@ test('the page writes on as one types', { skip: withoutChromium }, async (t) => 
 test('whoever types after a long pause is connected again', { skip: withoutChromium }, async (t) => {
   const app = fastify();
   const models = [model('char-lm')];
-  const live = new LiveStreams(models[0]!, new MemoryStore(), { idleTimeout: 300 });
+  const live = liveStreams(models[0]!, new MemoryStore(), { idleTimeout: 300 });
   await app.register(streamSockets, { streams: new Map([['char-lm', live]]), pingInterval: 100 });
   await app.register(page, { models });
   const browser = await openPage(`${await app.listen({ host: '127.0.0.1', port: 0 })}/`);

@@ -5,11 +5,11 @@ import { connect, type AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '../src/config.js';
-import { LiveStreams } from '../src/live-streams.js';
+import { LiveStreams, type LiveStreamsOptions } from '../src/live-streams.js';
 import { Metrics } from '../src/metrics.js';
 import { buildModel, type Model } from '../src/models.js';
 import { buildServer, type Served, type ServerOptions } from '../src/server.js';
-import { MemoryStore } from '../src/state-store.js';
+import { MemoryStore, type StateStore } from '../src/state-store.js';
 
 /** Floats that look random, the same in every run. */
 export function floats(count: number, seed: number): Float32Array {
@@ -61,6 +61,16 @@ export interface Started {
   readonly url: string;
 }
 
+/** The live streams of a model, as the service has them unless options say otherwise. */
+export function liveStreams(
+  model: Model,
+  store: StateStore = new MemoryStore(),
+  options: Partial<LiveStreamsOptions> = {},
+): LiveStreams {
+  const config = readConfig({});
+  return new LiveStreams(model, store, { ...config, maxQueue: config.maxLiveSteps, ...options });
+}
+
 /** A server that listens, until the test has ended. */
 export async function start(
   t: TestContext,
@@ -70,7 +80,7 @@ export async function start(
   const { models = [model('char-lm'), model('lstm-256')] } = options;
   const config = readConfig({ LOG_LEVEL: 'silent', MAX_RATE: '0' });
   const store = new MemoryStore();
-  const streams = new Map(models.map((model) => [model.name, new LiveStreams(model, store, config)]));
+  const streams = new Map(models.map((model) => [model.name, liveStreams(model, store)]));
   const all = { ...config, models, streams, isReady: () => true, metrics: new Metrics(), ...options };
   const app = await buildServer(all, all);
   t.after(() => app.close());

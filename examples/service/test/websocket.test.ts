@@ -6,10 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fastify, type FastifyInstance } from 'fastify';
 import { Tensor } from 'dynaquant';
 import { WebSocket } from 'ws';
-import { LiveStreams, type LiveStreamsOptions } from '../src/live-streams.js';
+import type { LiveStreams, LiveStreamsOptions } from '../src/live-streams.js';
 import { MemoryStore, type StateStore, type Write } from '../src/state-store.js';
 import { streamSockets, type SocketOptions } from '../src/websocket.js';
-import { alone, floats, model, until } from './support.js';
+import { alone, floats, liveStreams, model, until } from './support.js';
 
 interface Served {
   readonly app: FastifyInstance;
@@ -23,10 +23,10 @@ async function serve(
   options: Partial<LiveStreamsOptions & SocketOptions> = {},
 ): Promise<Served> {
   const app = fastify({ ajv: { customOptions: { removeAdditional: false } } });
-  const live = new LiveStreams(model('lstm-256'), store, options);
+  const live = liveStreams(model('lstm-256'), store, options);
   const streams = new Map([
     ['lstm-256', live],
-    ['char-lm', new LiveStreams(model('char-lm'), store)],
+    ['char-lm', liveStreams(model('char-lm'), store)],
   ]);
   await app.register(streamSockets, { ...options, streams });
   await app.listen({ host: '127.0.0.1', port: 0 });
