@@ -130,18 +130,15 @@ class Connection {
     private readonly memory: MemoryBudget,
     private readonly patience: number,
   ) {
-    socket.on('message', (data: Buffer) => this.takeMemory(data.length));
+    socket.on('message', this.takeMemory);
     for (const sign of ['pong', 'message']) socket.on(sign, () => (this.isAlive = true));
-    socket.on('close', () => {
-      this.gone.abort();
-      for (const giveBack of this.taken.splice(0)) giveBack();
-    });
+    socket.on('close', () => this.gone.abort());
   }
 
   /** Until the connection is closed. Never throws. */
   async serve(): Promise<void> {
     try {
-      await this.answerAll();
+      await this.answerAll().finally(() => this.giveBackMemory());
     } catch (error) {
       await this.fail(this.refusal ?? (error as Error));
     }
@@ -167,15 +164,20 @@ class Connection {
     setTimeout(() => this.socket.terminate(), this.patience).unref(); // it may be sending to a client that does not read
   }
 
-  /** Of a message that has come. */
-  private takeMemory(bytes: number): void {
-    if (this.gone.signal.aborted) return;
+  /** For a message that has come. */
+  private readonly takeMemory = (message: Buffer): void => {
     try {
-      this.taken.push(this.memory.take(bytes));
+      this.taken.push(this.memory.take(message.length));
     } catch (error) {
       this.refusal = error as Error;
       this.stopping.abort();
     }
+  };
+
+  /** Nobody keeps the messages that come, or have come. */
+  private giveBackMemory(): void {
+    this.socket.off('message', this.takeMemory);
+    for (const giveBack of this.taken.splice(0)) giveBack();
   }
 
   private async answerAll(): Promise<void> {
