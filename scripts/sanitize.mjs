@@ -52,7 +52,7 @@ const leftOut = {
 const testsLeftOut = {
   '10,000 models come and go without holding memory':
     'it measures memory, of which a sanitizer needs several times as much',
-  'stays within 64 MB in one turn of the event loop': 'these tests measure memory',
+  'stays bounded in one turn of the event loop': 'these tests measure memory',
   'that cannot be had for': 'these tests limit the address space, of which a sanitizer reserves terabytes',
   'four threads that share a model use little more memory than one': 'it measures memory',
   '100,000 streams of an LSTM of 64 fit in 60 MB': 'it measures memory',

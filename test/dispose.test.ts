@@ -128,7 +128,9 @@ describe('memory', () => {
   };
   const x = 'const x = d.zeros(1, 256);';
   const file = `${JSON.stringify(join(__dirname, '..', 'build', 'dispose.safetensors'))}`;
-  // 256 x 256 floats a turn: without what frees them, 500 turns would take 125 MB.
+  // 256 x 256 floats a turn: without what frees them, 1000 turns would take 250 MB. Deno frees later than Node: up to
+  // 115 MB were seen there, no more after 6000 turns than after 1000.
+  const bound = process.versions['deno'] === undefined ? 64 : 160;
   test.each([
     ['repack and forward', `const m = new d.nn.Linear(256, 256); ${x}`, 'm.repack(); m.forward(x);'],
     [
@@ -156,8 +158,8 @@ describe('memory', () => {
       x,
       'const m = new d.nn.Linear(256, 256); m.forward(x); m.dispose();',
     ],
-  ])('of %s stays within 64 MB in one turn of the event loop', (_, setup, body) => {
-    expect(growth(setup, body, 1000)).toBeLessThan(64);
+  ])('of %s stays bounded in one turn of the event loop', (_, setup, body) => {
+    expect(growth(setup, body, 1000)).toBeLessThan(bound);
   });
 
   // A process that may have 400 MB more than Node itself reserves.
