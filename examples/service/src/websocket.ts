@@ -120,8 +120,6 @@ class Connection {
   private lastMessage = performance.now();
   /** Give back the memory of the messages that wait. */
   private readonly taken: (() => void)[] = [];
-  /** Why no more messages are taken. */
-  private refusal: Error | undefined;
 
   constructor(
     private readonly socket: WebSocket,
@@ -140,7 +138,8 @@ class Connection {
     try {
       await this.answerAll().finally(() => this.giveBackMemory());
     } catch (error) {
-      await this.fail(this.refusal ?? (error as Error));
+      const { cause = error } = error as Error; // the iterator's AbortError has the reason as its cause
+      await this.fail(cause as Error);
     }
     this.socket.resume(); // for the client's close frame
     await sleep(this.patience, undefined, { signal: this.gone.signal }).catch(() => {});
@@ -169,8 +168,7 @@ class Connection {
     try {
       this.taken.push(this.memory.take(message.length));
     } catch (error) {
-      this.refusal = error as Error;
-      this.stopping.abort();
+      this.stopping.abort(error);
     }
   };
 
@@ -193,8 +191,7 @@ class Connection {
     if (startsNext) await this.send(JSON.stringify({ steps: 0 }));
     else if ((await this.resume()) === 'ended') return this.end();
     for await (const [data, isBinary] of messages as AsyncIterable<[Buffer, boolean]>) {
-      if (this.refusal !== undefined) throw this.refusal;
-      if (this.stopping.signal.aborted) return this.restart();
+      this.stopping.signal.throwIfAborted();
       this.lastMessage = performance.now();
       const message = isBinary
         ? { rows: rowsOfBytes(this.live.model, data) }
