@@ -17,6 +17,12 @@ const noErrorWithoutCode = {
   message: 'Use typeError, rangeError, setupError or CheckpointError of src/errors.ts, which have a code.',
 };
 
+// scripts/bundle.mjs takes an export's value once.
+const noExportOfVariables = {
+  selector: "ExportNamedDeclaration > VariableDeclaration[kind!='const']",
+  message: 'Export a function that returns it: files of the bundle take the value of an export once.',
+};
+
 // Untyped rules for everything; the few rules that need types, where a forgotten await could hide.
 export default tseslint.config(
   { ignores: ['build/', 'examples/service/build/', 'build-*/', 'dist/', 'docs/api/', 'test/fixtures/'] },
@@ -77,14 +83,14 @@ export default tseslint.config(
   {
     files: ['src/**'],
     ignores: ['src/errors.ts'],
-    rules: { 'no-restricted-syntax': ['error', builtinInstanceof, noErrorWithoutCode] },
+    rules: { 'no-restricted-syntax': ['error', builtinInstanceof, noErrorWithoutCode, noExportOfVariables] },
   },
   { files: ['test/**'], rules: { 'max-lines': 'off' } },
   { files: ['src/nn/module.ts'], rules: { '@typescript-eslint/no-explicit-any': 'off' } },
   {
     files: ['src/*.ts', 'src/tensor/**', 'src/nn/**', 'src/quantization/**'],
     ignores: ['src/errors.ts'],
-    rules: { 'no-restricted-syntax': ['error', anyInstanceof, noErrorWithoutCode] },
+    rules: { 'no-restricted-syntax': ['error', anyInstanceof, noErrorWithoutCode, noExportOfVariables] },
   },
   { files: ['**/*.cjs'], rules: { '@typescript-eslint/no-require-imports': 'off' } },
   { files: ['scripts/**', 'examples/**', 'benchmarks/**'], rules: { 'no-console': 'off' } },

@@ -63,7 +63,8 @@ const names = largestFirst.map(({ path }, i) => [basename(path, '.js'), `shared-
 const renamed = (text) => names.reduce((renamedText, [from, to]) => renamedText.replaceAll(from, to), text);
 for (const { path: hashed, text } of outputFiles) {
   const path = renamed(hashed);
-  const { code } = await transform(renamed(text).replaceAll(lazy, 'require'), { ...style, format: 'cjs' });
+  const modules = withVariables(renamed(text)).replaceAll(lazy, 'require');
+  const { code } = await transform(modules, { ...style, format: 'cjs' });
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, await withShortVariables(withClassNames(code)));
 }
@@ -72,6 +73,15 @@ for (const { path: hashed, text } of outputFiles) {
 const types = await rollup({ input: join(dist, 'index.d.ts'), plugins: [dts()], external: /^node:/ });
 const [{ code: declarations }] = (await types.generate({ format: 'es' })).output;
 writeFileSync(join(dist, 'index.d.ts'), declarations);
+
+// What a file of ours takes from another becomes a variable. As CommonJS esbuild would write `(0, file.name)` at each use,
+// in case the other file assigns to it later; none does (eslint.config.mjs).
+function withVariables(text) {
+  return text.replace(
+    /\bimport\{([^}]*)\}from("\.[^"]*")/g,
+    (_, names, file) => `const{${names.replace(/\s+as\s+/g, ':')}}=require(${file})`,
+  );
+}
 
 async function withShortVariables(text) {
   const { code } = await minify(text, {

@@ -168,3 +168,5 @@ main(args)
     },
   )
   .finally(collectGarbage);
+
+export {}; // else esbuild takes this file for CommonJS, and wraps every module that it imports
