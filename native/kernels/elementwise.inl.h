@@ -43,8 +43,15 @@ inline void unary_kernel(const float* x, size_t count, const Numbers& numbers, f
   DYNAQUANT_CHECK(count == 0 || (is_array(x) && is_array(out)));
   DYNAQUANT_CHECK(x == out || is_disjoint(x, out, count));
   const F32 a = set_f32(numbers.a), b = set_f32(numbers.b);
-  for (; count >= 16; x += 16, out += 16, count -= 16) store(out, Function::of(load(x), a, b));
-  if (count) store_first(out, Function::of(load_first(x, count), a, b), count);
+  for (size_t i = 0; i < count; i += 16) {  // the function, which may be long, stands at one place
+    const size_t left = count - i;
+    const F32 y = Function::of(left >= 16 ? load(x + i) : load_first(x + i, left), a, b);
+    if (left >= 16) {
+      store(out + i, y);
+    } else {
+      store_first(out + i, y, left);
+    }
+  }
 }
 
 #define DYNAQUANT_BINARY(Name, Result, expression)                         \

@@ -3,37 +3,12 @@
 
 template <bool kLog, typename Line>
 DYNAQUANT_INLINE void softmax_line(const Line& line, float* out) {
-  const F32 largest = largest_of(line);
-  if constexpr (kLog) {
-    const F32 log_sum =
-        log(combine_values<Total>(line, [=](F32 x) { return exp_of_negative(sub(x, largest)); }));
-    for (size_t i = 0; i < line.vectors(); ++i) {
-      line.write(out, i, sub(sub(line.vector(i), largest), log_sum));
-    }
-    if (line.rest() > 0) {
-      line.write_last(out, sub(sub(line.last(largest), largest), log_sum));
-    }
-  } else {
-    const F32 nothing = set_f32(-__builtin_inff());
-    const F32 sum = combine<Total>(
-        line,
-        [&](size_t i) {
-          const F32 e = exp_of_negative(sub(line.vector(i), largest));
-          line.write(out, i, e);
-          return e;
-        },
-        [&] {
-          // If all elements are -inf, the lanes behind them are NaN like theirs.
-          const F32 e = exp_of_negative(sub(line.last(nothing), largest));
-          line.write_last(out, e);
-          return e;
-        });
-    const Line exponentials = line.over(out);
-    for (size_t i = 0; i < line.vectors(); ++i) {
-      line.write(out, i, div(exponentials.vector(i), sum));
-    }
-    if (line.rest() > 0) line.write_last(out, div(exponentials.last(sum), sum));
-  }
+  const Exponentials all = exponentials_of(line, kLog ? nullptr : out);
+  const F32 largest = all.largest, sum = kLog ? log(all.sum) : all.sum;
+  const Line from = kLog ? line : line.over(out);
+  const auto result = [&](F32 x) { return kLog ? sub(sub(x, largest), sum) : div(x, sum); };
+  for (size_t i = 0; i < line.vectors(); ++i) line.write(out, i, result(from.vector(i)));
+  if (line.rest() > 0) line.write_last(out, result(from.last(largest)));
 }
 
 template <bool kLog>

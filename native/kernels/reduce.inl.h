@@ -62,27 +62,28 @@ struct Columns {
   }
 };
 
-// How two vectors become one, and what changes nothing.
+// How two vectors become one, what an empty line is, and what join(it, x) leaves x: -0 + -0 is -0.
 struct Total {
-  static constexpr float kNothing = 0;
+  static constexpr float kNothing = 0, kStart = -0.0f;
   DYNAQUANT_INLINE static F32 join(F32 a, F32 b) { return add(a, b); }
 };
 struct Product {
-  static constexpr float kNothing = 1;
+  static constexpr float kNothing = 1, kStart = 1;
   DYNAQUANT_INLINE static F32 join(F32 a, F32 b) { return mul(a, b); }
 };
 struct Least {
-  static constexpr float kNothing = __builtin_inff();
+  static constexpr float kNothing = __builtin_inff(), kStart = kNothing;
   DYNAQUANT_INLINE static F32 join(F32 a, F32 b) { return minimum(a, b); }
 };
 struct Largest {
-  static constexpr float kNothing = -__builtin_inff();
+  static constexpr float kNothing = -__builtin_inff(), kStart = kNothing;
   DYNAQUANT_INLINE static F32 join(F32 a, F32 b) { return maximum(a, b); }
 };
 
 // Combines vector(0), vector(1), ... vector(count - 1), each asked for once and in order: blocks of
 // sixteen, and the blocks in pairs, pairs of pairs and so on, so that a sum of n vectors passes
-// through 5 + log2(n / 16) roundings (through 15 in the last block).
+// through 5 + log2(n / 16) roundings (through 15 in the last block). vector() may be long, and
+// stands at few places.
 template <typename Op, typename Vector>
 DYNAQUANT_INLINE F32 pairwise(size_t count, const Vector& vector) {
   constexpr size_t kBlock = 16;
@@ -93,8 +94,9 @@ DYNAQUANT_INLINE F32 pairwise(size_t count, const Vector& vector) {
     pending[depth++] = block;
   };
   for (; count - i >= kBlock; i += kBlock) {
-    F32 a = vector(i), b = vector(i + 1), c = vector(i + 2), d = vector(i + 3);
-    for (size_t k = 4; k < kBlock; k += 4) {
+    F32 a = set_f32(Op::kStart), b = a, c = a, d = a;
+#pragma GCC unroll 1
+    for (size_t k = 0; k < kBlock; k += 4) {
       a = Op::join(a, vector(i + k));
       b = Op::join(b, vector(i + k + 1));
       c = Op::join(c, vector(i + k + 2));
@@ -129,29 +131,6 @@ DYNAQUANT_INLINE F32 combine_values(const Line& line, const Value& value) {
       [&] { return keep_first(value(line.last(nothing)), line.rest(), nothing); });
 }
 
-// What is subtracted from a line's elements to center them: its mean, rounded, and the mean of what
-// that leaves. A mean far from 0 would otherwise cost as many digits as it has before the point.
-struct Center {
-  F32 mean, rest;
-  DYNAQUANT_INLINE F32 operator()(F32 x) const { return sub(sub(x, mean), rest); }
-};
-template <typename Line>
-DYNAQUANT_INLINE Center center_of(const Line& line) {
-  const F32 size = set_f32((float)line.length);
-  const F32 mean = div(combine_values<Total>(line, [](F32 x) { return x; }), size);
-  const F32 rest = combine_values<Total>(line, [=](F32 x) { return sub(x, mean); });
-  return {mean, div(rest, size)};
-}
-// The sum of (x - mean)^2.
-template <typename Line>
-DYNAQUANT_INLINE F32 squared_deviations(const Line& line, const Center& center) {
-  return combine_values<Total>(line, [&](F32 x) { return mul(center(x), center(x)); });
-}
-template <typename Line>
-DYNAQUANT_INLINE F32 largest_of(const Line& line) {
-  return combine_values<Largest>(line, [](F32 x) { return x; });
-}
-
 // What `Reduction` names.
 struct Itself {
   DYNAQUANT_INLINE static F32 of(F32 x) { return x; }
@@ -169,18 +148,58 @@ struct Combined {
     return combine_values<Op>(line, [](F32 x) { return Value::of(x); });
   }
 };
+
+// What is subtracted from a line's elements to center them: its mean, rounded, and the mean of what
+// that leaves. A mean far from 0 would otherwise cost as many digits as it has before the point.
+struct Center {
+  F32 mean, rest;
+  DYNAQUANT_INLINE F32 operator()(F32 x) const { return sub(sub(x, mean), rest); }
+};
+template <typename Line>
+DYNAQUANT_INLINE Center center_of(const Line& line) {
+  const F32 size = set_f32((float)line.length);
+  const F32 mean = div(Combined<Total>::of(line), size);
+  const F32 rest = combine_values<Total>(line, [=](F32 x) { return sub(x, mean); });
+  return {mean, div(rest, size)};
+}
+// The sum of (x - mean)^2.
+template <typename Line>
+DYNAQUANT_INLINE F32 squared_deviations(const Line& line, const Center& center) {
+  return combine_values<Total>(line, [&](F32 x) { return mul(center(x), center(x)); });
+}
 struct SquaredDeviations {
   template <typename Line>
   DYNAQUANT_INLINE static F32 of(const Line& line) {
     return squared_deviations(line, center_of(line));
   }
 };
+
+// A line's largest element, and the sum of exp(x - largest).
+struct Exponentials {
+  F32 largest, sum;
+};
+// exp(x - largest) is written to `out` unless that is null. Not inlined, because it is long.
+template <typename Line>
+DYNAQUANT_NOINLINE Exponentials exponentials_of(const Line& of, float* out) {
+  const Line line = of;
+  const F32 largest = Combined<Largest>::of(line);
+  const auto written = [&](size_t i) {
+    const F32 e = exp_of_negative(sub(line.vector(i), largest));
+    if (out != nullptr) line.write(out, i, e);
+    return e;
+  };
+  const auto last_written = [&] {
+    // If all elements are -inf, the lanes behind them are NaN like theirs.
+    const F32 e = exp_of_negative(sub(line.last(set_f32(-__builtin_inff())), largest));
+    if (out != nullptr) line.write_last(out, e);
+    return e;
+  };
+  return {largest, combine<Total>(line, written, last_written)};
+}
 struct LogSumExp {
   template <typename Line>
   DYNAQUANT_INLINE static F32 of(const Line& line) {
-    const F32 largest = largest_of(line);
-    const F32 sum =
-        combine_values<Total>(line, [=](F32 x) { return exp_of_negative(sub(x, largest)); });
+    const auto [largest, sum] = exponentials_of(line, nullptr);
     // An infinity, or a NaN, is the result.
     const Mask finite = less(abs(largest), set_f32(__builtin_inff()));
     return select(finite, add(largest, log(sum)), largest);
