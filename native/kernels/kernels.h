@@ -21,7 +21,9 @@
 #include "check.h"
 
 // For functions that must be inlined, because a call would pass vectors through memory.
+#ifndef DYNAQUANT_INLINE
 #define DYNAQUANT_INLINE inline __attribute__((always_inline))
+#endif
 #define DYNAQUANT_NOINLINE __attribute__((noinline))
 
 namespace dynaquant {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <math.h>
 
+// The compiler decides, for size: lanes are in memory here anyway.
+#define DYNAQUANT_INLINE inline
+
 #include "choose_params.h"
 #include "kernels.h"
 

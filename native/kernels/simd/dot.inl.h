@@ -8,7 +8,7 @@ constexpr bool kPlanned = false;
 
 // clang takes an assembler line for a long one, and would leave these alone.
 #ifdef __clang__
-#define DYNAQUANT_TILE DYNAQUANT_INLINE
+#define DYNAQUANT_TILE inline __attribute__((always_inline))
 #else
 #define DYNAQUANT_TILE inline
 #endif

@@ -73,6 +73,9 @@ struct Weights {  // four weights of each column
 // LSTMs of 128 units 3 % (INT8) to 7 % (float) faster (Zen 4).
 #define DYNAQUANT_OUTLINE [[maybe_unused]] __attribute__((noinline))
 
+// And one that is.
+#define DYNAQUANT_DOT inline __attribute__((always_inline))
+
 #define DYNAQUANT_LANES for (int lane = 0; lane < 16; ++lane)
 
 inline uint32_t bits_of(float x) {
@@ -86,28 +89,28 @@ inline float float_of(uint32_t bits) {
   return x;
 }
 
-inline F32 set_f32(float x) {
+DYNAQUANT_OUTLINE F32 set_f32(float x) {
   F32 v;
   DYNAQUANT_LANES v.lane[lane] = x;
   return v;
 }
-inline S32 set_s32(int32_t x) {
+DYNAQUANT_OUTLINE S32 set_s32(int32_t x) {
   S32 v;
   DYNAQUANT_LANES v.lane[lane] = x;
   return v;
 }
-inline F32 load(const float* p) {
+DYNAQUANT_OUTLINE F32 load(const float* p) {
   F32 v;
   DYNAQUANT_LANES v.lane[lane] = p[lane];
   return v;
 }
-inline S32 load(const int32_t* p) {
+DYNAQUANT_OUTLINE S32 load(const int32_t* p) {
   S32 v;
   DYNAQUANT_LANES v.lane[lane] = p[lane];
   return v;
 }
 // float16, raw bits.
-inline F32 load(const uint16_t* p) {
+DYNAQUANT_OUTLINE F32 load(const uint16_t* p) {
   F32 v;
   DYNAQUANT_LANES {
     const uint32_t magnitude = p[lane] & 0x7fffu, sign = (uint32_t)(p[lane] & 0x8000u) << 16;
@@ -117,36 +120,36 @@ inline F32 load(const uint16_t* p) {
   }
   return v;
 }
-inline S32 load_u8(const uint8_t* p) {
+DYNAQUANT_OUTLINE S32 load_u8(const uint8_t* p) {
   S32 v;
   DYNAQUANT_LANES v.lane[lane] = p[lane];
   return v;
 }
 // Sixteen values of 4 bits, from the lowest on.
-inline S32 widen_u4(uint64_t u4x16) {
+DYNAQUANT_OUTLINE S32 widen_u4(uint64_t u4x16) {
   S32 v;
   DYNAQUANT_LANES v.lane[lane] = (int32_t)(u4x16 >> (4 * lane) & 15);
   return v;
 }
 // The first `count` lanes, 1..16; the others are 0 and their memory is not touched.
-inline F32 load_first(const float* p, size_t count) {
+DYNAQUANT_OUTLINE F32 load_first(const float* p, size_t count) {
   F32 v;
   DYNAQUANT_LANES v.lane[lane] = (size_t)lane < count ? p[lane] : 0.0f;
   return v;
 }
 // True where a byte is not 0. The lanes from `count` on are false, and their memory is not touched.
-inline Mask load_mask(const uint8_t* p) {
+DYNAQUANT_OUTLINE Mask load_mask(const uint8_t* p) {
   Mask m;
   DYNAQUANT_LANES m.lane[lane] = p[lane] != 0;
   return m;
 }
-inline Mask load_mask_first(const uint8_t* p, size_t count) {
+DYNAQUANT_OUTLINE Mask load_mask_first(const uint8_t* p, size_t count) {
   Mask m;
   DYNAQUANT_LANES m.lane[lane] = (size_t)lane < count && p[lane] != 0;
   return m;
 }
 // Every second value, p[0] to p[30]; p[31] is not touched.
-inline F32 load_even(const float* p) {
+DYNAQUANT_OUTLINE F32 load_even(const float* p) {
   F32 v;
   DYNAQUANT_LANES v.lane[lane] = p[2 * lane];
   return v;
@@ -163,7 +166,8 @@ DYNAQUANT_OUTLINE void store_mask_first(uint8_t* p, const Mask& m, size_t count)
   for (size_t lane = 0; lane < count; ++lane) p[lane] = (uint8_t)m.lane[lane];
 }
 // The columns of 16 rows of 16 become the rows of `out`, bit for bit.
-inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_t out_stride) {
+DYNAQUANT_OUTLINE void transpose_16x16(const float* in, size_t in_stride, float* out,
+                                       size_t out_stride) {
   for (int row = 0; row < 16; ++row) {
     DYNAQUANT_LANES __builtin_memcpy(out + lane * out_stride + row, in + row * in_stride + lane, 4);
   }
@@ -315,7 +319,7 @@ DYNAQUANT_OUTLINE S32 shift_right(const S32& a) {
 }
 // The entry that the low three bits of each lane of `index` choose. Entries have 32 bits.
 template <typename Entry>
-inline F32 lookup(const Entry (&table)[8], F32 index) {
+DYNAQUANT_OUTLINE F32 lookup(const Entry (&table)[8], F32 index) {
   DYNAQUANT_LANES __builtin_memcpy(&index.lane[lane], &table[bits_of(index.lane[lane]) & 7], 4);
   return index;
 }
@@ -358,15 +362,15 @@ DYNAQUANT_OUTLINE bool any_nan(const F32& a) {
   return nan;
 }
 
-inline Quad load_quad(const uint8_t* p) {
+DYNAQUANT_DOT Quad load_quad(const uint8_t* p) {
   return {{(Stored)p[0], (Stored)p[1], (Stored)p[2], (Stored)p[3]}};
 }
-inline Weights load_weights(const int8_t* p) { return {p}; }  // 64 aligned bytes
+DYNAQUANT_DOT Weights load_weights(const int8_t* p) { return {p}; }  // 64 aligned bytes
 
 // dot.inl.h. sums[column] += the dot product of the quad and the column's four weights. Where all
 // the time is spent, so in vectors of gcc and clang: this file is compiled for size, which lanes
 // one by one pay for with twice the time. A product fits an int16 lane, a sum does not.
-DYNAQUANT_INLINE S32 dot(S32 sums, Quad quad, Weights weights) {
+DYNAQUANT_DOT S32 dot(S32 sums, Quad quad, Weights weights) {
   typedef int16_t Shorts __attribute__((vector_size(16)));
   typedef int32_t Ints __attribute__((vector_size(16)));
   const Shorts even = {quad.value[0], quad.value[2], quad.value[0], quad.value[2],
@@ -404,7 +408,7 @@ inline S16 add_pairs(S16 sums, Quad quad, Weights weights) {
 // The lanes of a quad alone.
 inline S16 multiply_pairs(Quad quad, Weights weights) { return add_pairs({}, quad, weights); }
 // sums[column] += its two lanes.
-inline S32 widen(S32 sums, S16 pairs) {
+DYNAQUANT_OUTLINE S32 widen(S32 sums, S16 pairs) {
   DYNAQUANT_LANES sums.lane[lane] += pairs.lane[2 * lane] + pairs.lane[2 * lane + 1];
   return sums;
 }
@@ -445,6 +449,7 @@ inline S32 join(const Pairs& sums) {
 
 #include DYNAQUANT_PRODUCTS
 
+#undef DYNAQUANT_DOT
 #undef DYNAQUANT_OUTLINE
 #undef DYNAQUANT_LANES
 #undef DYNAQUANT_PRODUCTS
