@@ -98,7 +98,7 @@ async function packageLibrary() {
   }
   // As files they would take five times the disk, and Yarn would run node-gyp because there is a binding.gyp.
   const same = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=a+rX,go-w'];
-  const archive = ['--exclude=native/wasm', '-I', 'gzip -9n', '-cf', join(folder, 'native.tgz')];
+  const archive = ['--exclude=native/wasm', '-I', 'xz -9e', '-cf', join(folder, 'native.tar.xz')];
   await run('tar', [...same, ...archive, 'binding.gyp', 'native']);
   const binaries = platforms.map(({ name }) => [`@dynaquant/${name}`, published.version]);
   writePackage(folder, {
@@ -106,7 +106,7 @@ async function packageLibrary() {
     private: undefined,
     scripts: undefined,
     devDependencies: undefined,
-    files: [...published.files, 'native.tgz'],
+    files: [...published.files, 'native.tar.xz'],
     optionalDependencies: Object.fromEntries(binaries),
     // Who wants it installs it, of the same version; a strict package manager then lets dynaquant see it.
     peerDependencies: { [wasm]: published.version },

@@ -97,7 +97,7 @@ function installed(root: string): string[] {
   return [
     ...install,
     'To build it, with Python 3, make and a C++17 compiler:',
-    `  tar xzf ${join(root, 'native.tgz')} -C ${root}`,
+    `  tar xf ${join(root, 'native.tar.xz')} -C ${root}`,
     `  npm install --no-save node-addon-api@8 node-gyp@12 && npx node-gyp rebuild -C ${root}`,
     '  (npm_config_disturl=URL takes Node\u2019s headers from a mirror, npm_config_nodedir=FOLDER from a folder)',
     elsewhere,
