@@ -109,6 +109,15 @@ test('the tarball has what a user needs and nothing else', () => {
   );
 });
 
+test('the programs have no wrappers around modules, and look up nothing of each other at each use', () => {
+  for (const path of packedFiles().filter((name) => name.endsWith('.js'))) {
+    const text = readFileSync(join(root, path), 'utf8');
+    expect(text).not.toMatch(/__esm|__commonJS/);
+    for (const [, file] of text.matchAll(/\b(\w+)=require\("\.[^"]*"\)/g))
+      expect(text).not.toContain(`(0,${file}.`);
+  }
+});
+
 describe('a user’s folder', () => {
   const folder = mkdtempSync(join(tmpdir(), 'dynaquant-user-'));
   const installed = join(folder, 'node_modules', 'dynaquant');
