@@ -10,9 +10,8 @@
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
-#include <string>
 
-#include "bindings/memory_error.h"
+#include "bindings/errors.h"
 
 namespace dynaquant {
 
@@ -76,29 +75,22 @@ inline std::size_t sum(std::initializer_list<std::size_t> terms) {
   return result;
 }
 
+Span<void> typed_array_of(Napi::Env env, napi_value value, const char* name,
+                          napi_typedarray_type wanted);
+[[noreturn]] void throw_length(Napi::Env env, const char* name, std::size_t length,
+                               std::size_t wanted);
+
 template <typename Element>
 Span<Element> typed_array(Napi::Env env, napi_value value, const char* name) {
-  napi_typedarray_type type;
-  std::size_t length;
-  void* data;
-  const napi_status status =
-      napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr);
-  // Where arrays are copied (wasm/glue.mjs). No other implementation has this failure.
-  if (status == napi_generic_failure) throw memory_error(env, "more memory");
-  if (status != napi_ok || type != typed_array_type<Element>()) {
-    throw Napi::TypeError::New(env, std::string(name) + " is not the typed array it should be");
-  }
-  return {static_cast<Element*>(data), length};
+  const Span<void> span = typed_array_of(env, value, name, typed_array_type<Element>());
+  return {static_cast<Element*>(span.data), span.size};
 }
 
 // The memory of an array of exactly `size` elements.
 template <typename Element>
 Element* typed_array(Napi::Env env, napi_value value, const char* name, std::size_t size) {
   const Span<Element> span = typed_array<Element>(env, value, name);
-  if (span.size != size) {
-    throw Napi::RangeError::New(env, std::string(name) + " has " + std::to_string(span.size) +
-                                         " elements instead of " + std::to_string(size));
-  }
+  if (span.size != size) throw_length(env, name, span.size, size);
   return span.data;
 }
 
@@ -120,7 +112,7 @@ inline std::size_t size_number(Napi::Env env, double number, const char* name) {
     const std::size_t size = static_cast<std::size_t>(number);
     if (static_cast<double>(size) == number) return size;
   }
-  throw Napi::TypeError::New(env, std::string(name) + " is not a size");
+  throw_type_error(env, name, "is not a size");
 }
 
 inline std::size_t size_argument(Napi::Env env, napi_value value, const char* name) {
@@ -137,7 +129,7 @@ class NumberReader {
 
   double number() {
     if (next_ == numbers_.size) {
-      throw Napi::RangeError::New(env_, std::string(name_) + " is too short");
+      throw_range_error(env_, name_, "is too short");
     }
     return numbers_.data[next_++];
   }
@@ -154,7 +146,7 @@ class NumberReader {
 inline std::size_t size_from(Napi::Env env, std::size_t least, double number, const char* name) {
   const std::size_t size = size_number(env, number, name);
   if (size < least || size > kLargestDimension) {
-    throw Napi::RangeError::New(env, std::string(name) + " is out of range");
+    throw_range_error(env, name, "is out of range");
   }
   return size;
 }
@@ -167,14 +159,14 @@ inline std::size_t dimension_argument(Napi::Env env, napi_value value, const cha
 inline float float_argument(Napi::Env env, napi_value value, const char* name) {
   double number;
   if (napi_get_value_double(env, value, &number) != napi_ok) {
-    throw Napi::TypeError::New(env, std::string(name) + " is not a number");
+    throw_type_error(env, name, "is not a number");
   }
   return static_cast<float>(number);
 }
 
 inline Napi::Object object_argument(Napi::Env env, const Napi::Value& value, const char* name) {
   if (!value.IsObject()) {
-    throw Napi::TypeError::New(env, std::string(name) + " is not an object");
+    throw_type_error(env, name, "is not an object");
   }
   return value.As<Napi::Object>();
 }

@@ -8,7 +8,7 @@
 
 #include "bindings/call.h"
 #include "bindings/environment.h"
-#include "bindings/memory_error.h"
+#include "bindings/errors.h"
 
 namespace dynaquant {
 
@@ -139,7 +139,7 @@ float* AsyncArguments::output(std::size_t i, const char* name, std::size_t size)
 
 Napi::Value AsyncArguments::start(std::function<Status()> compute, bool wants_team) {
   const Napi::Env env = info_.Env();
-  if (!info_[arrays_].IsFunction()) throw Napi::TypeError::New(env, "settle is not a function");
+  if (!info_[arrays_].IsFunction()) throw_type_error(env, "settle is not a function");
   call_->settle_ = Napi::Persistent(info_[arrays_].As<Napi::Function>());
   call_->compute_ = std::move(compute);
   return Napi::Number::New(env, AsyncCalls::of(env).start(std::move(call_), wants_team));

@@ -61,7 +61,7 @@ class CallReader {
   float* floats(std::size_t i, const char* name, std::size_t size) const {
     const Napi::Env env = info_.Env();
     if (has(arrays_, i)) return typed_array<float>(env, info_[i], name, size);
-    if (size > kSlotFloats) throw Napi::TypeError::New(env, std::string(name) + " is missing");
+    if (size > kSlotFloats) throw_type_error(env, name, "is missing");
     return buffers_.slots + i * kSlotFloats;
   }
   // The same, or null if the call has no such argument.

@@ -26,7 +26,7 @@ ConvolutionAxis axis_argument(Napi::Env env, const double* numbers) {
       size_from(env, 1, numbers[2], "dilation"), size_from(env, 0, numbers[3], "before"),
       size_from(env, 0, numbers[4], "after"),    size_from(env, 0, numbers[5], "outputPadding")};
   if (product({axis.kernel, axis.dilation}) > kLargestDimension) {
-    throw Napi::RangeError::New(env, "the kernel is too large");
+    throw_range_error(env, "the kernel is too large");
   }
   return axis;
 }
@@ -40,7 +40,7 @@ ConvolutionSizes sizes_argument(Napi::Env env, napi_value value) {
                     groups = size_number(env, numbers[2], "groups"),
                     mode = size_number(env, numbers[3], "paddingMode");
   if (in == 0 || out == 0 || groups == 0 || in % groups != 0 || out % groups != 0 || mode > 3) {
-    throw Napi::RangeError::New(env, "the channels do not fit the groups");
+    throw_range_error(env, "the channels do not fit the groups");
   }
   const ConvolutionSizes sizes = {in,
                                   out,
@@ -50,7 +50,7 @@ ConvolutionSizes sizes_argument(Napi::Env env, napi_value value) {
                                   static_cast<PaddingMode>(mode),
                                   numbers[4] != 0};
   if (sizes.transposed && (sizes.rows.kernel != 1 || sizes.padding_mode != PaddingMode::kZeros)) {
-    throw Napi::RangeError::New(env, "transposed, only columns, padded with zeros");
+    throw_range_error(env, "transposed, only columns, padded with zeros");
   }
   return sizes;
 }
@@ -76,13 +76,13 @@ std::unique_ptr<Int8Convolution> make_int8_convolution(const Napi::CallbackInfo&
   mode.reduce_range = info[2].ToBoolean();
   const std::size_t depth = product({sizes.in_channels / sizes.groups, sizes.columns.kernel});
   if (depth > mode.max_depth() || sizes.rows.kernel != 1 || sizes.transposed) {
-    throw Napi::RangeError::New(env, "int8 weights are of one dimension, not too deep");
+    throw_range_error(env, "int8 weights are of one dimension, not too deep");
   }
   const std::int8_t* weight =
       typed_array<std::int8_t>(env, values.weight, "weight", product({sizes.out_channels, depth}));
   const Span<float> scales = typed_array<float>(env, values.scales, "scales");
   if (scales.size != 1 && scales.size != sizes.out_channels) {
-    throw Napi::RangeError::New(env, "scales has neither one element nor one a channel");
+    throw_range_error(env, "scales has neither one element nor one a channel");
   }
   const float* bias = optional_array<float>(env, values.bias, "bias", sizes.out_channels);
   return std::make_unique<Int8Convolution>(selected_kernels(env), sizes, mode,
@@ -147,7 +147,7 @@ class ConvolutionHandle : public Handle<ConvolutionHandle<Layer>, Layer> {
     const std::size_t longest = product({in.columns, sizes.columns.stride});
     if (x > kLargestDimension || padded > kLargestDimension || longest > kLargestDimension ||
         !repeats(sizes.rows, in.rows) || !repeats(sizes.columns, in.columns)) {
-      throw Napi::RangeError::New(env, "the input's planes are too large or too small");
+      throw_range_error(env, "the input's planes are too large or too small");
     }
     const PlaneSizes out = layer.out_planes(in);
     return {x, product({out.batch, sizes.out_channels, out.rows, out.columns})};

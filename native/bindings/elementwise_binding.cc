@@ -20,7 +20,7 @@ static_assert(kNumbers + kMaxOperands <= kWords, "there is no such word");
 template <typename Function>
 Function function_of(Napi::Env env, const CallReader& call, std::size_t count) {
   const std::size_t number = call.size(kFunction, "function");
-  if (number >= count) throw Napi::RangeError::New(env, "there is no such function");
+  if (number >= count) throw_range_error(env, "there is no such function");
   return static_cast<Function>(number);
 }
 
@@ -50,18 +50,18 @@ class AxesArgument {
 
  private:
   void add(Napi::Env env, const double* numbers, std::size_t rank) {
-    if (rank == 0) throw Napi::RangeError::New(env, "there is no axis");
+    if (rank == 0) throw_range_error(env, "there is no axis");
     if (rank > 1) more_.resize(rank);
     Axis* axes = rank > 1 ? more_.data() : &only_;
     for (std::size_t d = 0; d < rank; ++d) {
       Axis& axis = axes[d];
       axis = {size_number(env, *numbers++, "a size"), {}};
-      if (axis.size == 0) throw Napi::RangeError::New(env, "a size is 0");
+      if (axis.size == 0) throw_range_error(env, "a size is 0");
       elements_ = product({elements_, axis.size});
       for (std::size_t i = 0; i < operands_; ++i) {
         axis.strides[i] = size_number(env, *numbers++, "a stride");
         if (d + 1 == rank && axis.strides[i] > 1) {
-          throw Napi::RangeError::New(env, "the last stride is neither 0 nor 1");
+          throw_range_error(env, "the last stride is neither 0 nor 1");
         }
         extents_[i] = sum({extents_[i], product({axis.size - 1, axis.strides[i]})});
       }

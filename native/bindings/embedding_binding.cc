@@ -11,7 +11,7 @@ enum TableWord : std::size_t { kTableBits = kOwnWords, kTableWidth, kBagMode, kB
 static_assert(kBagPadding < kWords, "there is no such word");
 
 int checked_bits(Napi::Env env, double bits) {
-  if (bits != 4 && bits != 8) throw Napi::RangeError::New(env, "bits is neither 4 nor 8");
+  if (bits != 4 && bits != 8) throw_range_error(env, "bits is neither 4 nor 8");
   return static_cast<int>(bits);
 }
 
@@ -20,7 +20,7 @@ int checked_bits(Napi::Env env, double bits) {
 EmbeddingTable table_argument(const Napi::CallbackInfo& info, const CallReader& call) {
   const Napi::Env env = info.Env();
   const std::size_t width = call.size(kTableWidth, "width");
-  if (width == 0) throw Napi::RangeError::New(env, "width is 0");
+  if (width == 0) throw_range_error(env, "width is 0");
   if (info[1].IsNull()) {
     const Span<float> table = typed_array<float>(env, info[0], "table");
     return {table.data, nullptr, 32, table.size / width, width};
@@ -36,7 +36,7 @@ Indices indices_argument(Napi::Env env, const Napi::Value& value, const Embeddin
   const Span<std::int32_t> span = typed_array<std::int32_t>(env, value, "indices");
   const Indices indices = {span.data, span.size};
   if (!all_inside(indices, table.rows)) {
-    throw Napi::RangeError::New(env, "an index is outside the table");
+    throw_range_error(env, "an index is outside the table");
   }
   return indices;
 }
@@ -45,11 +45,11 @@ Indices indices_argument(Napi::Env env, const Napi::Value& value, const Embeddin
 // number of indices.
 Span<double> bounds_argument(Napi::Env env, const Napi::Value& value, const Indices& indices) {
   const Span<double> bounds = typed_array<double>(env, value, "bounds");
-  if (bounds.size == 0) throw Napi::RangeError::New(env, "bounds is empty");
+  if (bounds.size == 0) throw_range_error(env, "bounds is empty");
   double before = 0;
   for (std::size_t i = 0; i < bounds.size; ++i) {
     if (!(bounds.data[i] >= before) || bounds.data[i] > static_cast<double>(indices.count)) {
-      throw Napi::RangeError::New(env, "bounds do not rise within the indices");
+      throw_range_error(env, "bounds do not rise within the indices");
     }
     before = bounds.data[i];
   }
@@ -74,10 +74,10 @@ void embedding_bag(const Napi::CallbackInfo& info) {
   const Indices indices = indices_argument(env, info[2], table);
   const Span<double> bounds = bounds_argument(env, info[3], indices);
   const std::size_t mode = call.size(kBagMode, "mode");
-  if (mode > 2) throw Napi::RangeError::New(env, "mode is not 0, 1 or 2");
+  if (mode > 2) throw_range_error(env, "mode is not 0, 1 or 2");
   const double padding = call.number(kBagPadding);
   if (!(padding >= -1 && padding <= std::numeric_limits<std::int32_t>::max())) {
-    throw Napi::RangeError::New(env, "padding is no index");
+    throw_range_error(env, "padding is no index");
   }
   const Bags bags = {bounds.data, bounds.size - 1, static_cast<BagMode>(mode),
                      optional_array<float>(env, info[4], "weights", indices.count),
@@ -94,7 +94,7 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   const int bits = checked_bits(env, static_cast<double>(size_argument(env, info[2], "bits")));
   const Span<float> weight = typed_array<float>(env, info[0], "weight");
   if (width == 0 || weight.size % width != 0) {
-    throw Napi::RangeError::New(env, "weight and width do not agree");
+    throw_range_error(env, "weight and width do not agree");
   }
   const std::size_t rows = weight.size / width;
   const std::size_t bytes = bits == 8 ? weight.size : weight.size / 2 + weight.size % 2;

@@ -8,7 +8,7 @@
 #include "bindings/async.h"
 #include "bindings/call.h"
 #include "bindings/environment.h"
-#include "bindings/memory_error.h"
+#include "bindings/errors.h"
 #include "bindings/shared_linear.h"
 
 namespace dynaquant {
@@ -44,7 +44,7 @@ void check_linear(Napi::Env env, const AnyLinear& linear, std::size_t in, std::s
   const bool fits = std::visit(
       [&](const auto* each) { return each->in_features() == in && each->out_features() == out; },
       linear);
-  if (!fits) throw Napi::RangeError::New(env, "the Linears have other sizes");
+  if (!fits) throw_range_error(env, "the Linears have other sizes");
 }
 
 // The layer but for its arrays. The geometry is the numbers of the Linears, sizes and options in
@@ -73,7 +73,7 @@ EncoderCall read_geometry(Napi::Env env, const Napi::Value& value) {
   layer.mask_steps.head = geometry.size();
   layer.mask_steps.row = geometry.size();
   call.clocked = geometry.number() != 0;
-  if (layer.width % layer.heads != 0) throw Napi::RangeError::New(env, "heads do not divide width");
+  if (layer.width % layer.heads != 0) throw_range_error(env, "heads do not divide width");
   check_linear(env, layer.linears[kInProj], layer.width, 3 * layer.width);
   check_linear(env, layer.linears[kOutProj], layer.width, layer.width);
   check_linear(env, layer.linears[kLinear1], layer.width, layer.inner);

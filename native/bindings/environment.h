@@ -7,6 +7,7 @@
 
 #include <cstddef>
 
+#include "bindings/errors.h"
 #include "engine/executor.h"
 #include "engine/thread_pool.h"
 #include "kernels/kernels.h"
@@ -42,7 +43,7 @@ class LiveHandle {
   // it have any wrapped object, which it then takes for its own class. All handles begin alike, so
   // that the kind is found in each.
   void check_receiver(Napi::Env env, const void* kind) const {
-    if (kind_ != kind) throw Napi::TypeError::New(env, "the receiver is a handle of another kind");
+    if (kind_ != kind) throw_type_error(env, "the receiver is a handle of another kind");
   }
 
  private:

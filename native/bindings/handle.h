@@ -13,7 +13,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/environment.h"
-#include "bindings/memory_error.h"
+#include "bindings/errors.h"
 #include "bindings/shared_layers.h"
 
 namespace dynaquant {
@@ -77,7 +77,7 @@ class Handle : public Napi::ObjectWrap<Derived>, public LiveHandle {
     if (info[0].IsNumber()) {
       number_ = size_argument(env, info[0], "number");
       layer_ = shared(number_);
-      if (layer_ == nullptr) throw Napi::RangeError::New(env, "there is no such shared layer");
+      if (layer_ == nullptr) throw_range_error(env, "there is no such shared layer");
     } else {
       layer_ = with_memory(env, [&] { return make(info); });
       counted_ = layer_->bytes();
@@ -89,7 +89,7 @@ class Handle : public Napi::ObjectWrap<Derived>, public LiveHandle {
   // The layer. Throws after dispose().
   const std::shared_ptr<const Layer>& layer() const {
     this->check_receiver(this->Env(), kind());
-    if (layer_ == nullptr) throw Napi::Error::New(this->Env(), "the handle is disposed");
+    if (layer_ == nullptr) throw_error(this->Env(), "the handle is disposed");
     return layer_;
   }
 

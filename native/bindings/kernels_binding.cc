@@ -37,7 +37,7 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   std::int8_t* out = typed_array<std::int8_t>(env, info[2], "out", weight.size);
   const Span<float> scales = typed_array<float>(env, info[3], "scales");
   if (rows == 0 || weight.size % rows != 0 || (scales.size != 1 && scales.size != rows)) {
-    throw Napi::RangeError::New(env, "rows, weight and scales do not agree");
+    throw_range_error(env, "rows, weight and scales do not agree");
   }
   return Napi::Boolean::New(
       env, quantize_weight(weight.data, rows, weight.size / rows, scales.size, out, scales.data));

@@ -99,7 +99,7 @@ SharedLinear shared_linear(Napi::Env env, std::uint64_t number) {
   SharedLinear linear;
   if (!share<Int8Matrix>(number, linear) && !share<FloatMatrix>(number, linear) &&
       !share<HalfMatrix>(number, linear)) {
-    throw Napi::RangeError::New(env, "there is no such shared Linear");
+    throw_range_error(env, "there is no such shared Linear");
   }
   return linear;
 }

@@ -40,14 +40,14 @@ PlainMatrix<Weight, Panels> matrix_argument(Napi::Env env, const Napi::Value& va
 inline Int8Matrix matrix_argument(Napi::Env env, const Napi::Value& value, const GateLayout& layout,
                                   std::size_t depth, const ActivationMode& mode, Int8Matrix*) {
   if (depth > mode.max_depth()) {
-    throw Napi::RangeError::New(env, "the depth is too large for int32 sums");
+    throw_range_error(env, "the depth is too large for int32 sums");
   }
   const MatrixValues values(env, value);
   const std::int8_t* weight =
       typed_array<std::int8_t>(env, values.weight, "weight", product({layout.rows(), depth}));
   const Span<float> scales = typed_array<float>(env, values.scales, "scales");
   if (scales.size != 1 && scales.size != layout.rows()) {
-    throw Napi::RangeError::New(env, "scales has neither one element nor one a row");
+    throw_range_error(env, "scales has neither one element nor one a row");
   }
   const float* bias = optional_array<float>(env, values.bias, "bias", layout.rows());
   return Int8Matrix(selected_kernels(env), mode, {weight, scales.data, scales.size, bias}, layout,

@@ -2,7 +2,7 @@
 #include "bindings/arguments.h"
 #include "bindings/call.h"
 #include "bindings/environment.h"
-#include "bindings/memory_error.h"
+#include "bindings/errors.h"
 #include "engine/attention.h"
 #include "engine/float_product.h"
 
@@ -22,7 +22,7 @@ void batch_argument(Napi::Env env, const Napi::Value& value, FloatProduct& produ
   product.batch_dims = 0;
   if (value.IsUndefined()) return;
   const Span<double> span = typed_array<double>(env, value, "batch");
-  if (span.size > 3 * kMaxBatchDims) throw Napi::RangeError::New(env, "batch is too long");
+  if (span.size > 3 * kMaxBatchDims) throw_range_error(env, "batch is too long");
   for (std::size_t i = 0; i + 2 < span.size; i += 3) {
     const auto number = [&](std::size_t j) { return size_number(env, span.data[i + j], "batch"); };
     product.batch[product.batch_dims++] = {number(0), number(1), number(2)};
@@ -87,7 +87,7 @@ float* heads_argument(Napi::Env env, const Napi::Value& value, const char* name,
   const std::size_t end = sum({offset, product({wanted.batch - 1, steps.batch}),
                                product({wanted.heads - 1, steps.head}),
                                product({wanted.rows - 1, steps.row}), wanted.features});
-  if (end > span.size) throw Napi::RangeError::New(env, std::string(name) + " is too short");
+  if (end > span.size) throw_range_error(env, name, "is too short");
   return span.data + offset;
 }
 
@@ -105,7 +105,7 @@ Napi::Value attend(const Napi::CallbackInfo& info) {
   }
   if (sizes.batch == 0 || sizes.heads == 0 || sizes.queries == 0 || sizes.keys == 0 ||
       sizes.group == 0 || sizes.heads % sizes.group != 0) {
-    throw Napi::RangeError::New(env, "a size is out of range");
+    throw_range_error(env, "a size is out of range");
   }
   wanted.scale = static_cast<float>(geometry.number());
   wanted.causal = geometry.number() != 0;

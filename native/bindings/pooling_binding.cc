@@ -2,7 +2,7 @@
 #include "bindings/arguments.h"
 #include "bindings/call.h"
 #include "bindings/environment.h"
-#include "bindings/memory_error.h"
+#include "bindings/errors.h"
 #include "engine/pooling.h"
 
 namespace dynaquant {
@@ -20,7 +20,7 @@ PoolingAxis axis_argument(Napi::Env env, std::size_t size, const double* numbers
                             size_from(env, 1, numbers[3], "dilation"),
                             size_from(env, 0, numbers[4], "padding")};
   if (product({axis.kernel, axis.dilation}) > kLargestDimension) {
-    throw Napi::RangeError::New(env, "the kernel is too large");
+    throw_range_error(env, "the kernel is too large");
   }
   return axis;
 }
@@ -34,7 +34,7 @@ Napi::Value pool_planes(const Napi::CallbackInfo& info) {
   const double* numbers = typed_array<double>(env, info[2], "sizes", kFirst + 2 * kAxis);
   const std::size_t which = size_number(env, numbers[0], "pool");
   if (which > static_cast<std::size_t>(Pool::kAdaptiveMean)) {
-    throw Napi::RangeError::New(env, "there is no such pool");
+    throw_range_error(env, "there is no such pool");
   }
   const Pooling pooling = {
       static_cast<Pool>(which), axis_argument(env, call.size(kRows, "rows"), numbers + kFirst),

@@ -11,7 +11,7 @@ GeneratorState* state_argument(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto* bytes = typed_array<std::uint8_t>(env, info[0], "state", sizeof(GeneratorState));
   if (reinterpret_cast<std::uintptr_t>(bytes) % alignof(GeneratorState) != 0) {
-    throw Napi::RangeError::New(env, "state is not aligned");
+    throw_range_error(env, "state is not aligned");
   }
   // Any value of `next` is safe, because beyond 624 the generator twists first.
   return reinterpret_cast<GeneratorState*>(bytes);
@@ -58,7 +58,7 @@ void random_integers(const Napi::CallbackInfo& info) {
   bool lossless;
   const std::int64_t low = info[2].As<Napi::BigInt>().Int64Value(&lossless);
   const std::uint64_t range = info[3].As<Napi::BigInt>().Uint64Value(&lossless);
-  if (range == 0) throw Napi::RangeError::New(info.Env(), "range is zero");
+  if (range == 0) throw_range_error(info.Env(), "range is zero");
   const Span<std::int64_t> out = out_argument<std::int64_t>(info);
   fill_integers(state_argument(info), low, range, out.data, out.size);
 }

@@ -20,7 +20,7 @@ Span<float> elements(Napi::Env env, napi_value value, const char* name) {
       return {static_cast<float*>(data), 2 * length};
     }
   }
-  throw Napi::TypeError::New(env, std::string(name) + " has no elements of 4 or 8 bytes");
+  throw_type_error(env, name, "has no elements of 4 or 8 bytes");
 }
 
 std::ptrdiff_t step(Napi::Env env, double number, const char* name) {
@@ -35,7 +35,7 @@ class Extent {
   void add(double size, double step) { (step < 0 ? least_ : most_) += (size - 1) * step; }
   void check(Napi::Env env, std::size_t size, const char* name) const {
     if (least_ >= 0 && most_ < static_cast<double>(size)) return;
-    throw Napi::RangeError::New(env, std::string(name) + " is too short");
+    throw_range_error(env, name, "is too short");
   }
 
  private:
@@ -49,10 +49,10 @@ Napi::Value move_elements(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Span<float> in = elements(env, info[0], "in"), out = elements(env, info[1], "out");
   const Span<double> layout = typed_array<double>(env, info[2], "layout");
-  if (layout.size != 3 + 3 * kMaxDims) throw Napi::RangeError::New(env, "layout is too short");
+  if (layout.size != 3 + 3 * kMaxDims) throw_range_error(env, "layout is too short");
   const double* word = layout.data;
   const std::size_t rank = size_number(env, word[0], "rank");
-  if (rank > kMaxDims) throw Napi::RangeError::New(env, "there are too many dimensions");
+  if (rank > kMaxDims) throw_range_error(env, "there are too many dimensions");
   const std::size_t in_begin = size_number(env, word[1], "in's begin");
   const std::size_t out_begin = size_number(env, word[2], "out's begin");
   Extent in_extent(word[1]), out_extent(word[2]);
@@ -61,7 +61,7 @@ Napi::Value move_elements(const Napi::CallbackInfo& info) {
     word += 3;
     dims[i] = {size_number(env, word[0], "size"), step(env, word[1], "in's step"),
                step(env, word[2], "out's step")};
-    if (dims[i].size == 0 || dims[i].out == 0) throw Napi::RangeError::New(env, "a dim is empty");
+    if (dims[i].size == 0 || dims[i].out == 0) throw_range_error(env, "a dim is empty");
     in_extent.add(word[0], word[1]);
     out_extent.add(word[0], word[2]);
   }

@@ -16,7 +16,7 @@ static_assert(kEps < kWords, "there is no such word");
 std::size_t length_word(const Napi::CallbackInfo& info, const CallReader& call, std::size_t word,
                         const char* name) {
   const std::size_t length = call.size(word, name);
-  if (length == 0) throw Napi::RangeError::New(info.Env(), std::string(name) + " is 0");
+  if (length == 0) throw_range_error(info.Env(), name, "is 0");
   return length;
 }
 
@@ -29,7 +29,7 @@ Lines lines_of(const Napi::CallbackInfo& info, const CallReader& call) {
 std::size_t choice(const Napi::CallbackInfo& info, const CallReader& call, std::size_t word,
                    std::size_t count, const char* name) {
   const std::size_t number = call.size(word, name);
-  if (number >= count) throw Napi::RangeError::New(info.Env(), std::string(name) + " is unknown");
+  if (number >= count) throw_range_error(info.Env(), name, "is unknown");
   return number;
 }
 
@@ -63,7 +63,7 @@ void normalize_rows(const Napi::CallbackInfo& info) {
                          length_word(info, call, kGroups, "groups")};
   const std::size_t repeat = length_word(info, call, kRepeat, "repeat");
   if (norm.length % repeat != 0) {
-    throw Napi::RangeError::New(info.Env(), "length and repeat do not agree");
+    throw_range_error(info.Env(), "length and repeat do not agree");
   }
   const std::size_t parameters = product({norm.length / repeat, norm.groups});
   const std::size_t size = product({norm.rows, norm.length});

@@ -23,7 +23,7 @@ RnnMode rnn_mode_argument(Napi::Env env, const Napi::Value& value) {
   if (name == "GRU") return RnnMode::kGru;
   if (name == "RNN_TANH") return RnnMode::kTanh;
   if (name == "RNN_RELU") return RnnMode::kRelu;
-  throw Napi::TypeError::New(env, "there is no such mode");
+  throw_type_error(env, "there is no such mode");
 }
 
 // Refuses sizes that no recurrent layer has. Other checks compare the matrices' lengths with them.
@@ -37,20 +37,20 @@ RnnSizes sizes_argument(Napi::Env env, const Napi::Value& value) {
   sizes.layers = dimension_argument(env, source.Get("numLayers"), "numLayers");
   sizes.directions = dimension_argument(env, source.Get("directions"), "directions");
   if (sizes.projection > sizes.hidden || (sizes.projection != 0 && sizes.mode != RnnMode::kLstm)) {
-    throw Napi::RangeError::New(env, "projSize is out of range");
+    throw_range_error(env, "projSize is out of range");
   }
-  if (sizes.directions > 2) throw Napi::RangeError::New(env, "directions is neither 1 nor 2");
+  if (sizes.directions > 2) throw_range_error(env, "directions is neither 1 nor 2");
   return sizes;
 }
 
 std::size_t matrices_of_direction(const RnnSizes& sizes) { return sizes.projection == 0 ? 2 : 3; }
 
 Napi::Array matrices_argument(Napi::Env env, const Napi::Value& value, const RnnSizes& sizes) {
-  if (!value.IsArray()) throw Napi::TypeError::New(env, "matrices is not an array");
+  if (!value.IsArray()) throw_type_error(env, "matrices is not an array");
   const Napi::Array matrices = value.As<Napi::Array>();
   if (matrices.Length() !=
       product({sizes.layers, sizes.directions, matrices_of_direction(sizes)})) {
-    throw Napi::RangeError::New(env, "sizes and matrices do not agree");
+    throw_range_error(env, "sizes and matrices do not agree");
   }
   return matrices;
 }
@@ -155,7 +155,7 @@ class RnnHandle : public Handle<RnnHandle<Matrix>, Rnn<Matrix>> {
     call.layers = arguments.size(kRnnLayers, "layers");
     if (call.steps == 0 || call.layers == 0 || call.first_layer >= sizes.layers ||
         call.layers > sizes.layers - call.first_layer) {
-      throw Napi::RangeError::New(env, "steps or layers are out of range");
+      throw_range_error(env, "steps or layers are out of range");
     }
     return call;
   }
@@ -164,12 +164,12 @@ class RnnHandle : public Handle<RnnHandle<Matrix>, Rnn<Matrix>> {
   static void count_rows(Napi::Env env, RnnCall& call) {
     std::int64_t most = call.batch_sizes[0];
     if (most < 1 || static_cast<std::uint64_t>(most) != call.batch) {
-      throw Napi::RangeError::New(env, "batchSizes and batch do not agree");
+      throw_range_error(env, "batchSizes and batch do not agree");
     }
     for (std::size_t step = 0; step < call.steps; ++step) {
       const std::int64_t size = call.batch_sizes[step];
       if (size < 1 || size > most) {
-        throw Napi::RangeError::New(env, "batchSizes rise, or are below 1");
+        throw_range_error(env, "batchSizes rise, or are below 1");
       }
       call.rows = sum({call.rows, static_cast<std::size_t>(size)});
       most = size;
@@ -200,7 +200,7 @@ class RnnHandle : public Handle<RnnHandle<Matrix>, Rnn<Matrix>> {
     const Rnn<Matrix>& rnn = *this->layer();
     const std::size_t each = matrices_of_direction(rnn.sizes());
     if (index / each >= rnn.sizes().all_directions()) {
-      throw Napi::RangeError::New(env, "matrix is out of range");
+      throw_range_error(env, "matrix is out of range");
     }
     const RnnDirection<Matrix>& direction = rnn.direction(index / each);
     const Matrix& matrix = index % each == 0   ? direction.input

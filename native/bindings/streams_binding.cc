@@ -6,7 +6,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/environment.h"
-#include "bindings/memory_error.h"
+#include "bindings/errors.h"
 #include "engine/hash.h"
 #include "engine/stream_arena.h"
 
@@ -16,7 +16,7 @@ namespace {
 // new StreamArena(parts)
 // parts: for each recurrent module { layers, hidden, cell }, its rows of h and c in floats
 std::vector<StreamPart> parts_argument(Napi::Env env, const Napi::Value& value) {
-  if (!value.IsArray()) throw Napi::TypeError::New(env, "parts is not an array");
+  if (!value.IsArray()) throw_type_error(env, "parts is not an array");
   const Napi::Array list = value.As<Napi::Array>();
   std::vector<StreamPart> parts;
   std::size_t floats = 0;
@@ -29,7 +29,7 @@ std::vector<StreamPart> parts_argument(Napi::Env env, const Napi::Value& value) 
     parts.push_back(part);
   }
   if (floats == 0 || floats > kLargestDimension) {
-    throw Napi::RangeError::New(env, "parts are out of range");
+    throw_range_error(env, "parts are out of range");
   }
   return parts;
 }
@@ -110,7 +110,7 @@ class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle>, public Liv
     const Span<Slot> slots = typed_array<Slot>(env, info[2], "slots");
     const Span<float> states = typed_array<float>(env, info[3], "states");
     if (ids.size < count || slots.size < count || states.size < product({count, from.floats()})) {
-      throw Napi::RangeError::New(env, "an array is too short");
+      throw_range_error(env, "an array is too short");
     }
     return status_value(info, from.begin(ids.data, count, slots.data, states.data));
   }
@@ -122,13 +122,13 @@ class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle>, public Liv
     const Span<Slot> slots = typed_array<Slot>(env, info[0], "slots");
     const std::size_t count = size_argument(env, info[1], "count");
     if (count > slots.size || !to.in_step(slots.data, count)) {
-      throw Napi::RangeError::New(env, "slots are not of a step");
+      throw_range_error(env, "slots are not of a step");
     }
     const float* states = nullptr;
     if (!info[2].IsUndefined()) {
       const Span<float> given = typed_array<float>(env, info[2], "states");
       if (given.size < product({count, to.floats()})) {
-        throw Napi::RangeError::New(env, "states is too short");
+        throw_range_error(env, "states is too short");
       }
       states = given.data;
     }
@@ -143,7 +143,7 @@ class StreamArenaHandle : public Napi::ObjectWrap<StreamArenaHandle>, public Liv
 
   StreamArena& arena(const Napi::CallbackInfo& info) const {
     check_receiver(info.Env(), kind());
-    if (arena_ == nullptr) throw Napi::Error::New(info.Env(), "the streams are disposed");
+    if (arena_ == nullptr) throw_error(info.Env(), "the streams are disposed");
     return *arena_;
   }
   static const void* kind() {

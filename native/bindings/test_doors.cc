@@ -50,7 +50,7 @@ PlacedRows<Element> placed_rows(Napi::Env env, const PlacedRowsValue& value, std
   const Span<Element> span = typed_array<Element>(env, value.array, "array");
   const std::size_t needed = rows == 0 ? 0 : sum({product({rows - 1, value.stride}), columns});
   if (sum({value.offset, needed}) > span.size) {
-    throw Napi::RangeError::New(env, "array is too short");
+    throw_range_error(env, "array is too short");
   }
   return {span.data + value.offset, value.stride};
 }
@@ -103,7 +103,7 @@ Napi::Value test_choose_params(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Span<float> pairs = typed_array<float>(env, info[0], "ranges");
   const std::size_t levels = size_argument(env, info[1], "levels");
-  if (levels != 127 && levels != 255) throw Napi::RangeError::New(env, "levels is not 127 or 255");
+  if (levels != 127 && levels != 255) throw_range_error(env, "levels is not 127 or 255");
   const std::size_t count = pairs.size / 2;
   float* scales = typed_array<float>(env, info[2], "scales", count);
   float* inverses = typed_array<float>(env, info[3], "inverses", count);
@@ -174,7 +174,7 @@ class TestInt8Matrix : public Napi::ObjectWrap<TestInt8Matrix> {
     std::int32_t zero_point = options.Get("zeroPoint").ToNumber().Int32Value();
     const std::size_t columns = matrix_.layout().rows();
     if (stride < (matrix_.depth() + kQuad - 1) / kQuad * kQuad) {
-      throw Napi::RangeError::New(env, "stride is too small");
+      throw_range_error(env, "stride is too small");
     }
     const std::size_t bytes = product({rows, stride});
     const std::uint8_t* q = typed_array<std::uint8_t>(env, info[0], "q", bytes);
@@ -224,7 +224,7 @@ Napi::Value test_team(const Napi::CallbackInfo& info) {
   constexpr std::size_t kMostIndices = std::size_t{1} << 24;  // 128 MB of counters
   const double work = static_cast<double>(product({count + 1, rounds + 1, spins + 1}));
   if (count > kMostIndices || work > kMostWork) {
-    throw Napi::RangeError::New(env, "count, rounds and spins are too large");
+    throw_range_error(env, "count, rounds and spins are too large");
   }
 
   std::vector<std::size_t> covered(count);  // no atomics: a second writer is a mistake to find
@@ -251,7 +251,7 @@ Napi::Value test_team(const Napi::CallbackInfo& info) {
     most = std::max(most, participants);
     for (const std::size_t times : covered) misled = misled || times != round + 1;
   }
-  if (misled) throw Napi::Error::New(env, "an index was not covered exactly once");
+  if (misled) throw_error(env, "an index was not covered exactly once");
   Napi::Array result = Napi::Array::New(env, 2);
   result[0u] = Napi::Number::New(env, static_cast<double>(size));
   result[1u] = Napi::Number::New(env, static_cast<double>(most));
