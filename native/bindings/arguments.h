@@ -75,6 +75,7 @@ inline std::size_t sum(std::initializer_list<std::size_t> terms) {
   return result;
 }
 
+// The typed array of this type that `value` is.
 Span<void> typed_array_of(Napi::Env env, napi_value value, const char* name,
                           napi_typedarray_type wanted);
 [[noreturn]] void throw_length(Napi::Env env, const char* name, std::size_t length,
@@ -128,9 +129,7 @@ class NumberReader {
       : env_(env), name_(name), numbers_(typed_array<double>(env, value, name)) {}
 
   double number() {
-    if (next_ == numbers_.size) {
-      throw_range_error(env_, name_, "is too short");
-    }
+    if (next_ == numbers_.size) throw_range_error(env_, name_, "is too short");
     return numbers_.data[next_++];
   }
   std::size_t size() { return size_number(env_, number(), name_); }
@@ -165,9 +164,7 @@ inline float float_argument(Napi::Env env, napi_value value, const char* name) {
 }
 
 inline Napi::Object object_argument(Napi::Env env, const Napi::Value& value, const char* name) {
-  if (!value.IsObject()) {
-    throw_type_error(env, name, "is not an object");
-  }
+  if (!value.IsObject()) throw_type_error(env, name, "is not an object");
   return value.As<Napi::Object>();
 }
 

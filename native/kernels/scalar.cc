@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <math.h>
 
-// The compiler decides, for size: lanes are in memory here anyway.
+// For size the compiler decides what is inlined: lanes are in memory here anyway.
 #define DYNAQUANT_INLINE inline
 
 #include "choose_params.h"

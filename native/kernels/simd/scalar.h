@@ -408,7 +408,7 @@ inline S16 add_pairs(S16 sums, Quad quad, Weights weights) {
 // The lanes of a quad alone.
 inline S16 multiply_pairs(Quad quad, Weights weights) { return add_pairs({}, quad, weights); }
 // sums[column] += its two lanes.
-DYNAQUANT_OUTLINE S32 widen(S32 sums, S16 pairs) {
+inline S32 widen(S32 sums, S16 pairs) {
   DYNAQUANT_LANES sums.lane[lane] += pairs.lane[2 * lane] + pairs.lane[2 * lane + 1];
   return sums;
 }
