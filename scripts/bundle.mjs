@@ -75,7 +75,8 @@ const [{ code: declarations }] = (await types.generate({ format: 'es' })).output
 writeFileSync(join(dist, 'index.d.ts'), declarations);
 
 // What a file of ours takes from another becomes a variable. As CommonJS esbuild would write `(0, file.name)` at each use,
-// in case the other file assigns to it later; none does (eslint.config.mjs).
+// which calls a getter, in case the other file assigns to it later; none does (eslint.config.mjs). Of the shortest calls
+// that took a quarter.
 function withVariables(text) {
   return text.replace(
     /\bimport\{([^}]*)\}from("\.[^"]*")/g,
