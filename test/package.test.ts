@@ -88,6 +88,7 @@ test('the tarball has what a user needs and nothing else', () => {
     'dist/cli/dynaquant.js',
     'README.md',
     'LICENSE',
+    'CHANGELOG.md',
   ]) {
     expect(paths).toContain(path);
   }
