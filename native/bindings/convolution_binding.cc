@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <memory>
-#include <string>
 #include <type_traits>
 #include <utility>
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <memory>
+#include <string>
 #include <type_traits>
 #include <vector>
 
