@@ -23,11 +23,6 @@
 
 namespace dynaquant {
 
-// Tells JavaScript roughly how long a handle takes on one thread for each row (of a layer).
-inline void set_row_nanoseconds(const Napi::Value& handle, double ns) {
-  handle.As<Napi::Object>().Set("rowNanoseconds", ns);
-}
-
 // A call that waits, runs or has run.
 class AsyncCall : public Job {
  public:

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <memory>
-#include <type_traits>
 #include <utility>
 
 #include "bindings/arguments.h"
@@ -88,112 +87,94 @@ std::unique_ptr<Int8Convolution> make_int8_convolution(const Napi::CallbackInfo&
                                            Int8Weight{weight, scales.data, scales.size, bias});
 }
 
-std::unique_ptr<Convolution> make(const Napi::CallbackInfo& info, const Convolution*) {
-  return make_convolution(info);
-}
-std::unique_ptr<Int8Convolution> make(const Napi::CallbackInfo& info, const Int8Convolution*) {
-  return make_int8_convolution(info);
-}
+constexpr LayerKind<Convolution> kFloat = kind_of<Convolution, make_convolution>();
+constexpr LayerKind<Int8Convolution> kInt8 = kind_of<Int8Convolution, make_int8_convolution>();
 
-template <typename Layer>
-class ConvolutionHandle : public Handle<ConvolutionHandle<Layer>, Layer> {
- public:
-  using Base = Handle<ConvolutionHandle, Layer>;
-
-  static void define(Napi::Env env, Napi::Object exports, const char* name) {
-    typename Base::Methods methods = {
-        ConvolutionHandle::template InstanceMethod<&ConvolutionHandle::forward>("forward"),
-        ConvolutionHandle::template InstanceMethod<&ConvolutionHandle::start>("start")};
-    if constexpr (std::is_same<Layer, Int8Convolution>::value) {
-      methods.push_back(
-          ConvolutionHandle::template InstanceMethod<&ConvolutionHandle::unpack_weight>(
-              "unpackWeight"));
-    }
-    Base::define(env, exports, name, std::move(methods));
-  }
-
-  explicit ConvolutionHandle(const Napi::CallbackInfo& info)
-      : Base(info, [](const Napi::CallbackInfo& each) {
-          return make(each, static_cast<const Layer*>(nullptr));
-        }) {
-    set_row_nanoseconds(info.This(), this->layer()->position_ns());
-  }
-
- private:
-  // Floats of the input and the output.
-  struct Floats {
-    std::size_t x;
-    std::size_t out;
-  };
-  // Throws unless the planes are of possible sizes, and padding that repeats inputs has enough.
-  static Floats checked(Napi::Env env, const Layer& layer, const PlaneSizes& in) {
-    const ConvolutionSizes& sizes = layer.sizes();
-    const std::size_t x = product({in.batch, sizes.in_channels, in.rows, in.columns});
-    const auto repeats = [&](const ConvolutionAxis& axis, std::size_t size) {
-      const std::size_t most = axis.before > axis.after ? axis.before : axis.after;
-      const bool reflects = sizes.padding_mode == PaddingMode::kReflect;
-      const bool circles = sizes.padding_mode == PaddingMode::kCircular;
-      return sizes.padding_mode == PaddingMode::kZeros || most == 0 ||
-             (size > 0 && !(reflects && most >= size) && !(circles && most > size));
-    };
-    // What the layer computes with, and the largest input that it may copy.
-    const auto spread = [](const ConvolutionAxis& axis, std::size_t size) {
-      return sum({axis.before, axis.after, axis.output_padding, axis.dilation * axis.kernel,
-                  axis.stride, size});
-    };
-    const std::size_t padded = product(
-        {sizes.in_channels, spread(sizes.rows, in.rows), spread(sizes.columns, in.columns)});
-    const std::size_t longest = product({in.columns, sizes.columns.stride});
-    if (x > kLargestDimension || padded > kLargestDimension || longest > kLargestDimension ||
-        !repeats(sizes.rows, in.rows) || !repeats(sizes.columns, in.columns)) {
-      throw_range_error(env, "the input's planes are too large or too small");
-    }
-    const PlaneSizes out = layer.out_planes(in);
-    return {x, product({out.batch, sizes.out_channels, out.rows, out.columns})};
-  }
-
-  // forward(x, out): status
-  Napi::Value forward(const Napi::CallbackInfo& info) {
-    const CallReader call(info);
-    const PlaneSizes in = {call.size(kBatch, "batch"), call.size(kRows, "rows"),
-                           call.size(kColumns, "columns")};
-    const Floats floats = checked(info.Env(), *this->layer(), in);
-    const float* x = call.floats(0, "x", floats.x);
-    float* out = call.floats(1, "out", floats.out);
-    return status_value(
-        info.Env(), with_memory(info.Env(), [&] { return this->layer()->forward(x, in, out); }));
-  }
-
-  // start(x, out, settle, batch, rows, columns): number
-  Napi::Value start(const Napi::CallbackInfo& info) {
-    return with_memory(info.Env(), [&] {
-      AsyncArguments arguments(info, 2);
-      const std::shared_ptr<const Layer>& convolution = this->layer();
-      const PlaneSizes in = {arguments.size(kBatch, "batch"), arguments.size(kRows, "rows"),
-                             arguments.size(kColumns, "columns")};
-      const Floats floats = checked(info.Env(), *convolution, in);
-      const float* x = arguments.floats(0, "x", floats.x);
-      const auto [out] = arguments.outputs(1, {{"out", floats.out}});
-      return arguments.start(
-          [convolution, x, in, out = out] { return convolution->forward(x, in, out); }, false);
-    });
-  }
-
-  // unpackWeight(out)
-  void unpack_weight(const Napi::CallbackInfo& info) {
-    const Layer& layer = *this->layer();
-    const ConvolutionSizes& sizes = layer.sizes();
-    const std::size_t count = sizes.in_channels / sizes.groups * sizes.out_channels;
-    layer.unpack(
-        typed_array<std::int8_t>(info.Env(), info[0], "out", count * sizes.columns.kernel));
-  }
+// Floats of the input and the output.
+struct Floats {
+  std::size_t x;
+  std::size_t out;
 };
+// Throws unless the planes are of possible sizes, and padding that repeats inputs has enough.
+template <typename Layer>
+Floats checked(Napi::Env env, const Layer& layer, const PlaneSizes& in) {
+  const ConvolutionSizes& sizes = layer.sizes();
+  const std::size_t x = product({in.batch, sizes.in_channels, in.rows, in.columns});
+  const auto repeats = [&](const ConvolutionAxis& axis, std::size_t size) {
+    const std::size_t most = axis.before > axis.after ? axis.before : axis.after;
+    const bool reflects = sizes.padding_mode == PaddingMode::kReflect;
+    const bool circles = sizes.padding_mode == PaddingMode::kCircular;
+    return sizes.padding_mode == PaddingMode::kZeros || most == 0 ||
+           (size > 0 && !(reflects && most >= size) && !(circles && most > size));
+  };
+  // What the layer computes with, and the largest input that it may copy.
+  const auto spread = [](const ConvolutionAxis& axis, std::size_t size) {
+    return sum({axis.before, axis.after, axis.output_padding, axis.dilation * axis.kernel,
+                axis.stride, size});
+  };
+  const std::size_t padded =
+      product({sizes.in_channels, spread(sizes.rows, in.rows), spread(sizes.columns, in.columns)});
+  const std::size_t longest = product({in.columns, sizes.columns.stride});
+  if (x > kLargestDimension || padded > kLargestDimension || longest > kLargestDimension ||
+      !repeats(sizes.rows, in.rows) || !repeats(sizes.columns, in.columns)) {
+    throw_range_error(env, "the input's planes are too large or too small");
+  }
+  const PlaneSizes out = layer.out_planes(in);
+  return {x, product({out.batch, sizes.out_channels, out.rows, out.columns})};
+}
+
+// forward(x, out): status
+template <const auto& kKind>
+Napi::Value forward_convolution(const Napi::CallbackInfo& info, const Handle& handle) {
+  const CallReader call(info);
+  const auto& convolution = handle.layer(kKind);
+  const PlaneSizes in = {call.size(kBatch, "batch"), call.size(kRows, "rows"),
+                         call.size(kColumns, "columns")};
+  const Floats floats = checked(info.Env(), convolution, in);
+  const float* x = call.floats(0, "x", floats.x);
+  float* out = call.floats(1, "out", floats.out);
+  return status_value(info.Env(),
+                      with_memory(info.Env(), [&] { return convolution.forward(x, in, out); }));
+}
+
+// start(x, out, settle, batch, rows, columns): number
+template <const auto& kKind>
+Napi::Value start_convolution(const Napi::CallbackInfo& info, const Handle& handle) {
+  return with_memory(info.Env(), [&] {
+    AsyncArguments arguments(info, 2);
+    const auto convolution = handle.held_layer(kKind);
+    const PlaneSizes in = {arguments.size(kBatch, "batch"), arguments.size(kRows, "rows"),
+                           arguments.size(kColumns, "columns")};
+    const Floats floats = checked(info.Env(), *convolution, in);
+    const float* x = arguments.floats(0, "x", floats.x);
+    const auto [out] = arguments.outputs(1, {{"out", floats.out}});
+    return arguments.start(
+        [convolution, x, in, out = out] { return convolution->forward(x, in, out); }, false);
+  });
+}
+
+// unpackWeight(out)
+Napi::Value unpack_convolution(const Napi::CallbackInfo& info, const Handle& handle) {
+  const Int8Convolution& layer = handle.layer(kInt8);
+  const ConvolutionSizes& sizes = layer.sizes();
+  const std::size_t count = sizes.in_channels / sizes.groups * sizes.out_channels;
+  layer.unpack(typed_array<std::int8_t>(info.Env(), info[0], "out", count * sizes.columns.kernel));
+  return info.Env().Undefined();
+}
+
+template <const auto& kKind>
+Handle::Methods methods() {
+  return {Handle::method<forward_convolution<kKind>>("forward"),
+          Handle::method<start_convolution<kKind>>("start")};
+}
 
 }  // namespace
 
 void init_convolution(Napi::Env env, Napi::Object exports) {
-  ConvolutionHandle<Convolution>::define(env, exports, "FloatConvolution");
-  ConvolutionHandle<Int8Convolution>::define(env, exports, "Int8Convolution");
+  Handle::define(env, exports, "FloatConvolution", kFloat, methods<kFloat>());
+  Handle::Methods int8_methods = methods<kInt8>();
+  int8_methods.push_back(Handle::method<unpack_convolution>("unpackWeight"));
+  Handle::define(env, exports, "Int8Convolution", kInt8, std::move(int8_methods));
   add_words(
       exports,
       {{"convolutionBatch", kBatch}, {"convolutionRows", kRows}, {"convolutionColumns", kColumns}});

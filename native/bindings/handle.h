@@ -11,96 +11,85 @@
 #include <memory>
 #include <vector>
 
-#include "bindings/arguments.h"
 #include "bindings/environment.h"
-#include "bindings/errors.h"
 #include "bindings/shared_layers.h"
 
 namespace dynaquant {
 
-// What every handle class has besides its own methods:
-//   new Handle(number)   takes up the layer that another handle shares under this number
-//   handle.share()       the number
-//   handle.dispose()     lets go of the layer; any other call throws afterwards
-template <typename Derived, typename Layer>
-class Handle : public Napi::ObjectWrap<Derived>, public LiveHandle {
- public:
-  using Methods = std::vector<Napi::ClassPropertyDescriptor<Derived>>;
+// A kind of handles: what JavaScript sees as one class of them.
+struct HandleKind {
+  // Builds the layer from the constructor's arguments.
+  std::shared_ptr<const void> (*make)(const Napi::CallbackInfo& info);
+  std::size_t (*bytes)(const void* layer);
+  // Roughly what a row takes on one thread.
+  double (*row_ns)(const void* layer);
+};
+// One whose layers are of this type.
+template <typename Layer>
+struct LayerKind : HandleKind {};
 
-  // Adds the class to the addon's exports.
-  static void define(Napi::Env env, Napi::Object exports, const char* name, Methods methods) {
-    using Wrap = Napi::ObjectWrap<Derived>;
-    const typename Wrap::InstanceMethodCallback share = &Derived::share;
-    const typename Wrap::InstanceVoidMethodCallback dispose = &Derived::dispose;
-    methods.push_back(Wrap::InstanceMethod("share", share));
-    methods.push_back(Wrap::InstanceMethod("dispose", dispose));
-    exports.Set(name, Derived::DefineClass(env, name, methods));
+// `make` gives a unique_ptr, because make_shared would need a newer C++ library than Red Hat 8 has.
+template <typename Layer, std::unique_ptr<Layer> (*make)(const Napi::CallbackInfo&)>
+constexpr LayerKind<Layer> kind_of() {
+  return {{[](const Napi::CallbackInfo& info) -> std::shared_ptr<const void> { return make(info); },
+           [](const void* layer) { return static_cast<const Layer*>(layer)->bytes(); },
+           [](const void* layer) { return static_cast<const Layer*>(layer)->row_ns(); }}};
+}
+
+// What every kind has besides its own methods:
+//   new Handle(number)      takes up the layer that another handle shares under this number
+//   handle.share()          the number
+//   handle.dispose()        lets go of the layer; any other call throws afterwards
+//   handle.rowNanoseconds
+// One class of C++ for all kinds, because one for each would take 9 kB each.
+class Handle : public Napi::ObjectWrap<Handle>, public LiveHandle {
+ public:
+  using Methods = std::vector<Napi::ClassPropertyDescriptor<Handle>>;
+  using Function = Napi::Value (*)(const Napi::CallbackInfo& info, const Handle& handle);
+
+  // Adds a kind to the addon's exports.
+  static void define(Napi::Env env, Napi::Object exports, const char* name, const HandleKind& kind,
+                     Methods methods);
+  // A method of a kind, which begins with layer(). Functions of two files must not have one name,
+  // even in unnamed namespaces: gcc 12 takes the two methods for one.
+  template <Function function>
+  static Napi::ClassPropertyDescriptor<Handle> method(const char* name) {
+    return InstanceMethod<&Handle::call<function>>(name);
+  }
+
+  explicit Handle(const Napi::CallbackInfo& info);
+
+  // The layer. Throws after dispose().
+  template <typename Layer>
+  const Layer& layer(const LayerKind<Layer>& kind) const {
+    return *static_cast<const Layer*>(checked(kind).get());
+  }
+  template <typename Layer>
+  std::shared_ptr<const Layer> held_layer(const LayerKind<Layer>& kind) const {
+    return std::static_pointer_cast<const Layer>(checked(kind));
+  }
+  // The layer that a handle of this kind shares under this number, or null.
+  template <typename Layer>
+  static std::shared_ptr<const Layer> shared(std::uint64_t number, const LayerKind<Layer>& kind) {
+    return std::static_pointer_cast<const Layer>(shared_layer(number, &kind));
   }
 
   void Finalize(Napi::BasicEnv env) override { release(env); }
-
-  Napi::Value share(const Napi::CallbackInfo& info) {
-    const std::shared_ptr<const Layer>& shared = layer();
-    if (number_ == 0) {
-      number_ = with_memory(info.Env(), [&] { return share_layer(shared, kind()); });
-    }
-    return Napi::Number::New(info.Env(), static_cast<double>(number_));
-  }
-  void dispose(const Napi::CallbackInfo& info) {
-    this->check_receiver(info.Env(), kind());
-    release(info.Env());
-  }
-
-  // The layer that a handle of this class shares under this number, or null.
-  static std::shared_ptr<const Layer> shared(std::uint64_t number) {
-    return std::static_pointer_cast<const Layer>(shared_layer(number, kind()));
-  }
-
-  bool is_collected() const override { return this->Value().IsEmpty(); }
-  void release(Napi::BasicEnv env) override {
-    layer_.reset();
-    if (counted_ != 0) {
-      Napi::MemoryManagement::AdjustExternalMemory(env, -static_cast<std::int64_t>(counted_));
-    }
-    counted_ = 0;
-    leave();
-  }
-
- protected:
-  // `make` builds the layer from the arguments, unless they are the number of a shared one. It
-  // gives a unique_ptr, because make_shared would need a newer C++ library than Red Hat 8 has.
-  template <typename Make>
-  Handle(const Napi::CallbackInfo& info, const Make& make)
-      : Napi::ObjectWrap<Derived>(info), LiveHandle(kind()) {
-    const Napi::Env env = info.Env();
-    LiveHandles& handles = addon_data(env).handles;
-    if (info[0].IsNumber()) {
-      number_ = size_argument(env, info[0], "number");
-      layer_ = shared(number_);
-      if (layer_ == nullptr) throw_range_error(env, "there is no such shared layer");
-    } else {
-      layer_ = with_memory(env, [&] { return make(info); });
-      counted_ = layer_->bytes();
-      Napi::MemoryManagement::AdjustExternalMemory(env, static_cast<std::int64_t>(counted_));
-    }
-    handles.add(env, *this, counted_);
-  }
-
-  // The layer. Throws after dispose().
-  const std::shared_ptr<const Layer>& layer() const {
-    this->check_receiver(this->Env(), kind());
-    if (layer_ == nullptr) throw_error(this->Env(), "the handle is disposed");
-    return layer_;
-  }
+  bool is_collected() const override { return Value().IsEmpty(); }
+  void release(Napi::BasicEnv env) override;
 
  private:
-  // Tells the kinds of layers apart.
-  static const void* kind() {
-    static const char address = 0;
-    return &address;
+  template <Function function>
+  Napi::Value call(const Napi::CallbackInfo& info) {
+    return function(info, *this);
   }
+  Napi::Value share(const Napi::CallbackInfo& info);
+  void dispose(const Napi::CallbackInfo& info);
+  // The kind that the called constructor or method was defined for.
+  static const HandleKind& defined_kind(const Napi::CallbackInfo& info);
+  const std::shared_ptr<const void>& checked(const HandleKind& kind) const;
 
-  std::shared_ptr<const Layer> layer_;
+  std::shared_ptr<const void> layer_;
   std::size_t counted_ = 0;   // bytes that V8 was told of
   std::uint64_t number_ = 0;  // under which it is shared; 0 until it is
 };

@@ -11,7 +11,6 @@
 #include "bindings/matrix_argument.h"
 #include "bindings/shared_linear.h"
 #include "engine/linear.h"
-#include "engine/product.h"
 #include "engine/thread_pool.h"
 
 namespace dynaquant {
@@ -38,56 +37,52 @@ std::unique_ptr<Linear<Matrix>> make_linear(const Napi::CallbackInfo& info) {
 }
 
 template <typename Matrix>
-class LinearHandle : public Handle<LinearHandle<Matrix>, Linear<Matrix>> {
- public:
-  using Base = Handle<LinearHandle, Linear<Matrix>>;
+constexpr LayerKind<Linear<Matrix>> kKind = kind_of<Linear<Matrix>, make_linear<Matrix>>();
 
-  static void define(Napi::Env env, Napi::Object exports, const char* name) {
-    Base::define(
-        env, exports, name,
-        {LinearHandle::template InstanceMethod<&LinearHandle::forward>("forward"),
-         LinearHandle::template InstanceMethod<&LinearHandle::start>("start"),
-         LinearHandle::template InstanceMethod<&LinearHandle::unpack_weight>("unpackWeight")});
-  }
+// forward(x, out): status
+template <typename Matrix>
+Napi::Value forward_linear(const Napi::CallbackInfo& info, const Handle& handle) {
+  const CallReader call(info);
+  const Linear<Matrix>& linear = handle.layer(kKind<Matrix>);
+  const std::size_t rows = call.size(kLinearRows, "rows");
+  const float* x = call.floats(0, "x", product({rows, linear.in_features()}));
+  float* out = call.floats(1, "out", product({rows, linear.out_features()}));
+  return status_value(info.Env(),
+                      with_memory(info.Env(), [&] { return linear.forward(x, rows, out); }));
+}
 
-  explicit LinearHandle(const Napi::CallbackInfo& info) : Base(info, make_linear<Matrix>) {
-    set_row_nanoseconds(info.This(), product_ns(this->layer()->matrix(), 1));
-  }
+// start(x, out, settle, rows): number
+template <typename Matrix>
+Napi::Value start_linear(const Napi::CallbackInfo& info, const Handle& handle) {
+  return with_memory(info.Env(), [&] {
+    AsyncArguments arguments(info, 2);
+    const std::shared_ptr<const Linear<Matrix>> linear = handle.held_layer(kKind<Matrix>);
+    const std::size_t rows = arguments.size(kLinearRows, "rows");
+    const float* x = arguments.floats(0, "x", product({rows, linear->in_features()}));
+    const auto [out] = arguments.outputs(1, {{"out", product({rows, linear->out_features()})}});
+    return arguments.start([linear, x, rows, out = out] { return linear->forward(x, rows, out); },
+                           false);
+  });
+}
 
- private:
-  // forward(x, out): status
-  Napi::Value forward(const Napi::CallbackInfo& info) {
-    const CallReader call(info);
-    const Linear<Matrix>& linear = *this->layer();
-    const std::size_t rows = call.size(kLinearRows, "rows");
-    const float* x = call.floats(0, "x", product({rows, linear.in_features()}));
-    float* out = call.floats(1, "out", product({rows, linear.out_features()}));
-    return status_value(info.Env(),
-                        with_memory(info.Env(), [&] { return linear.forward(x, rows, out); }));
-  }
+// unpackWeight(out)
+template <typename Matrix>
+Napi::Value unpack_linear(const Napi::CallbackInfo& info, const Handle& handle) {
+  unpack_argument(info.Env(), info[0], handle.layer(kKind<Matrix>).matrix());
+  return info.Env().Undefined();
+}
 
-  // start(x, out, settle, rows): number
-  Napi::Value start(const Napi::CallbackInfo& info) {
-    return with_memory(info.Env(), [&] {
-      AsyncArguments arguments(info, 2);
-      const std::shared_ptr<const Linear<Matrix>>& linear = this->layer();
-      const std::size_t rows = arguments.size(kLinearRows, "rows");
-      const float* x = arguments.floats(0, "x", product({rows, linear->in_features()}));
-      const auto [out] = arguments.outputs(1, {{"out", product({rows, linear->out_features()})}});
-      return arguments.start([linear, x, rows, out = out] { return linear->forward(x, rows, out); },
-                             false);
-    });
-  }
-
-  // unpackWeight(out)
-  void unpack_weight(const Napi::CallbackInfo& info) {
-    unpack_argument(info.Env(), info[0], this->layer()->matrix());
-  }
-};
+template <typename Matrix>
+void define(Napi::Env env, Napi::Object exports, const char* name) {
+  Handle::define(env, exports, name, kKind<Matrix>,
+                 {Handle::method<forward_linear<Matrix>>("forward"),
+                  Handle::method<start_linear<Matrix>>("start"),
+                  Handle::method<unpack_linear<Matrix>>("unpackWeight")});
+}
 
 template <typename Matrix>
 bool share(std::uint64_t number, SharedLinear& linear) {
-  std::shared_ptr<const Linear<Matrix>> layer = LinearHandle<Matrix>::shared(number);
+  std::shared_ptr<const Linear<Matrix>> layer = Handle::shared(number, kKind<Matrix>);
   if (layer == nullptr) return false;
   linear = {layer.get(), std::move(layer)};
   return true;
@@ -105,9 +100,9 @@ SharedLinear shared_linear(Napi::Env env, std::uint64_t number) {
 }
 
 void init_linear(Napi::Env env, Napi::Object exports) {
-  LinearHandle<FloatMatrix>::define(env, exports, "FloatLinear");
-  LinearHandle<HalfMatrix>::define(env, exports, "HalfLinear");
-  LinearHandle<Int8Matrix>::define(env, exports, "Int8Linear");
+  define<FloatMatrix>(env, exports, "FloatLinear");
+  define<HalfMatrix>(env, exports, "HalfLinear");
+  define<Int8Matrix>(env, exports, "Int8Linear");
   add_words(exports, {{"linearRows", kLinearRows}});
 }
 

@@ -88,135 +88,124 @@ std::unique_ptr<Rnn<Matrix>> make_rnn(const Napi::CallbackInfo& info) {
 }
 
 template <typename Matrix>
-class RnnHandle : public Handle<RnnHandle<Matrix>, Rnn<Matrix>> {
- public:
-  using Base = Handle<RnnHandle, Rnn<Matrix>>;
+constexpr LayerKind<Rnn<Matrix>> kKind = kind_of<Rnn<Matrix>, make_rnn<Matrix>>();
 
-  static void define(Napi::Env env, Napi::Object exports, const char* name) {
-    Base::define(env, exports, name,
-                 {RnnHandle::template InstanceMethod<&RnnHandle::forward>("forward"),
-                  RnnHandle::template InstanceMethod<&RnnHandle::forward_packed>("forwardPacked"),
-                  RnnHandle::template InstanceMethod<&RnnHandle::start>("start"),
-                  RnnHandle::template InstanceMethod<&RnnHandle::unpack_weight>("unpackWeight")});
+template <typename Arguments>
+RnnCall read_sizes(Napi::Env env, const Arguments& arguments, const RnnSizes& sizes) {
+  RnnCall call = {};
+  call.steps = arguments.size(kRnnSteps, "steps");
+  call.batch = arguments.size(kRnnBatch, "batch");
+  call.first_layer = arguments.size(kRnnFirstLayer, "firstLayer");
+  call.layers = arguments.size(kRnnLayers, "layers");
+  if (call.steps == 0 || call.layers == 0 || call.first_layer >= sizes.layers ||
+      call.layers > sizes.layers - call.first_layer) {
+    throw_range_error(env, "steps or layers are out of range");
   }
+  return call;
+}
 
-  explicit RnnHandle(const Napi::CallbackInfo& info) : Base(info, make_rnn<Matrix>) {
-    set_row_nanoseconds(info.This(), this->layer()->row_ns());
+// The rows of packed sequences.
+void count_rows(Napi::Env env, RnnCall& call) {
+  std::int64_t most = call.batch_sizes[0];
+  if (most < 1 || static_cast<std::uint64_t>(most) != call.batch) {
+    throw_range_error(env, "batchSizes and batch do not agree");
   }
+  for (std::size_t step = 0; step < call.steps; ++step) {
+    const std::int64_t size = call.batch_sizes[step];
+    if (size < 1 || size > most) {
+      throw_range_error(env, "batchSizes rise, or are below 1");
+    }
+    call.rows = sum({call.rows, static_cast<std::size_t>(size)});
+    most = size;
+  }
+}
 
- private:
-  // forward(x, h0, c0, y, hn, cn): status
-  Napi::Value forward(const Napi::CallbackInfo& info) {
-    const CallReader arguments(info);
-    RnnCall call = read_sizes(info.Env(), arguments);
+template <typename Arguments>
+void read_arrays(Arguments& arguments, const RnnSizes& sizes, RnnCall& call) {
+  const std::size_t states = product({call.layers, sizes.directions, call.batch});
+  const std::size_t h_size = product({states, sizes.output()});
+  const std::size_t c_size = sizes.has_cell() ? product({states, sizes.hidden}) : 0;
+  const std::size_t x_size = product({call.rows, sizes.input_of(call.first_layer)});
+  const std::size_t y_size = product({call.rows, sizes.directions, sizes.output()});
+  call.x = arguments.floats(0, "x", x_size);
+  call.h0 = arguments.optional_floats(1, "h0", h_size);
+  if (sizes.has_cell()) call.c0 = arguments.optional_floats(2, "c0", c_size);
+  const auto outputs = arguments.outputs(3, {{"y", y_size}, {"hn", h_size}, {"cn", c_size}});
+  call.y = outputs[0];
+  call.hn = outputs[1];
+  call.cn = sizes.has_cell() ? outputs[2] : nullptr;
+}
+
+// forward(x, h0, c0, y, hn, cn): status
+// forwardPacked(x, h0, c0, y, hn, cn, batchSizes): status
+template <typename Matrix, bool kPacked>
+Napi::Value forward_rnn(const Napi::CallbackInfo& info, const Handle& handle) {
+  const Napi::Env env = info.Env();
+  const CallReader arguments(info);
+  const Rnn<Matrix>& rnn = handle.layer(kKind<Matrix>);
+  RnnCall call = read_sizes(env, arguments, rnn.sizes());
+  if (kPacked) {
+    call.batch_sizes = typed_array<std::int64_t>(env, info[6], "batchSizes", call.steps);
+    count_rows(env, call);
+  } else {
     call.rows = product({call.steps, call.batch});
-    read_arrays(arguments, call);
-    return run(info.Env(), call);
   }
+  read_arrays(arguments, rnn.sizes(), call);
+  return status_value(env, with_memory(env, [&] { return rnn.forward(call); }));
+}
 
-  // forwardPacked(x, h0, c0, y, hn, cn, batchSizes): status
-  Napi::Value forward_packed(const Napi::CallbackInfo& info) {
-    const CallReader arguments(info);
-    RnnCall call = read_sizes(info.Env(), arguments);
-    call.batch_sizes = typed_array<std::int64_t>(info.Env(), info[6], "batchSizes", call.steps);
-    count_rows(info.Env(), call);
-    read_arrays(arguments, call);
-    return run(info.Env(), call);
-  }
-
-  Napi::Value run(Napi::Env env, const RnnCall& call) const {
-    return status_value(env, with_memory(env, [&] { return this->layer()->forward(call); }));
-  }
-
-  // start(x, h0, c0, y, hn, cn, settle, steps, batch, firstLayer, layers, batchSizes): number
-  Napi::Value start(const Napi::CallbackInfo& info) {
-    return with_memory(info.Env(), [&] {
-      AsyncArguments arguments(info, 6);
-      RnnCall call = read_sizes(info.Env(), arguments);
-      constexpr std::size_t kBatchSizes = 11;
-      if (info[kBatchSizes].IsNull()) {
-        call.rows = product({call.steps, call.batch});
-      } else {
-        call.batch_sizes = arguments.integers(kBatchSizes, "batchSizes", call.steps);
-        count_rows(info.Env(), call);
-      }
-      read_arrays(arguments, call);
-      const std::shared_ptr<const Rnn<Matrix>>& rnn = this->layer();
-      return arguments.start([rnn, call] { return rnn->forward(call); }, rnn->wants_team(call));
-    });
-  }
-
-  template <typename Arguments>
-  RnnCall read_sizes(Napi::Env env, const Arguments& arguments) const {
-    const RnnSizes& sizes = this->layer()->sizes();
-    RnnCall call = {};
-    call.steps = arguments.size(kRnnSteps, "steps");
-    call.batch = arguments.size(kRnnBatch, "batch");
-    call.first_layer = arguments.size(kRnnFirstLayer, "firstLayer");
-    call.layers = arguments.size(kRnnLayers, "layers");
-    if (call.steps == 0 || call.layers == 0 || call.first_layer >= sizes.layers ||
-        call.layers > sizes.layers - call.first_layer) {
-      throw_range_error(env, "steps or layers are out of range");
+// start(x, h0, c0, y, hn, cn, settle, steps, batch, firstLayer, layers, batchSizes): number
+template <typename Matrix>
+Napi::Value start_rnn(const Napi::CallbackInfo& info, const Handle& handle) {
+  return with_memory(info.Env(), [&] {
+    AsyncArguments arguments(info, 6);
+    const std::shared_ptr<const Rnn<Matrix>> rnn = handle.held_layer(kKind<Matrix>);
+    RnnCall call = read_sizes(info.Env(), arguments, rnn->sizes());
+    constexpr std::size_t kBatchSizes = 11;
+    if (info[kBatchSizes].IsNull()) {
+      call.rows = product({call.steps, call.batch});
+    } else {
+      call.batch_sizes = arguments.integers(kBatchSizes, "batchSizes", call.steps);
+      count_rows(info.Env(), call);
     }
-    return call;
-  }
+    read_arrays(arguments, rnn->sizes(), call);
+    return arguments.start([rnn, call] { return rnn->forward(call); }, rnn->wants_team(call));
+  });
+}
 
-  // The rows of packed sequences.
-  static void count_rows(Napi::Env env, RnnCall& call) {
-    std::int64_t most = call.batch_sizes[0];
-    if (most < 1 || static_cast<std::uint64_t>(most) != call.batch) {
-      throw_range_error(env, "batchSizes and batch do not agree");
-    }
-    for (std::size_t step = 0; step < call.steps; ++step) {
-      const std::int64_t size = call.batch_sizes[step];
-      if (size < 1 || size > most) {
-        throw_range_error(env, "batchSizes rise, or are below 1");
-      }
-      call.rows = sum({call.rows, static_cast<std::size_t>(size)});
-      most = size;
-    }
+// unpackWeight(matrix, out): matrix as in the constructor's list
+template <typename Matrix>
+Napi::Value unpack_rnn(const Napi::CallbackInfo& info, const Handle& handle) {
+  const Napi::Env env = info.Env();
+  const std::size_t index = size_argument(env, info[0], "matrix");
+  const Rnn<Matrix>& rnn = handle.layer(kKind<Matrix>);
+  const std::size_t each = matrices_of_direction(rnn.sizes());
+  if (index / each >= rnn.sizes().all_directions()) {
+    throw_range_error(env, "matrix is out of range");
   }
+  const RnnDirection<Matrix>& direction = rnn.direction(index / each);
+  const Matrix& matrix = index % each == 0   ? direction.input
+                         : index % each == 1 ? direction.hidden
+                                             : *direction.projection;
+  unpack_argument(env, info[1], matrix);
+  return env.Undefined();
+}
 
-  template <typename Arguments>
-  void read_arrays(Arguments& arguments, RnnCall& call) const {
-    const RnnSizes& sizes = this->layer()->sizes();
-    const std::size_t states = product({call.layers, sizes.directions, call.batch});
-    const std::size_t h_size = product({states, sizes.output()});
-    const std::size_t c_size = sizes.has_cell() ? product({states, sizes.hidden}) : 0;
-    const std::size_t x_size = product({call.rows, sizes.input_of(call.first_layer)});
-    const std::size_t y_size = product({call.rows, sizes.directions, sizes.output()});
-    call.x = arguments.floats(0, "x", x_size);
-    call.h0 = arguments.optional_floats(1, "h0", h_size);
-    if (sizes.has_cell()) call.c0 = arguments.optional_floats(2, "c0", c_size);
-    const auto outputs = arguments.outputs(3, {{"y", y_size}, {"hn", h_size}, {"cn", c_size}});
-    call.y = outputs[0];
-    call.hn = outputs[1];
-    call.cn = sizes.has_cell() ? outputs[2] : nullptr;
-  }
-
-  // unpackWeight(matrix, out): matrix as in the constructor's list
-  void unpack_weight(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    const std::size_t index = size_argument(env, info[0], "matrix");
-    const Rnn<Matrix>& rnn = *this->layer();
-    const std::size_t each = matrices_of_direction(rnn.sizes());
-    if (index / each >= rnn.sizes().all_directions()) {
-      throw_range_error(env, "matrix is out of range");
-    }
-    const RnnDirection<Matrix>& direction = rnn.direction(index / each);
-    const Matrix& matrix = index % each == 0   ? direction.input
-                           : index % each == 1 ? direction.hidden
-                                               : *direction.projection;
-    unpack_argument(env, info[1], matrix);
-  }
-};
+template <typename Matrix>
+void define(Napi::Env env, Napi::Object exports, const char* name) {
+  Handle::define(env, exports, name, kKind<Matrix>,
+                 {Handle::method<forward_rnn<Matrix, false>>("forward"),
+                  Handle::method<forward_rnn<Matrix, true>>("forwardPacked"),
+                  Handle::method<start_rnn<Matrix>>("start"),
+                  Handle::method<unpack_rnn<Matrix>>("unpackWeight")});
+}
 
 }  // namespace
 
 void init_rnn(Napi::Env env, Napi::Object exports) {
-  RnnHandle<FloatMatrix>::define(env, exports, "FloatRNN");
-  RnnHandle<HalfMatrix>::define(env, exports, "HalfRNN");
-  RnnHandle<Int8Matrix>::define(env, exports, "Int8RNN");
+  define<FloatMatrix>(env, exports, "FloatRNN");
+  define<HalfMatrix>(env, exports, "HalfRNN");
+  define<Int8Matrix>(env, exports, "Int8RNN");
   add_words(exports, {{"rnnSteps", kRnnSteps},
                       {"rnnBatch", kRnnBatch},
                       {"rnnFirstLayer", kRnnFirstLayer},

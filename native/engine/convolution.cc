@@ -63,7 +63,7 @@ PlaneSizes Convolution::out_planes(const PlaneSizes& in) const {
           size(sizes_.columns, in.columns)};
 }
 
-double Convolution::position_ns() const {
+double Convolution::row_ns() const {
   const double taps = static_cast<double>(sizes_.rows.kernel * sizes_.columns.kernel) /
                       static_cast<double>(sizes_.transposed ? sizes_.columns.stride : 1);
   return static_cast<double>(sizes_.out_channels * group_inputs()) * taps / 50;
@@ -290,7 +290,7 @@ void ConvolutionCall::fill_offsets(const Convolution::Part& taps, std::size_t* o
 Status ConvolutionCall::run() {
   const std::size_t positions = out_planes_.batch * out_planes_.rows * out_planes_.columns;
   if (positions == 0) return Status::kOk;
-  const double ns = static_cast<double>(positions) * convolution_.position_ns();
+  const double ns = static_cast<double>(positions) * convolution_.row_ns();
   Team team(threads_for(ns), static_cast<std::uint64_t>(ns));
   WithScratch<Memory> memory(*this, team.size());
   const std::vector<Convolution::Part>& parts = convolution_.parts_;
@@ -355,7 +355,7 @@ void ConvolutionCall::run_part(Team& team, Work work) const {
   }
   units *= work.blocks * ((panels() + work.panels - 1) / work.panels);
   const double ns =
-      static_cast<double>(work.items * lines() * work.positions.count) * convolution_.position_ns();
+      static_cast<double>(work.items * lines() * work.positions.count) * convolution_.row_ns();
   const double grain = kWorthSharingNs * static_cast<double>(units) / ns;
   team.run(units, static_cast<std::size_t>(std::max(1.0, grain)),
            [&](std::size_t participant, std::size_t begin, std::size_t end) noexcept {

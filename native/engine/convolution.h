@@ -63,8 +63,8 @@ class Convolution {
   const ConvolutionSizes& sizes() const { return sizes_; }
   PlaneSizes out_planes(const PlaneSizes& in) const;
   std::size_t bytes() const { return weights_.bytes() + bias_.bytes(); }
-  // Of an output position, all channels.
-  double position_ns() const;
+  // Roughly what an output position takes on one thread, all channels.
+  double row_ns() const;
 
  private:
   friend class ConvolutionCall;

@@ -39,7 +39,7 @@ std::size_t Int8Convolution::bytes() const {
   return bytes;
 }
 
-double Int8Convolution::position_ns() const {
+double Int8Convolution::row_ns() const {
   return product_ns(groups_[0], 1) * static_cast<double>(sizes_.groups);
 }
 
@@ -116,7 +116,7 @@ Status Int8ConvolutionCall::run(const float* x, float* out) const {
   const RowParams params = {&scale, &inverse, &zero_point, 0};
   kernels.choose_params(&range, 1, convolution_.mode_.levels(), params);
 
-  const double ns = static_cast<double>(columns_) * convolution_.position_ns();
+  const double ns = static_cast<double>(columns_) * convolution_.row_ns();
   Team team(threads_for(ns), static_cast<std::uint64_t>(ns * static_cast<double>(in_.batch)));
   const Machine machine = {kernels, team};
   WithScratch<Memory> memory(*this);

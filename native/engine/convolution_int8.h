@@ -30,7 +30,7 @@ class Int8Convolution {
     return {in.batch, in.rows, convolved(sizes_.columns, in.columns)};
   }
   std::size_t bytes() const;
-  double position_ns() const;
+  double row_ns() const;
   // Writes the weight as it was given.
   void unpack(std::int8_t* weight) const;
 

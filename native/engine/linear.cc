@@ -20,6 +20,11 @@ Status Linear<Matrix>::forward(const float* x, std::size_t rows, float* out) con
   return team.stopped() ? Status::kStopped : Status::kOk;
 }
 
+template <typename Matrix>
+double Linear<Matrix>::row_ns() const {
+  return product_ns(matrix_, 1);
+}
+
 template <>
 Status Linear<Int8Matrix>::forward(const float* x, std::size_t rows, float* out) const {
   if (rows == 0) return Status::kOk;

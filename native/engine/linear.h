@@ -22,6 +22,9 @@ class Linear {
   // x: [rows][in_features], out: [rows][out_features]. `out` is undefined unless kOk is returned.
   Status forward(const float* x, std::size_t rows, float* out) const;
 
+  // Roughly what a row takes on one thread.
+  double row_ns() const;
+
   const KernelTable& kernels() const { return kernels_; }
   const Matrix& matrix() const { return matrix_; }
   std::size_t in_features() const { return matrix_.depth(); }
