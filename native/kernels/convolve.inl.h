@@ -12,15 +12,14 @@ constexpr int run_vectors(int rows) {
   return vectors;
 }
 
-// Writes a vector of neighbouring positions.
-DYNAQUANT_INLINE void store_run(float* out, size_t step, F32 v, size_t count) {
-  if (step == 1) {
-    if (count == kPanelColumns) return store(out, v);
-    return store_first(out, v, count);
+// Writes `count` positions of some channels to places that are out.step apart. Not inlined, because
+// every tile ends so.
+DYNAQUANT_NOINLINE void scatter(const float* sums, size_t channels, size_t stride, size_t count,
+                                const RunOut& out, float* to) {
+  for (; channels; --channels, sums += stride, to += out.channel_stride) {
+#pragma GCC unroll 16
+    for (size_t i = 0; i < count; ++i) to[i * out.step] = sums[i];
   }
-  alignas(64) float lanes[kPanelColumns];
-  store(lanes, v);
-  for (size_t i = 0; i < count; ++i) out[i * step] = lanes[i];
 }
 
 // kRows channels from `channel` on, at kVectors x 16 positions from `position` on; or, with kFew,
@@ -51,14 +50,25 @@ DYNAQUANT_NOINLINE void convolve_run_tile(const float* x, const TapPanels& w, si
     }
   }
   float* to = out.data + channel * out.channel_stride + position * out.step;
+  if (out.step == 1) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        float* run = to + r * out.channel_stride + v * kPanelColumns;
+        kFew ? store_first(run, acc[r][v], count) : store(run, acc[r][v]);
+      }
+    }
+    return;
+  }
+  alignas(64) float sums[kRows][kVectors * kPanelColumns];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) {
-      store_run(to + r * out.channel_stride + v * kPanelColumns * out.step, out.step, acc[r][v],
-                kFew ? count : kPanelColumns);
-    }
+    for (int v = 0; v < kVectors; ++v) store(&sums[r][v * kPanelColumns], acc[r][v]);
   }
+  constexpr size_t kWide = kVectors * kPanelColumns;
+  scatter(sums[0], kRows, kWide, kFew ? count : kWide, out, to);
 }
 
 // Positions [position, count), count >= 16, in tiles of kVectors and fewer. The last tile goes back

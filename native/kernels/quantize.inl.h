@@ -83,6 +83,7 @@ inline void quantize_kernel(const FloatRows& x, size_t rows, size_t columns,
     constexpr size_t kBlock = 16 * kStoredTogether;
     for (; left >= kBlock; p += kBlock, q += kBlock, left -= kBlock) {
       S32 v[kStoredTogether];
+#pragma GCC unroll 4
       for (size_t i = 0; i < kStoredTogether; ++i) v[i] = round_s32(mul(load(p + 16 * i), inverse));
       store_u8(q, v, zero);
     }

@@ -17,6 +17,7 @@ DYNAQUANT_INLINE void move_bits(const float* in, float* out, size_t bytes = size
 inline void move_runs(const float* in, const Moves& m, float* out) {
   const size_t whole = m.columns / 16 * 16, rest = m.columns - whole;
   for (size_t row = 0; row < m.rows; ++row, in += m.in_row, out += m.out_row) {
+#pragma GCC unroll 4
     for (size_t i = 0; i < whole; i += 16) store(out + i, load(in + i));
     if (rest > 0) store_first(out + whole, load_first(in + whole, rest), rest);
   }
@@ -43,10 +44,12 @@ inline void transpose_edge(const float* in, size_t in_stride, size_t rows, size_
     return;
   }
   float block[16 * 16], transposed[16 * 16];
+#pragma GCC unroll 4
   for (size_t r = 0; r < 16; ++r) {
     store(block + 16 * r, r < rows ? load_first(in + r * in_stride, columns) : set_f32(0.0f));
   }
   transpose_16x16(block, 16, transposed, 16);
+#pragma GCC unroll 4
   for (size_t c = 0; c < columns; ++c) {
     store_first(out + c * out_stride, load(transposed + 16 * c), rows);
   }

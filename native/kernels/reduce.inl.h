@@ -226,11 +226,12 @@ template <typename Body>
 DYNAQUANT_INLINE void for_columns(const float* x, size_t length, size_t stride, size_t columns,
                                   const Body& body) {
   size_t column = 0;
-  for (; columns - column >= 16; column += 16) {
+  for (; !kFreeMasks && columns - column >= 16; column += 16) {
     body(column, Columns<true>{x + column, length, stride, 16});
   }
-  if (column < columns) {
-    body(column, Columns<false>{x + column, length, stride, columns - column});
+  for (; column < columns; column += 16) {
+    const size_t count = columns - column < 16 ? columns - column : 16;
+    body(column, Columns<false>{x + column, length, stride, count});
   }
 }
 template <typename Result>

@@ -4,6 +4,7 @@
 // Tile: 6 rows x 4 panels = 24 accumulators + 4 weights + quads. A group's gates stay in registers.
 
 constexpr int kTileRows = 6;
+constexpr bool kFreeMasks = true;
 constexpr bool kBlockTiles = true;
 constexpr size_t kFarBytes = size_t{128} << 10;
 constexpr int32_t kStoredOffset = 0;
@@ -73,19 +74,24 @@ inline void store_mask_first(uint8_t* p, Mask m, size_t count) {
 }
 inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_t out_stride) {
   __m512 a[16], b[16];
+#pragma GCC unroll 16
   for (size_t i = 0; i < 16; ++i) a[i] = _mm512_loadu_ps(in + i * in_stride);
+#pragma GCC unroll 8
   for (int i = 0; i < 16; i += 2) {
     b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
     b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
   }
   // Quarter q of a[i + j] becomes column 4 q + j of the rows i..i + 3.
+#pragma GCC unroll 4
   for (int i = 0; i < 16; i += 4) {
+#pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
       const __m512d upper = _mm512_castps_pd(b[i + j]), lower = _mm512_castps_pd(b[i + j + 2]);
       a[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(upper, lower));
       a[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(upper, lower));
     }
   }
+#pragma GCC unroll 4
   for (size_t j = 0; j < 4; ++j) {
     // Quarters 0 and 2, and quarters 1 and 3, of the upper and lower eight rows.
     const __m512 upper02 = _mm512_shuffle_f32x4(a[j], a[4 + j], 0x88);

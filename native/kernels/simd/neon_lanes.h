@@ -2,6 +2,8 @@
 // The lanes of AArch64's NEON: a vector is four q registers. neon.h, neon_dotprod.h and neon_i8mm.h
 // add products and tiles. See scalar.h for what each operation means.
 
+constexpr bool kFreeMasks = false;
+
 struct F32 {
   float32x4_t v[4];
 };
@@ -81,9 +83,11 @@ inline F32 load_even(const float* p) {
   });
 }
 inline void store(float* p, F32 v) {
+#pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, v.v[i]);
 }
 inline void store_first(float* p, F32 v, size_t count) {
+#pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     float* q = p + 4 * i;
     const int left = (int)count - 4 * i;
@@ -108,6 +112,7 @@ inline void store_mask_first(uint8_t* p, Mask m, size_t count) {
 }
 inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_t out_stride) {
   for (size_t row = 0; row < 16; row += 4) {
+#pragma GCC unroll 4
     for (size_t column = 0; column < 16; column += 4) {
       const float* p = in + row * in_stride + column;
       const float32x4_t a = vld1q_f32(p), b = vld1q_f32(p + in_stride);
@@ -256,6 +261,7 @@ inline float reduce_max(F32 a) {
 }
 inline bool any_nan(F32 a) {
   uint32x4_t numbers = vceqq_f32(a.v[0], a.v[0]);
+#pragma GCC unroll 4
   for (int i = 1; i < 4; ++i) numbers = vandq_u32(numbers, vceqq_f32(a.v[i], a.v[i]));
   return vminvq_u32(numbers) == 0;
 }

@@ -10,6 +10,7 @@
 //   kFarBytes      int8 matrices above it come from beyond the nearest caches, and tiles prefetch
 //                  them (prefetch.inl.h); 0: none does
 //   kPairsRows     for dot_pairs.inl.h: rows that a tile sums at a time
+//   kFreeMasks     whether loading the first of 16 lanes takes no longer than loading all
 //   kStoredOffset  what is subtracted from a quantized byte when it is stored: 128 where products
 //                  are of signed bytes
 // and one of three products, which it includes last. Each defines the same function:
@@ -41,8 +42,9 @@
 #define DYNAQUANT_STORED_OFFSET 0
 #endif
 
-constexpr int kTileRows = 4;
+constexpr int kTileRows = 2;
 constexpr int kPairsRows = 3;
+constexpr bool kFreeMasks = true;
 constexpr bool kBlockTiles = DYNAQUANT_BLOCK_TILES;
 constexpr size_t kFarBytes = DYNAQUANT_BLOCK_TILES ? 1 : 0;
 constexpr int32_t kStoredOffset = DYNAQUANT_STORED_OFFSET;
@@ -133,6 +135,7 @@ DYNAQUANT_OUTLINE S32 widen_u4(uint64_t u4x16) {
 }
 // The first `count` lanes, 1..16; the others are 0 and their memory is not touched.
 DYNAQUANT_OUTLINE F32 load_first(const float* p, size_t count) {
+  if (count == 16) return load(p);
   F32 v;
   DYNAQUANT_LANES v.lane[lane] = (size_t)lane < count ? p[lane] : 0.0f;
   return v;
@@ -156,6 +159,7 @@ DYNAQUANT_OUTLINE F32 load_even(const float* p) {
 }
 DYNAQUANT_OUTLINE void store(float* p, const F32& v) { DYNAQUANT_LANES p[lane] = v.lane[lane]; }
 DYNAQUANT_OUTLINE void store_first(float* p, const F32& v, size_t count) {
+  if (count == 16) return store(p, v);
   for (size_t lane = 0; lane < count; ++lane) p[lane] = v.lane[lane];
 }
 // 1 where true, 0 where false.

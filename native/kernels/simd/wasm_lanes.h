@@ -2,6 +2,8 @@
 // The lanes of WebAssembly's SIMD128: a vector is four of its values. wasm.h and wasm_relaxed.h add
 // the fused multiply-add, and how tiles sum products. See scalar.h for what each operation means.
 
+constexpr bool kFreeMasks = false;
+
 struct F32 {
   v128_t v[4];
 };

@@ -2,6 +2,8 @@
 // The lanes of AVX2 + FMA: a vector is two ymm registers. avx2.h and avxvnni.h add products and
 // tiles. See scalar.h for what each operation means.
 
+constexpr bool kFreeMasks = false;
+
 struct F32 {
   __m256 low, high;
 };
@@ -107,9 +109,12 @@ inline void transpose_8x4(const __m256 (&rows)[4], float* out, size_t out_stride
   _mm256_storeu_ps(out + 3 * out_stride, _mm256_shuffle_ps(high01, high23, 0xee));
 }
 inline void transpose_16x16(const float* in, size_t in_stride, float* out, size_t out_stride) {
+#pragma GCC unroll 2
   for (int row = 0; row < 16; row += 8) {
+#pragma GCC unroll 4
     for (int column = 0; column < 16; column += 4) {
       __m256 rows[4];  // row i, and behind it row i + 4
+#pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
         const float* p = in + (size_t)(row + i) * in_stride + column;
         rows[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)),
