@@ -53,20 +53,13 @@ class KeptMemory {
     KeptMemory* from_;
   };
 
-  // A lease of `bytes`, or of nothing if the memory is taken or the bytes are too many to be kept.
-  Lease take(std::size_t bytes) {
-    constexpr std::size_t kMost = 16 * 1024 * 1024;
-    if (taken_ || bytes > kMost) return Lease(nullptr);
-    if (memory_.size() < bytes) memory_ = AlignedBuffer<char>(bytes);
-    taken_ = true;
-    return Lease(this);
-  }
+  // A lease of `bytes` of this thread's, or of nothing if they are taken or too many to be kept.
+  static Lease take(std::size_t bytes);
 
  private:
   AlignedBuffer<char> memory_;
   bool taken_ = false;
 };
-inline thread_local KeptMemory kept_memory;
 
 // A `Contents`, constructed from a Scratch and the arguments, and the bytes that it takes. Few
 // bytes are on the stack, more in what the thread keeps or, if that is taken or too small, in a
@@ -77,7 +70,7 @@ class WithScratch {
   template <typename... Arguments>
   explicit WithScratch(const Arguments&... arguments)
       : bytes_(measured(arguments...)),
-        kept_(bytes_ <= kSmall ? KeptMemory::Lease(nullptr) : kept_memory.take(bytes_)),
+        kept_(bytes_ <= kSmall ? KeptMemory::Lease(nullptr) : KeptMemory::take(bytes_)),
         scratch_(memory()),
         contents_(scratch_, arguments...) {}
   WithScratch(const WithScratch&) = delete;

@@ -9,9 +9,11 @@ const elf = {
   link: ['-Wl,-z,now', '-Wl,--gc-sections', `-Wl,--version-script=${exports}`],
 };
 const mach = { compile: sections, link: ['-Wl,-undefined,dynamic_lookup', '-Wl,-dead_strip', '-Wl,-x'] };
-// BUILDING_NODE_EXTENSION: Node-API's functions are imported (windows_host.cc). With `sections`, the linker would find
-// variables of threads defined twice. Brepro: no date of the link is in the file.
-const pe = { compile: ['-DBUILDING_NODE_EXTENSION'], link: ['-Wl,--gc-sections', '-Wl,-Brepro'] };
+// BUILDING_NODE_EXTENSION: Node-API's functions are imported (windows_host.cc). Brepro: no date of the link is in the file.
+const pe = {
+  compile: [...sections, '-DBUILDING_NODE_EXTENSION'],
+  link: ['-Wl,--gc-sections', '-Wl,-Brepro'],
+};
 
 export const platforms = [
   { os: 'linux', cpu: 'x64', libc: 'glibc', target: 'x86_64-linux-gnu.2.28', ...elf, runs: true },
