@@ -10,7 +10,10 @@ namespace dynaquant {
 using Init = void(Napi::Env env, Napi::Object exports);
 Init init_async, init_call, init_convolution, init_elementwise, init_embedding, init_encoder_layer,
     init_kernels, init_linear, init_matrix, init_pooling, init_random, init_rearrange, init_reduce,
-    init_rnn, init_streams, init_test_doors, init_threads;
+    init_rnn, init_streams, init_threads;
+#ifndef DYNAQUANT_NO_TEST_DOORS
+Init init_test_doors;
+#endif
 
 namespace {
 
@@ -24,9 +27,12 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   for (Init* add :
        {init_async, init_call, init_convolution, init_elementwise, init_embedding,
         init_encoder_layer, init_kernels, init_linear, init_matrix, init_pooling, init_random,
-        init_rearrange, init_reduce, init_rnn, init_streams, init_test_doors, init_threads}) {
+        init_rearrange, init_reduce, init_rnn, init_streams, init_threads}) {
     add(env, exports);
   }
+#ifndef DYNAQUANT_NO_TEST_DOORS
+  init_test_doors(env, exports);
+#endif
   exports.Set("version", STRING(DYNAQUANT_VERSION));  // package.json's
   return exports;
 }

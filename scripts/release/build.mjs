@@ -41,6 +41,7 @@ async function buildBinary({ name, os, cpu, target, compile, link }) {
     CMAKE_BUILD_TYPE: 'Release',
     ZIG: zig,
     TARGET: target,
+    TEST_DOORS: 'OFF',
     ARCH: cpu === 'x64' ? 'x86_64' : 'aarch64',
     CMAKE_CXX_FLAGS: ['-g0', ...compile, `-ffile-prefix-map=${root}=./`].join(' '),
     CMAKE_MODULE_LINKER_FLAGS: ['-s', ...link].join(' '),
