@@ -51,7 +51,7 @@ class Handle : public Napi::ObjectWrap<Handle>, public LiveHandle {
   static void define(Napi::Env env, Napi::Object exports, const char* name, const HandleKind& kind,
                      Methods methods);
   // A method of a kind, which begins with layer(). Functions of two files must not have one name,
-  // even in unnamed namespaces: gcc 12 takes the two methods for one.
+  // even in unnamed namespaces (findings/gcc-merges-methods-of-unnamed-namespaces.sh).
   template <Function function>
   static Napi::ClassPropertyDescriptor<Handle> method(const char* name) {
     return InstanceMethod<&Handle::call<function>>(name);
