@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "bindings/handle.h"
 
-#include <utility>
-
 #include "bindings/arguments.h"
 #include "bindings/errors.h"
 
