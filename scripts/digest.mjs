@@ -17,7 +17,8 @@ const integers = (n, low, high) =>
   Array.from({ length: n }, () => low + Math.floor(random() * (high - low + 1)));
 const modes = [false, true].flatMap((perRow) => [false, true].map((reduced) => [perRow, reduced]));
 
-function int8Inputs() {
+/** What products of int8 weights are tried with, as layers and behind the doors. */
+function drawInt8Inputs() {
   const inputs = [1, 2, 3, 4, 5, 6, 7, 9, 12, 13].flatMap((rows) =>
     [1, 4, 5, 17, 64, 67].flatMap((depth) =>
       modes.map(([perRow, reduced], i) => {
@@ -72,6 +73,7 @@ function int8Inputs() {
   }
   return inputs;
 }
+const int8Inputs = drawInt8Inputs();
 
 /** What needs the tests' doors, which a released binary does not have. */
 const behindDoors = {
@@ -115,9 +117,8 @@ const behindDoors = {
     };
   },
   products() {
-    const inputs = int8Inputs();
     return (see) => {
-      for (const { rows, depth, columns, reduced, stride, q, ...matrix } of inputs) {
+      for (const { rows, depth, columns, reduced, stride, q, ...matrix } of int8Inputs) {
         const out = new Float32Array(rows * columns + 2).fill(7);
         const options = { rows, stride, scale: 0.5, zeroPoint: 3 };
         new addon.TestInt8Matrix(matrix, depth, columns, reduced).multiply(q, options, out.subarray(1, -1));
@@ -131,9 +132,8 @@ const behindDoors = {
 const kinds = {
   ...operations,
   int8() {
-    const inputs = int8Inputs();
     return (see) => {
-      for (const { rows, depth, columns, perRow, reduced, x, ...matrix } of inputs) {
+      for (const { rows, depth, columns, perRow, reduced, x, ...matrix } of int8Inputs) {
         const handle = new addon.Int8Linear(matrix, depth, columns, perRow, reduced, false);
         const out = new Float32Array(rows * columns + 2).fill(7);
         out.set(callLinear(handle, x, rows, rows * columns), 1);
