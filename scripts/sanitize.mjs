@@ -26,6 +26,7 @@ const leftOut = {
   benchmarks:
     'the benchmarks call the addon as other tests do; what these test is their arithmetic and words',
   browser: 'it starts a browser, into which no sanitizer can be preloaded',
+  'char-lm': 'it compares figures of layers, which other tests call in more ways',
   cli: programs,
   contributing: 'it reads text files',
   dispatch: 'it builds for other processors and starts emulators, into which no sanitizer can be preloaded',
