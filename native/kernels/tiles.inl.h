@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Which tiles cover some rows and a block of panels. A tile is at most kTileRows rows x one panel
-// (with kBlockTiles: x a block), or one row x a block: enough independent sums to hide the
-// instructions' latency, few enough to stay in registers.
+// (with kBlockTiles, or int8 with kInt8Blocks: x a block), or one row x a block: enough independent
+// sums to hide the instructions' latency, few enough to stay in registers.
 
 // Stores a tile's results: row r of panel p at out[r * stride + 16 p].
 template <int kRows, int kPanels, typename Rows, typename Panels>
@@ -29,6 +29,11 @@ DYNAQUANT_INLINE void store_block_tile(const Rows& a, size_t row, const Panels& 
   }
 }
 
+template <typename Rows>
+constexpr bool kTakesBlock = kBlockTiles;
+template <>
+constexpr bool kTakesBlock<Int8Rows> = kBlockTiles || kInt8Blocks;
+
 // The same for rows [row, row + count), count <= kRows, and `panels` panels from `panel` on, which
 // starts a block and is at most one block.
 template <int kRows, typename Rows, typename Panels>
@@ -40,7 +45,7 @@ inline void store_rows(const Rows& a, size_t row, size_t count, const Panels& b,
       return store_rows<kRows - 1>(a, row, count, b, panel, panels, out, stride);
     }
   }
-  if constexpr (kRows == 1 || kBlockTiles) {
+  if constexpr (kRows == 1 || kTakesBlock<Rows>) {
     if (panels == 4) return store_block_tile<kRows, 4>(a, row, b, panel, out, stride);
     if (panels == 3) return store_block_tile<kRows, 3>(a, row, b, panel, out, stride);
     if (panels == 2) return store_block_tile<kRows, 2>(a, row, b, panel, out, stride);

@@ -6,6 +6,7 @@
 constexpr int kTileRows = 6;
 constexpr bool kFreeMasks = true;
 constexpr bool kBlockTiles = true;
+constexpr bool kInt8Blocks = false;
 constexpr size_t kFarBytes = size_t{128} << 10;
 constexpr int32_t kStoredOffset = 0;
 

@@ -10,6 +10,7 @@
 
 constexpr int kTileRows = 6;
 constexpr bool kBlockTiles = false;
+constexpr bool kInt8Blocks = false;
 constexpr size_t kFarBytes = size_t{1} << 20;
 constexpr int32_t kStoredOffset = 0;
 

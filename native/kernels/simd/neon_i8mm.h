@@ -11,6 +11,7 @@
 
 constexpr int kTileRows = 6;
 constexpr bool kBlockTiles = false;
+constexpr bool kInt8Blocks = false;
 constexpr size_t kFarBytes = 0;
 constexpr int32_t kStoredOffset = 0;
 

@@ -7,6 +7,8 @@
 //   kTileRows      rows of a register tile
 //   kBlockTiles    whether a tile of several rows takes a whole block of panels. The weights then
 //                  lie in that order (PanelLayout::interleaved). A single row always takes a block.
+//   kInt8Blocks    whether an int8 tile of several rows takes the panels of a block in turn, for
+//                  what its rows need once
 //   kFarBytes      int8 matrices above it come from beyond the nearest caches, and tiles prefetch
 //                  them (prefetch.inl.h); 0: none does
 //   kPairsRows     for dot_pairs.inl.h: rows that a tile sums at a time
@@ -46,6 +48,7 @@ constexpr int kTileRows = 2;
 constexpr int kPairsRows = 3;
 constexpr bool kFreeMasks = true;
 constexpr bool kBlockTiles = DYNAQUANT_BLOCK_TILES;
+constexpr bool kInt8Blocks = false;
 constexpr size_t kFarBytes = DYNAQUANT_BLOCK_TILES ? 1 : 0;
 constexpr int32_t kStoredOffset = DYNAQUANT_STORED_OFFSET;
 

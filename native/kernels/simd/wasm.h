@@ -7,6 +7,8 @@ DYNAQUANT_INLINE v128_t look(v128_t bytes, v128_t places) {
 }
 #include "wasm_lanes.h"
 
+constexpr bool kInt8Blocks = false;
+
 // The fused multiply-add, which SIMD128 does not have. In double the product is exact and the sum
 // is rounded to 53 bits, then to the 24 of a float. That is the same as rounding once, unless the
 // 53 bits lie in the middle between two floats. They then lack what the first rounding took away.

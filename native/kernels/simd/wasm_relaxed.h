@@ -8,6 +8,8 @@ DYNAQUANT_INLINE v128_t look(v128_t bytes, v128_t places) {
 }
 #include "wasm_lanes.h"
 
+constexpr bool kInt8Blocks = true;
+
 inline F32 fma(F32 a, F32 b, F32 c) {
   return each<F32>([&](int i) { return wasm_f32x4_relaxed_madd(a.v[i], b.v[i], c.v[i]); });
 }
@@ -68,12 +70,12 @@ DYNAQUANT_INLINE void sum_bytes(const uint8_t* rows, size_t stride, const int8_t
 }
 
 // An engine on x86 has 15 registers for values: a single row takes a panel at once, a tile of rows
-// half a panel.
+// half a panel. Whether its rows are small is looked up once for a block.
 template <int kRows, int kPanels>
 inline void dot_tile(const uint8_t* rows, size_t stride, const Int8Panels& b, size_t panel,
                      S32 (&acc)[kRows][kPanels]) {
   const bool small = are_small<kRows>(rows, stride, b.quads);
-#pragma GCC unroll 4
+#pragma GCC unroll 1
   for (int p = 0; p < kPanels; ++p) {
     const int8_t* weights = b.weights + (panel + p) * b.quads * kQuadBytes;
     S32* to[kRows];
